@@ -1,0 +1,230 @@
+"""The pictures and captions of the demo checkpoint: emoji artwork in seven drawing styles.
+
+    python demo/dataset.py FOLDER [--size 64]
+
+Fetches the icon sets with the npm client (pinned versions, SHA-512 verified), renders every icon over white, turns
+names into captions, and splits 95 to 5 into training and held-out pictures. The split is by drawing style and concept,
+so that a picture and its variants in skin tone or gender are always on the same side.
+"""
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class IconSet:
+    name: str
+    version: str
+    sha512: str
+    style: str  # the word that names this drawing style in captions
+
+
+ICON_SETS = (
+    IconSet("noto", "1.2.9", "DQiuXENbun41ch+XPSV55H9FaWKpHTyz46YIKtSaKYD4fIDDzL1tR6H4np/T38jfrTAeI3rcKF0mqHYeZVAuaw==", "noto"),
+    IconSet("noto-v1", "1.2.5", "/DsVMius69Q0fRS53z7QK1TROSuar606jiIx+laXtdsYGMXpf6LtHBx6CGfoo3UHHb/XpBsw+1L1x3eyPqMuVA==", "blob"),
+    IconSet("fluent-emoji", "1.2.7", "D8G6bKAyIsyxP1rzZtIWr/gg/fO4Rg1+DyCWlfqKK4h8W+4Em/Y0P6QYgJUQTlUcagzJvSyg+9OBv4hz4Hc/QA==", "fluent"),
+    IconSet("fluent-emoji-flat", "1.2.6", "RY47RgPb47fYUiyrA64sIOL0+UU02s29sXpNBbIQRBUlPlfNFTKUmZDERGuxDs/7yNGWqQYvuaSYM1M4fRXlUw==", "flat"),
+    IconSet("twemoji", "1.2.5", "uKpuIEV0v6K5BW3Mjdyl+XKFVAbbcPxAgifKvEMtZoUZB5+YiY5zaMm2uNNCxyXzAWU9yNLlj41WU6/mvgALsw==", "twitter"),
+    IconSet("fxemoji", "1.2.2", "UAasRaxzFUKfIGSmLwnoarsssA4LX0VLLuEmplIqM6ZNQqIQRtav8tZ4H1neTlBreXuMQyAifr5jP4kn78DpiQ==", "firefox"),
+    IconSet("emojione", "1.2.3", "T9+T3HIbJNLKKsmxYKlaYhvnHYkz/HNYTV7SHCXVZPfeUi4FqskY70YeN8yYAZT8cCv7w5vJxS4Q1m8zb9CMMg==", "emojione"),
+)
+SKIN_TONES = ("medium light", "medium dark", "light", "medium", "dark")
+TONE_NUMBERS = {"tone1": "light", "tone2": "medium light", "tone3": "medium", "tone4": "medium dark", "tone5": "dark"}
+GENDER_WORDS = {"woman", "man", "person", "women", "men", "people", "female", "male"}
+HELD_OUT_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One icon: its caption without the style word, the concept it shows, its drawing style, and its side of the split."""
+
+    caption: str
+    concept: str
+    style: str
+    held_out: bool
+
+
+def fetch(folder: Path) -> dict[str, dict]:
+    """Download the icon sets into `folder` (kept between runs) and return their parsed `icons.json` by set name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [icons for icons in ICON_SETS if not archive_path(folder, icons).exists()]
+    if missing:
+        npm = shutil.which("npm")
+        if npm is None:
+            raise SystemExit("The icon sets come from the npm registry: install Node.js with npm, then run this again.")
+        packages = [f"@iconify-json/{icons.name}@{icons.version}" for icons in missing]
+        subprocess.run([npm, "pack", "--silent", *packages], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    return {icons.name: read_archive(archive_path(folder, icons), icons) for icons in ICON_SETS}
+
+
+def archive_path(folder: Path, icons: IconSet) -> Path:
+    return folder / f"iconify-json-{icons.name}-{icons.version}.tgz"
+
+
+def read_archive(path: Path, icons: IconSet) -> dict:
+    data = path.read_bytes()
+    found = base64.b64encode(hashlib.sha512(data).digest()).decode()
+    if found != icons.sha512:
+        path.unlink()
+        raise SystemExit(f"{path.name} does not have the expected SHA-512 and was removed: run this again.")
+    with tarfile.open(fileobj=BytesIO(data)) as archive:
+        return json.load(archive.extractfile("package/icons.json"))
+
+
+def split_joined_words(name: str, vocabulary: Counter) -> str:
+    """Separate a name written without hyphens ("chilipepper") into the most common words that spell it."""
+    best: list[tuple[float, str] | None] = [(0.0, "")] + [None] * len(name)
+    for end in range(1, len(name) + 1):
+        for start in range(end):
+            word = name[start:end]
+            if best[start] is not None and vocabulary[word]:
+                cost = best[start][0] + 12.0 - np.log(vocabulary[word])
+                if best[end] is None or cost < best[end][0]:
+                    best[end] = (cost, f"{best[start][1]} {word}".strip())
+    return best[-1][1] if best[-1] is not None else name
+
+
+def caption_of(name: str) -> str:
+    """The words of an icon name, with every skin tone written as "<tone> skin tone" at the end.
+
+    >>> caption_of("woman-health-worker-medium-dark-skin-tone")
+    'woman health worker medium dark skin tone'
+    >>> caption_of("person-dark-skin-tone-beard")
+    'person beard dark skin tone'
+    """
+    text = name.replace("-", " ")
+    for number, tone in TONE_NUMBERS.items():
+        text = re.sub(rf"\b{number}\b", f"{tone} skin tone", text)
+    tones = []
+    for tone in SKIN_TONES:
+        while f"{tone} skin tone" in text:
+            text = text.replace(f"{tone} skin tone", "", 1)
+            tones.append(f"{tone} skin tone")
+    return " ".join(f"{text} {' '.join(tones)}".split())
+
+
+def concept_of(caption: str) -> str:
+    """The caption without skin tone and gender: what balanced sampling counts and the split goes by."""
+    text = re.sub(r"(medium light|medium dark|light|medium|dark) skin tone", "", caption)
+    words = [word for word in text.split() if word not in GENDER_WORDS]
+    return " ".join(words) or "person"
+
+
+def collect(sets: dict[str, dict]) -> tuple[list[Picture], list[str]]:
+    """Every usable icon as (description, SVG source), in a fixed order; flags are left out."""
+    with_tones = {name for data in sets.values() for name in data["icons"] if "skin-tone" in name}
+    tone_bases = {re.sub(r"(-(medium|light|dark))+-skin-tone.*", "", name) for name in with_tones}
+    vocabulary = Counter(
+        word for key, data in sets.items() if key != "fxemoji" for name in data["icons"] for word in name.split("-")
+    )
+    pictures, sources = [], []
+    for icons in ICON_SETS:
+        data = sets[icons.name]
+        for name, icon in sorted(data["icons"].items()):
+            if re.match(r"(flag-|regional-?indicator|cjk)", name) or name.endswith("flag"):
+                continue
+            # The two Fluent sets write a skin tone as a bare suffix: "man-detective-dark".
+            bare_tone = re.match(r"(.*?)-(medium-light|medium-dark|light|medium|dark)$", name)
+            if icons.name.startswith("fluent") and bare_tone and bare_tone.group(1) in tone_bases:
+                name = f"{name}-skin-tone"
+            caption = caption_of(split_joined_words(name, vocabulary) if icons.name == "fxemoji" else name)
+            concept = concept_of(caption)
+            share = int(hashlib.sha256(f"{icons.name}:{concept}".encode()).hexdigest()[:8], 16) / 2**32
+            pictures.append(Picture(caption, concept, icons.style, share < HELD_OUT_SHARE))
+            width, height = icon.get("width", data.get("width", 16)), icon.get("height", data.get("height", 16))
+            left, top = icon.get("left", 0), icon.get("top", 0)
+            sources.append(f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+                           f'viewBox="{left} {top} {width} {height}">{icon["body"]}</svg>')
+    return pictures, sources
+
+
+def render(sources: list[str], size: int) -> np.ndarray:
+    """Draw SVG sources over white as uint8 (N, size, size, 3)."""
+    from PIL import Image
+    from resvg_py import svg_to_bytes
+
+    def draw(source: str) -> np.ndarray:
+        png = svg_to_bytes(svg_string=source, width=2 * size, background="#ffffff", skip_system_fonts=True)
+        with Image.open(BytesIO(png)) as image:
+            drawn = image.convert("RGB")
+            if drawn.width != drawn.height:
+                drawn.thumbnail((2 * size, 2 * size))
+                square = Image.new("RGB", (2 * size, 2 * size), "white")
+                square.paste(drawn, ((square.width - drawn.width) // 2, (square.height - drawn.height) // 2))
+                drawn = square
+            return np.asarray(drawn.resize((size, size), Image.Resampling.LANCZOS))
+
+    with ThreadPoolExecutor() as pool:
+        return np.stack(list(pool.map(draw, sources)))
+
+
+def sampling_weights(pictures: list[Picture]) -> np.ndarray:
+    """Probability of each picture such that a concept's total goes with its count to the power 0.4 (sums to one)."""
+    counts = Counter(picture.concept for picture in pictures)
+    weights = np.array([counts[picture.concept] ** -0.6 for picture in pictures])
+    return weights / weights.sum()
+
+
+def training_caption(picture: Picture, generator: np.random.Generator) -> str:
+    """A caption as a user might type it: a tenth empty, some shortened, the style named half of the time.
+
+    Of the non-empty ones 25 % lose the skin tone, 20 % keep only the concept without gender, and 15 % are cut to
+    one or two of the words of the name, so that "woman", "dog" or "worker" alone come to mean something.
+    """
+    if generator.random() < 0.1:
+        return ""
+    text = picture.caption
+    draw = generator.random()
+    if draw < 0.25:
+        text = re.sub(r"\s*(medium light|medium dark|light|medium|dark) skin tone", "", text)
+    elif draw < 0.45:
+        text = picture.concept
+    elif draw < 0.60:
+        words = [word for word in text.split() if word not in ("of", "with", "in", "and", "skin", "tone")]
+        keep = sorted(generator.choice(len(words), size=min(len(words), int(generator.integers(1, 3))), replace=False))
+        text = " ".join(words[index] for index in keep)
+    return f"{text} {picture.style}" if generator.random() < 0.5 else text
+
+
+def load(folder: Path, size: int = 64) -> tuple[list[Picture], np.ndarray]:
+    """Descriptions and uint8 pictures (N, size, size, 3), rendered once and kept in `folder`."""
+    pictures, sources = collect(fetch(folder))
+    cache = folder / f"pictures_{size}.npy"
+    fingerprint = hashlib.sha256("".join(sources).encode()).hexdigest()[:16]
+    stamp = folder / f"pictures_{size}.{fingerprint}"
+    if not stamp.exists() or not cache.exists():
+        np.save(cache, render(sources, size))
+        stamp.touch()
+    return pictures, np.load(cache)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--size", type=int, default=64)
+    arguments = parser.parse_args()
+    pictures, images = load(arguments.folder, arguments.size)
+    held_out = sum(picture.held_out for picture in pictures)
+    concepts = Counter(picture.concept for picture in pictures)
+    print(f"{len(pictures)} pictures {images.shape[1:]}, {held_out} held out, {len(concepts)} concepts")
+    print("styles:", dict(Counter(picture.style for picture in pictures)))
+    print("largest concepts:", concepts.most_common(8))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""Noise levels, parametrisations and the deterministic step.
+
+Latents follow one of two noise laws, told apart by the parametrisation of the model:
+
+    eps, v:  x = x0 + sigma * eps            sigma = sqrt((1 - abar) / abar), 0 ... about 14.6 for Stable Diffusion 1.5
+    flow:    x = (1 - sigma) * x0 + sigma * eps                               sigma = t in 0 ... 1
+
+Papers on eps and v models state learning rates and norms for z = sqrt(abar) x0 + sqrt(1 - abar) eps, which is
+x / sqrt(1 + sigma^2); `paper_scale` is that factor.
+"""
+from __future__ import annotations
+
+import enum
+import math
+
+from torch import Tensor
+
+
+class Parametrization(enum.Enum):
+    """What the network predicts: the noise, the velocity of a variance-preserving process, or that of a flow."""
+
+    EPS = "eps"
+    V = "v"
+    FLOW = "flow"
+
+
+def paper_scale(parametrization: Parametrization, sigma: float) -> float:
+    """Factor from a latent as it is carried here to the units of the papers: z = factor * x.
+
+    >>> round(paper_scale(Parametrization.EPS, 14.6146), 5)
+    0.06827
+    """
+    if parametrization is Parametrization.FLOW:
+        return 1.0
+    return 1.0 / math.sqrt(1.0 + sigma * sigma)
+
+
+def initial_latent(parametrization: Parametrization, noise: Tensor, sigma: float) -> Tensor:
+    """The latent at the first noise level that standard normal `noise` stands for.
+
+    For eps and v models z = noise in the papers' units, as ComfyUI's samplers start; for flow sigma * noise.
+    """
+    if parametrization is Parametrization.FLOW:
+        return sigma * noise
+    return noise / paper_scale(parametrization, sigma)
+
+
+def add_noise(parametrization: Parametrization, clean: Tensor, noise: Tensor, sigma: float) -> Tensor:
+    """A clean latent brought to a noise level: x0 + sigma eps, or (1 - sigma) x0 + sigma eps for flow."""
+    keep = 1.0 - sigma if parametrization is Parametrization.FLOW else 1.0
+    return keep * clean + sigma * noise
+
+
+def denoised_from_output(parametrization: Parametrization, output: Tensor, x: Tensor, sigma: float) -> Tensor:
+    """The clean latent x0 that a network's raw `output` at latent `x` stands for.
+
+    eps:  x0 = x - sigma * eps
+    v:    x0 = x / (1 + sigma^2) - v * sigma / sqrt(1 + sigma^2)
+    flow: x0 = x - sigma * v
+    """
+    if parametrization is Parametrization.V:
+        scale = paper_scale(parametrization, sigma)
+        return x * scale**2 - output * sigma * scale
+    return x - sigma * output
+
+
+def deterministic_step(x: Tensor, denoised: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    """One step of the probability-flow ODE between two noise levels.
+
+    x' = x + (sigma' - sigma) (x - x0) / sigma, which is deterministic DDIM for eps and v models and Euler for flow.
+    Towards a higher noise level it is explicit DDIM inversion; sigma itself must not be zero.
+    """
+    if sigma <= 0:
+        raise ValueError("A deterministic step starts from a positive noise level; sigma was 0.")
+    return x + (sigma_next - sigma) / sigma * (x - denoised)
+
+
+def shell_norm(latent: Tensor) -> float:
+    """sqrt(L), the norm that a standard normal latent of this shape (batch excluded) concentrates on."""
+    return math.sqrt(math.prod(latent.shape[1:]))

@@ -1,0 +1,64 @@
+"""What an alignment measured on its way: a typed record that saves to JSON."""
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+
+FORMAT = "mental-averages/alignment-report"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class AlignedStep:
+    """One aligned step over K latents. Latents are measured in the papers' units z, of nominal norm sqrt(L)."""
+
+    sigma: float
+    mean_error: float  # standard error of the target, relative to the target's norm
+    residual_before: list[float]  # |H(z_k) - A|^2 / |A|^2 for each latent
+    residual_after: list[float]
+    iterations: list[int]  # gradient steps taken for each latent
+    spread: float  # root mean square distance of the matched latents from their mean, over sqrt(L)
+    norm: float  # root mean square norm of the matched latents, over sqrt(L)
+
+
+@dataclass(frozen=True)
+class AlignmentReport:
+    """The settings of an alignment, one record per aligned step, and the seconds it took (resumed parts included)."""
+
+    settings: dict
+    initial_spread: float
+    steps: list[AlignedStep] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def final_residual(self) -> float:
+        """Mean residual after the last aligned step; NaN without aligned steps."""
+        if not self.steps:
+            return math.nan
+        residuals = self.steps[-1].residual_after
+        return sum(residuals) / len(residuals)
+
+    def to_json(self) -> str:
+        return json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> AlignmentReport:
+        """Read what `to_json` wrote.
+
+        Raises ValueError with a sentence for the user when the text is anything else.
+        """
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"This is not a report of a mental average: it is not JSON ({error}).") from None
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            raise ValueError("This JSON file is not a report of a mental average: choose a file that Save Report wrote.")
+        if data.get("version") != VERSION:
+            raise ValueError(f"This report has format version {data.get('version')}, but this version of the node pack "
+                             f"reads version {VERSION}: update the node pack.")
+        try:
+            return cls(data["settings"], data["initial_spread"], [AlignedStep(**step) for step in data["steps"]],
+                       data["seconds"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"This report is damaged: {error}.") from None

@@ -1,0 +1,1 @@
+"""The ComfyUI layer: nodes unpack, check, call `dma` and pack."""

@@ -1,0 +1,105 @@
+"""AlignTrajectories: the mental average itself."""
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+from comfy_api.latest import io
+import comfy.samplers
+
+from ..dma import alignment, matching, runs
+from . import comfy_model, files
+from .progress import ProgressReporter
+from .sockets import HSPACE, REPORT
+
+FINGERPRINT_VALUES = 2048
+
+
+class AlignTrajectories(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="AlignTrajectories", display_name="Align Trajectories (Mental Average)", category="dma",
+            description="Draws what the model thinks a prompt looks like: pulls many denoising trajectories to their mean in the semantic space.",
+            search_aliases=["mental average", "DMA", "progressive trajectory alignment", "prototype", "average"],
+            inputs=[
+                HSPACE.Input("hspace", tooltip="From HSpaceHook: the model and its semantic layer."),
+                io.Conditioning.Input("positive", tooltip="The concept, for example 'a photo of a castle'."),
+                io.Conditioning.Input("negative", tooltip="What guidance leads away from; an empty prompt is fine."),
+                io.Latent.Input("latent_image", tooltip="Gives the size only. Use Empty Latent Image at the model's own resolution."),
+                io.Int.Input("count", default=64, min=0, max=100000,
+                             tooltip="K: how many trajectories are averaged (1 or more). The paper uses 1000; the error of the mean falls with the square root of K."),
+                io.Int.Input("steps", default=20, min=1, max=1000, tooltip="Sampling steps."),
+                io.Int.Input("aligned_steps", default=10, min=0, max=1000,
+                             tooltip="How many of the first steps pull the trajectories together; the rest is plain sampling."),
+                io.Int.Input("iterations", default=300, min=0, max=10000,
+                             tooltip="Most optimiser iterations per aligned step. A latent that reaches the tolerance stops earlier."),
+                io.Float.Input("learning_rate", default=0.02, min=0.0001, max=1.0, step=0.0001, round=False,
+                               tooltip="Adam's learning rate, in the units of the paper (latents of unit variance)."),
+                io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1, tooltip="Guidance scale. The paper uses 7, and 3 with adapters."),
+                io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="ddim_uniform",
+                               tooltip="Noise levels. ddim_uniform with 20 steps is the paper's schedule."),
+                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
+                             tooltip="Seed of all starting noise. The same seed in a KSampler with a batch of K starts from the same noise."),
+                io.Int.Input("keep", default=4, min=1, max=4096,
+                             tooltip="How many of the aligned trajectories are finished and returned. They should look alike: that is the check."),
+                io.Float.Input("tolerance", default=0.003, min=0.0, max=1.0, step=0.0001, round=False, advanced=True,
+                               tooltip="A latent is matched when its squared feature distance to the mean, relative to the mean's squared norm, is below this. 0 always runs all iterations."),
+                io.Int.Input("batch_size", default=0, min=0, max=4096, advanced=True,
+                             tooltip="Latents per model call. 0 chooses, and halves when memory runs out. The result does not depend on it."),
+                io.Combo.Input("branch", options=list(comfy_model.BRANCHES), default="conditional", advanced=True,
+                               tooltip="Whose features are matched: with the prompt (default), with the negative prompt, or both mixed by cfg."),
+                io.Boolean.Input("resume", default=True, advanced=True,
+                                 tooltip="Keep the state on disk and go on from it when the same graph is queued again after an interrupt or a crash."),
+            ],
+            outputs=[
+                io.Latent.Output("latent", display_name="latent", tooltip="The finished latents (keep of them), for VAE Decode."),
+                REPORT.Output("report", display_name="report", tooltip="Residuals, spread and error of the mean, for PlotReport."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, hspace, positive, negative, latent_image, count, steps, aligned_steps, iterations, learning_rate,
+                cfg, scheduler, seed, keep, tolerance=0.003, batch_size=0, branch="conditional", resume=True) -> io.NodeOutput:
+        model = hspace.model
+        settings = alignment.AlignmentSettings(
+            count=count, aligned_steps=aligned_steps, keep=min(keep, max(count, 1)), seed=seed,
+            solver=matching.Adam(learning_rate=learning_rate, iterations=iterations, tolerance=tolerance))
+        comfy_model.check_conditioning(positive, "positive")
+        comfy_model.check_conditioning(negative, "negative")
+        shape = comfy_model.latent_shape(model, latent_image)
+        sigmas = comfy_model.sigmas_of(model, scheduler, steps)
+        settings.check(len(sigmas) - 1)
+        choices = {"sigmas": sigmas.tolist(), "shape": list(shape), "guidance_scale": cfg, "layer": hspace.layer,
+                   "pooling": hspace.pooling, "branch": branch}
+        key = runs.run_key({**asdict(settings), **choices}, comfy_model.conditioning_tensors(positive, negative))
+        reporter = ProgressReporter(model, cls.__name__)
+        report = None
+
+        def align(denoiser) -> Tensor:
+            nonlocal report
+            saved = None
+            if resume:
+                runs.clean(files.run_state_folder(), keep=key)
+                saved = runs.RunState(files.run_state_folder(), key, fingerprint(denoiser, sigmas, shape))
+            result = alignment.align(denoiser, sigmas, shape, settings, batch_size, saved, reporter)
+            report = result.report
+            return result.latents
+
+        latents = comfy_model.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, align, hspace.layer,
+                                            hspace.pooling, branch)
+        report.settings.update(choices)
+        return io.NodeOutput({"samples": latents}, report)
+
+
+def fingerprint(denoiser: Any, sigmas: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """What the model answers to fixed noise at two noise levels: tells apart models, patches and ControlNets."""
+    noise = alignment.starting_noise(1, shape, seed=0).to(denoiser.device)
+    answers = []
+    for sigma in (sigmas[0].item(), sigmas[(len(sigmas) - 1) // 2].item()):
+        with torch.no_grad():
+            answers += [denoiser.features(sigma * noise, sigma).flatten(), denoiser.denoise(sigma * noise, sigma).flatten()]
+    together = torch.cat(answers).cpu()
+    return together[:: max(1, len(together) // FINGERPRINT_VALUES)].clone()

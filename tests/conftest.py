@@ -1,0 +1,22 @@
+"""Makes the pack importable as `mental_averages` for every test, and ComfyUI for those that ask for it."""
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+import pack  # noqa: E402
+
+pack.load_pack()
+
+
+@pytest.fixture(scope="session")
+def comfyui():
+    """ComfyUI's modules in this process; skips nothing: tests/run_tests.py always prepares one."""
+    pack.load_comfyui()
+
+
+@pytest.fixture(scope="session")
+def demo(comfyui):
+    """(MODEL, CLIP, VAE) of the demo checkpoint, loaded under inference mode as ComfyUI does."""
+    return pack.load_checkpoint(pack.demo_checkpoint())

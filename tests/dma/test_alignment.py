@@ -1,0 +1,163 @@
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from toys import LinearGaussian, sigmas
+from mental_averages.dma import alignment, batching
+from mental_averages.dma.alignment import AlignmentSettings, align
+from mental_averages.dma.matching import Adam
+
+SETTINGS = AlignmentSettings(count=9, aligned_steps=2, keep=9, seed=3,
+                             solver=Adam(learning_rate=0.05, iterations=1500, tolerance=0.0))
+SHAPE = (2, 3, 3)
+
+
+class Memory:
+    """A saved state that keeps every save, so that a run can be gone on from any of them."""
+
+    def __init__(self, found=None):
+        self.found, self.saves = found, []
+
+    def load(self):
+        return self.found
+
+    def save(self, tensors, meta):
+        self.saves.append(({name: value.clone() for name, value in tensors.items()}, copy_meta(meta)))
+
+
+def copy_meta(meta):
+    import json
+
+    return json.loads(json.dumps(meta))
+
+
+def test_closed_form_of_linear_features_and_gaussian_data():
+    """With linear, injective features the aligned latents are the mean latent, and the ODE of Gaussian data is linear."""
+    denoiser, levels = LinearGaussian(), sigmas()
+    result = align(denoiser, levels, SHAPE, SETTINGS)
+    noise = alignment.starting_noise(9, SHAPE, seed=3)
+    x = (noise * math.sqrt(1 + levels[0].item() ** 2)).mean(0)
+    for sigma, sigma_next in zip(levels[:-1].tolist(), levels[1:].tolist()):
+        x = x + (sigma_next - sigma) / sigma * (x - denoiser.denoise(x, sigma))
+    torch.testing.assert_close(result.latents, x.expand(9, *SHAPE), rtol=0, atol=2e-3)
+    report = result.report
+    assert len(report.steps) == 2 and report.steps[0].spread < 1e-3 and report.initial_spread > 0.8
+    # The error of the mean of K standard normal latents through the matrix, against its closed form.
+    expected = denoiser.matrix.norm() / math.sqrt(9) / (denoiser.matrix @ noise.mean(0).flatten()).norm()
+    assert report.steps[0].mean_error == pytest.approx(expected.item(), rel=0.35)
+
+
+def test_standard_error_of_the_mean_is_exact_for_the_drawn_latents():
+    denoiser, levels = LinearGaussian(), sigmas()
+    result = align(denoiser, levels, SHAPE, dataclasses.replace(SETTINGS, aligned_steps=1, solver=Adam(iterations=0)))
+    features = denoiser.features(alignment.starting_noise(9, SHAPE, 3) * math.sqrt(1 + levels[0].item() ** 2), levels[0].item())
+    expected = (features.double().var(0).sum() / 9).sqrt() / features.double().mean(0).norm()
+    assert result.report.steps[0].mean_error == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_no_aligned_steps_is_plain_sampling():
+    denoiser, levels = LinearGaussian(), sigmas()
+    result = align(denoiser, levels, SHAPE, dataclasses.replace(SETTINGS, aligned_steps=0, keep=2))
+    x = alignment.starting_noise(9, SHAPE, 3)[:2] * math.sqrt(1 + levels[0].item() ** 2)
+    for sigma, sigma_next in zip(levels[:-1].tolist(), levels[1:].tolist()):
+        x = x + (sigma_next - sigma) / sigma * (x - denoiser.denoise(x, sigma))
+    torch.testing.assert_close(result.latents, x)
+    assert denoiser.feature_rows == 0 and math.isnan(result.report.final_residual)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+def test_result_does_not_depend_on_batch_size(batch_size):
+    settings = dataclasses.replace(SETTINGS, solver=Adam(learning_rate=0.05, iterations=40, tolerance=1e-3))
+    reference = align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=9)
+    denoiser = LinearGaussian()
+    result = align(denoiser, sigmas(), SHAPE, settings, batch_size=batch_size)
+    torch.testing.assert_close(result.latents, reference.latents, rtol=1e-4, atol=1e-4)
+    assert denoiser.largest_batch == batch_size
+
+
+def test_every_saved_state_leads_to_the_same_result(monkeypatch):
+    monkeypatch.setattr(alignment, "SECONDS_BETWEEN_SAVES", 0.0)
+    settings = dataclasses.replace(SETTINGS, solver=Adam(learning_rate=0.05, iterations=20), keep=3, target_updates=2)
+    memory = Memory()
+    reference = align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=2, saved=memory)
+    assert len(memory.saves) > 10
+    for tensors, meta in memory.saves:
+        resumed = align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=2, saved=Memory((tensors, copy_meta(meta))))
+        torch.testing.assert_close(resumed.latents, reference.latents, rtol=0, atol=0)
+        assert resumed.report.steps == reference.report.steps
+
+
+def test_interrupt_keeps_what_was_done(monkeypatch):
+    monkeypatch.setattr(alignment, "SECONDS_BETWEEN_SAVES", 0.0)
+    memory = Memory()
+
+    def interrupt(event):
+        if len(memory.saves) == 3:
+            raise KeyboardInterrupt
+
+    settings = dataclasses.replace(SETTINGS, solver=Adam(iterations=10))
+    with pytest.raises(KeyboardInterrupt):
+        align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=2, saved=memory, progress=interrupt)
+    resumed = align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=2, saved=Memory(memory.saves[-1]))
+    reference = align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=2)
+    torch.testing.assert_close(resumed.latents, reference.latents, rtol=0, atol=0)
+
+
+class SmallMemory(LinearGaussian):
+    """Runs out of memory on more than two latents at once."""
+
+    def features(self, x, sigma):
+        if len(x) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+        return super().features(x, sigma)
+
+    def denoise(self, x, sigma):
+        if len(x) > 2:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")
+        return super().denoise(x, sigma)
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on():
+    settings = dataclasses.replace(SETTINGS, solver=Adam(learning_rate=0.05, iterations=30))
+    denoiser = SmallMemory()
+    result = align(denoiser, sigmas(), SHAPE, settings)
+    reference = align(LinearGaussian(), sigmas(), SHAPE, settings)
+    assert denoiser.largest_batch == 2
+    torch.testing.assert_close(result.latents, reference.latents, rtol=1e-4, atol=1e-4)
+
+
+def test_out_of_memory_with_one_latent_is_an_error():
+    size = batching.BatchSize(4)
+    with pytest.raises(torch.OutOfMemoryError):
+        size.run(0, 8, lambda rows: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory")))
+    assert size.value == 1
+
+
+def test_other_errors_are_not_taken_for_memory():
+    with pytest.raises(RuntimeError, match="shape"):
+        batching.BatchSize(4).run(0, 8, lambda rows: (_ for _ in ()).throw(RuntimeError("shape mismatch")))
+
+
+@pytest.mark.parametrize("change, message", [
+    (dict(count=0), "count is 0"), (dict(aligned_steps=9), "only 8 steps"), (dict(aligned_steps=-1), "aligned_steps"),
+    (dict(keep=0), "keep is 0"), (dict(target_updates=0), "target_updates"),
+])
+def test_settings_that_make_no_sense(change, message):
+    with pytest.raises(ValueError, match=message):
+        align(LinearGaussian(), sigmas(8), SHAPE, dataclasses.replace(SETTINGS, **change))
+
+
+def test_progress_rises_to_one():
+    fractions = []
+    align(LinearGaussian(), sigmas(), SHAPE, dataclasses.replace(SETTINGS, solver=Adam(iterations=5), keep=2),
+          batch_size=2, progress=lambda event: fractions.append(event.fraction))
+    assert fractions == sorted(fractions) and fractions[-1] == pytest.approx(1.0) and fractions[0] < 0.1
+
+
+def test_one_latent_is_its_own_average():
+    result = align(LinearGaussian(), sigmas(), SHAPE, dataclasses.replace(SETTINGS, count=1, keep=1))
+    plain = align(LinearGaussian(), sigmas(), SHAPE, dataclasses.replace(SETTINGS, count=1, keep=1, aligned_steps=0))
+    torch.testing.assert_close(result.latents, plain.latents, rtol=1e-4, atol=1e-4)
+    assert result.report.steps[0].mean_error == 0.0

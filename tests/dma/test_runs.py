@@ -1,0 +1,110 @@
+import json
+import os
+import time
+
+import pytest
+import torch
+
+from mental_averages.dma import features as feature_files
+from mental_averages.dma import runs
+from mental_averages.dma.report import AlignedStep, AlignmentReport
+
+
+@pytest.fixture
+def state(tmp_path):
+    return runs.RunState(tmp_path / "runs", "abc", torch.linspace(-1, 1, 50))
+
+
+def test_round_trip(state):
+    assert state.load() is None
+    tensors, meta = {"latents": torch.randn(3, 4, 2, 2), "matched": torch.arange(3)}, {"step": 2, "records": [{"a": 1.5}]}
+    state.save(tensors, meta)
+    found, found_meta = state.load()
+    assert found_meta == meta
+    for name in tensors:
+        torch.testing.assert_close(found[name], tensors[name], rtol=0, atol=0)
+    assert [path.name for path in state.folder.iterdir()] == ["abc.safetensors"]
+
+
+def test_another_model_starts_anew(state):
+    state.save({"latents": torch.zeros(1)}, {})
+    assert runs.RunState(state.folder, "abc", state.fingerprint + 0.01).load() is None
+    assert runs.RunState(state.folder, "abc", state.fingerprint * (1 + 1e-7)).load() is not None
+
+
+@pytest.mark.parametrize("damage", [b"", b"not safetensors at all", None])
+def test_damaged_files_are_removed(state, damage):
+    state.save({"latents": torch.zeros(1000)}, {})
+    content = state.path.read_bytes()
+    state.path.write_bytes(content[:200] if damage is None else damage)
+    assert state.load() is None and not state.path.exists()
+
+
+def test_file_of_another_kind_is_not_taken(state):
+    from safetensors.torch import save_file
+
+    state.folder.mkdir(parents=True)
+    save_file({"latents": torch.zeros(1)}, state.path)
+    assert state.load() is None
+
+
+def test_failed_write_keeps_the_last_state(state, monkeypatch, caplog):
+    state.save({"latents": torch.ones(1)}, {"step": 1})
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    state.save({"latents": torch.zeros(1)}, {"step": 2})
+    assert "could not be saved" in caplog.text
+    assert state.load()[1] == {"step": 1}
+    assert len(list(state.folder.iterdir())) == 1
+
+
+def test_clean_by_age_and_size(tmp_path):
+    now = time.time()
+    for name, size, days in (("old", 10, 20), ("big", 600, 3), ("middle", 300, 2), ("new", 300, 1), ("mine", 10, 30)):
+        path = tmp_path / f"{name}.safetensors"
+        path.write_bytes(b"x" * size)
+        os.utime(path, (now - days * 86400,) * 2)
+    (tmp_path / "else.txt").write_text("not ours")
+    removed = runs.clean(tmp_path, keep="mine", longest_age_days=14, largest_total_bytes=700)
+    assert removed == ["old.safetensors", "big.safetensors"]
+    assert (tmp_path / "else.txt").exists() and (tmp_path / "mine.safetensors").exists()
+    assert runs.clean(tmp_path / "missing") == []
+
+
+def test_key_depends_on_every_setting_and_tensor():
+    base = runs.run_key({"seed": 1}, {"a": torch.zeros(3)})
+    assert base == runs.run_key({"seed": 1}, {"a": torch.zeros(3)})
+    others = [runs.run_key({"seed": 2}, {"a": torch.zeros(3)}), runs.run_key({"seed": 1}, {"a": torch.ones(3)}),
+              runs.run_key({"seed": 1}, {"b": torch.zeros(3)}), runs.run_key({"seed": 1}, {"a": torch.zeros(3, 1)})]
+    assert len({base, *others}) == 5
+
+
+def report():
+    step = AlignedStep(sigma=3.0, mean_error=0.1, residual_before=[0.5, 0.4], residual_after=[0.01, 0.02],
+                       iterations=[5, 6], spread=0.3, norm=0.9)
+    return AlignmentReport(settings={"count": 2}, initial_spread=1.0, steps=[step], seconds=2.5)
+
+
+def test_report_round_trip():
+    assert AlignmentReport.from_json(report().to_json()) == report()
+    assert report().final_residual == pytest.approx(0.015)
+
+
+@pytest.mark.parametrize("text, message", [
+    ("nonsense", "not JSON"), ("[]", "not a report"), ("{}", "not a report"),
+    (json.dumps({"format": "mental-averages/alignment-report", "version": 99}), "version 99"),
+    (json.dumps({"format": "mental-averages/alignment-report", "version": 1}), "damaged"),
+])
+def test_foreign_reports_are_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        AlignmentReport.from_json(text)
+
+
+def test_features_round_trip(tmp_path):
+    features = feature_files.Features(torch.randn(3, 5, 2, 2), "middle_block", "none", 2.5)
+    feature_files.save(features, tmp_path / "features.safetensors")
+    found = feature_files.load(tmp_path / "features.safetensors")
+    torch.testing.assert_close(found.values, features.values, rtol=0, atol=0)
+    assert (found.layer, found.pooling, found.sigma) == ("middle_block", "none", 2.5)
+    (tmp_path / "other.safetensors").write_bytes(b"12345678 not this")
+    with pytest.raises(ValueError, match="safetensors"):
+        feature_files.load(tmp_path / "other.safetensors")
