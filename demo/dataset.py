@@ -127,10 +127,9 @@ def concept_of(caption: str) -> str:
 
 def collect(sets: dict[str, dict]) -> tuple[list[Picture], list[str]]:
     """Every usable icon as (description, SVG source), in a fixed order; flags are left out."""
-    with_tones = {name for data in sets.values() for name in data["icons"] if "skin-tone" in name}
-    tone_bases = {re.sub(r"(-(medium|light|dark))+-skin-tone.*", "", name) for name in with_tones}
     vocabulary = Counter(
         word for key, data in sets.items() if key != "fxemoji" for name in data["icons"] for word in name.split("-")
+        if len(word) > 1 or word.isdigit()
     )
     pictures, sources = [], []
     for icons in ICON_SETS:
@@ -140,7 +139,7 @@ def collect(sets: dict[str, dict]) -> tuple[list[Picture], list[str]]:
                 continue
             # The two Fluent sets write a skin tone as a bare suffix: "man-detective-dark".
             bare_tone = re.match(r"(.*?)-(medium-light|medium-dark|light|medium|dark)$", name)
-            if icons.name.startswith("fluent") and bare_tone and bare_tone.group(1) in tone_bases:
+            if icons.name.startswith("fluent") and bare_tone and f"{bare_tone.group(1)}-medium-dark" in data["icons"]:
                 name = f"{name}-skin-tone"
             caption = caption_of(split_joined_words(name, vocabulary) if icons.name == "fxemoji" else name)
             concept = concept_of(caption)
@@ -174,9 +173,13 @@ def render(sources: list[str], size: int) -> np.ndarray:
 
 
 def sampling_weights(pictures: list[Picture]) -> np.ndarray:
-    """Probability of each picture such that a concept's total goes with its count to the power 0.4 (sums to one)."""
+    """Probability of each picture (sums to one): a concept's total goes with its count to the power 0.4.
+
+    Concepts that fewer than three styles draw, mostly odd names of one set, get proportionally less.
+    """
     counts = Counter(picture.concept for picture in pictures)
-    weights = np.array([counts[picture.concept] ** -0.6 for picture in pictures])
+    styles = Counter(concept for concept, _ in {(picture.concept, picture.style) for picture in pictures})
+    weights = np.array([counts[picture.concept] ** -0.6 * min(1.0, styles[picture.concept] / 3) for picture in pictures])
     return weights / weights.sum()
 
 

@@ -1,7 +1,7 @@
 """Train the demo checkpoint: first the autoencoder, then the denoiser on its latents.
 
-    python demo/train.py autoencoder --data FOLDER --run FOLDER --comfyui PATH [--steps 1400]
-    python demo/train.py denoiser    --data FOLDER --run FOLDER --comfyui PATH [--steps 6000]
+    python demo/train.py autoencoder --data FOLDER --run FOLDER --comfyui PATH [--steps 2000]
+    python demo/train.py denoiser    --data FOLDER --run FOLDER --comfyui PATH [--steps 6600]
 
 Both resume from their last saved state when started again, also with another number of steps: the learning rate is
 constant after a warm-up and falls linearly over the last quarter of the steps that are asked for now. Everything is
@@ -111,7 +111,7 @@ def prepare(arguments) -> tuple[list[Picture], np.ndarray, np.ndarray, torch.dev
 
 def optimise(model, peak, steps, warmup, state_path, loss_at_step, after_save, save_every=200, averaged=None):
     """The loop both networks share: AdamW, gradient clipping, weight average, resumable state, log lines."""
-    optimiser = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.01)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     first = 0
     if state_path.exists():
         state = torch.load(state_path, weights_only=True)
@@ -216,7 +216,10 @@ def train_denoiser(arguments) -> None:
     autoencoder = torch.nn.ModuleList(build_autoencoder())
     autoencoder.load_state_dict(torch.load(arguments.run / "autoencoder.pt", weights_only=True)["averaged"])
     encoder, decoder = autoencoder.to(device)
-    latents = encode_all(encoder, images, device)  # (N, 4, H/8, W/8)
+    cache = arguments.run / "latents.pt"
+    if not cache.exists():
+        save_state(cache, latents=encode_all(encoder, images, device))
+    latents = torch.load(cache, weights_only=True)["latents"]  # (N, 4, H/8, W/8)
     print(f"{len(latents)} latents, std {latents.std(dim=(0, 2, 3)).tolist()}", flush=True)
     torch.manual_seed(arguments.seed)
     unet = build_unet().to(device, memory_format=torch.channels_last)
@@ -267,7 +270,7 @@ def main() -> None:
     parser.add_argument("--peak", type=float, default=5e-4, help="highest learning rate of the denoiser")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    defaults = {"autoencoder": (1400, 24), "denoiser": (6000, 64)}[arguments.part]
+    defaults = {"autoencoder": (2000, 24), "denoiser": (6600, 64)}[arguments.part]
     arguments.steps = arguments.steps or defaults[0]
     arguments.batch = arguments.batch or defaults[1]
     import_comfyui(arguments.comfyui)

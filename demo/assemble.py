@@ -1,0 +1,71 @@
+"""Write the demo checkpoint as a file that ComfyUI's stock CheckpointLoaderSimple takes for Stable Diffusion 1.5.
+
+    python demo/assemble.py OUTPUT.safetensors
+
+Needs torch, numpy and safetensors. Widens the stored weights to fp16 and adds what need not be stored: the fixed random
+token table and the pass-through text encoder (see text_table.py).
+"""
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import text_table
+import weights
+
+TEXT = "cond_stage_model.transformer.text_model."
+LAYERS = 12
+
+
+def text_encoder() -> dict[str, Tensor]:
+    """CLIP-L whose layers pass their input through: their output projections are zero."""
+    width = text_table.WIDTH
+    shapes = {"mlp.fc1.weight": (4 * width, width), "mlp.fc1.bias": (4 * width,), "mlp.fc2.weight": (width, 4 * width), "mlp.fc2.bias": (width,)}
+    for projection in ("q_proj", "k_proj", "v_proj", "out_proj"):
+        shapes |= {f"self_attn.{projection}.weight": (width, width), f"self_attn.{projection}.bias": (width,)}
+    found = {TEXT + "embeddings.token_embedding.weight": text_table.token_table(),
+             TEXT + "embeddings.position_embedding.weight": text_table.position_table()}
+    for layer in range(LAYERS):
+        for name, shape in shapes.items():
+            found[f"{TEXT}encoder.layers.{layer}.{name}"] = torch.zeros(shape, dtype=torch.half)
+    for norm in (*(f"encoder.layers.{layer}.layer_norm{number}" for layer in range(LAYERS) for number in (1, 2)), "final_layer_norm"):
+        found[f"{TEXT}{norm}.weight"] = torch.ones(width, dtype=torch.half)
+        found[f"{TEXT}{norm}.bias"] = torch.zeros(width, dtype=torch.half)
+    return found
+
+
+def checkpoint() -> dict[str, Tensor]:
+    """The whole state dict under the names of Stable Diffusion 1.5."""
+    from safetensors.torch import load_file
+
+    # The autoencoder's latents have unit variance; this scale cancels ComfyUI's scaling of SD1.5 latents.
+    found = {"first_stage_model.vae_scale": torch.tensor(0.18215), "first_stage_model.vae_shift": torch.tensor(0.0)}
+    prefixes = {"unet": "model.diffusion_model.", "encoder": "first_stage_model.taesd_encoder.", "decoder": "first_stage_model.taesd_decoder."}
+    for name, value in weights.dequantise(load_file(weights.PATH)).items():
+        part, _, key = name.partition(".")
+        found[prefixes[part] + key] = value
+    return found | text_encoder()
+
+
+def main() -> None:
+    from safetensors.torch import save_file
+
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        raise SystemExit(__doc__)
+    output = Path(sys.argv[1])
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = output.with_suffix(".tmp")
+    try:
+        save_file({name: value.contiguous() for name, value in checkpoint().items()}, temporary, metadata={"format": "pt"})
+        os.replace(temporary, output)
+    finally:
+        temporary.unlink(missing_ok=True)
+    print(output)
+
+
+if __name__ == "__main__":
+    main()
