@@ -19,12 +19,13 @@ from .denoiser import Denoiser
 from .diffusion import initial_latent, paper_scale, shell_norm
 from .matching import Adam, Match
 from .report import AlignedStep, AlignmentReport
-from .sampling import sample, step_all
+from .sampling import restore_noise, sample, step_all
 from .statistics import RunningMoments
 
 # Costs in passes through the network up to the semantic layer; they only steer the progress bar.
 BACKWARD_COST = 2.0
 PREDICTION_COST = 6.0
+RESTORED_NOISE_SEED = 0x5EED
 SECONDS_BETWEEN_SAVES = 10.0
 SECONDS_BETWEEN_PREVIEWS = 2.0
 
@@ -38,6 +39,8 @@ class AlignmentSettings:
     solver: how they are matched; its learning rate is in the papers' units if `paper_units`, else in ours.
     keep: how many of the aligned latents are denoised to the end and returned (1 ... count).
     target_updates: how often within a step the mean is taken anew; 1 is a target fixed for the whole step.
+    restored_noise: share (0 ... 1) of the noise lost by averaging that is given back after the last aligned step, the
+        same for all latents (`sampling.restore_noise`); 0 is the paper's method.
     """
 
     count: int = 64
@@ -47,6 +50,7 @@ class AlignmentSettings:
     seed: int = 0
     target_updates: int = 1
     paper_units: bool = True
+    restored_noise: float = 0.0
 
     def check(self, steps: int) -> None:
         """Raise ValueError with a sentence for the user if these settings make no sense for `steps` steps."""
@@ -59,6 +63,8 @@ class AlignmentSettings:
             raise ValueError(f"keep is {self.keep}: at least 1 finished latent has to be returned.")
         if self.target_updates < 1:
             raise ValueError("target_updates must be at least 1 (a fixed target).")
+        if not 0 <= self.restored_noise <= 1:
+            raise ValueError(f"restored_noise is {self.restored_noise}: it must lie between 0 and 1.")
 
 
 @dataclass(frozen=True)
@@ -233,6 +239,10 @@ class _Run:
             self.tell(done, "sampling the finished latents")
 
         kept = self.tensors["latents"][: settings.keep]
+        if settings.restored_noise and step and self.sigmas[step] > 0:
+            # Not the seed of the starting noise, whose mean is what the latents have left.
+            noise = starting_noise(1, tuple(kept.shape[1:]), settings.seed ^ RESTORED_NOISE_SEED)
+            kept = restore_noise(self.denoiser, kept, self.sigmas[step], noise, settings.restored_noise, self.batch)
         self.tensors = {"latents": sample(self.denoiser, kept, self.all_sigmas[step:], self.batch, after_batch)}
         self.meta["finished"] = True
         self.save()

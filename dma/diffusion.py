@@ -47,8 +47,16 @@ def initial_latent(parametrization: Parametrization, noise: Tensor, sigma: float
 
 def add_noise(parametrization: Parametrization, clean: Tensor, noise: Tensor, sigma: float) -> Tensor:
     """A clean latent brought to a noise level: x0 + sigma eps, or (1 - sigma) x0 + sigma eps for flow."""
-    keep = 1.0 - sigma if parametrization is Parametrization.FLOW else 1.0
-    return keep * clean + sigma * noise
+    return _signal_scale(parametrization, sigma) * clean + sigma * noise
+
+
+def noise_in(parametrization: Parametrization, x: Tensor, clean: Tensor, sigma: float) -> Tensor:
+    """The noise eps that `add_noise` would have to be given to turn `clean` into `x`."""
+    return (x - _signal_scale(parametrization, sigma) * clean) / sigma
+
+
+def _signal_scale(parametrization: Parametrization, sigma: float) -> float:
+    return 1.0 - sigma if parametrization is Parametrization.FLOW else 1.0
 
 
 def denoised_from_output(parametrization: Parametrization, output: Tensor, x: Tensor, sigma: float) -> Tensor:

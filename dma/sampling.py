@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .batching import BatchSize
 from .denoiser import Denoiser
-from .diffusion import deterministic_step
+from .diffusion import deterministic_step, noise_in, shell_norm
 
 
 def step_all(denoiser: Denoiser, latents: Tensor, sigma: float, sigma_next: float, batch: BatchSize,
@@ -38,3 +38,30 @@ def sample(denoiser: Denoiser, latents: Tensor, sigmas: Tensor, batch: BatchSize
     for sigma, sigma_next in zip(sigmas[:-1].tolist(), sigmas[1:].tolist()):
         latents = step_all(denoiser, latents, sigma, sigma_next, batch, after_batch)
     return latents
+
+
+def restore_noise(denoiser: Denoiser, latents: Tensor, sigma: float, noise: Tensor, share: float, batch: BatchSize) -> Tensor:
+    """Top up latents (K, C, H, W) whose noise has become too small for their noise level, on the CPU.
+
+    Averaging cancels noise: the noise n that a latent still carries, by the model's own prediction, may be far below
+    the norm sqrt(L) that the model was trained on, and what is missing comes out as lack of detail. The same `noise`
+    (1, C, H, W) is added to all latents, so that those that agree go on agreeing:
+
+        x <- x + sigma * share * sqrt(max(0, 1 - |n|^2 / L)) * noise
+
+    share 0 changes nothing; share 1 restores the nominal norm in expectation.
+    """
+    restored = torch.empty_like(latents)
+    done = 0
+    while done < len(latents):
+        def top_up(rows: slice) -> Tensor:
+            x = latents[rows].to(denoiser.device)
+            present = noise_in(denoiser.parametrization, x, denoiser.denoise(x, sigma), sigma)
+            relative = present.flatten(1).norm(dim=1) / shell_norm(x)  # (b,)
+            missing = (1 - relative.square()).clamp_min(0).sqrt()
+            return x + sigma * share * missing[:, None, None, None] * noise.to(x)
+
+        rows, topped = batch.run(done, len(latents), top_up)
+        restored[rows] = topped.cpu()
+        done = rows.stop
+    return restored

@@ -53,6 +53,8 @@ class AlignTrajectories(io.ComfyNode):
                                tooltip="Whose features are matched: with the prompt (default), with the negative prompt, or both mixed by cfg."),
                 io.Boolean.Input("resume", default=True, advanced=True,
                                  tooltip="Keep the state on disk and go on from it when the same graph is queued again after an interrupt or a crash."),
+                io.Float.Input("restored_noise", default=0.0, min=0.0, max=1.0, step=0.05, advanced=True,
+                               tooltip="Averaging cancels noise, and detail with it. This share of the lost noise is given back after the last aligned step, the same for all latents: sharper pictures, which depend a little more on the seed. 0 is the paper's method."),
             ],
             outputs=[
                 io.Latent.Output("latent", display_name="latent", tooltip="The finished latents (keep of them), for VAE Decode."),
@@ -62,10 +64,11 @@ class AlignTrajectories(io.ComfyNode):
 
     @classmethod
     def execute(cls, hspace, positive, negative, latent_image, count, steps, aligned_steps, iterations, learning_rate,
-                cfg, scheduler, seed, keep, tolerance=0.003, batch_size=0, branch="conditional", resume=True) -> io.NodeOutput:
+                cfg, scheduler, seed, keep, tolerance=0.003, batch_size=0, branch="conditional", resume=True,
+                restored_noise=0.0) -> io.NodeOutput:
         model = hspace.model
         settings = alignment.AlignmentSettings(
-            count=count, aligned_steps=aligned_steps, keep=min(keep, max(count, 1)), seed=seed,
+            count=count, aligned_steps=aligned_steps, keep=min(keep, max(count, 1)), seed=seed, restored_noise=restored_noise,
             solver=matching.Adam(learning_rate=learning_rate, iterations=iterations, tolerance=tolerance))
         comfy_model.check_conditioning(positive, "positive")
         comfy_model.check_conditioning(negative, "negative")
@@ -75,7 +78,7 @@ class AlignTrajectories(io.ComfyNode):
         choices = {"sigmas": sigmas.tolist(), "shape": list(shape), "guidance_scale": cfg, "layer": hspace.layer,
                    "pooling": hspace.pooling, "branch": branch}
         key = runs.run_key({**asdict(settings), **choices}, comfy_model.conditioning_tensors(positive, negative))
-        reporter = ProgressReporter(model, cls.__name__)
+        reporter = ProgressReporter(model, cls.GET_SCHEMA().node_id)
         report = None
 
         def align(denoiser) -> Tensor:

@@ -172,12 +172,16 @@ class ComfyDenoiser:
                 try:
                     comfy.samplers.calc_cond_batch(self.guider.inner_model, [[entry]], x, self._levels(x, sigma), options)
                 except _FeatureReached as reached:
-                    found.append(reached.features.float())
+                    found.append(_at_least_fp32(reached.features))
         if not found:
             raise ValueError(f"No part of the {name} conditioning is active at noise level {sigma:.3g}: widen the "
                              "range of Conditioning Set Timestep Range.")
         features = torch.stack(found).mean(0) if len(found) > 1 else found[0]  # (B, C, h, w)
         return features.mean(dim=(2, 3)) if self.pooling == "mean" else features
+
+
+def _at_least_fp32(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _attention_with_backward(attention: Callable, *arguments, **options) -> Tensor:

@@ -7,7 +7,9 @@ import torch
 from toys import LinearGaussian, sigmas
 from mental_averages.dma import alignment, batching
 from mental_averages.dma.alignment import AlignmentSettings, align
+from mental_averages.dma.diffusion import noise_in, shell_norm
 from mental_averages.dma.matching import Adam
+from mental_averages.dma.sampling import restore_noise
 
 SETTINGS = AlignmentSettings(count=9, aligned_steps=2, keep=9, seed=3,
                              solver=Adam(learning_rate=0.05, iterations=1500, tolerance=0.0))
@@ -143,6 +145,7 @@ def test_other_errors_are_not_taken_for_memory():
 @pytest.mark.parametrize("change, message", [
     (dict(count=0), "count is 0"), (dict(aligned_steps=9), "only 8 steps"), (dict(aligned_steps=-1), "aligned_steps"),
     (dict(keep=0), "keep is 0"), (dict(target_updates=0), "target_updates"),
+    (dict(restored_noise=1.5), "restored_noise"),
 ])
 def test_settings_that_make_no_sense(change, message):
     with pytest.raises(ValueError, match=message):
@@ -161,3 +164,18 @@ def test_one_latent_is_its_own_average():
     plain = align(LinearGaussian(), sigmas(), SHAPE, dataclasses.replace(SETTINGS, count=1, keep=1, aligned_steps=0))
     torch.testing.assert_close(result.latents, plain.latents, rtol=1e-4, atol=1e-4)
     assert result.report.steps[0].mean_error == 0.0
+
+
+def test_restored_noise_brings_latents_back_to_the_shell_and_keeps_their_agreement():
+    denoiser, sigma, shape = LinearGaussian(shape=(4, 16, 16)), 5.0, (4, 16, 16)
+    aligned = (denoiser.mean + 0.3 * sigma * alignment.starting_noise(1, shape, 1)).expand(3, *shape).clone()
+    noise = alignment.starting_noise(1, shape, 2)
+    restored = restore_noise(denoiser, aligned, sigma, noise, 1.0, batching.BatchSize(2))
+    torch.testing.assert_close(restored[0], restored[2], rtol=0, atol=0)
+    before, after = (noise_in(denoiser.parametrization, x, denoiser.mean, sigma).flatten(1).norm(dim=1) / shell_norm(x)
+                     for x in (aligned, restored))
+    assert before[0] < 0.35 and after[0] == pytest.approx(1.0, abs=0.03)
+    torch.testing.assert_close(restore_noise(denoiser, aligned, sigma, noise, 0.0, batching.BatchSize(2)), aligned)
+    # A latent that already carries its full noise is left alone.
+    full = denoiser.mean + 2 * sigma * noise
+    torch.testing.assert_close(restore_noise(denoiser, full, sigma, noise, 1.0, batching.BatchSize(2)), full)

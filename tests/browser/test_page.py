@@ -1,0 +1,88 @@
+"""ComfyUI's own page in headless Chromium: the template is found, runs, and shows its sheet."""
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+import comfy_server
+import workspace
+from environment import Environment
+
+TEMPLATE = "01_mental_average"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+START_SECONDS, RUN_SECONDS = 90, 120
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="There is no chromium, chromium-browser or google-chrome here.")
+
+# What the page is asked: values of widgets, by the titles of their nodes.
+SET_WIDGETS = """values => {
+    for (const [title, widget, value] of values)
+        app.graph.nodes.find(node => node.title === title).widgets.find(item => item.name === widget).value = value
+}"""
+SHOWN_PICTURE = "title => app.graph.nodes.find(node => node.title === title)?.imgs?.[0]?.naturalHeight"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A ComfyUI in a folder of its own, with this pack and the demo checkpoint."""
+    base = workspace.make_base(tmp_path_factory.mktemp("comfyui"))
+    checkpoint = Path(os.environ["MENTAL_AVERAGES_CHECKPOINT"]).resolve()
+    (base / "models" / "checkpoints" / workspace.DEMO_CHECKPOINT).symlink_to(checkpoint)
+    environment = Environment(Path(sys.executable), Path(os.environ["MENTAL_AVERAGES_COMFYUI"]))
+    with comfy_server.start(environment, base) as running:
+        # At the first visit of all the page opens the template browser itself; this is the second.
+        running.post("/settings", {"Comfy.TutorialCompleted": True})
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # Chromium has no sandbox for root, and a proxy for the internet must not be asked for this machine.
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--no-proxy-server"])
+        yield chromium
+        chromium.close()
+
+
+def test_template_runs_and_shows_its_sheet(server, browser):
+    """From the pack's entry in the template browser to the sheet, without an error in the page's console.
+
+    ComfyUI's page complains on its own while it opens in a fresh folder (settings and models that are not there), so
+    errors before the template is chosen count only where they name this pack.
+    """
+    page = browser.new_page(viewport={"width": 1600, "height": 900})
+    errors = []
+    page.on("console", lambda message: message.type == "error" and errors.append(f"{message.text} {message.location}"))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(server.address, wait_until="domcontentloaded")
+    page.set_default_timeout(START_SECONDS * 1000)
+
+    page.get_by_role("button", name="Templates").first.click()
+    page.get_by_text("Diffusion Mental Averages", exact=True).first.click()
+    card = page.get_by_test_id(f"template-workflow-{TEMPLATE}")
+    card.wait_for()
+    # A thumbnail that is missing is an error in the console, and another picture in its place.
+    thumbnail = card.locator("img").first.element_handle()
+    page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=thumbnail)
+    while_opening = [error for error in errors if workspace.PACK_NAME in error or "DMA_" in error]
+    errors.clear()
+
+    card.click()
+    page.wait_for_function("() => app.graph.nodes.some(node => node.type === 'AlignTrajectories')")
+    assert page.evaluate("() => app.graph.nodes.filter(node => node.has_errors).map(node => node.type)") == []
+    page.evaluate(SET_WIDGETS, [["Size", "batch_size", 2], ["Align trajectories", "count", 2],
+                                ["Align trajectories", "keep", 1], ["Align trajectories", "iterations", 3],
+                                ["Align trajectories", "aligned_steps", 1]])
+    page.get_by_test_id("queue-button").click()
+    try:
+        page.wait_for_function(SHOWN_PICTURE, arg="Sheet", timeout=RUN_SECONDS * 1000)
+    except Exception as failure:
+        pytest.fail(f"The sheet did not appear: {failure}\nThe page's errors: {errors}\n{server.log(15)}")
+    assert page.evaluate(SHOWN_PICTURE, "Sheet") > 6 * 128  # six rows
+    for title in ("Mental average", "Report"):
+        page.wait_for_function(SHOWN_PICTURE, arg=title, timeout=RUN_SECONDS * 1000)
+    assert while_opening + errors == []

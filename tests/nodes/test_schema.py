@@ -1,0 +1,62 @@
+"""Node ids, input names and their order are a public contract."""
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+import update_schemas
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def node_classes(comfyui):
+    import mental_averages
+
+    async def collect():
+        return await (await mental_averages.comfy_entrypoint()).get_node_list()
+
+    return asyncio.run(collect())
+
+
+def test_released_contract(node_classes):
+    """Extend at the end only; tools/update_schemas.py adds a new node or input in the change that makes it."""
+    found = update_schemas.contract([node.GET_SCHEMA() for node in node_classes])
+    assert found == json.loads(update_schemas.CONTRACT.read_text())
+
+
+def test_locale_says_what_the_schemas_say(node_classes):
+    found = update_schemas.locale([node.GET_SCHEMA() for node in node_classes])
+    assert found == json.loads(update_schemas.LOCALE.read_text(encoding="utf-8"))
+
+
+def test_everything_is_explained(node_classes):
+    for node in node_classes:
+        schema = node.GET_SCHEMA()
+        assert schema.description.endswith(".") and schema.display_name and schema.category.startswith("dma")
+        for item in (*schema.inputs, *schema.outputs):
+            assert item.tooltip, f"{schema.node_id}.{item.id} has no tooltip"
+        assert (ROOT / "web" / "docs" / f"{schema.node_id}.md").read_text().strip(), f"{schema.node_id} has no help page"
+
+
+def test_every_node_is_in_an_example_workflow(node_classes):
+    used = "".join(path.read_text() for path in (ROOT / "example_workflows").glob("*.json"))
+    for node in node_classes:
+        assert f'"{node.GET_SCHEMA().node_id}"' in used
+
+
+def test_execute_takes_what_the_schema_names(node_classes):
+    import inspect
+
+    for node in node_classes:
+        taken = list(inspect.signature(node.execute).parameters)
+        assert taken == [item.id for item in node.GET_SCHEMA().inputs]
+
+
+def test_dma_never_imports_comfyui():
+    for path in (ROOT / "dma").glob("*.py"):
+        for line in path.read_text().splitlines():
+            words = line.split()
+            if words and words[0] in ("import", "from"):
+                assert words[1].split(".")[0] not in ("comfy", "comfy_api", "folder_paths", "nodes", "server", "execution"), path

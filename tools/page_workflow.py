@@ -1,0 +1,327 @@
+"""Write the workflows that ComfyUI's page opens from their API twins, so that the two stay in step.
+
+    python tools/page_workflow.py                       # asks a ComfyUI that runs at its usual address
+    python tools/page_workflow.py --object-info FILE    # uses a saved answer of its /object_info
+
+`example_workflows/api/NAME.json` is edited by hand; `example_workflows/NAME.json` is written by this script from it
+and from the layout below. Standard library only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import urllib.error
+import urllib.request
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Iterator
+
+from console import Explained, run, say
+
+PACK = Path(__file__).resolve().parents[1]
+FOLDER = PACK / "example_workflows"
+SERVER = "http://127.0.0.1:8188"
+PACK_NAME, PACK_VERSION = "mental-averages", "0.1.0"
+CORE_VERSION = "0.30.0"
+
+WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
+TITLE, SLOT, WIDGET, TEXT_WIDGET, PADDING = 30, 20, 24, 96, 12
+GAP, GROUP_GAP, GROUP_HEADING, PREVIEW = 30, 60, 46, 240
+NOTE = "note"
+
+
+@dataclass(frozen=True)
+class Group:
+    """A coloured frame with columns of nodes, left to right; a column lists node ids from top to bottom."""
+
+    title: str
+    colour: str
+    columns: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a workflow lies on the page: its note, its groups (columns of them, left to right), and what is wider or
+    taller than usual."""
+
+    note: str
+    groups: tuple[tuple[Group, ...], ...]
+    widths: dict[str, int] = field(default_factory=dict)
+    extra_heights: dict[str, int] = field(default_factory=dict)
+    width: int = 320
+
+
+LAYOUTS = {
+    "01_mental_average": Layout(
+        note="""## A mental average
+
+What does the model think of when it reads your prompt? Type a concept into **Prompt** and press **Run**.
+
+The sheet shows six pictures of it:
+
+1. **plain samples**: what the model draws, each from its own noise
+2. **pixel mean**: the mean of those pictures, blurry
+3. **average of latents**: the mean before decoding, blurry too
+4. **medoid**: the most central of the plain samples
+5. **zero-latent sample**: one sample that starts from zero instead of noise
+6. **mental average**: many trajectories pulled to their mean in the model's semantic space. Several are finished; that they look alike is the check.
+
+- **More trajectories**: raise `count` of *Align trajectories* (and `batch_size` of *Size* for more plain samples).
+- **A better match**: raise `aligned_steps` and `iterations`. The paper uses count 1000, 10 aligned steps, 300 iterations and cfg 7, which takes hours.
+- **Another model**: choose its checkpoint, and its own resolution in *Size*.
+- **Another seed**: the seeds of *Plain samples* and *Align trajectories* stay equal, so that both start from the same noise.
+
+An interrupted run goes on where it stopped when you press Run again. What was measured on the way is saved as JSON; \
+*Load Report* also reads the file of an earlier run.
+""",
+        groups=(
+            (Group("1. Model and prompt", "#3f789e", (("1", "2", "3", "4", NOTE),)),),
+            (Group("2. Plain samples and their averages", "#8a6d3b", (("5", "13"), ("6", "8", "9", "14"), ("7", "11", "12"))),
+             Group("3. The mental average", "#88557a", (("10",), ("15",), ("16",)))),
+            (Group("4. Pictures", "#4a7a4a", (("17", "18"), ("19",))),
+             Group("5. What was measured: saved, read back, plotted", "#5f6b7a", (("20", "21", "22"), ("23",)))),
+        ),
+        widths={NOTE: 440, "18": 700, "19": 400, "20": 340, "23": 760},
+        # Room for the note, for the pictures, and for the previews under nodes that sample.
+        extra_heights={NOTE: 560, "5": PREVIEW, "13": PREVIEW, "15": PREVIEW, "18": 640, "19": 380, "23": 500},
+    ),
+}
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="page_workflow.py", description=__doc__.splitlines()[0])
+    parser.add_argument("--object-info", metavar="FILE", type=Path, help="a saved answer of a server's /object_info")
+    parser.add_argument("--server", metavar="URL", default=SERVER, help="a running ComfyUI (default: %(default)s)")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a page differs from its API twin")
+    options = parser.parse_args(arguments)
+    object_info = _read_object_info(options.object_info, options.server)
+    different = []
+    for name, layout in LAYOUTS.items():
+        graph = read_api(name)
+        if not options.check:
+            text = compact(page_from_api(graph, object_info, layout, name))
+            (FOLDER / f"{name}.json").write_text(text, encoding="utf-8")
+            say(str(FOLDER / f"{name}.json"))
+        different += [f"{name}: {line}" for line in differences(graph, read_page(name), object_info)]
+    if different:
+        raise Explained("These places of a page do not agree with its API twin:\n" + "\n".join(different))
+    return 0
+
+
+def read_api(name: str) -> dict[str, Any]:
+    """The API form of a workflow of this pack."""
+    return json.loads((FOLDER / "api" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def read_page(name: str) -> dict[str, Any]:
+    """The page form of a workflow of this pack."""
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def page_from_api(graph: dict[str, Any], object_info: dict[str, Any], layout: Layout, name: str) -> dict[str, Any]:
+    """The page form of a graph in API format, laid out as told. `name` gives the workflow its permanent id."""
+    nodes = {key: _page_node(key, node, object_info[node["class_type"]]) for key, node in graph.items()}
+    note_id = max(int(key) for key in graph) + 1
+    links = _link(graph, nodes)
+    nodes[NOTE] = {"id": note_id, "type": "MarkdownNote", "pos": [0, 0], "size": [0, 0], "flags": {}, "order": 0,
+                   "mode": 0, "inputs": [], "outputs": [], "title": "Read me", "properties": {},
+                   "widgets_values": [layout.note.strip()], "color": "#222", "bgcolor": "#000"}
+    groups = _lay_out(nodes, layout)
+    for order, key in enumerate([NOTE, *_in_order(graph)]):
+        nodes[key]["order"] = order
+    return {"id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{PACK_NAME}/{name}")), "revision": 0, "last_node_id": note_id,
+            "last_link_id": len(links), "nodes": sorted(nodes.values(), key=lambda node: node["id"]), "links": links,
+            "groups": groups, "config": {}, "extra": {}, "version": 0.4}
+
+
+def api_from_page(page: dict[str, Any], object_info: dict[str, Any]) -> dict[str, Any]:
+    """The graph in API format that ComfyUI's page would queue for a workflow made of ordinary nodes."""
+    origins = {link[0]: [str(link[1]), link[2]] for link in page["links"]}
+    graph = {}
+    for node in page["nodes"]:
+        if node["type"] in ("Note", "MarkdownNote"):
+            continue
+        values = iter(node.get("widgets_values", []))
+        inputs: dict[str, Any] = {}
+        for name, specification in _inputs(object_info[node["type"]]):
+            if _is_widget(specification):
+                inputs[name] = next(values)
+                if _has_control(name, specification):
+                    next(values)
+        for slot in node["inputs"]:
+            if slot["link"] is not None:
+                inputs[slot["name"]] = origins[slot["link"]]
+        graph[str(node["id"])] = {"class_type": node["type"], "inputs": inputs,
+                                  "_meta": {"title": node.get("title") or object_info[node["type"]]["display_name"]}}
+    return graph
+
+
+def differences(graph: dict[str, Any], page: dict[str, Any], object_info: dict[str, Any]) -> list[str]:
+    """Where the page form of a workflow would queue something else than its API twin, one line per place."""
+    queued, found = api_from_page(page, object_info), []
+    for key in sorted(graph.keys() | queued.keys(), key=int):
+        ours, theirs = graph.get(key), queued.get(key)
+        if ours is None or theirs is None:
+            found.append(f"node {key} is only in the {'page' if ours is None else 'API'} form")
+        elif (ours["class_type"], ours["_meta"]) != (theirs["class_type"], theirs["_meta"]):
+            found.append(f"node {key} is {ours['class_type']} {ours['_meta']} in the API form, "
+                         f"{theirs['class_type']} {theirs['_meta']} in the page form")
+        else:
+            found += [f"node {key}, input {name}: {ours['inputs'].get(name)!r} in the API form, "
+                      f"{theirs['inputs'].get(name)!r} in the page form"
+                      for name in sorted(ours["inputs"].keys() | theirs["inputs"].keys())
+                      if ours["inputs"].get(name) != theirs["inputs"].get(name)]
+    return found
+
+
+def compact(content: Any) -> str:
+    """JSON with one line per node input, link and position, so that changes can be read."""
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    short = re.compile(r"[\[{]\n\s+[^\[\]{}]{0,160}?\n\s+[\]}]")
+    return short.sub(lambda match: re.sub(r"\n\s+", " ", match.group()).replace("[ ", "[").replace(" ]", "]"), text) + "\n"
+
+
+def _read_object_info(file: Path | None, server: str) -> dict[str, Any]:
+    if file:
+        return json.loads(file.read_text(encoding="utf-8"))
+    # A proxy that is set for the internet must not be asked for a server on this machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{server}/object_info", timeout=60) as answer:
+            return json.load(answer)
+    except urllib.error.URLError as failure:
+        raise Explained(f"No ComfyUI answers at {server} ({failure.reason}). Start one that has this pack, name its "
+                        "address with --server, or give a saved /object_info with --object-info.") from None
+
+
+def _inputs(description: dict[str, Any]) -> Iterator[tuple[str, list]]:
+    for kind in ("required", "optional"):
+        for name in description["input_order"].get(kind, []):
+            yield name, description["input"][kind][name]
+
+
+def _options(specification: list) -> dict[str, Any]:
+    return specification[1] if len(specification) > 1 else {}
+
+
+def _is_widget(specification: list) -> bool:
+    listed = isinstance(specification[0], list)
+    return (listed or specification[0] in WIDGET_TYPES) and not _options(specification).get("forceInput")
+
+
+def _has_control(name: str, specification: list) -> bool:
+    # The page adds a second widget, what to do with the seed after a run, to inputs of these names by itself.
+    return bool(_options(specification).get("control_after_generate")) or (
+        specification[0] == "INT" and name in ("seed", "noise_seed"))
+
+
+def _page_node(key: str, node: dict[str, Any], description: dict[str, Any]) -> dict[str, Any]:
+    sockets, widgets, values = [], [], []
+    for name, specification in _inputs(description):
+        given = node["inputs"].get(name)
+        if specification[0] == "COMFY_AUTOGROW_V3":
+            sockets += _growing_sockets(name, specification, node["inputs"])
+        elif _is_widget(specification):
+            kind = "COMBO" if isinstance(specification[0], list) else specification[0]
+            widgets.append({"localized_name": name, "name": name, "type": kind, "widget": {"name": name}, "link": None})
+            values.append(_options(specification).get("default") if given is None or isinstance(given, list) else given)
+            if _has_control(name, specification):
+                values.append("fixed")
+        else:
+            optional = {"shape": 7} if name in description["input"].get("optional", {}) else {}
+            sockets.append({"localized_name": name, "name": name, **optional, "type": specification[0], "link": None})
+    outputs = [{"localized_name": name, "name": name, "type": kind, "links": []}
+               for name, kind in zip(description["output_name"], description["output"])]
+    own = description["python_module"].startswith("custom_nodes.")
+    properties = {"cnr_id": PACK_NAME if own else "comfy-core", "ver": PACK_VERSION if own else CORE_VERSION,
+                  "Node name for S&R": node["class_type"]}
+    return {"id": int(key), "type": node["class_type"], "pos": [0, 0], "size": [0, 0], "flags": {}, "order": 0, "mode": 0,
+            "inputs": sockets + widgets, "outputs": outputs, "title": node["_meta"]["title"], "properties": properties,
+            "widgets_values": values,
+            "_height": _height(len(sockets), len(outputs), _inputs(description))}
+
+
+def _growing_sockets(group: str, specification: list, given: dict[str, Any]) -> list[dict[str, Any]]:
+    """The sockets of an input that grows: those in use, and an open one after them."""
+    template = _options(specification)["template"]
+    (kind, *_), = next(iter(template["input"].values())).values()
+    used = sum(name.startswith(f"{group}.") for name in given)
+    sockets = []
+    for index in range(min(used + 1, template["max"])):
+        label = f"{template['prefix']}{index}"
+        optional = {} if index < template["min"] else {"shape": 7}
+        sockets.append({"label": label, "localized_name": f"{group}.{label}", "name": f"{group}.{label}", **optional,
+                        "type": kind, "link": None})
+    return sockets
+
+
+def _height(sockets: int, outputs: int, inputs: Iterator[tuple[str, list]]) -> int:
+    height = SLOT * max(sockets, outputs) + PADDING
+    for name, specification in inputs:
+        if _is_widget(specification):
+            height += TEXT_WIDGET if _options(specification).get("multiline") else WIDGET
+            height += WIDGET * _has_control(name, specification)
+    return height
+
+
+def _link(graph: dict[str, Any], nodes: dict[str, dict]) -> list[list]:
+    """Connect page nodes as the graph says; returns the page's list of links."""
+    links: list[list] = []
+    for key, node in graph.items():
+        slots = {slot["name"]: (index, slot) for index, slot in enumerate(nodes[key]["inputs"])}
+        for name, value in node["inputs"].items():
+            if not isinstance(value, list):
+                continue
+            index, slot = slots[name]
+            origin, output = nodes[value[0]], nodes[value[0]]["outputs"][value[1]]
+            slot["link"] = len(links) + 1
+            output["links"].append(slot["link"])
+            links.append([slot["link"], origin["id"], value[1], int(key), index, output["type"]])
+    return links
+
+
+def _lay_out(nodes: dict[str, dict], layout: Layout) -> list[dict[str, Any]]:
+    """Place the nodes in columns and frame them; returns the page's list of groups."""
+    groups: list[dict[str, Any]] = []
+    left = 0
+    for stack in layout.groups:
+        top, widest = 0, 0
+        for group in stack:
+            across, lowest = left + GAP, top
+            for column in group.columns:
+                width = max(layout.widths.get(key, layout.width) for key in column)
+                down = top + GROUP_HEADING + TITLE
+                for key in column:
+                    height = nodes[key].pop("_height", 0) + layout.extra_heights.get(key, 0)
+                    nodes[key].update(pos=[across, down], size=[width, height])
+                    down += height + GAP + TITLE
+                across += width + GAP
+                lowest = max(lowest, down - TITLE)
+            groups.append({"id": len(groups) + 1, "title": group.title, "bounding": [left, top, across - left, lowest - top],
+                           "color": group.colour, "flags": {}})
+            top, widest = lowest + GROUP_GAP, max(widest, across - left)
+        left += widest + GROUP_GAP
+    return groups
+
+
+def _in_order(graph: dict[str, Any]) -> list[str]:
+    """The nodes of a graph, each after those that it needs."""
+    done: list[str] = []
+
+    def visit(key: str) -> None:
+        if key not in done:
+            for value in graph[key]["inputs"].values():
+                if isinstance(value, list):
+                    visit(value[0])
+            done.append(key)
+
+    for key in graph:
+        visit(key)
+    return done
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,37 @@
+"""Run the tests in the pinned environment: python tools/run_tests.py [pytest arguments]"""
+
+from __future__ import annotations
+
+import environment as environments
+import workspace
+from console import run, run_child, say
+
+# Neither `pytest` as a module nor its script keeps the current folder off the import path everywhere; there,
+# this pack's `nodes` folder would hide ComfyUI's module of that name.
+START = "import sys; sys.path[:] = filter(None, sys.path); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+
+
+def main(arguments: list[str]) -> int:
+    environment = environments.prepare(say)
+    # With the tests' folder as root, pytest does not import the pack's own __init__.py, which needs ComfyUI.
+    command = [str(environment.python), "-c", START, "--import-mode=importlib",
+               f"--rootdir={workspace.PACK / 'tests'}", "-p", "no:cacheprovider", *arguments]
+    if not any(_names_tests(argument) for argument in arguments):
+        command.append("tests")
+    return run_child(command, workspace.PACK, variables(environment))
+
+
+def variables(environment: environments.Environment) -> dict[str, str]:
+    """Environment variables for tests and benchmarks: where ComfyUI and the assembled demo checkpoint are."""
+    checkpoint = workspace.demo_checkpoint(environment, workspace.default_base(), say)
+    return {**environments.child_variables(), "MENTAL_AVERAGES_COMFYUI": str(environment.comfyui),
+            "MENTAL_AVERAGES_CHECKPOINT": str(checkpoint)}
+
+
+def _names_tests(argument: str) -> bool:
+    path = workspace.PACK / argument.split("::")[0]
+    return path.exists() and (workspace.PACK / "tests") in (path, *path.parents)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,55 @@
+"""Write what is derived from the nodes' schemas: the released contract and the English locale.
+
+    python tools/run_tests.py --collect-only -q     once, to prepare the environment
+    ENVIRONMENT_PYTHON tools/update_schemas.py      after a schema has changed, with MENTAL_AVERAGES_COMFYUI set
+
+A test compares both files with the schemas.
+"""
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pack
+
+CONTRACT = pack.ROOT / "tests" / "nodes" / "schemas.json"
+LOCALE = pack.ROOT / "locales" / "en" / "nodeDefs.json"
+
+
+def schemas() -> list[Any]:
+    """The schema of every node of the pack."""
+    pack.load_comfyui()
+    module = pack.load_pack()
+
+    async def collect() -> list[Any]:
+        return await (await module.comfy_entrypoint()).get_node_list()
+
+    return [node.GET_SCHEMA() for node in asyncio.run(collect())]
+
+
+def contract(all_schemas: list[Any]) -> dict:
+    """What must never change once released: ids, types and order of inputs and outputs, by node."""
+    return {schema.node_id: {"inputs": [[item.id, item.io_type] for item in schema.inputs],
+                             "outputs": [[item.display_name, item.io_type] for item in schema.outputs]}
+            for schema in all_schemas}
+
+
+def locale(all_schemas: list[Any]) -> dict:
+    """ComfyUI's nodeDefs: names and tooltips by node."""
+    return {schema.node_id: {
+        "display_name": schema.display_name, "description": schema.description,
+        "inputs": {item.id: {"name": item.id, "tooltip": item.tooltip} for item in schema.inputs},
+        "outputs": {str(index): {"name": item.display_name, "tooltip": item.tooltip} for index, item in enumerate(schema.outputs)},
+    } for schema in all_schemas}
+
+
+def write(path: Path, content: dict) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    found = schemas()
+    write(CONTRACT, contract(found))
+    write(LOCALE, locale(found))
