@@ -6,6 +6,7 @@ says how often they show what was asked for.
 """
 from __future__ import annotations
 
+import sys
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -13,13 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from common import ROOT, DemoModel, FeatureSpace, parse_arguments, print_table, save_sheet, write_figures
+from _common import ROOT, DemoModel, FeatureSpace, parse_arguments, print_table, save_sheet, write_figures
+import environment
 from mental_averages.dma.alignment import starting_noise
 from mental_averages.dma.batching import BatchSize
 from mental_averages.dma.diffusion import initial_latent
 from mental_averages.dma.sampling import sample
-
-import sys
 
 sys.path.insert(0, str(ROOT / "demo"))
 import dataset  # noqa: E402
@@ -60,8 +60,7 @@ def wilson(successes: int, total: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    arguments = parse_arguments(__doc__.splitlines()[0], data=dict(type=Path, default=Path.home() / ".cache" / "mental-averages" / "icons",
-                                                                  help="folder of the icon sets"),
+    arguments = parse_arguments(__doc__.splitlines()[0], data=dict(type=Path, default=environment.home() / "icons", help="folder of the icon sets"),
                                 guidance=dict(type=float, default=GUIDANCE), sheet=dict(type=Path, help="write a sheet of generated pictures"))
     from sklearn.linear_model import LogisticRegression
 

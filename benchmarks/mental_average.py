@@ -8,13 +8,17 @@ the mean over plain samples of the concept. Intervals are 95 % bootstrap interva
 """
 from __future__ import annotations
 
+import functools
+import multiprocessing
+import os
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from common import (DemoModel, FeatureSpace, pairwise_distance, parse_arguments, print_table, save_sheet, sharpness,
+from _common import (DemoModel, FeatureSpace, pairwise_distance, parse_arguments, print_table, save_sheet, sharpness,
                     with_interval, write_figures)
 from mental_averages.dma import baselines
 from mental_averages.dma.alignment import AlignmentSettings, align, starting_noise
@@ -25,6 +29,7 @@ from mental_averages.dma.sampling import sample
 
 CONCEPTS = ["woman", "red heart", "cat face", "dog face", "red apple", "grinning face", "health worker", "house", "pizza",
             "rocket", "tree", "fish", "car", "flower", "bird", "crown"]
+NAMES = ("consistency", "representativeness", "sharpness", "to_zero")
 METHODS = ["plain sample", "medoid", "pixel mean", "latent mean", "zero latent", "mental average"]
 
 
@@ -53,47 +58,59 @@ def pictures_of(demo, judge, concept, arguments, repetitions):
     return {method: torch.cat(pictures) for method, pictures in found.items()}, torch.cat(plain), reports
 
 
+def measure_concept(concept: str, arguments) -> dict:
+    """All measures of one concept, in a process of its own."""
+    torch.set_num_threads(arguments.threads)
+    started = time.monotonic()
+    demo, judge = tools()
+    found, plain, reports = pictures_of(demo, judge, concept, arguments, arguments.repetitions)
+    reference, sharp, zero = judge(plain), sharpness(plain).mean(), judge(found["zero latent"][:1])
+    measured = {}
+    for method, pictures in found.items():
+        features = judge(pictures)
+        measured[method] = {"consistency": pairwise_distance(features), "representativeness": float(1 - (features @ reference.T).mean()),
+                            "sharpness": float(sharpness(pictures).mean() / sharp), "to_zero": float(1 - (features @ zero.T).mean())}
+    shown = torch.cat([plain[:4], *[found[method][: 2 if method == "mental average" else 1] for method in METHODS[1:]]])
+    print(f"{concept}: {time.monotonic() - started:.0f} s, " + ", ".join(
+        f"{method} {measured[method]['consistency']:.3f}/{measured[method]['sharpness']:.2f}" for method in METHODS), flush=True)
+    return {"measured": measured, "shown": shown,
+            "residuals": [[np.mean(step.residual_after) for step in report.steps] for report in reports],
+            "iterations": np.mean([sum(np.mean(step.iterations) for step in report.steps) for report in reports])}
+
+
+@functools.cache
+def tools() -> tuple[DemoModel, FeatureSpace]:
+    return DemoModel(), FeatureSpace()
+
+
 def main() -> None:
     arguments = parse_arguments(
         __doc__.splitlines()[0], count=dict(type=int, help="K"), repetitions=dict(type=int), concepts=dict(type=int),
         guidance=dict(type=float, default=7.0), aligned_steps=dict(type=int, default=3), iterations=dict(type=int, default=60),
-        tolerance=dict(type=float, default=0.003), restored_noise=dict(type=float, default=0.0), sheet=dict(type=Path, help="write a sheet of all methods"))
+        tolerance=dict(type=float, default=0.003), restored_noise=dict(type=float, default=0.0),
+        workers=dict(type=int, default=2, help="processes that share the concepts"), sheet=dict(type=Path, help="write a sheet of all methods"))
     # The paper's 300 iterations at 10 steps are hours on a CPU: stop on the residual, and say how much was left.
     arguments.count = arguments.count or (12 if arguments.quick else 32)
-    repetitions = arguments.repetitions or (4 if arguments.quick else 10)
+    arguments.repetitions = arguments.repetitions or (4 if arguments.quick else 10)
+    arguments.threads = max(1, (os.cpu_count() or 1) // arguments.workers)
     concepts = CONCEPTS[: arguments.concepts or (3 if arguments.quick else 12)]
-    demo, judge = DemoModel(), FeatureSpace()
-    measures = {method: {"consistency": [], "representativeness": [], "sharpness": [], "to_zero": []} for method in METHODS}
-    residuals, iterations, sheet_rows = [], [], []
-    for concept in concepts:
-        started = time.monotonic()
-        found, plain, reports = pictures_of(demo, judge, concept, arguments, repetitions)
-        reference, sharp = judge(plain), sharpness(plain).mean()
-        zero = judge(found["zero latent"][:1])
-        for method, pictures in found.items():
-            features = judge(pictures)
-            record = measures[method]
-            record["consistency"].append(pairwise_distance(features))
-            record["representativeness"].append(float(1 - (features @ reference.T).mean()))
-            record["sharpness"].append(float(sharpness(pictures).mean() / sharp))
-            record["to_zero"].append(float(1 - (features @ zero.T).mean()))
-        residuals.append([[np.mean(step.residual_after) for step in report.steps] for report in reports])
-        iterations.append(np.mean([sum(np.mean(step.iterations) for step in report.steps) for report in reports]))
-        sheet_rows.append(torch.cat([plain[:4], *[found[method][: 2 if method == "mental average" else 1] for method in METHODS[1:]]]))
-        print(f"{concept}: {time.monotonic() - started:.0f} s, " + ", ".join(
-            f"{method} {measures[method]['consistency'][-1]:.3f}/{measures[method]['sharpness'][-1]:.2f}" for method in METHODS), flush=True)
-    print(f"\nK {arguments.count}, {repetitions} repetitions, {len(concepts)} concepts, guidance {arguments.guidance}, "
-          f"{arguments.aligned_steps} aligned steps of at most {arguments.iterations} iterations to a residual of {arguments.tolerance}")
-    print(f"residual left after each aligned step: {np.round(np.mean(residuals, axis=(0, 1)), 5).tolist()}; "
-          f"{np.mean(iterations):.0f} iterations per latent in all\n")
-    names = ("consistency", "representativeness", "sharpness", "to_zero")
+    with ProcessPoolExecutor(arguments.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        results = list(pool.map(functools.partial(measure_concept, arguments=arguments), concepts))
+    measures = {method: {name: [result["measured"][method][name] for result in results] for name in NAMES} for method in METHODS}
+    residuals = np.array([result["residuals"] for result in results])  # (concepts, repetitions, aligned steps)
+    print(f"\nK {arguments.count}, {arguments.repetitions} repetitions, {len(concepts)} concepts, guidance {arguments.guidance}, "
+          f"{arguments.aligned_steps} aligned steps of at most {arguments.iterations} iterations to a residual of "
+          f"{arguments.tolerance}, restored noise {arguments.restored_noise}")
+    print(f"residual left after each aligned step: {np.round(residuals.mean(axis=(0, 1)), 5).tolist()}; "
+          f"{np.mean([result['iterations'] for result in results]):.0f} iterations per latent in all\n")
     print_table(["method", "consistency distance", "representativeness distance", "sharpness", "distance to the zero-latent sample"],
-                [[method, *(with_interval(measures[method][name]) for name in names)] for method in METHODS])
+                [[method, *(with_interval(measures[method][name]) for name in NAMES)] for method in METHODS])
     print()
     print_table(["concept", *METHODS], [[concept, *(f"{measures[m]['consistency'][i]:.3f} / {measures[m]['representativeness'][i]:.3f} / "
                                                      f"{measures[m]['sharpness'][i]:.2f}" for m in METHODS)] for i, concept in enumerate(concepts)])
     if arguments.sheet:
-        save_sheet(sheet_rows, concepts, "4 plain samples, medoid, pixel mean, latent mean, zero latent, 2 mental averages", arguments.sheet)
+        save_sheet([result["shown"] for result in results], concepts,
+                   "4 plain samples, medoid, pixel mean, latent mean, zero latent, 2 mental averages", arguments.sheet)
     mean = lambda method, name: float(np.mean(measures[method][name]))  # noqa: E731
     write_figures({
         "consistency_plain": mean("plain sample", "consistency"), "consistency_average": mean("mental average", "consistency"),
@@ -104,7 +121,7 @@ def main() -> None:
         "representativeness_average": mean("mental average", "representativeness"),
         "representativeness_zero_latent": mean("zero latent", "representativeness"),
         "distance_average_to_zero_latent": mean("mental average", "to_zero"),
-        "final_residual": float(np.mean(residuals, axis=(0, 1))[-1]) if arguments.aligned_steps else float("nan"),
+        "final_residual": float(residuals[..., -1].mean()) if arguments.aligned_steps else float("nan"),
     }, arguments.json)
 
 
