@@ -1,7 +1,7 @@
 """Train the demo checkpoint: first the autoencoder, then the denoiser on its latents.
 
     python demo/train.py autoencoder --data FOLDER --run FOLDER --comfyui PATH [--steps 2000]
-    python demo/train.py denoiser    --data FOLDER --run FOLDER --comfyui PATH [--steps 6600]
+    python demo/train.py denoiser    --data FOLDER --run FOLDER --comfyui PATH [--steps 4800]
 
 Both resume from their last saved state when started again, also with another number of steps: the learning rate is
 constant after a warm-up and falls linearly over the last quarter of the steps that are asked for now. Everything is
@@ -270,7 +270,7 @@ def main() -> None:
     parser.add_argument("--peak", type=float, default=5e-4, help="highest learning rate of the denoiser")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    defaults = {"autoencoder": (2000, 24), "denoiser": (6600, 64)}[arguments.part]
+    defaults = {"autoencoder": (2000, 24), "denoiser": (4800, 64)}[arguments.part]
     arguments.steps = arguments.steps or defaults[0]
     arguments.batch = arguments.batch or defaults[1]
     import_comfyui(arguments.comfyui)

@@ -185,16 +185,15 @@ class _Run:
 
     def take_target(self, sigma: float) -> None:
         """The mean of H over all latents and its standard error, streamed (methods: the target is fixed once taken)."""
-        latents, moments, done = self.tensors["latents"], RunningMoments(), 0
-        while done < len(latents):
-            def measure(rows: slice) -> Tensor:
-                with torch.no_grad():
-                    return self.denoiser.features(latents[rows].to(self.denoiser.device), sigma)
+        latents, moments = self.tensors["latents"], RunningMoments()
 
-            rows, features = self.batch.run(done, len(latents), measure)
+        def measure(rows: slice) -> Tensor:
+            with torch.no_grad():
+                return self.denoiser.features(latents[rows].to(self.denoiser.device), sigma)
+
+        for rows, features in self.batch.over(len(latents), measure):
             moments.update(features)
-            done = rows.stop
-            self.tell(self.work_done(0) - len(latents) + done, f"{self.where()}: averaging features")
+            self.tell(self.work_done(0) - len(latents) + rows.stop, f"{self.where()}: averaging features")
         self.tensors["target"] = moments.mean.float()
         if self.meta["update"] == 0:
             self.meta["mean_error"] = moments.standard_error if moments.count > 1 else 0.0
@@ -207,12 +206,12 @@ class _Run:
         scale = paper_scale(self.denoiser.parametrization, sigma) if settings.paper_units else 1.0
         target = tensors["target"].to(self.denoiser.device)
         latents = tensors["latents"]
-        while meta["matched"] < len(latents):
-            def match(rows: slice) -> Match:
-                start = latents[rows].to(self.denoiser.device) * scale
-                return settings.solver.solve(lambda z: self.denoiser.features(z / scale, sigma), start, target)
 
-            rows, matched = self.batch.run(meta["matched"], len(latents), match)
+        def match(rows: slice) -> Match:
+            start = latents[rows].to(self.denoiser.device) * scale
+            return settings.solver.solve(lambda z: self.denoiser.features(z / scale, sigma), start, target)
+
+        for rows, matched in self.batch.over(len(latents), match, first=meta["matched"]):
             latents[rows] = (matched.latents / scale).cpu()
             if meta["update"] == 0:
                 tensors["residual_before"][rows] = matched.residual_before.cpu()

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -35,21 +35,29 @@ class BatchSize:
     def automatic(cls, latent_elements: int) -> BatchSize:
         return cls(max(1, min(LARGEST_GUESS, FIRST_GUESS_ELEMENTS // max(1, latent_elements))))
 
-    def run(self, first: int, total: int, function: Callable[[slice], Result]) -> tuple[slice, Result]:
-        """Call `function` on the next slice of `total` items from `first` on, halving the slice until it fits.
+    def over(self, total: int, function: Callable[[slice], Result], first: int = 0) -> Iterator[tuple[slice, Result]]:
+        """Call `function` on slices that together cover `total` items from `first` on; yields each with its result.
 
-        Raises the original out-of-memory error when a single item does not fit.
+        A slice that runs out of memory is halved until it fits. Raises the original out-of-memory error when a single
+        item does not fit.
+
+        >>> [(rows.start, rows.stop, result) for rows, result in BatchSize(2).over(3, lambda rows: "ok")]
+        [(0, 2, 'ok'), (2, 3, 'ok')]
         """
-        while True:
+        while first < total:
             rows = slice(first, min(first + self.value, total))
             try:
-                return rows, function(rows)
+                result = function(rows)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or rows.stop - rows.start <= 1:
                     raise
                 self.value = (rows.stop - rows.start) // 2
-                logging.warning("Out of memory: going on with %d latents per batch.", self.value)
+            else:
+                first = rows.stop
+                yield rows, result
+                continue
             # Outside the except clause the error's traceback no longer keeps the failed batch alive.
+            logging.warning("Out of memory: going on with %d latents per batch.", self.value)
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()

@@ -17,17 +17,14 @@ def step_all(denoiser: Denoiser, latents: Tensor, sigma: float, sigma_next: floa
 
     `after_batch` hears of each finished batch: how many latents it held, and their clean predictions.
     """
-    stepped = torch.empty_like(latents, device="cpu")
-    done = 0
-    while done < len(latents):
-        def take(rows: slice) -> tuple[Tensor, Tensor]:
-            x = latents[rows].to(denoiser.device)
-            denoised = denoiser.denoise(x, sigma)
-            return deterministic_step(x, denoised, sigma, sigma_next), denoised
+    def take(rows: slice) -> tuple[Tensor, Tensor]:
+        x = latents[rows].to(denoiser.device)
+        denoised = denoiser.denoise(x, sigma)
+        return deterministic_step(x, denoised, sigma, sigma_next), denoised
 
-        rows, (moved, denoised) = batch.run(done, len(latents), take)
+    stepped = torch.empty_like(latents, device="cpu")
+    for rows, (moved, denoised) in batch.over(len(latents), take):
         stepped[rows] = moved.cpu()
-        done = rows.stop
         after_batch(rows.stop - rows.start, denoised)
     return stepped
 
@@ -51,17 +48,11 @@ def restore_noise(denoiser: Denoiser, latents: Tensor, sigma: float, noise: Tens
 
     share 0 changes nothing; share 1 restores the nominal norm in expectation.
     """
-    restored = torch.empty_like(latents)
-    done = 0
-    while done < len(latents):
-        def top_up(rows: slice) -> Tensor:
-            x = latents[rows].to(denoiser.device)
-            present = noise_in(denoiser.parametrization, x, denoiser.denoise(x, sigma), sigma)
-            relative = present.flatten(1).norm(dim=1) / shell_norm(x)  # (b,)
-            missing = (1 - relative.square()).clamp_min(0).sqrt()
-            return x + sigma * share * missing[:, None, None, None] * noise.to(x)
+    def top_up(rows: slice) -> Tensor:
+        x = latents[rows].to(denoiser.device)
+        present = noise_in(denoiser.parametrization, x, denoiser.denoise(x, sigma), sigma)
+        relative = present.flatten(1).norm(dim=1) / shell_norm(x)  # (b,)
+        missing = (1 - relative.square()).clamp_min(0).sqrt()
+        return x + sigma * share * missing[:, None, None, None] * noise.to(x)
 
-        rows, topped = batch.run(done, len(latents), top_up)
-        restored[rows] = topped.cpu()
-        done = rows.stop
-    return restored
+    return torch.cat([topped.cpu() for _, topped in batch.over(len(latents), top_up)])

@@ -20,9 +20,15 @@ import comfy.model_sampling
 import comfy.samplers
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
+from ..dma.batching import BatchSize
 from ..dma.diffusion import Parametrization
 
 AUTO_LAYER = "auto"
+# What would give features that cannot be compared between latents, or has weights of its own without a gradient.
+UNSUPPORTED_CONDITIONING = {"area": "an area", "mask": "a mask", "gligen": "GLIGEN boxes", "control": "a ControlNet",
+                            "hooks": "a scheduled LoRA or another hook"}
+# A backward pass holds several times the memory of the forward pass that ComfyUI estimates.
+BACKWARD_MEMORY = 4
 BRANCHES = ("conditional", "unconditional", "guided")
 
 
@@ -74,10 +80,8 @@ def parametrization_of(model: Any) -> Parametrization:
     sampling = model.get_model_object("model_sampling")
     if isinstance(sampling, comfy.model_sampling.CONST):
         return Parametrization.FLOW
-    if isinstance(sampling, comfy.model_sampling.V_PREDICTION):
-        return Parametrization.V
-    if type(sampling).calculate_input is comfy.model_sampling.EPS.calculate_input:
-        return Parametrization.EPS
+    if isinstance(sampling, comfy.model_sampling.EPS) and getattr(sampling, "sigma_data", 1.0) == 1.0:
+        return Parametrization.V if isinstance(sampling, comfy.model_sampling.V_PREDICTION) else Parametrization.EPS
     raise ValueError(f"The noise schedule {type(sampling).__mro__[1].__name__} of this model is not supported: "
                      "connect a model with eps, v or flow prediction.")
 
@@ -97,8 +101,9 @@ def check_model(model: Any) -> None:
 
 
 def _looks_finite(parameter: Tensor) -> bool:
-    # A sum is NaN or infinite if any element is; it needs no second tensor of the same size.
-    return bool(torch.isfinite(parameter.detach().sum(dtype=torch.float32)))
+    # A sum is NaN or infinite if any element is; it needs no second tensor of the same size. 8-bit types cannot add.
+    values = parameter.detach()
+    return bool(torch.isfinite((values.float() if values.element_size() == 1 else values).sum(dtype=torch.float32)))
 
 
 def check_conditioning(conditioning: list, name: str) -> None:
@@ -106,10 +111,10 @@ def check_conditioning(conditioning: list, name: str) -> None:
     if not conditioning:
         raise ValueError(f"The {name} conditioning is empty: connect a CLIP Text Encode node with your prompt.")
     for _, options in conditioning:
-        for key in ("area", "mask", "gligen"):
+        for key, what in UNSUPPORTED_CONDITIONING.items():
             if options.get(key) is not None:
-                raise ValueError(f"The {name} conditioning carries {'an' if key == 'area' else 'a'} {key}: mental "
-                                 "averages need a prompt for the whole picture. Remove the node that sets it.")
+                raise ValueError(f"The {name} conditioning carries {what}, which mental averages cannot use: connect a "
+                                 "plain prompt for the whole picture.")
 
 
 def latent_shape(model: Any, latent: dict) -> tuple[int, ...]:
@@ -292,7 +297,9 @@ def with_denoiser(model: Any, positive: list, negative: list, guidance_scale: fl
         guider = comfy.samplers.CFGGuider(model)
         guider.set_conds(normal_tensors(positive), normal_tensors(negative))
         guider.set_cfg(guidance_scale)
-        noise = torch.zeros((1, *shape))
+        # Only its shape matters: ComfyUI frees memory for that many latents.
+        rows = BACKWARD_MEMORY * BatchSize.automatic(torch.Size(shape).numel()).value
+        noise = torch.zeros((1, *shape)).expand(rows, *shape)
         result = guider.sample(noise, torch.zeros_like(noise), _DenoiserSampler(function, **choices), sigmas, seed=seed)
         return result.to(comfy.model_management.intermediate_device())
 

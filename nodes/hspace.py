@@ -69,11 +69,10 @@ class CaptureHSpace(io.ComfyNode):
         captured = []
 
         def capture(denoiser):
-            batch, done = BatchSize.automatic(clean[0].numel()), 0
-            while done < len(noisy):
-                rows, found = batch.run(done, len(noisy), lambda rows: denoiser.features(noisy[rows].to(denoiser.device), sigma))
-                captured.append(found.cpu())
-                done = rows.stop
+            def read(rows):
+                return denoiser.features(noisy[rows].to(denoiser.device), sigma)
+
+            captured.extend(found.cpu() for _, found in BatchSize.automatic(clean[0].numel()).over(len(noisy), read))
             return noisy[:1]
 
         comfy_model.with_denoiser(model, positive, positive, 1.0, torch.tensor([sigma, 0.0]), shape, seed, capture,

@@ -133,13 +133,13 @@ def test_out_of_memory_halves_the_batch_and_goes_on():
 def test_out_of_memory_with_one_latent_is_an_error():
     size = batching.BatchSize(4)
     with pytest.raises(torch.OutOfMemoryError):
-        size.run(0, 8, lambda rows: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory")))
+        list(size.over(8, lambda rows: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory"))))
     assert size.value == 1
 
 
 def test_other_errors_are_not_taken_for_memory():
     with pytest.raises(RuntimeError, match="shape"):
-        batching.BatchSize(4).run(0, 8, lambda rows: (_ for _ in ()).throw(RuntimeError("shape mismatch")))
+        list(batching.BatchSize(4).over(8, lambda rows: (_ for _ in ()).throw(RuntimeError("shape mismatch"))))
 
 
 @pytest.mark.parametrize("change, message", [
