@@ -75,9 +75,10 @@ class DemoModel:
         with torch.inference_mode():
             return self.vae.decode(self.model.model.process_latent_out(latents)).clone()
 
-    def encode(self, pictures: Tensor) -> Tensor:
+    def restore(self, pictures: Tensor) -> Tensor:
+        """Pictures (N, H, W, 3) through the autoencoder and back."""
         with torch.inference_mode():
-            return self.vae.encode(pictures).clone()
+            return torch.cat([self.vae.decode(self.vae.encode(chunk)) for chunk in pictures.split(64)]).clamp(0, 1).clone()
 
 
 class FeatureSpace:

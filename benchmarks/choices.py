@@ -37,14 +37,16 @@ CHOICES = [
     Choice("base"),
     Choice("branch: unconditional", denoiser=dict(branch="unconditional")),
     Choice("branch: guided mix", denoiser=dict(branch="guided")),
-    Choice("target taken anew 3 times a step", settings=dict(target_updates=3), solver=dict(iterations=20)),
+    Choice("target taken anew 3 times a step", settings=dict(target_updates=3), solver=dict(iterations=14)),
     Choice("learning rate in our units", settings=dict(paper_units=False)),
+    Choice("learning rate 0.02, 60 iterations", solver=dict(learning_rate=0.02, iterations=60)),
+    Choice("learning rate 0.1", solver=dict(learning_rate=0.1)),
     Choice("features averaged over space", denoiser=dict(pooling="mean")),
     Choice("layer: input_blocks.3", denoiser=dict(layer="input_blocks.3")),
     Choice("layer: output_blocks.1", denoiser=dict(layer="output_blocks.1")),
     Choice("1 aligned step", settings=dict(aligned_steps=1)),
     Choice("2 aligned steps", settings=dict(aligned_steps=2)),
-    Choice("5 aligned steps", settings=dict(aligned_steps=5)),
+    Choice("6 aligned steps", settings=dict(aligned_steps=6)),
     Choice("10 aligned steps", settings=dict(aligned_steps=10)),
     Choice("tolerance 0.03", solver=dict(tolerance=0.03)),
     Choice("tolerance 0.0003, 200 iterations", solver=dict(tolerance=0.0003, iterations=200)),
@@ -53,7 +55,6 @@ CHOICES = [
     Choice("restored noise 0.3", settings=dict(restored_noise=0.3)),
     Choice("restored noise 0.6", settings=dict(restored_noise=0.6)),
     Choice("restored noise 1", settings=dict(restored_noise=1.0)),
-    Choice("restored noise 1, 6 aligned steps", settings=dict(restored_noise=1.0, aligned_steps=6)),
     Choice("restored noise 1, 10 aligned steps", settings=dict(restored_noise=1.0, aligned_steps=10)),
 ]
 
@@ -62,7 +63,7 @@ def main() -> None:
     arguments = parse_arguments(__doc__.splitlines()[0], sheet=dict(type=Path, help="write a sheet, one row per choice"),
                                 only=dict(default="", help="only choices whose name contains this, and the base"))
     concepts, repetitions, count = (CONCEPTS[:2], 2, 6) if arguments.quick else (CONCEPTS, 4, 16)
-    base = AlignmentSettings(count=count, aligned_steps=3, keep=1, solver=Adam(iterations=60, tolerance=0.003))
+    base = AlignmentSettings(count=count, aligned_steps=4, keep=1, solver=Adam(learning_rate=0.05, iterations=40, tolerance=0.003))
     demo, judge = DemoModel(), FeatureSpace()
     choices = [choice for choice in CHOICES if choice.name == "base" or arguments.only in choice.name]
     references, pictures_by_choice, plain_shown = {}, {choice.name: [] for choice in choices}, []
@@ -101,8 +102,8 @@ def main() -> None:
         print(rows[-1], flush=True)
         key = "".join(letter if letter.isalnum() else "_" for letter in choice.name)
         figures |= {f"consistency_{key}": consistency, f"representativeness_{key}": representativeness, f"sharpness_{key}": sharp}
-    print(f"\n{len(concepts)} concepts, {repetitions} repetitions, K {count}; base: guidance 7, 3 aligned steps, at most 60 "
-          "iterations, tolerance 0.003, conditional branch, mid block\n")
+    print(f"\n{len(concepts)} concepts, {repetitions} repetitions, K {count}; base: guidance 7, 4 aligned steps, at most 40 "
+          "iterations at 0.05, tolerance 0.003, conditional branch, mid block\n")
     print_table(["choice", "consistency", "representativeness", "sharpness", "distance between plain samples", "residual", "iterations"], rows)
     if arguments.sheet:
         save_sheet([torch.cat(plain_shown), *[torch.cat(pictures_by_choice[choice.name]) for choice in choices]],

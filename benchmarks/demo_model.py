@@ -68,7 +68,7 @@ def main() -> None:
     demo, judge = DemoModel(), FeatureSpace()
     held = [row for row, picture in enumerate(pictures) if picture.held_out]
     originals = torch.from_numpy(images[held[:: 4 if arguments.quick else 1]]).float() / 255
-    restored = torch.cat([demo.vae.decode(demo.encode(chunk)).clamp(0, 1) for chunk in originals.split(64)])
+    restored = demo.restore(originals)
     psnr = -10 * (originals - restored).square().mean(dim=(1, 2, 3)).clamp_min(1e-8).log10()
 
     concepts = choose_concepts(pictures, 60 if arguments.quick else CONCEPTS)

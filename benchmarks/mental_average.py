@@ -36,7 +36,7 @@ METHODS = ["plain sample", "medoid", "pixel mean", "latent mean", "zero latent",
 def pictures_of(demo, judge, concept, arguments, repetitions):
     """Pictures (R, H, W, 3) by method, all plain samples' pictures, and the reports, of one concept."""
     settings = dict(count=arguments.count, aligned_steps=arguments.aligned_steps, keep=1, restored_noise=arguments.restored_noise,
-                    solver=Adam(iterations=arguments.iterations, tolerance=arguments.tolerance))
+                    solver=Adam(arguments.learning_rate, arguments.iterations, arguments.tolerance))
     found, plain, reports = {method: [] for method in METHODS}, [], []
 
     def run(denoiser, sigmas):
@@ -86,7 +86,8 @@ def tools() -> tuple[DemoModel, FeatureSpace]:
 def main() -> None:
     arguments = parse_arguments(
         __doc__.splitlines()[0], count=dict(type=int, help="K"), repetitions=dict(type=int), concepts=dict(type=int),
-        guidance=dict(type=float, default=7.0), aligned_steps=dict(type=int, default=3), iterations=dict(type=int, default=60),
+        guidance=dict(type=float, default=7.0), aligned_steps=dict(type=int, default=4), iterations=dict(type=int, default=40),
+        learning_rate=dict(type=float, default=0.05),
         tolerance=dict(type=float, default=0.003), restored_noise=dict(type=float, default=0.0),
         workers=dict(type=int, default=2, help="processes that share the concepts"), sheet=dict(type=Path, help="write a sheet of all methods"))
     # The paper's 300 iterations at 10 steps are hours on a CPU: stop on the residual, and say how much was left.
@@ -99,7 +100,7 @@ def main() -> None:
     measures = {method: {name: [result["measured"][method][name] for result in results] for name in NAMES} for method in METHODS}
     residuals = np.array([result["residuals"] for result in results])  # (concepts, repetitions, aligned steps)
     print(f"\nK {arguments.count}, {arguments.repetitions} repetitions, {len(concepts)} concepts, guidance {arguments.guidance}, "
-          f"{arguments.aligned_steps} aligned steps of at most {arguments.iterations} iterations to a residual of "
+          f"{arguments.aligned_steps} aligned steps of at most {arguments.iterations} iterations at {arguments.learning_rate} to a residual of "
           f"{arguments.tolerance}, restored noise {arguments.restored_noise}")
     print(f"residual left after each aligned step: {np.round(residuals.mean(axis=(0, 1)), 5).tolist()}; "
           f"{np.mean([result['iterations'] for result in results]):.0f} iterations per latent in all\n")

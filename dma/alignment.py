@@ -256,7 +256,9 @@ class _Run:
         return self.meta["step"] * self.work_per_step + self.meta["update"] * self.work_per_update + inside
 
     def tell(self, done: float, message: str) -> None:
-        self.progress(Progress(min(1.0, done / max(self.work_total, 1e-9)), message, self.preview))
+        # A picture is worth decoding and sending once.
+        preview, self.preview = self.preview, None
+        self.progress(Progress(min(1.0, done / max(self.work_total, 1e-9)), message, preview))
 
     def save(self) -> None:
         self.meta["seconds"] = self.seconds_before + time.monotonic() - self.started

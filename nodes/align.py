@@ -45,15 +45,15 @@ class AlignTrajectories(io.ComfyNode):
                              tooltip="Seed of all starting noise. The same seed in a KSampler with a batch of K starts from the same noise."),
                 io.Int.Input("keep", default=4, min=1, max=4096,
                              tooltip="How many of the aligned trajectories are finished and returned. They should look alike: that is the check."),
-                io.Float.Input("tolerance", default=0.003, min=0.0, max=1.0, step=0.0001, round=False, advanced=True,
+                io.Float.Input("tolerance", default=0.003, min=0.0, max=1.0, step=0.0001, round=False, optional=True, advanced=True,
                                tooltip="A latent is matched when its squared feature distance to the mean, relative to the mean's squared norm, is below this. 0 always runs all iterations."),
-                io.Int.Input("batch_size", default=0, min=0, max=4096, advanced=True,
+                io.Int.Input("batch_size", default=0, min=0, max=4096, optional=True, advanced=True,
                              tooltip="Latents per model call. 0 chooses, and halves when memory runs out. The result does not depend on it."),
-                io.Combo.Input("branch", options=list(comfy_model.BRANCHES), default="conditional", advanced=True,
+                io.Combo.Input("branch", options=list(comfy_model.BRANCHES), default="conditional", optional=True, advanced=True,
                                tooltip="Whose features are matched: with the prompt (default), with the negative prompt, or both mixed by cfg."),
-                io.Boolean.Input("resume", default=True, advanced=True,
+                io.Boolean.Input("resume", default=True, optional=True, advanced=True,
                                  tooltip="Keep the state on disk and go on from it when the same graph is queued again after an interrupt or a crash."),
-                io.Float.Input("restored_noise", default=0.0, min=0.0, max=1.0, step=0.05, advanced=True,
+                io.Float.Input("restored_noise", default=0.0, min=0.0, max=1.0, step=0.05, optional=True, advanced=True,
                                tooltip="Averaging cancels noise, and detail with it. This share of the lost noise is given back after the last aligned step, the same for all latents: sharper pictures, which depend a little more on the seed. 0 is the paper's method."),
             ],
             outputs=[
@@ -78,7 +78,7 @@ class AlignTrajectories(io.ComfyNode):
         choices = {"sigmas": sigmas.tolist(), "shape": list(shape), "guidance_scale": cfg, "layer": hspace.layer,
                    "pooling": hspace.pooling, "branch": branch}
         key = runs.run_key({**asdict(settings), **choices}, comfy_model.conditioning_tensors(positive, negative))
-        reporter = ProgressReporter(model, cls.GET_SCHEMA().node_id)
+        reporter = ProgressReporter(model, "AlignTrajectories")
         report = None
 
         def align(denoiser) -> Tensor:

@@ -107,7 +107,7 @@ class ZeroLatent(io.ComfyNode):
         shape = comfy_model.latent_shape(model, latent_image)
         sigmas = comfy_model.sigmas_of(model, scheduler, steps)
         noise = noise_scale * starting_noise(1, shape, seed)
-        reporter, done = ProgressReporter(model, cls.GET_SCHEMA().node_id), 0
+        reporter, done = ProgressReporter(model, "ZeroLatent"), 0
 
         def run(denoiser) -> torch.Tensor:
             def after_batch(count: int, denoised: torch.Tensor) -> None:

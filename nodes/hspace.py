@@ -52,7 +52,7 @@ class CaptureHSpace(io.ComfyNode):
                                tooltip="The noise level, as a share of sampling: 0 is pure noise at the start, near 1 almost clean."),
                 io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
                              tooltip="Seed of the noise. All latents get the same noise, so that differences are theirs alone."),
-                io.String.Input("save_as", default="", advanced=True,
+                io.String.Input("save_as", default="", optional=True, advanced=True,
                                 tooltip="If set, features are also written to output/<save_as>_00001_.safetensors with their settings in the header."),
             ],
             outputs=[FEATURES.Output("features", display_name="features", tooltip="Features on the CPU, one row per latent.")],

@@ -35,6 +35,8 @@ def test_conditioning(parts):
     tensor, options = parts["positive"][0]
     refuse(parts, "carries an area", positive=[[tensor, {**options, "area": (8, 8, 0, 0)}]])
     refuse(parts, "carries a mask", positive=[[tensor, {**options, "mask": torch.ones(1, 8, 8)}]])
+    refuse(parts, "carries a ControlNet", negative=[[tensor, {**options, "control": object()}]])
+    refuse(parts, "carries a scheduled LoRA", positive=[[tensor, {**options, "hooks": object()}]])
 
 
 def test_latents(parts):
@@ -75,6 +77,19 @@ def test_inpainting_and_transformer_models(tiny_model, monkeypatch):
     other = tiny_model.clone()
     other.add_object_patch("diffusion_model", torch.nn.Linear(1, 1))
     with pytest.raises(ValueError, match="This model is a Linear"):
+        HSpaceHook.execute(other, "auto", "none")
+
+
+def test_noise_schedules_that_are_not_known(tiny_model):
+    import comfy.model_sampling
+    from mental_averages.nodes.hspace import HSpaceHook
+
+    class Unknown(comfy.model_sampling.ModelSamplingContinuousEDM, comfy.model_sampling.EDM):
+        pass
+
+    other = tiny_model.clone()
+    other.add_object_patch("model_sampling", Unknown(other.model.model_config))
+    with pytest.raises(ValueError, match="not supported"):
         HSpaceHook.execute(other, "auto", "none")
 
 

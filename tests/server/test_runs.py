@@ -1,0 +1,86 @@
+"""Whole graphs on a real ComfyUI, over its API and its websocket."""
+import io
+import json
+import struct
+
+import numpy as np
+from PIL import Image
+
+import graphs
+import quickstart
+
+JPEG_PREVIEW = (1, 1)  # ComfyUI's numbers for a preview and for its picture format
+
+NODES = {"HSpaceHook", "AlignTrajectories", "CaptureHSpace", "PlotReport", "LabelledSheet", "AverageImages",
+         "AverageLatents", "MedoidSelect", "ZeroLatent", "SaveReport", "LoadReport"}
+
+
+def test_server_offers_every_node_of_the_pack(server):
+    assert NODES <= server.get("/object_info").keys(), server.log(30)
+
+
+def test_average_reports_its_progress_and_saves_its_picture_and_report(server, checkpoint):
+    graph = graphs.mental_average(checkpoint, prefix="whole_run")
+    workflow = {"nodes": [], "links": [], "extra": {"title": "a mental average"}}
+    run = graphs.run(server, graph, workflow)
+
+    assert len(run.progress) >= 4
+    assert run.progress == sorted(run.progress)
+    assert run.progress[0] < 0.2 and run.progress[-1] == 1.0
+
+    assert run.previews
+    for preview in run.previews:
+        assert struct.unpack(">II", preview[:8]) == JPEG_PREVIEW
+    with Image.open(io.BytesIO(run.previews[-1][8:])) as picture:
+        picture.load()
+        assert picture.format == "JPEG"
+
+    picture, = run.pictures
+    assert run.pixels().shape == (64, 64, 3)
+    assert run.pixels().std() > 5  # not one grey area
+    with Image.open(picture) as image:
+        assert json.loads(image.text["prompt"]) == graph
+        assert json.loads(image.text["workflow"]) == workflow
+
+    report = run.report(server)
+    assert report["format"] == "mental-averages/alignment-report"
+    assert report["settings"]["count"] == 4
+    assert [step["iterations"] for step in report["steps"]] == [[10] * 4] * 2
+    for step in report["steps"]:
+        assert sum(step["residual_after"]) < sum(step["residual_before"])
+
+
+def test_two_prompts_queued_at_once_finish_with_results_of_their_own(server, checkpoint):
+    first, second = (server.queue(graphs.mental_average(checkpoint, prompt, seed=seed, prefix=f"queued_{seed}"))
+                     for prompt, seed in (("red heart", 11), ("cat face", 12)))
+    queue = server.get("/queue")
+    assert {first, second} <= {item[1] for item in queue["queue_running"] + queue["queue_pending"]}
+
+    runs = {11: graphs.finish(server, first), 12: graphs.finish(server, second)}
+    for seed, prompt_id in ((11, first), (12, second)):
+        run = runs[seed]
+        assert {message["data"]["prompt_id"] for message in run.messages} == {prompt_id}
+        assert run.progress[-1] == 1.0
+        assert run.report(server)["settings"]["seed"] == seed
+        picture, = run.pictures
+        assert picture.name.startswith(f"queued_{seed}_")
+    assert not np.array_equal(runs[11].pixels(), runs[12].pixels())
+
+
+def test_template_runs_headless_and_writes_its_pictures(server, checkpoint):
+    graph = json.loads(quickstart.GRAPH.read_text(encoding="utf-8"))
+    quickstart.edit(graph, checkpoint=checkpoint, count=2)
+    small = {"AlignTrajectories": {"iterations": 3}, "EmptyLatentImage": {"batch_size": 2}}
+    for node in graph.values():
+        node["inputs"].update(small.get(node["class_type"], {}))
+    run = graphs.run(server, graph)
+
+    for node_id, node in graph.items():
+        outputs = run.entry["outputs"].get(node_id, {})
+        if node["class_type"] == "SaveImage":
+            assert outputs["images"], node["_meta"]["title"]
+        if node["class_type"] == "SaveReport":
+            assert outputs["text"][0].endswith(".json")
+    assert len(run.pictures) == 4  # the sheet, the report's plot, and both finished trajectories
+    for number, path in enumerate(run.pictures):
+        assert run.pixels(number).std() > 5, path.name
