@@ -1,7 +1,7 @@
 """What the mental average is worth on the demo model, beside plain samples, medoid, pixel mean, latent mean and the
 zero-latent sample.
 
-For each concept and repetition, K noise latents are drawn. Measures, in the feature space of an independent ImageNet
+For each concept and repetition, K noise latents are drawn (and a larger number for the "large average"). Measures, in the feature space of an independent ImageNet
 network: consistency is the mean distance (1 - cosine) between the repetitions' pictures; representativeness the mean
 distance from such a picture to all plain samples of the concept; sharpness the variance of the Laplacian, relative to
 the mean over plain samples of the concept. Intervals are 95 % bootstrap intervals over concepts.
@@ -29,13 +29,14 @@ from mental_averages.dma.sampling import sample
 
 CONCEPTS = ["woman", "red heart", "cat face", "dog face", "red apple", "grinning face", "health worker", "house", "pizza",
             "rocket", "tree", "fish", "car", "flower", "bird", "crown"]
+LARGE_SEED = 10_000  # apart from the seeds of the small ensembles, which would share their first latents
 NAMES = ("consistency", "representativeness", "sharpness", "to_zero")
-METHODS = ["plain sample", "medoid", "pixel mean", "latent mean", "zero latent", "mental average"]
+METHODS = ["plain sample", "medoid", "pixel mean", "latent mean", "zero latent", "mental average", "large average"]
 
 
 def pictures_of(demo, judge, concept, arguments, repetitions):
     """Pictures (R, H, W, 3) by method, all plain samples' pictures, and the reports, of one concept."""
-    settings = dict(count=arguments.count, aligned_steps=arguments.aligned_steps, keep=1, restored_noise=arguments.restored_noise,
+    settings = dict(carried=arguments.carried, aligned_steps=arguments.aligned_steps, keep=1, restored_noise=arguments.restored_noise,
                     solver=Adam(arguments.learning_rate, arguments.iterations, arguments.tolerance))
     found, plain, reports = {method: [] for method in METHODS}, [], []
 
@@ -44,14 +45,16 @@ def pictures_of(demo, judge, concept, arguments, repetitions):
         for repetition in range(repetitions):
             noise = starting_noise(arguments.count, demo.shape, repetition)
             samples = sample(denoiser, initial_latent(denoiser.parametrization, noise, sigmas[0].item()), sigmas, BatchSize(32))
-            average = align(denoiser, sigmas, demo.shape, AlignmentSettings(seed=repetition, **settings), batch_size=32)
+            average, large = (align(denoiser, sigmas, demo.shape, AlignmentSettings(count=count, seed=seed, **settings), batch_size=32)
+                              for count, seed in ((arguments.count, repetition), (arguments.large_count, LARGE_SEED + repetition)))
             reports.append(average.report)
             decoded = demo.decode(samples)
             plain.append(decoded)
             central = baselines.medoid(judge(decoded))
             for method, picture in (("plain sample", decoded[:1]), ("medoid", decoded[central : central + 1]),
                                     ("pixel mean", baselines.mean_of(decoded)), ("latent mean", demo.decode(baselines.mean_of(samples))),
-                                    ("zero latent", demo.decode(zero)), ("mental average", demo.decode(average.latents))):
+                                    ("zero latent", demo.decode(zero)), ("mental average", demo.decode(average.latents)),
+                                    ("large average", demo.decode(large.latents))):
                 found[method].append(picture)
 
     demo.with_denoiser(concept, arguments.guidance, run)
@@ -70,7 +73,7 @@ def measure_concept(concept: str, arguments) -> dict:
         features = judge(pictures)
         measured[method] = {"consistency": pairwise_distance(features), "representativeness": float(1 - (features @ reference.T).mean()),
                             "sharpness": float(sharpness(pictures).mean() / sharp), "to_zero": float(1 - (features @ zero.T).mean())}
-    shown = torch.cat([plain[:4], *[found[method][: 2 if method == "mental average" else 1] for method in METHODS[1:]]])
+    shown = torch.cat([plain[:4], *[found[method][: 2 if "average" in method else 1] for method in METHODS[1:]]])
     print(f"{concept}: {time.monotonic() - started:.0f} s, " + ", ".join(
         f"{method} {measured[method]['consistency']:.3f}/{measured[method]['sharpness']:.2f}" for method in METHODS), flush=True)
     return {"measured": measured, "shown": shown,
@@ -86,9 +89,11 @@ def tools() -> tuple[DemoModel, FeatureSpace]:
 def main() -> None:
     arguments = parse_arguments(
         __doc__.splitlines()[0], count=dict(type=int, help="K"), repetitions=dict(type=int), concepts=dict(type=int),
-        guidance=dict(type=float, default=7.0), aligned_steps=dict(type=int, default=4), iterations=dict(type=int, default=40),
+        guidance=dict(type=float, default=7.0), aligned_steps=dict(type=int, default=6), iterations=dict(type=int, default=40),
         learning_rate=dict(type=float, default=0.05),
-        tolerance=dict(type=float, default=0.003), restored_noise=dict(type=float, default=0.0),
+        tolerance=dict(type=float, default=0.0003), restored_noise=dict(type=float, default=0.0),
+        carried=dict(type=int, default=8, help="latents matched after the first mean; 0 is all"),
+        large_count=dict(type=int, default=256, help="K of the large average"),
         workers=dict(type=int, default=2, help="processes that share the concepts"), sheet=dict(type=Path, help="write a sheet of all methods"))
     # The paper's 300 iterations at 10 steps are hours on a CPU: stop on the residual, and say how much was left.
     arguments.count = arguments.count or (12 if arguments.quick else 32)
@@ -99,7 +104,7 @@ def main() -> None:
         results = list(pool.map(functools.partial(measure_concept, arguments=arguments), concepts))
     measures = {method: {name: [result["measured"][method][name] for result in results] for name in NAMES} for method in METHODS}
     residuals = np.array([result["residuals"] for result in results])  # (concepts, repetitions, aligned steps)
-    print(f"\nK {arguments.count}, {arguments.repetitions} repetitions, {len(concepts)} concepts, guidance {arguments.guidance}, "
+    print(f"\nK {arguments.count} (large average: {arguments.large_count}), {arguments.carried} carried, {arguments.repetitions} repetitions, {len(concepts)} concepts, guidance {arguments.guidance}, "
           f"{arguments.aligned_steps} aligned steps of at most {arguments.iterations} iterations at {arguments.learning_rate} to a residual of "
           f"{arguments.tolerance}, restored noise {arguments.restored_noise}")
     print(f"residual left after each aligned step: {np.round(residuals.mean(axis=(0, 1)), 5).tolist()}; "
@@ -111,10 +116,12 @@ def main() -> None:
                                                      f"{measures[m]['sharpness'][i]:.2f}" for m in METHODS)] for i, concept in enumerate(concepts)])
     if arguments.sheet:
         save_sheet([result["shown"] for result in results], concepts,
-                   "4 plain samples, medoid, pixel mean, latent mean, zero latent, 2 mental averages", arguments.sheet)
+                   "4 plain samples, medoid, pixel mean, latent mean, zero latent, 2 mental averages, 2 large ones", arguments.sheet)
     mean = lambda method, name: float(np.mean(measures[method][name]))  # noqa: E731
     write_figures({
         "consistency_plain": mean("plain sample", "consistency"), "consistency_average": mean("mental average", "consistency"),
+        "consistency_large_average": mean("large average", "consistency"), "sharpness_ratio_large_average": mean("large average", "sharpness"),
+        "representativeness_large_average": mean("large average", "representativeness"),
         "consistency_medoid": mean("medoid", "consistency"), "consistency_zero_latent": mean("zero latent", "consistency"),
         "sharpness_ratio_average": mean("mental average", "sharpness"), "sharpness_ratio_pixel_mean": mean("pixel mean", "sharpness"),
         "sharpness_ratio_latent_mean": mean("latent mean", "sharpness"), "sharpness_ratio_zero_latent": mean("zero latent", "sharpness"),

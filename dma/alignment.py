@@ -39,6 +39,8 @@ class AlignmentSettings:
     solver: how they are matched; its learning rate is in the papers' units if `paper_units`, else in ours.
     keep: how many of the aligned latents are denoised to the end and returned (1 ... count).
     target_updates: how often within a step the mean is taken anew; 1 is a target fixed for the whole step.
+    carried: how many latents are matched and carried on after the first target has been taken from all K; 0 is all of
+        them, as in the paper. Later targets are means over those carried, which agree already.
     restored_noise: share (0 ... 1) of the noise lost by averaging that is given back after the last aligned step, the
         same for all latents (`sampling.restore_noise`); 0 is the paper's method.
     """
@@ -51,6 +53,7 @@ class AlignmentSettings:
     target_updates: int = 1
     paper_units: bool = True
     restored_noise: float = 0.0
+    carried: int = 0
 
     def check(self, steps: int) -> None:
         """Raise ValueError with a sentence for the user if these settings make no sense for `steps` steps."""
@@ -63,6 +66,8 @@ class AlignmentSettings:
             raise ValueError(f"keep is {self.keep}: at least 1 finished latent has to be returned.")
         if self.target_updates < 1:
             raise ValueError("target_updates must be at least 1 (a fixed target).")
+        if self.carried < 0:
+            raise ValueError(f"carried is {self.carried}: use 0 to match all latents, or a positive number.")
         if not 0 <= self.restored_noise <= 1:
             raise ValueError(f"restored_noise is {self.restored_noise}: it must lie between 0 and 1.")
 
@@ -134,10 +139,11 @@ class _Run:
             self.meta = {"step": 0, "update": 0, "matched": 0, "sampled": 0, "records": [], "seconds": 0.0,
                          "initial_spread": spread, "finished": False}
         self.seconds_before = self.meta["seconds"]
-        per_update = count * (1 + (1 + BACKWARD_COST) * settings.solver.iterations)
-        self.work_per_update = per_update
-        self.work_per_step = settings.target_updates * per_update + PREDICTION_COST * count
-        self.work_total = (settings.aligned_steps * self.work_per_step
+        self.moving = min(count, max(settings.carried, settings.keep)) if settings.carried else count
+        self.work_first = float(count - self.moving)  # what the first target costs more than later ones
+        self.work_per_update = self.moving * (1 + (1 + BACKWARD_COST) * settings.solver.iterations)
+        self.work_per_step = settings.target_updates * self.work_per_update + PREDICTION_COST * self.moving
+        self.work_total = (self.work_first + settings.aligned_steps * self.work_per_step
                            + PREDICTION_COST * min(settings.keep, count) * (len(self.sigmas) - 1 - settings.aligned_steps))
 
     def to_the_end(self) -> Alignment:
@@ -167,7 +173,7 @@ class _Run:
                   "residual_before": tensors.pop("residual_before").tolist(),
                   "residual_after": tensors.pop("residual_after").tolist(),
                   "iterations": tensors.pop("iterations").tolist()}
-        done = (step + 1) * self.work_per_step - PREDICTION_COST * settings.count
+        done = self.work_first + (step + 1) * self.work_per_step - PREDICTION_COST * self.moving
         if step + 1 == settings.aligned_steps:
             # From here on nothing depends on the latents that are not returned.
             tensors["latents"] = tensors["latents"][: settings.keep]
@@ -195,6 +201,7 @@ class _Run:
             moments.update(features)
             self.tell(self.work_done(0) - len(latents) + rows.stop, f"{self.where()}: averaging features")
         self.tensors["target"] = moments.mean.float()
+        self.tensors["latents"] = latents = latents[: self.moving].clone()
         if self.meta["update"] == 0:
             self.meta["mean_error"] = moments.standard_error if moments.count > 1 else 0.0
             for name, dtype in (("residual_before", torch.float32), ("residual_after", torch.float32),
@@ -229,7 +236,7 @@ class _Run:
 
     def sample_the_rest(self) -> None:
         settings, step = self.settings, self.meta["step"]
-        done = settings.aligned_steps * self.work_per_step
+        done = self.work_first + settings.aligned_steps * self.work_per_step
 
         def after_batch(size: int, denoised: Tensor) -> None:
             nonlocal done
@@ -251,9 +258,8 @@ class _Run:
 
     def work_done(self, matched: int) -> float:
         """Planned work up to `matched` latents of the current round of matching."""
-        count = self.settings.count
-        inside = count + matched / count * (self.work_per_update - count)
-        return self.meta["step"] * self.work_per_step + self.meta["update"] * self.work_per_update + inside
+        inside = self.moving + matched / self.moving * (self.work_per_update - self.moving)
+        return self.work_first + self.meta["step"] * self.work_per_step + self.meta["update"] * self.work_per_update + inside
 
     def tell(self, done: float, message: str) -> None:
         # A picture is worth decoding and sending once.

@@ -12,7 +12,7 @@ pack.load_pack()
 
 @pytest.fixture(scope="session")
 def comfyui():
-    """ComfyUI's modules in this process; skips nothing: tests/run_tests.py always prepares one."""
+    """ComfyUI's modules in this process. No folder of tests may be called `nodes`: pytest would hide ComfyUI's module."""
     pack.load_comfyui()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pack
 
-CONTRACT = pack.ROOT / "tests" / "nodes" / "schemas.json"
+CONTRACT = pack.ROOT / "tests" / "in_comfyui" / "schemas.json"
 LOCALE = pack.ROOT / "locales" / "en" / "nodeDefs.json"
 
 

@@ -145,7 +145,7 @@ def test_other_errors_are_not_taken_for_memory():
 @pytest.mark.parametrize("change, message", [
     (dict(count=0), "count is 0"), (dict(aligned_steps=9), "only 8 steps"), (dict(aligned_steps=-1), "aligned_steps"),
     (dict(keep=0), "keep is 0"), (dict(target_updates=0), "target_updates"),
-    (dict(restored_noise=1.5), "restored_noise"),
+    (dict(restored_noise=1.5), "restored_noise"), (dict(carried=-1), "carried"),
 ])
 def test_settings_that_make_no_sense(change, message):
     with pytest.raises(ValueError, match=message):
@@ -179,3 +179,27 @@ def test_restored_noise_brings_latents_back_to_the_shell_and_keeps_their_agreeme
     # A latent that already carries its full noise is left alone.
     full = denoiser.mean + 2 * sigma * noise
     torch.testing.assert_close(restore_noise(denoiser, full, sigma, noise, 1.0, batching.BatchSize(2)), full)
+
+
+def test_few_carried_latents_meet_the_mean_of_all():
+    """The first target is the mean over all K; what is carried on needs no more than a few latents."""
+    settings = dataclasses.replace(SETTINGS, count=60, keep=2, aligned_steps=1)
+    few = LinearGaussian()
+    carried = align(few, sigmas(), SHAPE, dataclasses.replace(settings, carried=3))
+    everything = LinearGaussian()
+    reference = align(everything, sigmas(), SHAPE, settings)
+    torch.testing.assert_close(carried.latents, reference.latents, rtol=0, atol=2e-3)
+    assert carried.report.steps[0].mean_error == reference.report.steps[0].mean_error
+    assert len(carried.report.steps[0].residual_after) == 3 and few.feature_rows < 0.1 * everything.feature_rows
+
+
+def test_progress_and_resume_with_few_carried_latents(monkeypatch):
+    monkeypatch.setattr(alignment, "SECONDS_BETWEEN_SAVES", 0.0)
+    settings = dataclasses.replace(SETTINGS, count=40, keep=1, carried=4, solver=Adam(iterations=20))
+    memory, fractions = Memory(), []
+    reference = align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=2, saved=memory,
+                      progress=lambda event: fractions.append(event.fraction))
+    assert fractions == sorted(fractions) and fractions[-1] == pytest.approx(1.0)
+    for tensors, meta in memory.saves:
+        resumed = align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=2, saved=Memory((tensors, copy_meta(meta))))
+        torch.testing.assert_close(resumed.latents, reference.latents, rtol=0, atol=0)

@@ -84,11 +84,12 @@ def test_noise_schedules_that_are_not_known(tiny_model):
     import comfy.model_sampling
     from mental_averages.nodes.hspace import HSpaceHook
 
-    class Unknown(comfy.model_sampling.ModelSamplingContinuousEDM, comfy.model_sampling.EDM):
+    class HalfVariance(comfy.model_sampling.ModelSamplingContinuousEDM, comfy.model_sampling.EDM):
         pass
 
-    other = tiny_model.clone()
-    other.add_object_patch("model_sampling", Unknown(other.model.model_config))
+    other, schedule = tiny_model.clone(), HalfVariance(tiny_model.model.model_config)
+    schedule.sigma_data = 0.5
+    other.add_object_patch("model_sampling", schedule)
     with pytest.raises(ValueError, match="not supported"):
         HSpaceHook.execute(other, "auto", "none")
 
