@@ -24,7 +24,7 @@ from mental_averages.dma.sampling import sample
 sys.path.insert(0, str(ROOT / "demo"))
 import dataset  # noqa: E402
 
-GUIDANCE = 4.0
+GUIDANCE = 7.0
 CONCEPTS = 80
 TRAINING_PICTURES = 5
 
