@@ -136,7 +136,7 @@ class _Run:
             x = initial_latent(denoiser.parametrization, noise, self.sigmas[0])
             spread, _ = _spread_and_norm(noise)
             self.tensors = {"latents": x}
-            self.meta = {"step": 0, "update": 0, "matched": 0, "sampled": 0, "records": [], "seconds": 0.0,
+            self.meta = {"step": 0, "update": 0, "matched": 0, "records": [], "seconds": 0.0,
                          "initial_spread": spread, "finished": False}
         self.seconds_before = self.meta["seconds"]
         self.moving = min(count, max(settings.carried, settings.keep)) if settings.carried else count
@@ -201,7 +201,9 @@ class _Run:
             moments.update(features)
             self.tell(self.work_done(0) - len(latents) + rows.stop, f"{self.where()}: averaging features")
         self.tensors["target"] = moments.mean.float()
-        self.tensors["latents"] = latents = latents[: self.moving].clone()
+        if len(latents) > self.moving:
+            # Cloned, because a slice would keep all of them in memory.
+            self.tensors["latents"] = latents = latents[: self.moving].clone()
         if self.meta["update"] == 0:
             self.meta["mean_error"] = moments.standard_error if moments.count > 1 else 0.0
             for name, dtype in (("residual_before", torch.float32), ("residual_after", torch.float32),

@@ -1,24 +1,15 @@
 """The Denoiser of a diffusers pipeline, for work outside ComfyUI."""
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .diffusion import Parametrization, denoised_from_output, paper_scale
+from .early_exit import output_of
 
 PARAMETRIZATIONS = {"epsilon": Parametrization.EPS, "v_prediction": Parametrization.V}
-
-
-class _FeatureReached(BaseException):
-    """Ends a forward pass at the semantic layer. Not an Exception, so that nothing on the way swallows it."""
-
-    def __init__(self, features: Tensor):
-        super().__init__()
-        self.features = features
 
 
 class DiffusersDenoiser:
@@ -52,29 +43,15 @@ class DiffusersDenoiser:
         return denoised_from_output(self.parametrization, output.float(), x, sigma)
 
     def features(self, x: Tensor, sigma: float) -> Tensor:
-        with _stop_at(self.layer):
-            try:
-                self._run(x, sigma, self.feature_prompt)
-            except _FeatureReached as reached:
-                return reached.features.float()
-        raise ValueError("The chosen layer did not run in a forward pass: choose a block of the U-Net, such as mid_block.")
+        features = output_of(self.layer, lambda: self._run(x, sigma, self.feature_prompt))
+        if features is None:
+            raise ValueError("The chosen layer did not run in a forward pass: choose a block of the U-Net, such as mid_block.")
+        return features.float()
 
     def _run(self, x: Tensor, sigma: float, prompt: Tensor) -> Tensor:
         timestep = int((self.sigmas.log() - torch.tensor(sigma, dtype=torch.float64).log()).abs().argmin())
         z = (x * paper_scale(self.parametrization, sigma)).to(self.unet.dtype)
         return self.unet(z, timestep, encoder_hidden_states=prompt.expand(len(x), -1, -1)).sample
-
-
-@contextlib.contextmanager
-def _stop_at(layer: torch.nn.Module) -> Iterator[None]:
-    def stop(module: torch.nn.Module, inputs: tuple, output: Any) -> None:
-        raise _FeatureReached(output[0] if isinstance(output, tuple) else output)
-
-    hook = layer.register_forward_hook(stop)
-    try:
-        yield
-    finally:
-        hook.remove()
 
 
 def from_pipeline(pipe: Any, prompt: str, negative_prompt: str = "", guidance_scale: float = 7.0,

@@ -22,6 +22,7 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
 from ..dma.batching import BatchSize
 from ..dma.diffusion import Parametrization
+from ..dma.early_exit import output_of
 
 AUTO_LAYER = "auto"
 # What would give features that cannot be compared between latents, or has weights of its own without a gradient.
@@ -39,14 +40,6 @@ class HSpace:
     model: Any  # comfy.model_patcher.ModelPatcher
     layer: str
     pooling: str  # "none" or "mean" (over space)
-
-
-class _FeatureReached(BaseException):
-    """Ends a forward pass at the layer that was asked for. Not an Exception, so that no wrapper swallows it."""
-
-    def __init__(self, features: Tensor):
-        super().__init__()
-        self.features = features
 
 
 def layer_names(model: Any) -> list[str]:
@@ -80,7 +73,8 @@ def parametrization_of(model: Any) -> Parametrization:
     sampling = model.get_model_object("model_sampling")
     if isinstance(sampling, comfy.model_sampling.CONST):
         return Parametrization.FLOW
-    if isinstance(sampling, comfy.model_sampling.EPS) and getattr(sampling, "sigma_data", 1.0) == 1.0:
+    scaled_as_usual = type(sampling).calculate_input is comfy.model_sampling.EPS.calculate_input
+    if scaled_as_usual and getattr(sampling, "sigma_data", 1.0) == 1.0:
         return Parametrization.V if isinstance(sampling, comfy.model_sampling.V_PREDICTION) else Parametrization.EPS
     raise ValueError(f"The noise schedule {type(sampling).__mro__[1].__name__} of this model is not supported: "
                      "connect a model with eps, v or flow prediction.")
@@ -171,13 +165,14 @@ class ComfyDenoiser:
         """Features under one side's prompt: the mean over its entries that are active at this noise level."""
         options = comfy.model_patcher.create_model_options_clone(self.options["model_options"])
         options["transformer_options"]["optimized_attention_override"] = _attention_with_backward
-        found = []
+        inner, levels, found = self.guider.inner_model, self._levels(x, sigma), []
+        # The blocks are containers that are iterated and not called, so only their last module's hook ever fires.
+        layer = inner.diffusion_model.get_submodule(self.layer)[-1]
         for entry in self.guider.conds[name]:
-            with _stop_at(self.guider.inner_model.diffusion_model, self.layer):
-                try:
-                    comfy.samplers.calc_cond_batch(self.guider.inner_model, [[entry]], x, self._levels(x, sigma), options)
-                except _FeatureReached as reached:
-                    found.append(_at_least_fp32(reached.features))
+            # One call per entry, so that memory never decides which entries are evaluated together.
+            features = output_of(layer, lambda: comfy.samplers.calc_cond_batch(inner, [[entry]], x, levels, options))
+            if features is not None:
+                found.append(_at_least_fp32(features))
         if not found:
             raise ValueError(f"No part of the {name} conditioning is active at noise level {sigma:.3g}: widen the "
                              "range of Conditioning Set Timestep Range.")
@@ -191,20 +186,6 @@ def _at_least_fp32(values: Tensor) -> Tensor:
 
 def _attention_with_backward(attention: Callable, *arguments, **options) -> Tensor:
     return comfy.ldm.modules.attention.attention_pytorch(*arguments, **options)
-
-
-@contextlib.contextmanager
-def _stop_at(network: UNetModel, layer: str) -> Iterator[None]:
-    # The blocks are containers that are iterated and not called, so only their last module's hook ever fires.
-    hook = network.get_submodule(layer)[-1].register_forward_hook(_raise_features)
-    try:
-        yield
-    finally:
-        hook.remove()
-
-
-def _raise_features(module: torch.nn.Module, inputs: tuple, output: Tensor) -> None:
-    raise _FeatureReached(output)
 
 
 @contextlib.contextmanager

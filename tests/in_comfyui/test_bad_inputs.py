@@ -93,6 +93,13 @@ def test_noise_schedules_that_are_not_known(tiny_model):
     with pytest.raises(ValueError, match="not supported"):
         HSpaceHook.execute(other, "auto", "none")
 
+    class Unscaled(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.IMG_TO_IMG):
+        pass
+
+    other.add_object_patch("model_sampling", Unscaled(tiny_model.model.model_config))
+    with pytest.raises(ValueError, match="not supported"):
+        HSpaceHook.execute(other, "auto", "none")
+
 
 def test_reports_from_elsewhere(folders):
     from mental_averages.nodes.figures import LoadReport
