@@ -1,11 +1,11 @@
 """Train the demo checkpoint: first the autoencoder, then the denoiser on its latents.
 
     python demo/train.py autoencoder --data FOLDER --run FOLDER --comfyui PATH [--steps 2000]
-    python demo/train.py denoiser    --data FOLDER --run FOLDER --comfyui PATH [--steps 4800]
+    python demo/train.py denoiser    --data FOLDER --run FOLDER --comfyui PATH [--steps 4800] [--from-weights]
 
-Both resume from their last saved state when started again, also with another number of steps: the learning rate is
-constant after a warm-up and falls linearly over the last quarter of the steps that are asked for now. Everything is
-seeded; a step's pictures, captions and noise depend only on the seed and the step's number. Runs on a GPU if there is
+With --from-weights the denoiser goes on from the networks that this repository stores, counting their steps. Both
+resume from their last saved state when started again, also with another number of steps: the learning rate is constant
+after a warm-up and falls linearly over the last quarter of the steps that are asked for now. Everything is seeded; a step's pictures, captions and noise depend only on the seed and the step's number. Runs on a GPU if there is
 one, else on the CPU in bfloat16. The networks are ComfyUI's own classes, so that the weights need no conversion.
 """
 from __future__ import annotations
@@ -16,12 +16,14 @@ import math
 import os
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+import weights
 from dataset import Picture, load, sampling_weights, training_caption
 from text_table import embed_captions
 
@@ -75,8 +77,8 @@ def alphas_cumprod() -> torch.Tensor:
     return torch.cumprod(1 - betas, dim=0).float()
 
 
-def learning_rate(step: int, steps: int, peak: float, warmup: int) -> float:
-    return peak * min(1.0, (step + 1) / warmup, (steps - step) / (0.25 * steps))
+def learning_rate(step: int, steps: int, peak: float, warmup: int, origin: int) -> float:
+    return peak * min(1.0, (step - origin + 1) / warmup, (steps - step) / (0.25 * steps))
 
 
 def save_state(path: Path, **state) -> None:
@@ -109,10 +111,13 @@ def prepare(arguments) -> tuple[list[Picture], np.ndarray, np.ndarray, torch.dev
     return pictures, images[training], np.cumsum(sampling_weights(pictures)), device
 
 
-def optimise(model, peak, steps, warmup, state_path, loss_at_step, after_save, save_every=200, averaged=None):
-    """The loop both networks share: AdamW, gradient clipping, weight average, resumable state, log lines."""
+def optimise(model, peak, steps, warmup, state_path, loss_at_step, after_save, save_every=200, averaged=None, origin=0):
+    """The loop both networks share: AdamW, gradient clipping, weight average, resumable state, log lines.
+
+    `origin` is the number of steps that the networks have behind them when the optimiser is fresh.
+    """
     optimiser = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
-    first = 0
+    first = origin
     if state_path.exists():
         state = torch.load(state_path, weights_only=True)
         model.load_state_dict(state["model"])
@@ -123,13 +128,13 @@ def optimise(model, peak, steps, warmup, state_path, loss_at_step, after_save, s
     running, started = None, time.monotonic()
     for step in range(first, steps):
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, steps, peak, warmup)
+            group["lr"] = learning_rate(step, steps, peak, warmup, origin)
         loss = loss_at_step(step)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
-        decay = min(0.999, (step + 1) / (step + 10))
+        decay = min(0.999, (step - origin + 1) / (step - origin + 10))
         with torch.no_grad():
             torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), 1 - decay)
         running = loss.item() if running is None else 0.98 * running + 0.02 * loss.item()
@@ -180,6 +185,30 @@ def train_autoencoder(arguments) -> None:
              averaged=averaged)
 
 
+@dataclass(frozen=True)
+class StoredNetworks:
+    """The networks of demo/weights.safetensors in fp32, under the names that this script's own modules have."""
+
+    unet: dict[str, torch.Tensor]
+    autoencoder: dict[str, torch.Tensor]
+    autoencoder_steps: int
+    unet_steps: int
+
+
+def stored_networks() -> StoredNetworks:
+    from safetensors import safe_open
+
+    with safe_open(weights.PATH, framework="pt") as file:
+        found = weights.dequantise({name: file.get_tensor(name) for name in file.keys()})
+        header = file.metadata()
+    parts: dict[str, dict[str, torch.Tensor]] = {"unet": {}, "encoder": {}, "decoder": {}}
+    for name, value in found.items():
+        part, _, key = name.partition(".")
+        parts[part][key] = value.float()
+    autoencoder = {f"{index}.{key}": value for index, part in enumerate(("encoder", "decoder")) for key, value in parts[part].items()}
+    return StoredNetworks(parts["unet"], autoencoder, int(header["autoencoder_steps"]), int(header["denoiser_steps"]))
+
+
 @torch.no_grad()
 def encode_all(encoder: torch.nn.Module, images: np.ndarray, device: torch.device) -> torch.Tensor:
     """Latents (N, 4, H/8, W/8) of uint8 pictures."""
@@ -213,6 +242,10 @@ def preview(unet, decoder, captions: list[str], size: int, guidance: float = 4.0
 
 def train_denoiser(arguments) -> None:
     pictures, images, cumulative, device = prepare(arguments)
+    stored = stored_networks() if arguments.from_weights else None
+    if stored:
+        if not (arguments.run / "autoencoder.pt").exists():
+            save_state(arguments.run / "autoencoder.pt", step=stored.autoencoder_steps, averaged=stored.autoencoder)
     autoencoder = torch.nn.ModuleList(build_autoencoder())
     autoencoder.load_state_dict(torch.load(arguments.run / "autoencoder.pt", weights_only=True)["averaged"])
     encoder, decoder = autoencoder.to(device)
@@ -223,12 +256,14 @@ def train_denoiser(arguments) -> None:
     print(f"{len(latents)} latents, std {latents.std(dim=(0, 2, 3)).tolist()}", flush=True)
     torch.manual_seed(arguments.seed)
     unet = build_unet().to(device, memory_format=torch.channels_last)
+    if stored:
+        unet.load_state_dict(stored.unet)
     averaged = copy.deepcopy(unet).requires_grad_(False)
     print(f"{sum(p.numel() for p in unet.parameters()) / 1e6:.1f} M parameters", flush=True)
     schedule = alphas_cumprod()
     signal_to_noise = schedule / (1 - schedule)
     # Min-SNR weighting (gamma 5) of the loss on the predicted noise.
-    weights = signal_to_noise.clamp(max=5.0) / signal_to_noise
+    importance = signal_to_noise.clamp(max=5.0) / signal_to_noise
 
     def loss_at_step(step: int) -> torch.Tensor:
         chosen, generator = draw_batch(pictures, cumulative, arguments.batch, arguments.seed, step)
@@ -245,7 +280,7 @@ def train_denoiser(arguments) -> None:
         with torch.autocast(device.type, torch.bfloat16):
             predicted = unet(noisy.to(device), times.float().to(device), context=context)
         error = (predicted.float() - noise.to(device)).square().mean(dim=(1, 2, 3))  # (B,)
-        return (error * weights[times].to(device)).mean()
+        return (error * importance[times].to(device)).mean()
 
     captions = ["woman", "man health worker dark skin tone", "red apple", "cat face", "dog", "red heart", "house", "car",
                 "grinning face", "pizza", "banana", "tree", "fish", "bird", "rocket", "guitar"]
@@ -255,7 +290,7 @@ def train_denoiser(arguments) -> None:
         save_sheet(images.cpu(), arguments.run / "denoiser.png", columns=16)
 
     optimise(unet, arguments.peak, arguments.steps, 200, arguments.run / "denoiser.pt", loss_at_step, after_save,
-             averaged=averaged)
+             averaged=averaged, origin=stored.unet_steps if stored else 0)
 
 
 def main() -> None:
@@ -268,6 +303,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=None)
     parser.add_argument("--size", type=int, default=64, help="side of the pictures in pixels")
     parser.add_argument("--peak", type=float, default=5e-4, help="highest learning rate of the denoiser")
+    parser.add_argument("--from-weights", action="store_true", help="start the denoiser from demo/weights.safetensors")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     defaults = {"autoencoder": (2000, 24), "denoiser": (4800, 64)}[arguments.part]

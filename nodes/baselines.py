@@ -118,7 +118,7 @@ class ZeroLatent(io.ComfyNode):
             start = diffusion.initial_latent(denoiser.parametrization, noise, sigmas[0].item())
             return sample(denoiser, start, sigmas, BatchSize(1), after_batch)
 
-        latents = comfy_model.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, run)
+        latents = comfy_model.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, run, layer=None)
         return io.NodeOutput({"samples": latents})
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import comfy.conds
 import comfy.ldm.modules.attention
 import comfy.model_management
 import comfy.model_sampling
@@ -141,7 +142,7 @@ class ComfyDenoiser:
     """`dma.denoiser.Denoiser` on a CFGGuider in the middle of its sampling; made by `with_denoiser` only."""
 
     def __init__(self, guider: comfy.samplers.CFGGuider, options: dict, parametrization: Parametrization,
-                 layer: str, pooling: str, branch: str):
+                 layer: str | None, pooling: str, branch: str):
         self.guider, self.options, self.parametrization = guider, options, parametrization
         self.layer, self.pooling, self.branch = layer, pooling, branch
         self.device = guider.model_patcher.load_device
@@ -151,7 +152,26 @@ class ComfyDenoiser:
         with torch.no_grad():
             return self.guider(x, self._levels(x, sigma), **self.options).float()
 
+    def unconditional_embedding(self) -> Tensor:
+        """The negative prompt's text embedding (1, T, D). Raises ValueError unless it is one plain prompt."""
+        entries = self.guider.conds["negative"]
+        found = entries[0]["model_conds"].get("c_crossattn") if len(entries) == 1 else None
+        if found is None:
+            raise ValueError("Optimising the unconditional embedding needs a negative conditioning of one plain prompt, on "
+                             "a model that reads prompts by cross-attention: connect a single CLIP Text Encode.")
+        return found.cond
+
+    def denoise_with(self, x: Tensor, sigma: float, embedding: Tensor) -> Tensor:
+        """`denoise` with the negative prompt's embedding replaced by `embedding` (1 or B, T, D), differentiable in it."""
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        (entry,) = self.guider.conds["negative"]
+        replaced = {**entry, "model_conds": {**entry["model_conds"], "c_crossattn": comfy.conds.CONDCrossAttn(embedding)}}
+        return comfy.samplers.sampling_function(self.guider.inner_model, x, self._levels(x, sigma), [replaced],
+                                                self.guider.conds["positive"], self.guider.cfg, self._differentiable()).float()
+
     def features(self, x: Tensor, sigma: float) -> Tensor:
+        if self.layer is None:
+            raise ValueError("This Denoiser was made without a layer to read features at.")
         comfy.model_management.throw_exception_if_processing_interrupted()
         if self.branch == "guided":
             conditional, unconditional = (self._features_of(name, x, sigma) for name in ("positive", "negative"))
@@ -161,10 +181,14 @@ class ComfyDenoiser:
     def _levels(self, x: Tensor, sigma: float) -> Tensor:
         return torch.full((len(x),), sigma, device=x.device)
 
-    def _features_of(self, name: str, x: Tensor, sigma: float) -> Tensor:
-        """Features under one side's prompt: the mean over its entries that are active at this noise level."""
+    def _differentiable(self) -> dict:
         options = comfy.model_patcher.create_model_options_clone(self.options["model_options"])
         options["transformer_options"]["optimized_attention_override"] = _attention_with_backward
+        return options
+
+    def _features_of(self, name: str, x: Tensor, sigma: float) -> Tensor:
+        """Features under one side's prompt: the mean over its entries that are active at this noise level."""
+        options = self._differentiable()
         inner, levels, found = self.guider.inner_model, self._levels(x, sigma), []
         # The blocks are containers that are iterated and not called, so only their last module's hook ever fires.
         layer = inner.diffusion_model.get_submodule(self.layer)[-1]
@@ -264,13 +288,14 @@ class _DenoiserSampler(comfy.samplers.Sampler):
 
 def with_denoiser(model: Any, positive: list, negative: list, guidance_scale: float, sigmas: Tensor,
                   shape: tuple[int, ...], seed: int, function: Callable[[ComfyDenoiser], Tensor],
-                  layer: str = AUTO_LAYER, pooling: str = "none", branch: str = "conditional") -> Tensor:
+                  layer: str | None = AUTO_LAYER, pooling: str = "none", branch: str = "conditional") -> Tensor:
     """Call `function` on the Denoiser of a MODEL and return its latents (N, C, H, W) as a LATENT carries them.
 
-    `shape` (C, H, W) is that of the latents the Denoiser will see. Inference mode is off inside.
+    `shape` (C, H, W) is that of the latents the Denoiser will see. With `layer` None it has no features, only
+    predictions. Inference mode is off inside.
     """
-    choices = dict(parametrization=parametrization_of(model), layer=resolve_layer(model, layer), pooling=pooling,
-                   branch=branch)
+    choices = dict(parametrization=parametrization_of(model), layer=resolve_layer(model, layer) if layer else None,
+                   pooling=pooling, branch=branch)
     with torch.inference_mode(False), torch.no_grad():
         if model.is_dynamic():
             # Weights under dynamic VRAM may be evicted or rewritten between a forward pass and its backward pass.
