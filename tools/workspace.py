@@ -37,6 +37,9 @@ def make_base(folder: Path) -> Path:
     """Make `folder` a base folder that holds this pack, and return it; what is in it already stays."""
     for part in ("custom_nodes", "models/checkpoints", "input", "output", "user", "logs"):
         (folder / part).mkdir(parents=True, exist_ok=True)
+    for picture in (PACK / "demo" / "pictures").glob("*.png"):
+        if not (folder / "input" / picture.name).exists():
+            shutil.copyfile(picture, folder / "input" / picture.name)
     link_pack(folder / "custom_nodes")
     return folder
 
