@@ -12,12 +12,9 @@ MARGIN = 10
 
 def plot_report(report: AlignmentReport, width: int = 1024) -> Tensor:
     """Residuals before and after matching, iterations, spread and norm of the latents, and error of the mean, by step."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     if not report.steps:
         raise ValueError("This report has no aligned steps: set aligned_steps of AlignTrajectories to 1 or more.")
-    figure = Figure(figsize=(width / 100, width / 100 * 0.62), dpi=100, layout="constrained")
+    figure = new_figure(width)
     residuals, latents, iterations, errors = figure.subplots(2, 2).flat
     numbers = np.arange(1, len(report.steps) + 1)
     for attribute, colour, label in (("residual_before", "#b0b7c3", "before matching"), ("residual_after", "#d1495b", "after")):
@@ -36,15 +33,29 @@ def plot_report(report: AlignmentReport, width: int = 1024) -> Tensor:
     iterations.set(title="mean iterations per latent", xlabel="aligned step")
     errors.plot(numbers, [step.mean_error for step in report.steps], "o-", color="#6a4c93", markersize=4)
     errors.set(title="standard error of the mean / its norm", xlabel="aligned step", ylim=(0, None))
-    for axes in (residuals, latents, iterations, errors):
+    for axes in figure.axes:
         axes.set_xticks(numbers)
+    return drawn(figure)
+
+
+def new_figure(width: int, ratio: float = 0.62):
+    """An empty matplotlib figure `width` pixels wide and `ratio` times as high."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width / 100, width / 100 * ratio), dpi=100, layout="constrained")
+
+
+def drawn(figure) -> Tensor:
+    """The picture (1, H, W, 3) in [0, 1] of a finished figure, its axes in the house style."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    for axes in figure.axes:
         axes.tick_params(labelsize=8)
         axes.title.set_fontsize(10)
         axes.spines[["top", "right"]].set_visible(False)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    pixels = np.asarray(canvas.buffer_rgba())[..., :3].copy()
-    return torch.from_numpy(pixels).float()[None] / 255
+    return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].copy()).float()[None] / 255
 
 
 def labelled_sheet(rows: list[Tensor], captions: list[str], title: str = "", cell: int = 192, columns: int = 8) -> Tensor:
