@@ -1,0 +1,207 @@
+"""Encoders of random weights, written and read as folders in the format of the transformers library."""
+import json
+import logging
+import shutil
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mental_averages.dma import image_encoders
+from mental_averages.dma.image_encoders import check_folder, embed_images, embed_texts, load
+
+VISION = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=8)
+TEXT = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, max_position_embeddings=12)
+WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] what is the skin tone ? dark light medium yes no [DEC] [ENC]".split()
+
+
+def write_network(folder, network, processor):
+    """Larger random weights than the library's, so that pictures differ clearly."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            norm = parameter.ndim == 1 and name.endswith("weight")
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3 + norm)
+            if name == "text_decoder.cls.predictions.bias":
+                parameter[[0, 1, 2, 4, 16, 17]] = -100.0  # answers in words
+    network.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def write_clip(folder):
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+    letters = sorted(ByteLevel.alphabet())
+    vocabulary = {token: index for index, token in enumerate([*letters, *(letter + "</w>" for letter in letters),
+                                                              "<|startoftext|>", "<|endoftext|>"])}
+    CLIPTokenizer(vocab=vocabulary, merges=[]).save_pretrained(folder)
+    last = len(vocabulary) - 1
+    text = {**TEXT, "vocab_size": len(vocabulary), "bos_token_id": last - 1, "eos_token_id": last, "pad_token_id": last}
+    return write_network(folder, CLIPModel(CLIPConfig(text_config=text, vision_config=VISION, projection_dim=8)),
+                         CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}))
+
+
+def write_siglip(folder):
+    from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel
+
+    text = {**TEXT, "vocab_size": 30, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "projection_size": 16}
+    return write_network(folder, SiglipModel(SiglipConfig(text_config=text, vision_config=VISION)),
+                         SiglipImageProcessor(size={"height": 32, "width": 32}))
+
+
+def write_dinov2(folder):
+    from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
+
+    config = Dinov2Config(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14)
+    return write_network(folder, Dinov2Model(config), BitImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 28, "width": 28}))
+
+
+def write_blip(folder):
+    from transformers import BertTokenizer, BlipConfig, BlipForQuestionAnswering, BlipImageProcessor
+
+    BertTokenizer(vocab={word: index for index, word in enumerate(WORDS)}).save_pretrained(folder)
+    text = {**TEXT, "vocab_size": len(WORDS), "encoder_hidden_size": 16, "bos_token_id": WORDS.index("[DEC]"), "sep_token_id": 3,
+            "eos_token_id": 3, "pad_token_id": 0}
+    return write_network(folder, BlipForQuestionAnswering(BlipConfig(text_config=text, vision_config=VISION, projection_dim=8)),
+                         BlipImageProcessor(size={"height": 32, "width": 32}))
+
+
+WRITERS = {"clip": write_clip, "siglip": write_siglip, "dinov2": write_dinov2, "blip": write_blip}
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    root = tmp_path_factory.mktemp("encoders")
+    return {kind: write(root / kind) for kind, write in WRITERS.items()}
+
+
+@pytest.fixture
+def clip_folder(folders, tmp_path):
+    """A copy that a test may damage."""
+    return shutil.copytree(folders["clip"], tmp_path / "copy")
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.rand(5, 40, 50, 3, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("kind, width", [("clip", 8), ("siglip", 16), ("dinov2", 16), ("blip", 16)])
+def test_embeddings_are_those_of_the_library(folders, images, kind, width):
+    with torch.inference_mode():  # ComfyUI loads and runs its nodes so
+        encoder = load(folders[kind])
+        found = embed_images(encoder, images)
+    assert encoder.kind == kind == check_folder(folders[kind]) and not encoder.network.training
+    assert found.shape == (5, width) and found.dtype == torch.float32 and found.device.type == "cpu"
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(5))
+    assert torch.cdist(found, found).add(torch.eye(5)).min() > 1e-3
+    pixels = encoder.processor(images=[(image * 255).round().byte().permute(2, 0, 1) for image in images], return_tensors="pt")["pixel_values"]
+    with torch.no_grad():
+        if kind in ("clip", "siglip"):
+            features = encoder.network.get_image_features(pixel_values=pixels)
+            expected = features if isinstance(features, torch.Tensor) else features.pooler_output
+        else:
+            expected = (encoder.network if kind == "dinov2" else encoder.network.vision_model)(pixel_values=pixels).pooler_output
+    torch.testing.assert_close(found, F.normalize(expected, dim=1), rtol=0, atol=0.02)  # rounding to bytes
+
+
+def test_batches_and_alpha_do_not_matter(folders, images, monkeypatch):
+    encoder, shares = load(folders["clip"]), []
+    reference = embed_images(encoder, images, shares.append)
+    monkeypatch.setattr(image_encoders, "FIRST_BATCH", 2)
+    torch.testing.assert_close(embed_images(encoder, images, shares.append), reference, rtol=1e-5, atol=1e-5)
+    assert shares == [1.0, 0.4, 0.8, 1.0]
+    opaque = torch.cat([images, torch.ones(5, 40, 50, 1)], dim=-1)
+    torch.testing.assert_close(embed_images(encoder, opaque), reference, rtol=1e-5, atol=1e-5)
+
+
+def test_texts_are_those_of_the_library(folders):
+    encoder = load(folders["clip"])
+    tokens = encoder.tokenizer(["dark", "a"], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        features = encoder.network.get_text_features(**tokens)
+    expected = features if isinstance(features, torch.Tensor) else features.pooler_output
+    torch.testing.assert_close(embed_texts(encoder, ["dark", "a"]), F.normalize(expected, dim=1))
+    torch.testing.assert_close(embed_texts(encoder, ["a"])[0], embed_texts(encoder, ["dark", "a"])[1])
+    with pytest.raises(ValueError, match="reads at most 12: shorten it"):
+        embed_texts(encoder, ["a b c d e f g h i j k l m"])
+    with pytest.raises(ValueError, match="dinov2 model, which does not compare"):
+        embed_texts(load(folders["dinov2"]), ["dark", "light"])
+    with pytest.raises(ValueError, match="has no tokenizer"):
+        embed_texts(load(folders["siglip"]), ["dark", "light"])
+
+
+@pytest.mark.parametrize("bad, message", [(torch.zeros(0, 8, 8, 3), r"these are \(0, 8, 8, 3\)"), (torch.zeros(8, 8, 3), "shape"),
+                                          (torch.full((1, 8, 8, 3), float("nan")), "NaN")])
+def test_bad_pictures(folders, bad, message):
+    with pytest.raises(ValueError, match=message):
+        embed_images(load(folders["dinov2"]), bad)
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "model.safetensors"])
+def test_missing_files_are_named(clip_folder, name):
+    (clip_folder / name).unlink()
+    with pytest.raises(ValueError, match=f"has no {name}"):
+        load(clip_folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "model.safetensors"])
+@pytest.mark.parametrize("kept", [0, 0.5, 0.98])
+def test_truncated_files_are_named(clip_folder, name, kept):
+    content = (clip_folder / name).read_bytes()
+    (clip_folder / name).write_bytes(content[: int(len(content) * kept)])
+    with pytest.raises(ValueError, match=f"{name} is damaged"):
+        load(clip_folder)
+
+
+def test_no_pickle(clip_folder):
+    (clip_folder / "model.safetensors").unlink()
+    torch.save({}, clip_folder / "pytorch_model.bin")
+    with pytest.raises(ValueError, match="can run code when it is read: put model.safetensors there"):
+        load(clip_folder)
+
+
+def test_missing_tensors_are_not_filled_with_random_numbers(clip_folder):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(clip_folder / "model.safetensors")
+    del weights["visual_projection.weight"]
+    save_file(weights, clip_folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="lack 1 of the tensors .* visual_projection.weight"):
+        load(clip_folder)
+
+
+def test_weights_of_another_size(clip_folder):
+    config = json.loads((clip_folder / "config.json").read_text())
+    config["projection_dim"] = 12
+    (clip_folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="copy cannot be read"):
+        load(clip_folder)
+
+
+def test_weights_in_parts(folders, tmp_path, images):
+    whole = load(folders["clip"])
+    split = shutil.copytree(folders["clip"], tmp_path / "split")
+    (split / "model.safetensors").unlink()
+    whole.network.save_pretrained(split, max_shard_size="30KB")
+    assert len(list(split.glob("*.safetensors"))) > 1
+    torch.testing.assert_close(embed_images(load(split), images), embed_images(whole, images))
+    index = split / "model.safetensors.index.json"
+    sorted(split.glob("*.safetensors"))[1].rename(tmp_path / "elsewhere.safetensors")
+    with pytest.raises(ValueError, match="which model.safetensors.index.json names"):
+        load(split)
+    index.write_text(json.dumps({"weight_map": {"visual_projection.weight": "../elsewhere.safetensors"}}))
+    with pytest.raises(ValueError, match="outside its folder"):
+        load(split)
+
+
+@pytest.mark.parametrize("content, message", [('{"model_type": "bert"}', "type 'bert'"), ("[]", "not a JSON object"), ("{}", "type None")])
+def test_other_models(clip_folder, content, message):
+    (clip_folder / "config.json").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        check_folder(clip_folder)
+    with pytest.raises(ValueError, match="no folder .*put an encoder's folder there"):
+        check_folder(clip_folder / "nothing")

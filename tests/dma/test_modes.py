@@ -1,0 +1,204 @@
+import json
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mental_averages.dma import mode_figures, modes
+from mental_averages.dma.modes import ClusterSettings, cluster
+
+
+def blobs(sizes, dimensions=8, separation=12.0, seed=0):
+    """Unit Gaussians around the corners of a simplex, shuffled: embeddings (N, D) and true labels (N,)."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    values = separation * torch.eye(dimensions)[labels] + torch.randn(len(labels), dimensions, generator=generator)
+    shuffled = torch.randperm(len(labels), generator=generator)
+    return values[shuffled], labels[shuffled]
+
+
+def agreement(first, second):
+    from sklearn.metrics import adjusted_rand_score
+
+    return adjusted_rand_score(first.tolist(), second.tolist())
+
+
+@pytest.mark.parametrize("covariance", modes.COVARIANCES)
+def test_well_separated_blobs_are_found_exactly_and_ordered_by_size(covariance):
+    values, truth = blobs((14, 40, 26))
+    found = cluster(values, ClusterSettings(3, 3, dimensions=4, covariance=covariance, restarts=3))
+    assert agreement(truth, found.labels) == 1
+    assert [share.count for share in found.shares] == [40, 26, 14]
+    assert (found.labels == 0).sum() == 40 and found.left_out == ()
+    torch.testing.assert_close(found.responsibilities.sum(1), torch.ones(80, dtype=torch.float64))
+    assert torch.equal(found.responsibilities.argmax(1), found.labels)
+    for index, members in enumerate(found.members):
+        assert sorted(members) == torch.nonzero(found.labels == index).flatten().tolist()
+        assert found.representatives(index, 2) == members[:2]
+
+
+@pytest.mark.parametrize("sizes", [(30,), (20, 20), (12, 25, 18), (15,) * 5])
+def test_bic_finds_the_true_number(sizes):
+    values, truth = blobs(sizes, seed=len(sizes))
+    found = cluster(values, ClusterSettings(1, 7, restarts=2))
+    assert len(found.members) == len(sizes) and agreement(truth, found.labels) == 1
+    assert [count for count, _ in found.bic] == list(range(1, 8))
+
+
+def test_bic_is_the_formula():
+    """BIC = p ln N - 2 ln L for one spherical Gaussian in d dimensions: p = d + 1, L by hand."""
+    values, _ = blobs((25,))
+    found = cluster(values, ClusterSettings(1, 1, dimensions=3, covariance="spherical", regularisation=1e-6))
+    count, d = found.coordinates.shape
+    variance = found.coordinates.square().mean().item() + 1e-6
+    likelihood = -0.5 * count * d * math.log(2 * math.pi * variance) - 0.5 * found.coordinates.square().sum().item() / variance
+    assert found.bic[0][1] == pytest.approx((d + 1) * math.log(count) - 2 * likelihood)
+
+
+def test_members_are_ordered_by_density():
+    """One spherical Gaussian: the densest picture is the one nearest to the mean."""
+    values, _ = blobs((25,))
+    found = cluster(values, ClusterSettings(1, 1, dimensions=8, covariance="spherical"))
+    distances = (found.coordinates - found.coordinates.mean(0)).norm(dim=1)
+    assert list(found.members[0]) == distances.argsort().tolist()
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 10_000))
+def test_any_order_of_the_same_pictures_gives_the_same_partition(seed):
+    values, _ = blobs((9, 8, 4), separation=3.0, seed=1)  # overlapping, so that the start matters
+    permutation = torch.randperm(len(values), generator=torch.Generator().manual_seed(seed))
+    options = ClusterSettings(2, 3, restarts=1)
+    found, again, permuted = cluster(values, options), cluster(values, options), cluster(values[permutation], options)
+    assert found.to_json() == again.to_json()
+    assert torch.equal(permuted.labels, found.labels[permutation])
+    assert torch.equal(permuted.responsibilities, found.responsibilities[permutation])
+    assert [[int(permutation[row]) for row in members] for members in permuted.members] == [list(row) for row in found.members]
+
+
+def test_number_of_threads_does_not_matter():
+    values, _ = blobs((30, 30, 20), dimensions=32, separation=3.0)
+    threads, results = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            results.append(cluster(values, ClusterSettings(3, 3, restarts=1)).to_json())
+    finally:
+        torch.set_num_threads(threads)
+    assert results[0] == results[1]
+
+
+def test_scale_and_shift_of_the_embeddings_do_not_matter():
+    values, _ = blobs((12, 8, 6), separation=4.0)
+    options = ClusterSettings(1, 4, restarts=2)
+    assert torch.equal(cluster(values, options).labels, cluster(1e-3 * values + 5, options).labels)
+
+
+def test_principal_components_against_the_covariance():
+    values, _ = blobs((20, 20))
+    coordinates, explained = modes.principal_components(values, 8)
+    centred = values.double() - values.double().mean(0)
+    eigenvalues = torch.linalg.eigvalsh(centred.T @ centred).flip(0)
+    torch.testing.assert_close(torch.tensor(explained), (eigenvalues / eigenvalues.sum()).float())
+    assert coordinates.square().mean().item() == pytest.approx(1)
+    inner, expected = coordinates @ coordinates.T, centred @ centred.T
+    torch.testing.assert_close(inner, expected * (inner.trace() / expected.trace()))
+    mirrored, _ = modes.principal_components(values.flip(1), 8)
+    torch.testing.assert_close(mirrored, coordinates)
+
+
+def test_share_of_variance_keeps_as_few_axes_as_it_takes():
+    values, _ = blobs((20, 20))
+    _, everything = modes.principal_components(values, 100)
+    for share in (0.3, 0.7, 0.95):
+        coordinates, explained = modes.principal_components(values, 100, share)
+        assert sum(explained) >= share > sum(everything[: len(explained) - 1])
+        assert coordinates.shape[1] == len(explained)
+    assert modes.principal_components(values, 2)[0].shape[1] == 2
+
+
+@pytest.mark.parametrize("count, total", [(0, 7), (7, 7), (3, 10), (250, 1000)])
+def test_wilson_bounds_solve_their_equation(count, total):
+    """Both bounds are the shares p with |count / total - p| = z sqrt(p (1 - p) / total)."""
+    low, high = modes.wilson_interval(count, total)
+    z = 1.959963984540054
+    for bound in (low, high):
+        if 1e-9 < bound < 1 - 1e-9:
+            assert abs(count / total - bound) == pytest.approx(z * math.sqrt(bound * (1 - bound) / total))
+    assert 0 <= low <= count / total <= high + 1e-12 <= 1 + 1e-12 and low < high
+
+
+def test_small_clusters_merge_or_are_left_out():
+    values, truth = blobs((20, 15, 3), dimensions=4)
+    merged = cluster(values, ClusterSettings(3, 3, minimum_size=5, restarts=3))
+    assert len(merged.members) == 2 and sum(share.count for share in merged.shares) == 38
+    torch.testing.assert_close(merged.responsibilities.sum(1), torch.ones(38, dtype=torch.float64))
+    assert agreement(truth[truth < 2], merged.labels[truth < 2]) == 1
+    left = cluster(values, ClusterSettings(3, 3, minimum_size=5, small_clusters="leave out", restarts=3))
+    assert [share.count for share in left.shares] == [20, 15]
+    assert sorted(left.left_out) == torch.nonzero(truth == 2).flatten().tolist()
+    assert left.responsibilities[truth == 2].sum() < 1e-6 and left.shares[0].share == pytest.approx(20 / 38)
+    assert len(cluster(values, ClusterSettings(3, 3, minimum_size=38)).members) == 1
+    with pytest.raises(ValueError, match="None of 3 clusters has 38 pictures"):
+        cluster(values, ClusterSettings(3, 3, minimum_size=38, small_clusters="leave out"))
+
+
+def test_equal_pictures_are_in_one_cluster():
+    values, _ = blobs((10, 6), separation=3.0)
+    found = cluster(torch.cat([values, values]), ClusterSettings(2, 2, restarts=2))
+    assert torch.equal(found.labels[:16], found.labels[16:])
+    torch.testing.assert_close(found.responsibilities[:16], found.responsibilities[16:])
+
+
+@pytest.mark.parametrize("values, change, message", [
+    (torch.zeros(1, 4), {}, "at least two pictures, but there is 1"),
+    (torch.zeros(0, 4), {}, "at least two pictures, but there is 0"),
+    (torch.ones(20, 4), {}, "All 20 pictures have the same embedding"),
+    (torch.ones(20, 4) + 1e-7 * torch.eye(20, 4), {}, "All 20 pictures have the same embedding"),
+    (torch.randn(5, 4), dict(smallest_count=6, largest_count=6), "6 clusters need at least as many pictures, but there are 5"),
+    (torch.eye(4).repeat(3, 1), dict(largest_count=5), "only 4 of 12 embeddings differ"),
+    (torch.full((9, 4), float("nan")), {}, "embedding of 9 of 9 pictures contains NaN"),
+    (torch.tensor([[0.0], [float("inf")], [1.0]]), dict(largest_count=2), r"first: picture 1\)"),
+    (torch.randn(9, 4), dict(minimum_size=10), "only 9 pictures: lower it"),
+    (torch.randn(9, 4, 4), {}, r"shape \(N, D\)"),
+])
+def test_bad_embeddings(values, change, message):
+    with pytest.raises(ValueError, match=message):
+        cluster(values, ClusterSettings(**change))
+
+
+@pytest.mark.parametrize("change", [dict(smallest_count=0), dict(smallest_count=5, largest_count=4), dict(dimensions=0),
+                                    dict(variance_share=1.5), dict(covariance="round"), dict(restarts=0), dict(minimum_size=0),
+                                    dict(small_clusters="eat"), dict(regularisation=0.0)])
+def test_bad_settings(change):
+    with pytest.raises(ValueError):
+        ClusterSettings(**change)
+
+
+def test_json_holds_everything():
+    values, _ = blobs((6, 4))
+    found = cluster(values, ClusterSettings(1, 3))
+    data = json.loads(found.to_json())
+    assert data["format"] == modes.FORMAT and data["labels"] == found.labels.tolist() and data["pictures"] == 10
+    assert [entry["count"] for entry in data["clusters"]] == [6, 4] and len(data["bic"]) == 3
+    assert data["settings"]["covariance"] == "diag" and len(data["responsibilities"]) == 10
+
+
+def test_figures():
+    values, truth = blobs((6, 4, 1), dimensions=3)
+    found = cluster(values, ClusterSettings(3, 3, small_clusters="leave out"))
+    assert found.left_out
+    colours = torch.tensor([[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]])
+    images = colours[truth][:, None, None, :].expand(11, 8, 8, 3)
+    sheet = mode_figures.contact_sheet(images, found, cell=32)[0]
+    assert [(sheet == colour).all(-1).sum().item() for colour in colours] == [6 * 32 * 32, 4 * 32 * 32, 32 * 32]
+    below = [torch.nonzero((sheet == colour).all(-1))[:, 0].min().item() for colour in colours]
+    assert below == sorted(below)
+    for image in (mode_figures.scatter_plot(found, 512), mode_figures.bic_curve(found, 512)):
+        assert image.shape[0] == 1 and image.shape[2:] == (512, 3) and image.min() < 0.5 and image.max() == 1
+    one_dimension = cluster(values[:, :1], ClusterSettings(1, 2))
+    assert mode_figures.scatter_plot(one_dimension, 512).shape[2] == 512
+    with pytest.raises(ValueError, match="of 11 pictures, but these are 3"):
+        mode_figures.contact_sheet(images[:3], found)
