@@ -1,0 +1,129 @@
+"""How well inversions come back: held-out real pictures of the demo set, up to the noise and down again.
+
+Each picture's prompt is its caption. Errors are those of the round trip alone: in latents against the encoded picture,
+in pictures of the decoded result against the decoded original latent, so that the autoencoder's own loss is not counted.
+Model calls are predictions per picture for the way up; one with guidance counts once.
+"""
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from _common import ROOT, DemoModel, parse_arguments, print_table, save_sheet, with_interval, write_figures
+import environment
+from mental_averages.dma import null_text
+from mental_averages.dma.exact_inversion import Bdia
+from mental_averages.dma.flow_inversion import FireFlow, Midpoint
+from mental_averages.dma.inversion import invert, sample_back
+from mental_averages.dma.inversion_methods import Ddim, FixedPoint
+from mental_averages.dma.inversion_report import round_trip_error
+
+sys.path.insert(0, str(ROOT / "demo"))
+import dataset  # noqa: E402
+
+GUIDANCE = 7.5
+NULL_TEXT = null_text.NullText()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the table: a method, the guidance of both ways, and the key of its figure, if it has one."""
+
+    name: str
+    method: object
+    guidance: float = 1.0
+    key: str = ""
+    alone: bool = False  # sampled back by plain DDIM, without what the method carries
+
+
+ENTRIES = [
+    Entry("ddim", Ddim(), key="psnr_ddim"),
+    Entry("ddim, told the source level", Ddim("source")),
+    Entry("fixed_point", FixedPoint(), key="psnr_fixed_point"),
+    Entry("fixed_point without acceleration", FixedPoint(history=0)),
+    Entry("exact", Bdia(), key="psnr_exact"),
+    Entry("exact, noise alone", Bdia(), alone=True),
+    Entry("midpoint", Midpoint()),
+    Entry("fireflow", FireFlow()),
+    Entry(f"ddim, guidance {GUIDANCE}", Ddim(), GUIDANCE, "psnr_ddim_cfg"),
+    Entry(f"null_text, guidance {GUIDANCE}", NULL_TEXT, GUIDANCE, "psnr_null_text_cfg"),
+]
+
+
+def round_trip(demo: DemoModel, entry: Entry, caption: str, clean: Tensor, steps: int) -> tuple[Tensor, float, float]:
+    """One clean latent (1, C, H, W) after its round trip, the calls of the way up, and the norm of the noise over sqrt(L)."""
+    optimised = isinstance(entry.method, null_text.NullText)
+
+    def up(denoiser, sigmas):
+        return invert(denoiser, clean, sigmas, Ddim() if optimised else entry.method, measure=False)
+
+    def back(denoiser, sigmas):
+        found = pivot if pivot is not None else up(denoiser, sigmas)
+        if optimised:
+            found = null_text.optimise(denoiser, found, entry.method, measure=False)
+        trajectory = found.trajectory
+        method, companion = (Ddim(), None) if entry.alone else (trajectory.method, trajectory.companion)
+        return sample_back(denoiser, trajectory.noise, trajectory.sigmas, method, companion), found.report
+
+    pivot = demo.with_denoiser(caption, 1.0, up, steps, layer=None) if optimised else None
+    restored, report = demo.with_denoiser(caption, entry.guidance, back, steps, layer=None)
+    return restored, report.calls, report.steps[-1].norm[0]
+
+
+def picture_psnr(found: Tensor, expected: Tensor) -> float:
+    """PSNR in dB of pictures in [0, 1]; at most 100."""
+    return float(-10 * (found.clamp(0, 1) - expected.clamp(0, 1)).square().mean().clamp_min(1e-10).log10())
+
+
+def main() -> None:
+    icons = dict(type=Path, default=environment.home() / "icons", help="folder of the icon sets")
+    arguments = parse_arguments(__doc__.splitlines()[0], data=icons,
+                                sheet=dict(type=Path, help="write a sheet of round trips, one row per method"),
+                                pictures=dict(type=int, default=0, help="number of pictures (64; 6 with --quick)"),
+                                steps=dict(type=int, default=0, help="steps up (50; 20 with --quick)"))
+    count = arguments.pictures or (6 if arguments.quick else 64)
+    steps = arguments.steps or (20 if arguments.quick else 50)
+    pictures, images = dataset.load(arguments.data)
+    held_out = [row for row, picture in enumerate(pictures) if picture.held_out]
+    rows = [held_out[place] for place in np.linspace(0, len(held_out) - 1, count).astype(int)]
+    demo = DemoModel()
+    with torch.inference_mode():
+        encoded = demo.vae.encode(torch.from_numpy(images[rows]).float() / 255)
+        clean = demo.model.model.process_latent_in(encoded).clone()
+    clean = clean.clone()
+    originals, table, shown, figures = demo.decode(clean), [], [], {}
+    for entry in ENTRIES:
+        started, restored, calls, norms = time.monotonic(), [], [], []
+        for row, latent in zip(rows, clean.split(1)):
+            found, used, norm = round_trip(demo, entry, pictures[row].caption, latent, steps)
+            restored.append(found)
+            calls.append(used)
+            norms.append(norm)
+        restored = torch.cat(restored)
+        error, decoded = round_trip_error(clean, restored), demo.decode(restored)
+        psnr = [picture_psnr(found, expected) for found, expected in zip(decoded, originals)]
+        table.append([entry.name, with_interval(np.array(error.psnr)), with_interval(np.array(psnr)),
+                      f"{np.median(error.relative):.1e}", f"{max(error.relative):.1e}", f"{np.mean(calls):.0f}", f"{np.mean(norms):.3f}",
+                      f"{(time.monotonic() - started) / count:.1f}"])
+        print(table[-1], flush=True)
+        if entry.key:
+            figures |= {entry.key: float(np.mean(error.psnr)), f"picture_{entry.key}": float(np.mean(psnr)),
+                        f"relative_{entry.key[5:]}": max(error.relative)}
+        shown.append(decoded)
+    print(f"\n{count} held-out pictures, {steps} steps, 95 % intervals over pictures\n")
+    print_table(["method", "latent PSNR in dB", "picture PSNR in dB", "relative error, median", "worst", "calls", "norm of z",
+                 "s per picture"], table)
+    if arguments.sheet:
+        names = ["decoded original", *[entry.name for entry in ENTRIES]]
+        save_sheet([originals, *shown], names, "", arguments.sheet, cell=64, columns=16)
+    write_figures(figures, arguments.json)
+
+
+if __name__ == "__main__":
+    main()

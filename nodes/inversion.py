@@ -1,0 +1,204 @@
+"""DDIMInvert: from pictures to the noise that deterministic sampling turns into them."""
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from comfy_api.latest import io
+import comfy.samplers
+
+from ..dma import inversion, null_text
+from ..dma.exact_inversion import Bdia
+from ..dma.flow_inversion import FireFlow, Midpoint, RFInversion
+from ..dma.inversion_methods import Ddim, FixedPoint, Method
+from ..dma.inversion_report import InversionReport
+from . import comfy_model
+from .progress import ProgressReporter
+from .sockets import REPORT, TRAJECTORY
+
+# These follow the ODE of one velocity field, which strong guidance makes too rough for them.
+MADE_FOR_GUIDANCE_1 = ("ddim", "midpoint", "fireflow", "rf_inversion")
+
+
+@dataclass(frozen=True)
+class SourceTrajectory:
+    """The value of a DMA_TRAJECTORY socket: a trajectory, the guidance it was made for, and the prompt to lead away from."""
+
+    trajectory: inversion.Trajectory
+    guidance_scale: float
+    negative: list | None = None  # takes the place of the negative prompt on the way back
+
+
+def solver_options() -> list[io.DynamicCombo.Option]:
+    """The methods whose way back needs nothing but the latents."""
+    return [
+        io.DynamicCombo.Option("ddim", [
+            io.Combo.Input("told", options=["target", "source"], default="target",
+                           tooltip="Which noise level the network is told on a step up: that of the target, as diffusers and the code of null-text inversion do, or that of the source, an ordinary Euler step."),
+        ]),
+        io.DynamicCombo.Option("fixed_point", [
+            io.Float.Input("tolerance", default=1e-5, min=0.0, max=1.0, step=1e-6, round=False,
+                           tooltip="A step is solved when a step back misses the old latent by less than this, relative to its norm."),
+            io.Int.Input("iterations", default=20, min=0, max=1000, tooltip="Most corrections per step. The report says how many were used."),
+            io.Int.Input("history", default=3, min=0, max=10, tooltip="Earlier corrections that Anderson acceleration mixes. 0 is the plain iteration."),
+        ]),
+        io.DynamicCombo.Option("midpoint", []),
+        io.DynamicCombo.Option("fireflow", []),
+    ]
+
+
+class DDIMInvert(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        ddim, fixed_point, midpoint, fireflow = solver_options()
+        methods = [
+            ddim, fixed_point,
+            io.DynamicCombo.Option("exact", [
+                io.Float.Input("gamma", default=0.95, min=0.01, max=1.0, step=0.01,
+                               tooltip="Below 1 rounding dies out on the way back, but errors grow on the way up. 0.95 suits up to about 100 steps; use 0.98 or more beyond."),
+            ]),
+            io.DynamicCombo.Option("negative_prompt", []),
+            io.DynamicCombo.Option("null_text", [
+                io.Int.Input("iterations", default=10, min=0, max=1000, tooltip="Most optimiser iterations per step and latent."),
+                io.Float.Input("learning_rate", default=0.01, min=0.00001, max=1.0, step=0.0001, round=False,
+                               tooltip="Adam's learning rate at the first step; it falls to half of it at the last."),
+            ]),
+            midpoint, fireflow,
+            io.DynamicCombo.Option("rf_inversion", [
+                io.Float.Input("gamma", default=0.5, min=0.0, max=1.0, step=0.01,
+                               tooltip="Pull towards ordinary noise on the way up: 0 is plain inversion, 1 ends in noise that knows nothing of the picture."),
+                io.Float.Input("eta", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="Pull towards the picture on the way back: 0 is plain sampling."),
+                io.Float.Input("controlled", default=0.25, min=0.0, max=1.0, step=0.01, tooltip="Share of the first steps of the way back on which eta acts."),
+            ]),
+        ]
+        return io.Schema(
+            node_id="DDIMInvert", display_name="DDIM Invert", category="dma/inversion",
+            description="Finds the noise from which deterministic sampling makes given pictures, and says how well it does.",
+            search_aliases=["inversion", "unsampler", "null-text", "fixed point", "RF-Inversion", "RF-Solver", "FireFlow", "BDIA",
+                            "noise of an image"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model to invert with."),
+                io.Conditioning.Input("positive", tooltip="What the pictures show."),
+                io.Latent.Input("latent_image", tooltip="Encoded pictures. A batch is inverted as a batch, each picture by itself."),
+                io.Int.Input("steps", default=50, min=1, max=1000, tooltip="Steps up. More steps lose less. Without effect when sigmas are connected."),
+                io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="ddim_uniform",
+                               tooltip="Noise levels. Without effect when sigmas are connected."),
+                io.Float.Input("cfg", default=1.0, min=0.0, max=100.0, step=0.1,
+                               tooltip="Guidance scale. Leave it at 1 for all methods but null_text and negative_prompt: they invert at 1, and cfg is that of the way back."),
+                io.DynamicCombo.Input("method", options=methods,
+                                      tooltip="ddim is the plain method; fixed_point and exact come back to the picture; null_text and negative_prompt are for a way back with guidance; midpoint, fireflow and rf_inversion are made for flow models."),
+                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
+                             tooltip="Seed of the noise that rf_inversion pulls to. The other methods draw no noise."),
+                io.Conditioning.Input("negative", optional=True, tooltip="What guidance leads away from. Needed where cfg is not 1."),
+                io.Sigmas.Input("sigmas", optional=True, tooltip="Noise levels, falling or rising, instead of steps and scheduler."),
+                io.Boolean.Input("measure", default=True, optional=True, advanced=True,
+                                 tooltip="Go back again and measure what was lost, for the report. Costs about twice the inversion itself."),
+            ],
+            outputs=[
+                io.Latent.Output("latent", display_name="latent", tooltip="The noise z, one per picture, in units of ordinary noise: for DDIMSample, or to be averaged."),
+                TRAJECTORY.Output("trajectory", display_name="trajectory", tooltip="All latents between picture and noise and what the method needs for the way back, for DDIMSample."),
+                REPORT.Output("report", display_name="report", tooltip="Residuals, norms and the error of the round trip, for PlotReport."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model, positive, latent_image, steps, scheduler, cfg, method, seed, negative=None, sigmas=None,
+                measure=True) -> io.NodeOutput:
+        chosen = method["method"]
+        comfy_model.check_model(model)
+        comfy_model.check_conditioning(positive, "positive")
+        if negative is not None:
+            comfy_model.check_conditioning(negative, "negative")
+        elif cfg != 1.0 and chosen != "negative_prompt":
+            raise ValueError(f"cfg is {cfg}, so guidance needs something to lead away from: connect the negative input, or set "
+                             "cfg to 1.")
+        if chosen == "null_text" and cfg <= 1.0:
+            raise ValueError(f"null_text finds unconditional embeddings for a way back with guidance, but cfg is {cfg}: set cfg "
+                             "to that of the sampling, such as 7.5, or choose another method.")
+        shape = comfy_model.latent_shape(model, latent_image)
+        levels = schedule(model, scheduler, steps, sigmas)
+        solver = method_of(method, seed)
+        solver.check(comfy_model.parametrization_of(model))
+        warnings = []
+        if cfg > 1.0 and chosen in MADE_FOR_GUIDANCE_1:
+            warnings.append(f"cfg is {cfg}, but {chosen} is made for cfg 1: the way back will miss the pictures. Use cfg 1, or "
+                            "null_text, negative_prompt, fixed_point or exact.")
+        clean = comfy_model.latents_into_model(model, samples_of(latent_image, shape))
+        reporter = ProgressReporter(model, "DDIMInvert")
+
+        def run(guidance: float, function) -> Any:
+            found = []
+
+            def keep(denoiser) -> Tensor:
+                found.append(function(denoiser))
+                return torch.zeros((1, *shape))
+
+            comfy_model.with_denoiser(model, positive, positive if negative is None else negative, guidance, levels, shape, seed,
+                                      keep, layer=None)
+            return found[0]
+
+        def invert(guidance: float, measure: bool, progress) -> inversion.Inversion:
+            return run(guidance, lambda denoiser: inversion.invert(denoiser, clean, levels, solver, measure=measure, progress=progress))
+
+        if chosen == "null_text":
+            pivot = invert(1.0, False, part_of(reporter, 0.0, 0.05))
+            settings = null_text.NullText(iterations=method["iterations"], learning_rate=method["learning_rate"])
+            found = run(cfg, lambda denoiser: null_text.optimise(denoiser, pivot, settings, measure=measure,
+                                                                 progress=part_of(reporter, 0.05, 1.0)))
+        else:
+            found = invert(1.0 if chosen == "negative_prompt" else cfg, measure, reporter)
+        if isinstance(solver, FixedPoint):
+            warnings += unsolved(found.report, solver.tolerance)
+        for warning in warnings:
+            logging.warning("DDIMInvert: %s", warning)
+        settings = {**found.report.settings, "method": chosen, "guidance_scale": cfg}
+        report = dataclasses.replace(found.report, warnings=warnings, settings=settings)
+        trajectory = SourceTrajectory(found.trajectory, cfg, positive if chosen == "negative_prompt" else None)
+        return io.NodeOutput({"samples": found.trajectory.noise}, trajectory, report)
+
+
+def schedule(model: Any, scheduler: str, steps: int, sigmas: Tensor | None) -> Tensor:
+    """Noise levels (S + 1,), falling. Raises ValueError unless they are strictly monotone."""
+    levels = comfy_model.sigmas_of(model, scheduler, steps) if sigmas is None else sigmas.float().cpu()
+    return torch.tensor(inversion.rising(levels)).flip(0)
+
+
+def samples_of(latent: dict, shape: tuple[int, ...]) -> Tensor:
+    """The samples (B, C, H, W) of a LATENT; an empty one made for another kind of model gets this model's channels."""
+    samples = latent["samples"]
+    if not torch.isfinite(samples).all():
+        raise ValueError("This latent contains NaN or infinity: look for the node that made it.")
+    return samples if samples.shape[1:] == shape else torch.zeros((len(samples), *shape))
+
+
+def method_of(choice: dict, seed: int = 0) -> Method:
+    """The library's method for the value of a method input; the pivot's, for null_text."""
+    chosen = choice["method"]
+    if chosen == "ddim":
+        return Ddim(choice["told"])
+    if chosen == "fixed_point":
+        return FixedPoint(choice["tolerance"], choice["iterations"], choice["history"])
+    if chosen == "exact":
+        return Bdia(choice["gamma"])
+    if chosen == "rf_inversion":
+        return RFInversion(choice["gamma"], choice["eta"], choice["controlled"], seed)
+    return {"midpoint": Midpoint, "fireflow": FireFlow}.get(chosen, Ddim)()
+
+
+def part_of(reporter: ProgressReporter, first: float, last: float):
+    """A receiver of progress for one part of a run."""
+    return lambda event: reporter(dataclasses.replace(event, fraction=first + (last - first) * event.fraction))
+
+
+def unsolved(report: InversionReport, tolerance: float) -> list[str]:
+    """A warning where steps of a fixed-point inversion did not reach the tolerance."""
+    missed = sum(residual > tolerance for step in report.steps for residual in step.residual)
+    total = sum(len(step.residual) for step in report.steps)
+    if not missed:
+        return []
+    return [f"{missed} of {total} fixed-point steps did not reach the tolerance of {tolerance:g}: raise iterations, use more "
+            "steps, or a lower cfg."]

@@ -1,0 +1,121 @@
+"""Null-text optimisation on a guided model that is linear in its unconditional embedding."""
+import math
+
+import pytest
+import torch
+
+from mental_averages.dma.batching import BatchSize
+from mental_averages.dma.diffusion import Parametrization
+from mental_averages.dma.inversion import Inversion, invert, sample_back, way_back
+from mental_averages.dma.inversion_report import InversionReport
+from mental_averages.dma.null_text import NullText, optimise, pivot_loss
+
+
+class Guided:
+    """x0 = u + w (c - u) with c = tanh(x) / 2 and u = x / 3 + embedding weights on fixed patterns."""
+
+    device, parametrization = torch.device("cpu"), Parametrization.EPS
+
+    def __init__(self, guidance, dtype=torch.float32):
+        self.guidance = guidance
+        mixed = torch.linalg.qr(torch.randn(18, 18, generator=torch.Generator().manual_seed(0), dtype=torch.float64)).Q
+        self.patterns = mixed.to(dtype).view(18, 2, 3, 3)
+
+    def unconditional_embedding(self):
+        return torch.zeros(1, 2, 9)
+
+    def denoise_with(self, x, sigma, embedding):
+        unconditional = x / (3 + sigma) + torch.einsum("be,echw->bchw", embedding.flatten(1).expand(len(x), -1), self.patterns)
+        return unconditional + self.guidance * (torch.tanh(x) / 2 - unconditional)
+
+    def denoise(self, x, sigma):
+        return self.denoise_with(x, sigma, self.unconditional_embedding())
+
+
+LEVELS = torch.tensor([0.0, 0.1, 0.4, 1.0, 2.5, 6.0])
+
+
+@pytest.fixture
+def pivot():
+    clean = torch.randn(3, 2, 3, 3, generator=torch.Generator().manual_seed(1))
+    return invert(Guided(1.0), clean, LEVELS, measure=False).trajectory
+
+
+def optimised(denoiser, pivot, *arguments, **options):
+    return optimise(denoiser, Inversion(pivot, InversionReport({}, [], calls=5.0)), *arguments, **options)
+
+
+def loss_of(denoiser, trajectory):
+    found = sample_back(denoiser, trajectory.noise, trajectory.sigmas)
+    return (found - trajectory.latents[0]).flatten(1).norm(dim=1)
+
+
+def test_way_back_holds_at_high_guidance(pivot):
+    guided = Guided(7.5)
+    found = optimised(guided, pivot, NullText(iterations=200, learning_rate=0.02, tolerance=0, tolerance_rise=0))
+    restored = way_back(guided, pivot.noise, found.trajectory)
+    after = (restored - pivot.latents[0]).flatten(1).norm(dim=1)
+    assert (after < 0.3 * loss_of(guided, pivot)).all()
+    assert found.trajectory.companion.shape == (3, 5, 2, 9) and torch.equal(found.trajectory.latents, pivot.latents)
+    expected = after / pivot.latents[0].flatten(1).norm(dim=1)
+    assert found.report.round_trip.relative == pytest.approx(expected.tolist(), rel=2e-2, abs=1e-6)
+    assert found.report.steps[0].residual == pytest.approx(expected.tolist(), rel=2e-2, abs=1e-6)
+
+
+def test_first_iteration_is_adam_with_the_rate_of_the_method(pivot):
+    guided = Guided(7.5)
+    found = optimised(guided, pivot, NullText(iterations=1, tolerance=0, tolerance_rise=0), measure=False)
+    embedding = torch.zeros(3, 2, 9, requires_grad=True)
+    loss, _ = pivot_loss(guided, pivot.latents[-1], 6.0, 2.5, pivot.latents[-2], embedding)
+    loss.sum().backward()
+    # The first step of Adam is its rate times the sign of the gradient; where that is no better, nothing moves.
+    moved = found.trajectory.companion[:, -1]
+    for row in range(3):
+        expected = -1e-2 * embedding.grad[row].sign() if moved[row].any() else torch.zeros(2, 9)
+        torch.testing.assert_close(moved[row], expected, rtol=1e-3, atol=1e-6)
+    assert moved.any()
+    change = (found.trajectory.companion[:, 0] - found.trajectory.companion[:, 1]).abs()
+    assert change.max() == pytest.approx(1e-2 * (1 - 4 / 10), rel=1e-3)
+
+
+def test_gradient_against_central_differences(pivot):
+    guided = Guided(7.5, torch.float64)
+    x, aim = pivot.latents[3].double(), pivot.latents[2].double()
+    embedding = torch.randn(3, 2, 9, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    measure = lambda value: pivot_loss(guided, x, 1.0, 0.4, aim, value)[0].sum()  # noqa: E731
+    leaf = embedding.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(measure(leaf), leaf)
+    for place in [(0, 0, 0), (1, 1, 2), (2, 0, 1)]:
+        offset = torch.zeros_like(embedding)
+        offset[place] = 1e-6
+        difference = (measure(embedding + offset) - measure(embedding - offset)) / 2e-6
+        assert difference.item() == pytest.approx(gradient[place].item(), rel=1e-6)
+
+
+def test_a_batch_gives_what_its_latents_give_alone(pivot):
+    import dataclasses
+
+    guided, settings = Guided(5.0), NullText(iterations=6, tolerance=1e-3)
+    together = optimised(guided, pivot, settings, BatchSize(2))
+    for row in range(3):
+        alone = optimised(guided, dataclasses.replace(pivot, latents=pivot.latents[:, row : row + 1]), settings)
+        torch.testing.assert_close(alone.trajectory.companion[0], together.trajectory.companion[row], rtol=1e-4, atol=1e-6)
+        assert [step.iterations[0] for step in alone.report.steps] == [step.iterations[row] for step in together.report.steps]
+
+
+def test_it_stops_at_the_tolerance_and_never_does_harm(pivot):
+    guided = Guided(7.5)
+    none = optimised(guided, pivot, NullText(tolerance=math.inf))
+    assert all(step.iterations == [0, 0, 0] for step in none.report.steps) and not none.trajectory.companion.any()
+    torch.testing.assert_close(way_back(guided, pivot.noise, none.trajectory), sample_back(guided, pivot.noise, pivot.sigmas))
+    wild = optimised(guided, pivot, NullText(iterations=2, learning_rate=100.0))
+    assert not wild.trajectory.companion.any()
+    assert none.report.calls == 10
+
+
+def test_embeddings_are_needed_and_belong_to_their_latents(pivot):
+    found = optimised(Guided(3.0), pivot, NullText(iterations=1), measure=False).trajectory
+    with pytest.raises(ValueError, match="null_text needs for 3 latents, but there are 1"):
+        way_back(Guided(3.0), pivot.noise[:1], found)
+    with pytest.raises(ValueError, match="without its unconditional embeddings"):
+        sample_back(Guided(3.0), pivot.noise, pivot.sigmas, NullText())
