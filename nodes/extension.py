@@ -2,12 +2,20 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .align import AlignTrajectories
+from .attributes import AttributeEmbed, LoadImageEncoder
 from .baselines import AverageImages, AverageLatents, MedoidSelect, ZeroLatent
+from .deterministic_sampling import DDIMSample, DDIMSamplerSelect
 from .figures import LabelledSheet, LoadReport, PlotReport, SaveReport
 from .hspace import CaptureHSpace, HSpaceHook
+from .interpolation import ChannelMeanInterpolate, MixingWeights
+from .inversion import DDIMInvert
+from .latent_statistics import LatentOffset, LatentStatistics
+from .modes import CLIPGMMClusters, SelectMode
 
 
 class MentalAverages(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [HSpaceHook, AlignTrajectories, CaptureHSpace, PlotReport, LabelledSheet, AverageImages, AverageLatents,
-                MedoidSelect, ZeroLatent, SaveReport, LoadReport]
+                MedoidSelect, ZeroLatent, SaveReport, LoadReport, DDIMInvert, DDIMSample, DDIMSamplerSelect,
+                ChannelMeanInterpolate, MixingWeights, LatentStatistics, LatentOffset, LoadImageEncoder, AttributeEmbed,
+                CLIPGMMClusters, SelectMode]

@@ -3,8 +3,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..dma import figures
-from ..dma.report import AlignmentReport
+from ..dma import figures, reports
 from . import files
 from .sockets import REPORT
 
@@ -14,10 +13,10 @@ class PlotReport(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="PlotReport", display_name="Plot Report", category="dma/figures",
-            description="Draws what an alignment measured: residuals, spread of the latents, error of the mean, norms.",
+            description="Draws what an alignment, an inversion or an interpolation measured.",
             search_aliases=["residual plot", "alignment report"],
             inputs=[
-                REPORT.Input("report", tooltip="From AlignTrajectories or LoadReport."),
+                REPORT.Input("report", tooltip="From AlignTrajectories, DDIMInvert, ChannelMeanInterpolate, LatentStatistics or LoadReport."),
                 io.Int.Input("width", default=1024, min=256, max=4096, step=8, tooltip="Width of the plot in pixels."),
             ],
             outputs=[io.Image.Output("image", display_name="image", tooltip="The plot.")],
@@ -25,7 +24,7 @@ class PlotReport(io.ComfyNode):
 
     @classmethod
     def execute(cls, report, width) -> io.NodeOutput:
-        return io.NodeOutput(figures.plot_report(report, width))
+        return io.NodeOutput(reports.plot(report, width))
 
 
 class LabelledSheet(io.ComfyNode):
@@ -61,7 +60,7 @@ class SaveReport(io.ComfyNode):
             node_id="SaveReport", display_name="Save Report", category="dma/figures", is_output_node=True,
             description="Writes a report as JSON into ComfyUI's output folder.",
             inputs=[
-                REPORT.Input("report", tooltip="From AlignTrajectories."),
+                REPORT.Input("report", tooltip="From AlignTrajectories, DDIMInvert, ChannelMeanInterpolate or LatentStatistics."),
                 io.String.Input("filename_prefix", default="mental_average_report", tooltip="File name without number and ending."),
             ],
             outputs=[io.String.Output("path", display_name="path", tooltip="The file that was written, relative to the output folder.")],
@@ -92,4 +91,4 @@ class LoadReport(io.ComfyNode):
 
     @classmethod
     def execute(cls, path) -> io.NodeOutput:
-        return io.NodeOutput(AlignmentReport.from_json(files.readable_path(path).read_text(errors="replace")))
+        return io.NodeOutput(reports.read(files.readable_path(path).read_text(errors="replace")))

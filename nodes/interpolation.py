@@ -55,12 +55,12 @@ class MixingWeights(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="MixingWeights", display_name="Mixing Weights", category="dma/interpolation",
-            description="Writes rows of weights for ChannelMeanInterpolate: a morph between inputs, a grid over three or four, or random mixtures.",
+            description="Writes rows of weights for ChannelMeanInterpolate: a morph between inputs, a grid over three or four, random mixtures, or the first few of many.",
             search_aliases=["morph", "barycentric", "convex combination", "interpolation weights"],
             inputs=[
                 io.Int.Input("inputs", default=4, min=1, max=1000,
                              tooltip="How many latents are mixed: as many as ChannelMeanInterpolate gets. 3 or 4 for a grid."),
-                io.DynamicCombo.Input("mode", tooltip="path: from each input to the next. grid: a triangle between three inputs or a square between four. random: mixtures drawn evenly from all there are.",
+                io.DynamicCombo.Input("mode", tooltip="path: from each input to the next. grid: a triangle between three inputs or a square between four. random: mixtures drawn evenly from all there are. first: averages of the first few inputs, of ever more of them.",
                     options=[
                         io.DynamicCombo.Option("path", [
                             io.Int.Input("steps", default=8, min=1, max=1000, tooltip="Rows from each input to the next; the last input is one more row."),
@@ -73,6 +73,9 @@ class MixingWeights(io.ComfyNode):
                             io.Int.Input("rows", default=8, min=1, max=1000, tooltip="How many mixtures."),
                             io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, tooltip="Seed of the random mixtures."),
                         ]),
+                        io.DynamicCombo.Option("first", [
+                            io.String.Input("counts", default="2, 8, 32", tooltip="How many inputs each row averages, counted from the first."),
+                        ]),
                     ]),
             ],
             outputs=[io.String.Output("weights", display_name="weights", tooltip="One row per output, for ChannelMeanInterpolate.")],
@@ -84,9 +87,19 @@ class MixingWeights(io.ComfyNode):
             rows = mixing_weights.path(inputs, mode["steps"], mode["closed"])
         elif mode["mode"] == "grid":
             rows = mixing_weights.grid(inputs, mode["size"])
-        else:
+        elif mode["mode"] == "random":
             rows = mixing_weights.random(inputs, mode["rows"], mode["seed"])
+        else:
+            rows = mixing_weights.first(inputs, whole_numbers(mode["counts"]))
         return io.NodeOutput(mixing_weights.to_text(rows))
+
+
+def whole_numbers(text: str) -> list[int]:
+    """Whole numbers apart by spaces, commas or semicolons. Raises ValueError for other words."""
+    try:
+        return [int(word) for word in text.replace(",", " ").replace(";", " ").split()]
+    except ValueError:
+        raise ValueError(f"The counts {text!r} are not a row of whole numbers: write for example 2, 8, 32.") from None
 
 
 def joined_noise(latents: dict[str, dict]) -> Tensor:

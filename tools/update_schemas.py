@@ -31,9 +31,16 @@ def schemas() -> list[Any]:
 
 def contract(all_schemas: list[Any]) -> dict:
     """What must never change once released: ids, types and order of inputs and outputs, by node."""
-    return {schema.node_id: {"inputs": [[item.id, item.io_type] for item in schema.inputs],
+    return {schema.node_id: {"inputs": [_input(item) for item in schema.inputs],
                              "outputs": [[item.display_name, item.io_type] for item in schema.outputs]}
             for schema in all_schemas}
+
+
+def _input(item: Any) -> list:
+    """An input's id and type; one whose choice brings inputs of its own also with these."""
+    if item.io_type != "COMFY_DYNAMICCOMBO_V3":
+        return [item.id, item.io_type]
+    return [item.id, item.io_type, {option.key: [_input(nested) for nested in option.inputs] for option in item.options}]
 
 
 def locale(all_schemas: list[Any]) -> dict:
