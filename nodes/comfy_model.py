@@ -234,8 +234,10 @@ class _DenoiserSampler(comfy.samplers.Sampler):
         with contextlib.ExitStack() as stack:
             stack.enter_context(comfy_gradients.normal_weights([network, *controls]))
             resident = comfy_gradients.memory_of([network, *controls])
-            # Buffers of weights that do not fit the device, and the sums of a ControlNet, are written to again.
-            copies = architectures.works_in_place(network) or bool(controls) or model_wrap.inner_model.model_lowvram
+            # Other nodes' patches, FreeU for one, and ControlNets add in place; buffers of weights that do not fit the
+            # device are written to again.
+            patches = {"patches", "patches_replace"} & extra_args["model_options"].get("transformer_options", {}).keys()
+            copies = architectures.works_in_place(network) or controls or patches or model_wrap.inner_model.model_lowvram
             if self.save_memory:
                 stack.enter_context(comfy_gradients.checkpointed(architectures.called_modules(network), resident))
             denoiser = ComfyDenoiser(model_wrap, extra_args, lambda: comfy_gradients.differentiable(resident if copies else None),
