@@ -71,7 +71,9 @@ class CaptureHSpace(io.ComfyNode):
     def execute(cls, hspace, positive, latent, percent, seed, save_as="") -> io.NodeOutput:
         comfy_model.check_conditioning(positive, "positive")
         model, shape = hspace.model, comfy_model.latent_shape(hspace.model, latent)
-        sigma = float(model.get_model_object("model_sampling").percent_to_sigma(percent))
+        sampling = model.get_model_object("model_sampling")
+        # At 0 percent core answers with a level beyond any schedule.
+        sigma = min(float(sampling.percent_to_sigma(percent)), float(sampling.sigma_max))
         clean = comfy_model.latents_into_model(model, latent["samples"])
         parametrization = comfy_model.parametrization_of(model)
         noisy = diffusion.add_noise(parametrization, clean, starting_noise(1, shape, seed), sigma)

@@ -102,6 +102,104 @@ def test_an_operator_without_a_backward_pass_is_refused(comfyui):
         comfy_model.with_denoiser(model, small.conditioning(1), small.conditioning(2), 1.0, torch.tensor([0.6, 0.0]), shape, 0, run)
 
 
+def error_of(model, small):
+    """What the gradient self-test measures, at the last block."""
+    from mental_averages.dma.gradient_check import check_gradient
+    from mental_averages.nodes import comfy_model
+
+    found, shape = [], (model.model.latent_format.latent_channels, *small.size)
+
+    def run(denoiser):
+        found.append(check_gradient(denoiser, shape, 0.6))
+        return torch.zeros(1, *shape)
+
+    comfy_model.with_denoiser(model, small.conditioning(1), small.conditioning(2), 3.0, torch.tensor([0.6, 0.0]), shape, 0, run)
+    return found[0]
+
+
+@pytest.mark.parametrize("kind, highest, tolerance", [("float8_e4m3fn", 448.0, 0.05), ("int8_tensorwise", 127.0, 0.05)])
+def test_quantised_checkpoints(comfyui, kind, highest, tolerance):
+    """Scaled 8-bit weights in ComfyUI's own mixed precision layers, loaded under inference mode."""
+    import json
+
+    import comfy.model_base
+    import comfy.model_patcher
+    import comfy.ops
+    import comfy.quant_ops
+    import comfy.supported_models
+    from test_architectures_conditioning import by_core
+
+    small, storage = MODELS["SD3"], comfy.quant_ops.QUANT_ALGOS[kind]["storage_t"]
+    weights = dict(small.build().model.diffusion_model.state_dict())
+    with torch.inference_mode():
+        for key in [key for key, weight in weights.items() if "joint_blocks" in key and key.endswith(".weight") and weight.ndim == 2]:
+            scale = weights[key].abs().max() / highest
+            scaled = weights[key] / scale
+            weights[key] = (scaled if storage.is_floating_point else scaled.round()).to(storage)
+            weights[f"{key}_scale"] = scale
+            weights[key.removesuffix("weight") + "comfy_quant"] = torch.tensor(list(json.dumps({"format": kind}).encode()), dtype=torch.uint8)
+        config = comfy.supported_models.SD3({**small.unet_config, "dtype": torch.float32})
+        config.custom_operations = comfy.ops.mixed_precision_ops({}, compute_dtype=torch.float32)
+        model = comfy.model_base.SD3(config)
+        assert not any(model.diffusion_model.load_state_dict(weights, strict=False))
+    cpu = torch.device("cpu")
+    held = model.diffusion_model.joint_blocks[0].x_block.attn.qkv.weight
+    assert isinstance(held, comfy.quant_ops.QuantizedTensor)
+    patcher = comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu)
+    assert error_of(patcher, small) < tolerance
+    # Once more after a KSampler has loaded it, which leaves its weights as inference tensors.
+    by_core(patcher, small.conditioning(1), small.conditioning(2), 3.0, 0.6, (16, *small.size))
+    assert error_of(patcher, small) < tolerance
+
+
+@pytest.mark.parametrize("name", ["SD3", "Flux"])
+def test_weights_that_do_not_fit_the_device(comfyui, name):
+    """A model that is loaded in part, its other weights cast at each layer (on the CPU, so without buffers of a GPU)."""
+    import comfy.patcher_extension
+
+    model, lowvram = MODELS[name].build(), []
+
+    def load_in_part(executor, patcher, *arguments, **options):
+        result = executor(patcher, *arguments, **options)
+        patcher.load(patcher.load_device, lowvram_model_memory=1)
+        lowvram.append(patcher.model.model_lowvram)
+        return result
+
+    model.add_wrapper(comfy.patcher_extension.WrappersMP.PREPARE_SAMPLING, load_in_part)
+    assert error_of(model, MODELS[name]) < 1e-3 and lowvram == [True]
+
+
+def test_dynamic_vram_without_a_way_back_is_explained(comfyui, monkeypatch):
+    """Core makes no dynamic patcher on a CPU, so its way back to a static one is called on an ordinary patcher here."""
+    import comfy.model_patcher
+
+    small = MODELS["SD3"]
+    model = small.build()
+    for name, value in dict(is_dynamic=lambda: True, non_dynamic_delegate_model=None, cached_patcher_init=None,
+                            get_non_dynamic_delegate=lambda: comfy.model_patcher.ModelPatcherDynamic.get_non_dynamic_delegate(model)).items():
+        monkeypatch.setattr(model, name, value, raising=False)
+    with pytest.raises(ValueError, match="dynamic VRAM.*--disable-dynamic-vram"):
+        error_of(model, small)
+    # What core's own loaders leave behind: how to load the same model once more.
+    model.cached_patcher_init = (lambda disable_dynamic: small.build(), ())
+    assert error_of(model, small) < 1e-3
+
+
+def test_weights_of_classes_of_their_own_are_left_alone(comfyui):
+    """GGUF and others keep packed weights in a subclass of Tensor: an alias of the bare memory would lose how to read it."""
+    from mental_averages.nodes.comfy_gradients import normal_weights
+
+    class Packed(torch.Tensor):
+        pass
+
+    network = torch.nn.Linear(2, 2, bias=False)
+    with torch.inference_mode():
+        packed = torch.zeros(2, 2).as_subclass(Packed)
+    network._parameters["weight"] = packed
+    with normal_weights([network]):
+        assert network.weight is packed
+
+
 def test_flags_of_comfyui_are_put_back(comfyui):
     import comfy.model_management
     from mental_averages.nodes import comfy_model
