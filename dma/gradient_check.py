@@ -64,7 +64,10 @@ def check_gradient(denoiser: Denoiser, shape: tuple[int, ...], sigma: float) -> 
         if is_out_of_memory(failure):
             raise
         raise ValueError(f"This model cannot be differentiated, so latents cannot be matched with it ({failure}). {advice}") from failure
-    if not error <= TOLERANCE:
+    if error != error:
+        raise ValueError("The features of this model are not finite, or do not depend on the latent at all, so latents cannot be "
+                         f"matched with it. Choose another layer in HSpaceHook. {advice}")
+    if error > TOLERANCE:
         raise ValueError(f"The gradient of this model's features is wrong: it differs from the measured slope by {error:.1%}, "
                          f"where {TOLERANCE:.0%} is allowed, so latents cannot be matched with it. {advice}")
     return error
