@@ -44,7 +44,8 @@ class DiffusersDenoiser:
         if layer == AUTO_LAYER:
             layer = f"transformer_blocks.{len(network.transformer_blocks) - 1}" if self.patch_size else "mid_block"
         self.network, self.layer, self.guidance_scale = network, network.get_submodule(layer), guidance_scale
-        self.prompt, self.negative = ({"encoder_hidden_states": side} if isinstance(side, Tensor) else side for side in (prompt, negative))
+        self.prompt, self.negative = ({"encoder_hidden_states": side} if isinstance(side, Tensor) else side
+                                      for side in (prompt, negative))
         self.feature_prompt = self.prompt if branch == "conditional" else self.negative
         self.device = next(network.parameters()).device
         if self.parametrization is not Parametrization.FLOW:
@@ -117,7 +118,8 @@ def from_pipeline(pipe: Any, prompt: str, negative_prompt: str = "", guidance_sc
         others["prompt_3"] = None
     positive, negative, pooled, negative_pooled = pipe.encode_prompt(prompt, **others)
     if isinstance(network, SD3Transformer2DModel):
-        sides = [{"encoder_hidden_states": text, "pooled_projections": whole} for text, whole in ((positive, pooled), (negative, negative_pooled))]
+        sides = [{"encoder_hidden_states": text, "pooled_projections": whole}
+                 for text, whole in ((positive, pooled), (negative, negative_pooled))]
     else:
         height, width = size or 2 * (network.config.sample_size * pipe.vae_scale_factor,)
         sizes = torch.tensor([[height, width, 0, 0, height, width]], dtype=positive.dtype, device=network.device)

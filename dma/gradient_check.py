@@ -51,22 +51,23 @@ def gradient_error(denoiser: Denoiser, x: Tensor, other: Tensor, sigma: float) -
 def check_gradient(denoiser: Denoiser, shape: tuple[int, ...], sigma: float) -> float:
     """`gradient_error` for noise of `shape` (C, H, W) at noise level `sigma`, in the model's own precision.
 
-    Costs about a dozen passes on one latent, of which one is backward. Raises ValueError with a sentence for the user if autograd cannot
-    differentiate the model, or if what it reports is off by more than TOLERANCE.
+    Costs about a dozen passes on one latent, of which one is backward. Raises ValueError with a sentence for the user if
+    autograd cannot differentiate the model, or if what it reports is off by more than TOLERANCE.
     """
     noise = torch.randn((2, *shape), generator=torch.Generator("cpu").manual_seed(0))
     noise = initial_latent(denoiser.parametrization, noise, sigma).to(denoiser.device)
-    advice = ("Connect the model without nodes that compile it or change its attention, or load it in another precision "
-              "(16 or 32 bit).")
+    advice = ("Connect the model without nodes that compile it or change its attention, or load it in another precision (16 or "
+              "32 bit).")
     try:
         error = gradient_error(denoiser, noise[:1], noise[1:], sigma)
     except (RuntimeError, NotImplementedError) as failure:
         if is_out_of_memory(failure):
             raise
-        raise ValueError(f"This model cannot be differentiated, so latents cannot be matched with it ({failure}). {advice}") from failure
+        raise ValueError(f"This model cannot be differentiated, so latents cannot be matched with it ({failure}). "
+                         f"{advice}") from failure
     if error != error:
-        raise ValueError("The features of this model are not finite, or do not depend on the latent at all, so latents cannot be "
-                         f"matched with it. Choose another layer in HSpaceHook. {advice}")
+        raise ValueError("The features of this model are not finite, or do not depend on the latent at all, so latents "
+                         f"cannot be matched with it. Choose another layer in HSpaceHook. {advice}")
     if error > TOLERANCE:
         raise ValueError(f"The gradient of this model's features is wrong: it differs from the measured slope by {error:.1%}, "
                          f"where {TOLERANCE:.0%} is allowed, so latents cannot be matched with it. {advice}")

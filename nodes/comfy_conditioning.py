@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 # What would give features that cannot be compared between latents, or that ComfyUI swaps weights for in mid-run.
-UNSUPPORTED_CONDITIONING = {"area": "an area", "mask": "a mask", "gligen": "GLIGEN boxes", "hooks": "a scheduled LoRA or another hook",
-                            "reference_latents": "a reference picture"}
+UNSUPPORTED_CONDITIONING = {"area": "an area", "mask": "a mask", "gligen": "GLIGEN boxes",
+                            "hooks": "a scheduled LoRA or another hook", "reference_latents": "a reference picture"}
 
 
 def check_conditioning(conditioning: list, name: str) -> None:

@@ -108,7 +108,8 @@ class _BlockCheckpoint(torch.autograd.Function):
         known = [(output, gradient) for output, gradient in zip(outputs, gradients)
                  if gradient is not None and output is not None and output.requires_grad]
         wanted = [tensor for tensor in inputs if tensor.requires_grad]
-        found = iter(torch.autograd.grad([output for output, _ in known], wanted, [gradient for _, gradient in known], allow_unused=True))
+        found = iter(torch.autograd.grad([output for output, _ in known], wanted, [gradient for _, gradient in known],
+                                         allow_unused=True))
         return None, None, *(next(found) if tensor.requires_grad else None for tensor in inputs)
 
 

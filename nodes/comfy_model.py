@@ -66,12 +66,12 @@ def resolve_layer(model: Any, layer: str) -> str:
 def parametrization_of(model: Any) -> Parametrization:
     """How the MODEL's latents and predictions are to be read. Raises ValueError for noise laws that are not supported."""
     sampling = model.get_model_object("model_sampling")
-    law = type(sampling)
-    if isinstance(sampling, comfy.model_sampling.CONST):
-        if law.noise_scaling is comfy.model_sampling.CONST.noise_scaling and getattr(sampling, "noise_scale", 1.0) == 1.0:
+    law, plain = type(sampling), comfy.model_sampling
+    if isinstance(sampling, plain.CONST):
+        if law.noise_scaling is plain.CONST.noise_scaling and getattr(sampling, "noise_scale", 1.0) == 1.0:
             return Parametrization.FLOW
-    elif getattr(law, "calculate_input", None) is comfy.model_sampling.EPS.calculate_input and getattr(sampling, "sigma_data", 1.0) == 1.0:
-        return Parametrization.V if isinstance(sampling, comfy.model_sampling.V_PREDICTION) else Parametrization.EPS
+    elif law.calculate_input is plain.EPS.calculate_input and getattr(sampling, "sigma_data", 1.0) == 1.0:
+        return Parametrization.V if isinstance(sampling, plain.V_PREDICTION) else Parametrization.EPS
     raise ValueError(f"The noise schedule {law.__mro__[1].__name__} of this model is not supported: "
                      "connect a model with eps, v or flow prediction.")
 
@@ -207,7 +207,8 @@ class ComfyDenoiser:
         for entry in entries:
             # One call per entry, so that memory never decides which entries are evaluated together.
             with self.recording():
-                output = output_of(self.place.module, lambda: comfy.samplers.calc_cond_batch(inner, [[entry]], x, levels, options))
+                output = output_of(self.place.module,
+                                   lambda: comfy.samplers.calc_cond_batch(inner, [[entry]], x, levels, options))
             if output is None:
                 raise ValueError(f"The layer {self.layer} did not run: another node has compiled this model or replaced the "
                                  "layer. Connect the model from before that node, or choose another layer in HSpaceHook.")
@@ -273,7 +274,8 @@ def with_denoiser(model: Any, positive: list, negative: list, guidance_scale: fl
         rows = BACKWARD_MEMORY * BatchSize.automatic(torch.Size(shape).numel()).value
         noise = torch.zeros((1, shape[0], *([1] if _is_video_shaped(model) else []), *shape[1:]))
         noise = noise.expand(rows, *noise.shape[1:])
-        result = guider.sample(noise, torch.zeros_like(noise), _DenoiserSampler(function, save_memory, **choices), sigmas, seed=seed)
+        sampler = _DenoiserSampler(function, save_memory, **choices)
+        result = guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, seed=seed)
         return result.to(comfy.model_management.intermediate_device())
 
 
