@@ -10,8 +10,17 @@ from ..dma.batching import BatchSize
 from . import comfy_model, files
 from .sockets import FEATURES, HSPACE
 
-LAYERS = [comfy_model.AUTO_LAYER, "middle_block", *(f"input_blocks.{index}" for index in range(12)),
-          *(f"output_blocks.{index}" for index in range(12))]
+# New names go to the end: saved graphs name a layer, and only the list's beginning is read at a glance.
+LAYERS = [comfy_model.AUTO_LAYER, "middle_block",
+          *(f"{path}.{index}" for path, count in [
+              ("input_blocks", 12), ("output_blocks", 12),  # U-Nets
+              ("joint_blocks", 38),  # Stable Diffusion 3.5 large
+              ("double_blocks", 19), ("single_blocks", 48),  # Flux and Chroma; Flux 2
+              ("blocks", 40),  # PixArt, HunyuanDiT
+              ("double_layers", 4), ("single_layers", 32),  # AuraFlow
+              ("noise_refiner", 2), ("layers", 30),  # Lumina 2, Z-Image
+              ("transformer_blocks", 60),  # Qwen-Image
+          ] for index in range(count))]
 
 
 class HSpaceHook(io.ComfyNode):
@@ -22,9 +31,9 @@ class HSpaceHook(io.ComfyNode):
             description="Chooses the layer of a model whose features stand for meaning: its semantic space.",
             search_aliases=["semantic space", "bottleneck", "mid block", "mental average"],
             inputs=[
-                io.Model.Input("model", tooltip="A Stable Diffusion 1.5, 2.x or SDXL model, with LoRAs or other patches if you like. It is not changed."),
+                io.Model.Input("model", tooltip="A Stable Diffusion 1.x, 2.x, SDXL, 3 or 3.5, Flux, Chroma, PixArt, AuraFlow, HunyuanDiT, Lumina 2, Z-Image or Qwen-Image model, with LoRAs or other patches if you like. It is not changed."),
                 io.Combo.Input("layer", options=LAYERS, default=comfy_model.AUTO_LAYER,
-                               tooltip="Where features are read. auto: the U-Net's middle block, as in the paper. A layer that this model does not have is refused with the list of those it has."),
+                               tooltip="Where features are read. auto: a U-Net's middle block, as in the paper; the last block of a transformer. A layer that this model does not have is refused with the list of those it has."),
                 io.Combo.Input("pooling", options=["none", "mean"], default="none",
                                tooltip="none: the whole feature map, layout included (the paper). mean: the average over space, content without layout."),
             ],
@@ -62,7 +71,9 @@ class CaptureHSpace(io.ComfyNode):
     def execute(cls, hspace, positive, latent, percent, seed, save_as="") -> io.NodeOutput:
         comfy_model.check_conditioning(positive, "positive")
         model, shape = hspace.model, comfy_model.latent_shape(hspace.model, latent)
-        sigma = float(model.get_model_object("model_sampling").percent_to_sigma(percent))
+        sampling = model.get_model_object("model_sampling")
+        # At 0 percent core answers with a level beyond any schedule.
+        sigma = min(float(sampling.percent_to_sigma(percent)), float(sampling.sigma_max))
         clean = comfy_model.latents_into_model(model, latent["samples"])
         parametrization = comfy_model.parametrization_of(model)
         noisy = diffusion.add_noise(parametrization, clean, starting_noise(1, shape, seed), sigma)

@@ -35,7 +35,8 @@ def test_conditioning(parts):
     tensor, options = parts["positive"][0]
     refuse(parts, "carries an area", positive=[[tensor, {**options, "area": (8, 8, 0, 0)}]])
     refuse(parts, "carries a mask", positive=[[tensor, {**options, "mask": torch.ones(1, 8, 8)}]])
-    refuse(parts, "carries a ControlNet", negative=[[tensor, {**options, "control": object()}]])
+    refuse(parts, "carries a reference picture", negative=[[tensor, {**options, "reference_latents": [torch.zeros(1, 4, 8, 8)]}]])
+    refuse(parts, "carries GLIGEN boxes", negative=[[tensor, {**options, "gligen": object()}]])
     refuse(parts, "carries a scheduled LoRA", positive=[[tensor, {**options, "hooks": object()}]])
 
 
@@ -96,9 +97,18 @@ def test_noise_schedules_that_are_not_known(tiny_model):
     class Unscaled(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.IMG_TO_IMG):
         pass
 
-    other.add_object_patch("model_sampling", Unscaled(tiny_model.model.model_config))
-    with pytest.raises(ValueError, match="not supported"):
-        HSpaceHook.execute(other, "auto", "none")
+    class NoFlow(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.IMG_TO_IMG_FLOW):
+        pass
+
+    class LouderFlow(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
+        def __init__(self, config):
+            super().__init__(config)
+            self.set_noise_scale(8.0)
+
+    for law in (Unscaled, NoFlow, LouderFlow):
+        other.add_object_patch("model_sampling", law(tiny_model.model.model_config))
+        with pytest.raises(ValueError, match="not supported"):
+            HSpaceHook.execute(other, "auto", "none")
 
 
 def test_reports_from_elsewhere(folders):

@@ -1,4 +1,4 @@
-"""The demo model in ComfyUI and the same weights in diffusers agree."""
+"""ComfyUI and diffusers agree on shared weights: eps and v on the demo model, flow on a small SD3 transformer."""
 import pytest
 import torch
 
@@ -84,8 +84,8 @@ def test_ddim_trajectory_against_the_scheduler_of_diffusers(demo, prompts, pair)
     z = noise.clone()  # diffusers carries latents in the papers' units
     for timestep in scheduler.timesteps:
         with torch.no_grad():
-            positive, negative = (denoiser.unet(z, timestep, encoder_hidden_states=prompt.expand(2, -1, -1)).sample
-                                  for prompt in (denoiser.prompt, denoiser.negative))
+            positive, negative = (denoiser.network(z, timestep, encoder_hidden_states=prompt.expand(2, -1, -1)).sample
+                                  for prompt in (denoiser.prompt["encoder_hidden_states"], denoiser.negative["encoder_hidden_states"]))
         z = scheduler.step(negative + GUIDANCE * (positive - negative), timestep, z).prev_sample
     start = initial_latent(denoiser.parametrization, noise, levels[0].item())
     found = []
@@ -109,3 +109,87 @@ def test_aligned_trajectory(demo, prompts, pair):
     for ours, theirs in zip(found[0].report.steps, expected.report.steps):
         assert ours.mean_error == pytest.approx(theirs.mean_error, rel=1e-4)
         assert ours.residual_after == pytest.approx(theirs.residual_after, rel=1e-2)
+
+
+def agree(by_comfyui, by_diffusers, sigmas, shape, settings):
+    """Prediction, features and a whole aligned trajectory. `by_comfyui(function)` calls it on ComfyUI's Denoiser."""
+    sigma, found = sigmas[1].item(), {}
+    x = initial_latent(by_diffusers.parametrization, alignment.starting_noise(2, shape, 0), sigma)
+
+    def function(denoiser):
+        assert denoiser.parametrization is by_diffusers.parametrization
+        found.update(denoised=denoiser.denoise(x, sigma), features=denoiser.features(x, sigma),
+                     average=alignment.align(denoiser, sigmas, shape, settings))
+        return found["average"].latents
+
+    by_comfyui(function)
+    expected = alignment.align(by_diffusers, sigmas, shape, settings)
+    with torch.no_grad():
+        features = by_diffusers.features(x, sigma)
+    assert found["features"].shape == features.shape
+    assert relative(found["denoised"], by_diffusers.denoise(x, sigma)) < 1e-4
+    assert relative(found["features"], features) < 1e-4
+    assert relative(found["average"].latents, expected.latents) < 1e-4
+    for ours, theirs in zip(found["average"].report.steps, expected.report.steps):
+        assert ours.residual_after == pytest.approx(theirs.residual_after, rel=1e-3)
+
+
+# Adam divides by the gradient's own size, so a long run would show the rounding of the smallest gradients.
+SETTINGS = AlignmentSettings(count=2, aligned_steps=1, keep=1, seed=5, solver=Adam(iterations=3, epsilon=1e-3))
+
+
+def test_v_prediction(demo, prompts, pair):
+    """The demo model's weights taken as predictions of v on both sides: no pictures, but the same numbers."""
+    from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+    from diffusers import DDIMScheduler
+    from mental_averages.nodes.comfy_model import with_denoiser
+
+    (model,) = ModelSamplingDiscrete().patch(demo[0], "v_prediction", False)
+    scheduler = DDIMScheduler.from_config(pair[1].config, prediction_type="v_prediction")
+    theirs = DiffusersDenoiser(pair[0].network, scheduler, pair[0].prompt, pair[0].negative, GUIDANCE)
+    sigmas = ddim_sigmas(scheduler, 4)
+    agree(lambda function: with_denoiser(model, *prompts, GUIDANCE, sigmas, (4, 8, 8), 0, function), theirs, sigmas, (4, 8, 8), SETTINGS)
+
+
+def test_flow(comfyui):
+    """A small SD3Transformer2DModel, converted by ComfyUI's own maps, in both."""
+    import comfy.model_base
+    import comfy.model_detection
+    import comfy.model_patcher
+    import comfy.supported_models
+    from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
+    from mental_averages.nodes.comfy_model import sigmas_of, with_denoiser
+
+    torch.manual_seed(0)
+    theirs = SD3Transformer2DModel(
+        sample_size=16, patch_size=2, in_channels=16, out_channels=16, num_layers=2, num_attention_heads=2, attention_head_dim=64,
+        caption_projection_dim=128, joint_attention_dim=4096, pooled_projection_dim=12, pos_embed_max_size=8, qk_norm="rms_norm").eval()
+    weights = comfy.model_detection.convert_diffusers_mmdit({key: value.clone() for key, value in theirs.state_dict().items()})
+    # SD3's wrapper around `pos_embed` is a buffer on both sides.
+    weights["pos_embed"] = theirs.pos_embed.pos_embed.clone()
+    config = comfy.supported_models.SD3({**comfy.model_detection.detect_unet_config(weights, ""), "dtype": torch.float32})
+    with torch.inference_mode():
+        model = comfy.model_base.SD3(config)
+        missing, unexpected = model.diffusion_model.load_state_dict(weights, strict=False)
+    assert not missing and not unexpected
+    cpu = torch.device("cpu")
+    model = comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu)
+    generator = torch.Generator().manual_seed(1)
+    texts, pooled = torch.randn((2, 1, 5, 4096), generator=generator), torch.randn((2, 1, 12), generator=generator)
+    conditionings = [[[text, {"pooled_output": whole}]] for text, whole in zip(texts, pooled)]
+    sides = [{"encoder_hidden_states": text, "pooled_projections": whole} for text, whole in zip(texts, pooled)]
+    scheduler, shape = FlowMatchEulerDiscreteScheduler(shift=3.0), (16, 8, 6)
+    assert torch.allclose(ddim_sigmas(scheduler, 4)[0], sigmas_of(model, "simple", 4)[0])
+    sigmas = sigmas_of(model, "simple", 4)
+    agree(lambda function: with_denoiser(model, *conditionings, 3.0, sigmas, shape, 0, function),
+          DiffusersDenoiser(theirs, scheduler, *sides, 3.0), sigmas, shape, SETTINGS)
+
+
+def test_other_networks_and_schedulers_are_refused(pair):
+    from diffusers import FlowMatchEulerDiscreteScheduler
+    from mental_averages.dma.diffusers_model import from_pipeline
+
+    with pytest.raises(ValueError, match="flow-matching schedulers for transformers"):
+        DiffusersDenoiser(pair[0].network, FlowMatchEulerDiscreteScheduler(), pair[0].prompt, pair[0].negative)
+    with pytest.raises(ValueError, match="object is not supported: use a pipeline of Stable Diffusion"):
+        from_pipeline(object(), "a prompt")

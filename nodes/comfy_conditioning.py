@@ -1,0 +1,54 @@
+"""CONDITIONING: what cannot be used, what is in it, and copies that autograd can use."""
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# What would give features that cannot be compared between latents, or that ComfyUI swaps weights for in mid-run.
+UNSUPPORTED_CONDITIONING = {"area": "an area", "mask": "a mask", "gligen": "GLIGEN boxes",
+                            "hooks": "a scheduled LoRA or another hook", "reference_latents": "a reference picture"}
+
+
+def check_conditioning(conditioning: list, name: str) -> None:
+    """Raise ValueError if features of this conditioning could not be compared between latents."""
+    if not conditioning:
+        raise ValueError(f"The {name} conditioning is empty: connect a CLIP Text Encode node with your prompt.")
+    for _, options in conditioning:
+        for key, what in UNSUPPORTED_CONDITIONING.items():
+            if options.get(key) is not None:
+                raise ValueError(f"The {name} conditioning carries {what}, which mental averages cannot use: connect a "
+                                 "plain prompt for the whole picture.")
+
+
+def conditioning_tensors(positive: list, negative: list) -> dict[str, Tensor]:
+    """Every tensor and number in two conditionings by its place, for telling whether a saved run has the same prompts."""
+    found: dict[str, Tensor] = {}
+
+    def walk(value: Any, place: str) -> None:
+        if isinstance(value, Tensor):
+            found[place] = value
+        elif isinstance(value, (int, float)):
+            found[place] = torch.tensor(float(value))
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                walk(item, f"{place}.{key}")
+        elif isinstance(value, (list, tuple)):
+            for index, item in enumerate(value):
+                walk(item, f"{place}.{index}")
+
+    walk(positive, "positive")
+    walk(negative, "negative")
+    return found
+
+
+def normal_tensors(value: Any) -> Any:
+    """A copy of nested lists, tuples and dicts in which every tensor is cloned, hence no inference tensor."""
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        return {key: normal_tensors(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(normal_tensors(item) for item in value)
+    return value

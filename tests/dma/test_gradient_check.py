@@ -1,0 +1,63 @@
+"""The gradient self-test on functions whose gradients are known, right and wrong."""
+import pytest
+import torch
+
+from mental_averages.dma.diffusion import Parametrization
+from mental_averages.dma.gradient_check import check_gradient
+
+
+class Toy:
+    """A Denoiser with features of the latent that are given as a function."""
+
+    parametrization, device = Parametrization.FLOW, torch.device("cpu")
+
+    def __init__(self, function, dtype=torch.float32):
+        self.function, self.dtype = function, dtype
+
+    def features(self, x, sigma):
+        return self.function(x.to(self.dtype)).float()
+
+
+def off_by(factor):
+    """tanh(2 x) whose backward pass is wrong by a factor."""
+    class Wrong(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return torch.tanh(2 * x)
+
+        @staticmethod
+        def backward(ctx, gradient):
+            (x,) = ctx.saved_tensors
+            return factor * gradient * 2 / torch.cosh(2 * x) ** 2
+    return Wrong.apply
+
+
+SHAPE = (4, 8, 8)
+
+
+@pytest.mark.parametrize("dtype, bound", [(torch.float32, 1e-3), (torch.bfloat16, 0.03), (torch.float16, 0.01)])
+def test_right_gradients_pass_in_every_precision(dtype, bound):
+    assert check_gradient(Toy(lambda x: torch.tanh(x).cumsum(-1), dtype), SHAPE, 0.7) < bound
+
+
+@pytest.mark.parametrize("factor", [0.87, 1.13, -1.0, 2.0])
+def test_wrong_gradients_are_refused(factor):
+    assert check_gradient(Toy(off_by(1.0)), SHAPE, 0.7) < 1e-2
+    with pytest.raises(ValueError, match="gradient of this model's features is wrong"):
+        check_gradient(Toy(off_by(factor)), SHAPE, 0.7)
+
+
+def test_features_without_a_gradient_are_refused():
+    with pytest.raises(ValueError, match="cannot be differentiated"):
+        check_gradient(Toy(lambda x: x.detach() ** 2), SHAPE, 0.7)
+    with pytest.raises(ValueError, match="do not depend on the latent"):
+        check_gradient(Toy(lambda x: 0 * x), SHAPE, 0.7)
+
+
+def test_running_out_of_memory_is_not_explained_away():
+    def too_large(x):
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        check_gradient(Toy(too_large), SHAPE, 0.7)

@@ -1,0 +1,234 @@
+"""Whatever is patched on a MODEL or carried by its conditioning: the Denoiser predicts what core's guider predicts.
+
+Features have to come from the same pass, so they are compared with what a hook reads while core's guider runs.
+"""
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+from small_models import MODELS  # noqa: E402
+
+SHAPE, SIGMA = (4, 6, 4), 5.0
+
+
+@pytest.fixture(scope="module")
+def cm(comfyui):
+    from mental_averages.nodes import comfy_model
+
+    return comfy_model
+
+
+@pytest.fixture(scope="module")
+def unet(comfyui):
+    return MODELS["SD1.5"].build()
+
+
+def noise(shape, sigma=SIGMA):
+    return sigma * torch.randn((2, *shape), generator=torch.Generator().manual_seed(0))
+
+
+def by_core(model, positive, negative, guidance, sigma, shape, layer=None):
+    """Core's own prediction, under inference mode as in a KSampler, and the last thing `layer` returned meanwhile."""
+    import comfy.samplers
+
+    found, read = [], []
+
+    class Once(comfy.samplers.Sampler):
+        def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False):
+            found.append(model_wrap(noise_of_ours, torch.full((2,), sigma), **extra_args))
+            return noise
+
+    noise_of_ours = noise(shape, sigma)
+    hook = layer.register_forward_hook(lambda module, inputs, output: read.append(output.clone())) if layer else None
+    with torch.inference_mode():
+        guider = comfy.samplers.CFGGuider(model)
+        guider.set_conds(positive, negative)
+        guider.set_cfg(guidance)
+        guider.sample(noise_of_ours.clone(), torch.zeros_like(noise_of_ours), Once(), torch.tensor([sigma, 0.0]), seed=0)
+    if hook:
+        hook.remove()
+    return found[0], read[-1] if read else None
+
+
+def by_us(cm, model, positive, negative, guidance, sigma, shape, layer):
+    from mental_averages.dma.gradient_check import gradient_error
+
+    found = []
+
+    def run(denoiser):
+        x = noise(shape, sigma)
+        with torch.no_grad():
+            features = denoiser.features(x, sigma)
+        found.append((denoiser.denoise(x, sigma), features, gradient_error(denoiser, x[:1], x[1:], sigma)))
+        return x[:1]
+
+    cm.with_denoiser(model, positive, negative, guidance, torch.tensor([sigma, 0.0]), shape, 0, run, layer)
+    return found[0]
+
+
+def compare(cm, model, positive, negative, guidance=7.0, sigma=SIGMA, shape=SHAPE, layer="output_blocks.3"):
+    from mental_averages.nodes import architectures
+
+    module = architectures.places(model.model.diffusion_model)[layer].module
+    for scale in (guidance, 1.0):
+        expected, read = by_core(model, positive, negative, scale, sigma, shape, module)
+        denoised, features, error = by_us(cm, model, positive, negative, scale, sigma, shape, layer)
+        assert torch.equal(denoised, expected)
+    # With guidance 1 core leaves the negative prompt out, so what was read last is the positive prompt alone.
+    if len(positive) == 1:
+        torch.testing.assert_close(features, read, rtol=1e-4, atol=1e-5)
+    assert error < 0.01
+    return features
+
+
+def prompts(name="SD1.5"):
+    return MODELS[name].conditioning(1), MODELS[name].conditioning(2)
+
+
+def with_option(conditioning, **options):
+    return [[tensor, {**found, **options}] for tensor, found in conditioning]
+
+
+@pytest.mark.parametrize("name", ["SD1.5", "SD2.x", "SDXL", "SDXL refiner"])
+def test_guidance_and_negative_prompts(cm, unet, name):
+    compare(cm, unet if name == "SD1.5" else MODELS[name].build(), *prompts(name))
+
+
+def test_sizes_of_sdxl_reach_the_features(cm):
+    model, (positive, negative) = MODELS["SDXL"].build(), prompts("SDXL")
+    plain = compare(cm, model, positive, negative)
+    other = compare(cm, model, with_option(positive, width=512, height=1024, crop_w=8), negative)
+    assert not torch.allclose(plain, other)
+
+
+def test_several_entries_with_strengths_and_ranges(cm, unet):
+    positive, negative = prompts()
+    second = with_option(MODELS["SD1.5"].conditioning(3), strength=0.25)
+    together = compare(cm, unet, positive + second, negative)
+    alone, other = compare(cm, unet, positive, negative), compare(cm, unet, second, negative)
+    torch.testing.assert_close(together, (alone + 0.25 * other) / 1.25, rtol=1e-4, atol=1e-5)
+    late = with_option(MODELS["SD1.5"].conditioning(3), start_percent=0.9, end_percent=1.0)
+    torch.testing.assert_close(compare(cm, unet, positive + late, negative), alone)
+    default = with_option(MODELS["SD1.5"].conditioning(3), default=True)
+    torch.testing.assert_close(compare(cm, unet, positive + default, negative), alone)
+
+
+def controlled(conditioning, strength=0.8, **options):
+    """A conditioning with a small ControlNet, loaded under inference mode as ComfyUI loads it."""
+    import comfy.cldm.cldm
+    import comfy.controlnet
+    import comfy.ops
+
+    with torch.inference_mode():
+        network = comfy.cldm.cldm.ControlNet(
+            image_size=32, in_channels=4, model_channels=32, hint_channels=3, num_res_blocks=[1, 1], channel_mult=[1, 2],
+            transformer_depth=[0, 1], transformer_depth_middle=1, context_dim=16, use_spatial_transformer=True, num_heads=4, legacy=False,
+            dtype=torch.float32, operations=comfy.ops.manual_cast)
+        generator = torch.Generator().manual_seed(4)
+        for parameter in network.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * (0.3 if parameter.ndim == 1 else parameter[0].numel() ** -0.5))
+        control = comfy.controlnet.ControlNet(network.eval(), load_device=torch.device("cpu"))
+        control.set_cond_hint(torch.rand((1, 3, 48, 32), generator=generator), strength, **options)
+    return with_option(conditioning, control=control, control_apply_to_uncond=True)
+
+
+def test_controlnet(cm, unet):
+    positive, negative = prompts()
+    plain = compare(cm, unet, positive, negative)
+    steered = controlled(positive)
+    assert any(parameter.is_inference() for parameter in steered[0][1]["control"].control_model.parameters())
+    assert not torch.allclose(compare(cm, unet, steered, negative), plain)
+    late = controlled(positive, timestep_percent_range=(0.9, 1.0))
+    torch.testing.assert_close(compare(cm, unet, late, negative), plain)
+
+
+def with_weight_patch(model):
+    """As a LoRA does it: a difference added to weights when the model is loaded."""
+    model, generator = model.clone(), torch.Generator().manual_seed(5)
+    patches = {f"diffusion_model.{key}": ("diff", (0.2 * weight.abs().mean() * torch.randn(weight.shape, generator=generator),))
+               for key, weight in model.model.diffusion_model.named_parameters() if weight.ndim == 2}
+    assert patches and len(model.add_patches(patches, 1.0)) == len(patches)
+    return model
+
+
+def with_attention_patch(model):
+    model = model.clone()
+    model.set_model_attn2_patch(lambda q, k, v, options: (q, 1.5 * k, v))
+    return model
+
+
+def with_slow_attention(model):
+    import comfy.ldm.modules.attention
+
+    model = model.clone()
+    model.model_options["transformer_options"]["optimized_attention_override"] = (
+        lambda attention, *arguments, **options: comfy.ldm.modules.attention.attention_basic(*arguments, **options))
+    return model
+
+
+def with_free_u(model):
+    from comfy_extras.nodes_freelunch import FreeU_V2
+
+    return FreeU_V2.execute(model, 1.3, 1.4, 0.9, 0.2).args[0]
+
+
+def with_rescaled_guidance(model):
+    from comfy_extras.nodes_model_advanced import RescaleCFG
+
+    return RescaleCFG().patch(model, 0.7)[0]
+
+
+def with_sampling(sampling, zsnr):
+    def patch(model):
+        from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+
+        return ModelSamplingDiscrete().patch(model, sampling, zsnr)[0]
+    return patch
+
+
+@pytest.mark.parametrize("patch, moves_features", [
+    (with_weight_patch, True), (with_attention_patch, True), (with_slow_attention, False), (with_free_u, True), (with_rescaled_guidance, False),
+    (with_sampling("v_prediction", False), False), (with_sampling("v_prediction", True), True), (with_sampling("lcm", False), True),
+    (with_sampling("x0", False), False)],
+    ids=["lora", "attention patch", "attention override", "FreeU", "RescaleCFG", "v", "v with zero terminal SNR", "lcm", "x0"])
+def test_patched_models(cm, unet, patch, moves_features):
+    plain = compare(cm, unet, *prompts())
+    patched = compare(cm, patch(unet), *prompts())
+    assert torch.allclose(patched, plain, rtol=1e-3, atol=1e-4) != moves_features
+    # The patch is gone with its MODEL: another node that uses the unpatched one gets what it got before.
+    assert torch.equal(compare(cm, unet, *prompts()), plain)
+
+
+def test_zero_terminal_snr_samples_like_core(cm, unet):
+    import nodes
+    from mental_averages.nodes.align import AlignTrajectories
+    from mental_averages.nodes.hspace import HSpaceHook
+
+    model, empty = with_sampling("v_prediction", True)(unet), {"samples": torch.zeros(1, *SHAPE)}
+    with torch.inference_mode():
+        (core,) = nodes.common_ksampler(model, 3, 4, 3.0, "ddim", "normal", *prompts(), empty)
+        hspace = HSpaceHook.execute(model, "auto", "none").args[0]
+        ours = AlignTrajectories.execute(hspace, *prompts(), empty, 1, 4, 0, 2, 0.02, 3.0, "normal", 3, 1, resume=False).args[0]
+    torch.testing.assert_close(ours["samples"], core["samples"], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["SD3", "Flux", "AuraFlow", "Z-Image"])
+def test_flow_models_with_shift_and_weight_patch(cm, name):
+    from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+
+    model = with_weight_patch(MODELS[name].build())
+    model = ModelSamplingSD3().patch(model, 5.0, 1000 if name == "SD3" else 1.0)[0]
+    shape = (model.model.latent_format.latent_channels, *MODELS[name].size)
+    expected, _ = by_core(model, *prompts(name), 4.0, 0.6, shape)
+    denoised, _, error = by_us(cm, model, *prompts(name), 4.0, 0.6, shape, "auto")
+    assert torch.equal(denoised, expected) and error < 0.01
+
+
+def test_flux_guidance_reaches_the_features(cm):
+    model, (positive, negative) = MODELS["Flux"].build(), prompts("Flux")
+    _, low, _ = by_us(cm, model, with_option(positive, guidance=1.0), negative, 1.0, 0.6, (16, 6, 4), "auto")
+    _, high, _ = by_us(cm, model, with_option(positive, guidance=30.0), negative, 1.0, 0.6, (16, 6, 4), "auto")
+    assert not torch.allclose(low, high)
