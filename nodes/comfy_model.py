@@ -218,6 +218,11 @@ class ComfyDenoiser:
         return features.mean(dim=(2, 3)) if self.pooling == "mean" else features
 
 
+def predictor(guider: comfy.samplers.CFGGuider, options: dict) -> ComfyDenoiser:
+    """The Denoiser of a CFGGuider whose sampling is under way, for predictions alone."""
+    return ComfyDenoiser(guider, options, contextlib.nullcontext, parametrization_of(guider.model_patcher), None, "none", "conditional")
+
+
 def _at_least_fp32(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 

@@ -23,14 +23,12 @@ class DeterministicSampler(comfy.samplers.Sampler):
 
     def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
                disable_pbar=False):
-        parametrization = comfy_model.parametrization_of(model_wrap.model_patcher)
         model, levels = model_wrap.inner_model, rising(sigmas)
         if denoise_mask is not None:
             raise ValueError("This latent carries an inpainting mask: connect a latent without one.")
         if latent_image.ndim != 4:
             raise ValueError("This latent is a video, audio or combined latent: connect an image latent.")
-        denoiser = comfy_model.ComfyDenoiser(model_wrap, extra_args, parametrization, layer=None, pooling="none",
-                                             branch="conditional")
+        denoiser = comfy_model.predictor(model_wrap, extra_args)
         reporter = _Callback(callback, len(levels) - 1)
         noisy = bool(noise.any())
         if sigmas[0] < sigmas[-1]:
