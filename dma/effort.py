@@ -1,0 +1,110 @@
+"""What a run costs: the plan behind the progress bar, and the time left from what each kind of work has cost so far."""
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from .matching import Solver
+from .report import AlignedStep
+
+# Costs in passes through the network up to the semantic layer; they only steer the progress bar.
+BACKWARD_COST = 2.0
+PREDICTION_COST = 6.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The most that a run can need, in passes through the network up to the semantic layer.
+
+    count: latents of the first mean. moving: latents matched and carried. kept: latents sampled to the end.
+    """
+
+    count: int
+    moving: int
+    kept: int
+    aligned_steps: int
+    steps: int
+    target_updates: int
+    solver: Solver
+
+    @property
+    def first(self) -> float:
+        """What the first mean costs more than later ones."""
+        return float(self.count - self.moving)
+
+    @property
+    def update(self) -> float:
+        """One mean over the latents that are moving, and matching them to it."""
+        forwards, backwards = self.solver.most_passes
+        return self.moving * (1 + forwards + BACKWARD_COST * backwards)
+
+    @property
+    def step(self) -> float:
+        """One aligned step."""
+        return self.target_updates * self.update + PREDICTION_COST * self.moving
+
+    @property
+    def total(self) -> float:
+        rest = PREDICTION_COST * self.kept * (self.steps - self.aligned_steps)
+        return max(1e-9, self.first + self.aligned_steps * self.step + rest)
+
+
+@dataclass
+class Pace:
+    """Seconds spent on each kind of work so far and how much of it was done; `spent` and `done` are saved with a run.
+
+    Kinds are "mean" (rows of features without gradient), "match" (iterations of latents) and "predict" (rows of guided
+    predictions).
+    """
+
+    spent: dict[str, float] = field(default_factory=dict)
+    done: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def measuring(self, kind: str) -> Iterator[None]:
+        """Count the seconds of the body, saves and previews included, as they will happen again."""
+        started = time.monotonic()
+        yield
+        self.spent[kind] = self.spent.get(kind, 0.0) + time.monotonic() - started
+
+    def add(self, kind: str, amount: float) -> None:
+        self.done[kind] = self.done.get(kind, 0.0) + amount
+
+    def seconds(self, kind: str, amount: float) -> float:
+        """How long `amount` of a kind of work takes; 0 for a kind that has not been seen."""
+        done = self.done.get(kind, 0.0)
+        return amount * self.spent.get(kind, 0.0) / done if done else 0.0
+
+
+def seconds_left(pace: Pace, plan: Plan, records: list[AlignedStep]) -> float:
+    """Expected seconds after the aligned steps `records` (one or more): work that is left at the pace so far."""
+    left = plan.aligned_steps - len(records)
+    mean = plan.moving * plan.target_updates * left
+    # In the last aligned step only those that are kept still move on.
+    predictions = plan.moving * max(0, left - 1) + plan.kept * (plan.steps - plan.aligned_steps + (left > 0))
+    return (pace.seconds("mean", mean) + pace.seconds("match", plan.moving * iterations_ahead(plan.solver, records[-1], left))
+            + pace.seconds("predict", predictions))
+
+
+def iterations_ahead(solver: Solver, last: AlignedStep, steps: int) -> float:
+    """Iterations per latent that are to be expected of `steps` more aligned steps after the step `last`.
+
+    A latent is taken to go on at the next noise level from the residual it was left with, and to lose the same share of
+    it with every iteration as before, until it is within the tolerance or has taken as many as before.
+    """
+    total = 0.0
+    for before, after, iterations in zip(last.residual_before, last.residual_after, last.iterations):
+        if iterations == 0 or after <= solver.tolerance:
+            continue
+        rate = math.log(before / after) / iterations if after > 0 else math.inf
+        for _ in range(steps):
+            wanted = math.log(after / solver.tolerance) / rate if solver.tolerance and rate else math.inf
+            taken = min(float(iterations), wanted)
+            total += taken
+            if wanted <= iterations:
+                break
+            after *= math.exp(-rate * taken)
+    return total / max(1, len(last.iterations))
