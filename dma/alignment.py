@@ -91,8 +91,8 @@ class _Run:
         found = saved.load() if saved else None
         self.tensors, self.meta = found or ({}, {
             "step": 0, "update": 0, "matched": 0, "records": [], "seconds": 0.0, "count": settings.count,
-            "pace": asdict(Pace()), "finished": False})
-        self.pace = Pace(**self.meta["pace"])
+            "pace": {}, "finished": False})
+        self.pace = Pace(self.meta["pace"])
         self.seconds_before = self.meta["seconds"]
         self.expected_end: float | None = None
 
@@ -142,8 +142,7 @@ class _Run:
     def take_target(self, sigma: float) -> None:
         """The mean of H and its standard error, streamed: over all latents at first, later over those that go on."""
         tensors, meta = self.tensors, self.meta
-        with self.pace.measuring("mean"):
-            moments = self.moments_of_all(sigma) if "latents" not in tensors else self.moments_of_moving(sigma)
+        moments = self.moments_of_all(sigma) if "latents" not in tensors else self.moments_of_moving(sigma)
         tensors["target"] = moments.mean.float()
         if meta["update"] == 0:
             meta["mean_error"] = moments.standard_error if moments.count > 1 else 0.0
@@ -173,7 +172,7 @@ class _Run:
                 drawn.update(z[part])
                 if enough():
                     break
-            self.pace.add("mean", len(z))
+            self.pace.lap("mean", len(z))
             self.tell(rows.stop, f"{self.where()}: averaging features, error {features.standard_error:.2g}")
             if enough():
                 break
@@ -187,7 +186,7 @@ class _Run:
         latents, moments = self.tensors["latents"], RunningMoments()
         for rows, found in self.batch.over(len(latents), lambda rows: self.features(latents[rows], sigma)):
             moments.update(found)
-            self.pace.add("mean", rows.stop - rows.start)
+            self.pace.lap("mean", rows.stop - rows.start)
             self.tell(self.work_before_matching() - len(latents) + rows.stop, f"{self.where()}: averaging features")
         return moments
 
@@ -205,25 +204,24 @@ class _Run:
             start = latents[rows].to(self.denoiser.device) * scale
             return settings.solver.solve(lambda z: self.denoiser.features(z / scale, sigma), start, target)
 
-        with self.pace.measuring("match"):
-            for rows, matched in self.batch.over(len(latents), match, first=meta["matched"]):
-                latents[rows] = (matched.latents / scale).cpu()
-                if meta["update"] == 0:
-                    tensors["residual_before"][rows] = matched.residual_before.cpu()
-                tensors["residual_after"][rows] = matched.residual_after.cpu()
-                for name in COUNTS:
-                    tensors[name][rows] += getattr(matched, name).cpu()
-                meta["matched"] = rows.stop
-                self.pace.add("match", matched.iterations.sum().item())
-                now = time.monotonic()
-                if now - self.last_preview > SECONDS_BETWEEN_PREVIEWS:
-                    self.last_preview = now
-                    self.preview = self.denoiser.denoise(latents[:1].to(self.denoiser.device), sigma)
-                residual = tensors["residual_after"][: rows.stop].mean().item()
-                done = self.work_before_matching() + rows.stop / len(latents) * (self.plan.update - len(latents))
-                self.tell(done, f"{self.where()}: matched {rows.stop} of {len(latents)}, residual {residual:.2g}")
-                if rows.stop < len(latents) and now - self.last_save > SECONDS_BETWEEN_SAVES:
-                    self.save()
+        for rows, matched in self.batch.over(len(latents), match, first=meta["matched"]):
+            latents[rows] = (matched.latents / scale).cpu()
+            if meta["update"] == 0:
+                tensors["residual_before"][rows] = matched.residual_before.cpu()
+            tensors["residual_after"][rows] = matched.residual_after.cpu()
+            for name in COUNTS:
+                tensors[name][rows] += getattr(matched, name).cpu()
+            meta["matched"] = rows.stop
+            self.pace.lap("match", matched.iterations.sum().item())
+            now = time.monotonic()
+            if now - self.last_preview > SECONDS_BETWEEN_PREVIEWS:
+                self.last_preview = now
+                self.preview = self.denoiser.denoise(latents[:1].to(self.denoiser.device), sigma)
+            residual = tensors["residual_after"][: rows.stop].mean().item()
+            done = self.work_before_matching() + rows.stop / len(latents) * (self.plan.update - len(latents))
+            self.tell(done, f"{self.where()}: matched {rows.stop} of {len(latents)}, residual {residual:.2g}")
+            if rows.stop < len(latents) and now - self.last_save > SECONDS_BETWEEN_SAVES:
+                self.save()
 
     def sample_the_rest(self) -> None:
         settings, step, plan = self.settings, self.meta["step"], self.plan
@@ -237,7 +235,7 @@ class _Run:
             noise = starting_noise(1, tuple(kept.shape[1:]), settings.seed ^ RESTORED_NOISE_SEED)
             kept = restore_noise(self.denoiser, kept, self.sigmas[step], noise, settings.restored_noise, self.batch)
         finished = self.predicting(
-            "sampling the finished latents", plan.first + settings.aligned_steps * plan.step if settings.aligned_steps else 0.0,
+            "sampling the finished latents", plan.first + settings.aligned_steps * plan.step,
             lambda heard: sample(self.denoiser, kept, self.all_sigmas[step:], self.batch, heard))
         self.tensors = {"latents": finished}
         self.meta["finished"] = True
@@ -249,11 +247,12 @@ class _Run:
             nonlocal done
             done += PREDICTION_COST * size
             self.preview = denoised[:1]
-            self.pace.add("predict", size)
+            self.pace.lap("predict", size)
+            if self.meta["step"] == self.settings.aligned_steps:
+                self.expected_end = time.monotonic() + self.pace.seconds("predict", (self.plan.total - done) / PREDICTION_COST)
             self.tell(done, message)
 
-        with self.pace.measuring("predict"):
-            return function(heard)
+        return function(heard)
 
     def where(self) -> str:
         return f"aligned step {self.meta['step'] + 1} of {self.settings.aligned_steps}"
@@ -276,7 +275,7 @@ class _Run:
 
     def save(self) -> None:
         self.meta["seconds"] = self.seconds_before + time.monotonic() - self.started
-        self.meta["pace"] = asdict(self.pace)
+        self.meta["pace"] = self.pace.state
         if self.saved:
             self.saved.save(self.tensors, self.meta)
         self.last_save = time.monotonic()

@@ -3,9 +3,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .matching import Solver
 from .report import AlignedStep
@@ -33,7 +31,7 @@ class Plan:
     @property
     def first(self) -> float:
         """What the first mean costs more than later ones."""
-        return float(self.count - self.moving)
+        return float(self.count - self.moving) if self.aligned_steps else 0.0
 
     @property
     def update(self) -> float:
@@ -52,31 +50,27 @@ class Plan:
         return max(1e-9, self.first + self.aligned_steps * self.step + rest)
 
 
-@dataclass
 class Pace:
-    """Seconds spent on each kind of work so far and how much of it was done; `spent` and `done` are saved with a run.
+    """Seconds spent on each kind of work so far, and how much of it was done; `state` is both, to be saved with a run.
 
     Kinds are "mean" (rows of features without gradient), "match" (iterations of latents) and "predict" (rows of guided
     predictions).
     """
 
-    spent: dict[str, float] = field(default_factory=dict)
-    done: dict[str, float] = field(default_factory=dict)
+    def __init__(self, state: dict[str, list[float]] | None = None):
+        self.state = state or {}
+        self.last = time.monotonic()
 
-    @contextmanager
-    def measuring(self, kind: str) -> Iterator[None]:
-        """Count the seconds of the body, saves and previews included, as they will happen again."""
-        started = time.monotonic()
-        yield
-        self.spent[kind] = self.spent.get(kind, 0.0) + time.monotonic() - started
-
-    def add(self, kind: str, amount: float) -> None:
-        self.done[kind] = self.done.get(kind, 0.0) + amount
+    def lap(self, kind: str, amount: float) -> None:
+        """All time since the last lap went into `amount` of a kind of work: previews and saves too, as they will again."""
+        now = time.monotonic()
+        spent, done = self.state.get(kind, (0.0, 0.0))
+        self.state[kind], self.last = [spent + now - self.last, done + amount], now
 
     def seconds(self, kind: str, amount: float) -> float:
         """How long `amount` of a kind of work takes; 0 for a kind that has not been seen."""
-        done = self.done.get(kind, 0.0)
-        return amount * self.spent.get(kind, 0.0) / done if done else 0.0
+        spent, done = self.state.get(kind, (0.0, 0.0))
+        return amount * spent / done if done else 0.0
 
 
 def seconds_left(pace: Pace, plan: Plan, records: list[AlignedStep]) -> float:

@@ -103,7 +103,8 @@ def residual_and_gradient(features: Features, tracker: Tracker, moving: Tensor, 
     going = tracker.see(moving, residual.detach())
     if last or not going.any():
         return residual.detach(), going, None
-    (gradient,) = torch.autograd.grad(residual.sum(), leaf)
+    # With a vector and not of a sum: the sum would have to be taken with gradients on.
+    (gradient,) = torch.autograd.grad(residual, leaf, torch.ones_like(residual))
     return residual.detach(), going, gradient
 
 

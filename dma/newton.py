@@ -44,7 +44,7 @@ class LBFGS:
         True
         """
         tracker = Tracker(start, target, self.tolerance, self.plateau, self.patience)
-        trial = tracker.latents.flatten(1)  # (b, n)
+        trial = start.detach().clone().flatten(1)  # (b, n)
         point, gradient, direction = trial, torch.zeros_like(trial), torch.zeros_like(trial)
         value, length, slope = tracker.best.clone(), torch.ones_like(tracker.best), torch.zeros_like(tracker.best)  # (b,)
         # Pairs (m, b, n), the newest last; where a latent has fewer, they are zero and do nothing.
@@ -188,7 +188,8 @@ def _second_derivative(transposed: Tensor, dual: Tensor, direction: Tensor) -> T
     try:
         return torch.autograd.grad(transposed, dual, direction, retain_graph=True)[0]
     except RuntimeError as error:
-        if "differentiate twice" in str(error) or "not implemented" in str(error):
+        # What autograd says of layers with a backward pass of their own, and of those without a second derivative.
+        if any(text in str(error) for text in ("differentiate twice", "not have been used in the graph", "not implemented")):
             raise ValueError("This model cannot be differentiated twice, which Gauss-Newton needs (quantised weights "
                              "cannot, for example): choose the solver L-BFGS or Adam.") from error
         raise
