@@ -46,7 +46,7 @@ class Alignment:
 class Progress:
     """Where a run stands: the share of its planned work, a line for the log, and perhaps a clean latent to show.
 
-    seconds_left is what is to be expected from the pace so far, known once the first step has been aligned.
+    seconds_left is what is to be expected from the pace so far, known when the mean of the second aligned step is.
     """
 
     fraction: float
@@ -107,7 +107,6 @@ class _Run:
         settings, meta = self.settings, self.meta
         while meta["step"] < settings.aligned_steps and not meta["finished"]:
             self.align_one_step()
-            self.expect()
         if not meta["finished"]:
             self.sample_the_rest()
         report = AlignmentReport(
@@ -144,6 +143,8 @@ class _Run:
         tensors, meta = self.tensors, self.meta
         moments = self.moments_of_all(sigma) if "latents" not in tensors else self.moments_of_moving(sigma)
         tensors["target"] = moments.mean.float()
+        if meta["records"]:
+            self.expect(moments.deviations.sum().item() / moments.count / max(1e-30, moments.mean.square().sum().item()))
         if meta["update"] == 0:
             meta["mean_error"] = moments.standard_error if moments.count > 1 else 0.0
             for name in ("residual_before", "residual_after", *COUNTS):
@@ -262,10 +263,10 @@ class _Run:
         plan = self.plan
         return plan.first + self.meta["step"] * plan.step + self.meta["update"] * plan.update + plan.moving
 
-    def expect(self) -> None:
-        """Estimate anew when the run will end."""
+    def expect(self, residual: float) -> None:
+        """Estimate anew when the run will end, from the mean residual to the target that was just taken."""
         records = [AlignedStep(**record) for record in self.meta["records"]]
-        self.expected_end = time.monotonic() + seconds_left(self.pace, self.plan, records)
+        self.expected_end = time.monotonic() + seconds_left(self.pace, self.plan, records, residual)
 
     def tell(self, done: float, message: str) -> None:
         # A picture is worth decoding and sending once.

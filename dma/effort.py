@@ -73,32 +73,38 @@ class Pace:
         return amount * spent / done if done else 0.0
 
 
-def seconds_left(pace: Pace, plan: Plan, records: list[AlignedStep]) -> float:
-    """Expected seconds after the aligned steps `records` (one or more): work that is left at the pace so far."""
+def seconds_left(pace: Pace, plan: Plan, records: list[AlignedStep], residual: float) -> float:
+    """Expected seconds from the moment when, after the aligned steps `records`, the next target has been taken.
+
+    `residual` is that of the moving latents to this target, on average. After the last aligned step it means nothing.
+    """
     left = plan.aligned_steps - len(records)
-    mean = plan.moving * plan.target_updates * left
+    mean = plan.moving * max(0, plan.target_updates * left - 1)
+    matching = plan.moving * iterations_ahead(plan.solver, records, residual, left)
     # In the last aligned step only those that are kept still move on.
     predictions = plan.moving * max(0, left - 1) + plan.kept * (plan.steps - plan.aligned_steps + (left > 0))
-    return (pace.seconds("mean", mean) + pace.seconds("match", plan.moving * iterations_ahead(plan.solver, records[-1], left))
-            + pace.seconds("predict", predictions))
+    return pace.seconds("mean", mean) + pace.seconds("match", matching) + pace.seconds("predict", predictions)
 
 
-def iterations_ahead(solver: Solver, last: AlignedStep, steps: int) -> float:
-    """Iterations per latent that are to be expected of `steps` more aligned steps after the step `last`.
+def iterations_ahead(solver: Solver, records: list[AlignedStep], residual: float, steps: int) -> float:
+    """Iterations per latent to be expected of `steps` aligned steps, the first of which starts from `residual`.
 
-    A latent is taken to go on at the next noise level from the residual it was left with, and to lose the same share of
-    it with every iteration as before, until it is within the tolerance or has taken as many as before.
+    Every iteration is taken to divide the residual as it did in the last step that had any, no step to take more of
+    them than that one, and every change of the noise level to multiply what was left as the last change did.
     """
+    matched = next((step for step in reversed(records) if sum(step.iterations)), None)
+    if matched is None:
+        return 0.0
+    most = sum(matched.iterations) / len(matched.iterations)
+    gained = sum(math.log(before / after) for before, after in zip(matched.residual_before, matched.residual_after) if after > 0)
+    rate = gained / sum(matched.iterations)
+    change = residual / max(1e-30, sum(records[-1].residual_after) / len(records[-1].residual_after))
     total = 0.0
-    for before, after, iterations in zip(last.residual_before, last.residual_after, last.iterations):
-        if iterations == 0 or after <= solver.tolerance:
-            continue
-        rate = math.log(before / after) / iterations if after > 0 else math.inf
-        for _ in range(steps):
-            wanted = math.log(after / solver.tolerance) / rate if solver.tolerance and rate else math.inf
-            taken = min(float(iterations), wanted)
-            total += taken
-            if wanted <= iterations:
-                break
-            after *= math.exp(-rate * taken)
-    return total / max(1, len(last.iterations))
+    for _ in range(steps):
+        if residual <= solver.tolerance:
+            break
+        wanted = math.log(residual / solver.tolerance) / rate if solver.tolerance and rate > 0 else math.inf
+        taken = min(most, wanted)
+        total += taken
+        residual *= math.exp(-rate * taken) * change
+    return total

@@ -148,7 +148,7 @@ def test_latents_that_are_averaged_and_left_behind_are_never_held_together():
         denoiser = Watched(shape=(1, 7, 11))
         align(denoiser, sigmas(2), (1, 7, 11), dataclasses.replace(SETTINGS, count=count, aligned_steps=1, solver=LBFGS(iterations=1)), batch_size=200)
         most[count] = denoiser.most
-    assert most[2000] <= most[600] < 1200
+    assert most[2000] < most[600] + 32 < 1200
 
 
 class Slow(LinearGaussian):
