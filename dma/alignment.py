@@ -177,8 +177,9 @@ class _Run:
             self.tell(rows.stop, f"{self.where()}: averaging features, error {features.standard_error:.2g}")
             if enough():
                 break
-        mean, latents = drawn.mean.float(), torch.cat(kept)
-        self.tensors["latents"] = initial_latent(parametrization, mean + settings.own_noise * (latents - mean), sigma)
+        start = torch.lerp(drawn.mean.float(), torch.cat(kept), settings.own_noise)  # exact at 0 and 1
+        kept.clear()
+        self.tensors["latents"] = initial_latent(parametrization, start, sigma)
         self.meta["count"] = drawn.count
         self.meta["initial_spread"], _ = _spread_and_norm(drawn)
         return features
