@@ -59,7 +59,8 @@ def seconds_of(function, device: torch.device, repeats: int = 5) -> float:
     return (time.monotonic() - started) / repeats
 
 
-def measure_one(name: str, dtype: torch.dtype, device: torch.device, rate: float, size: int, batch: int, profile: bool = True, **changes: Any) -> list[str]:
+def measure_one(name: str, dtype: torch.dtype, device: torch.device, rate: float, size: int, batch: int, profile: bool = True,
+                **changes: Any) -> list[str]:
     """A row of the table: milliseconds per latent of each kind of pass, memory, and the share of the matrix rate."""
     from torch.utils.flop_counter import FlopCounterMode
 

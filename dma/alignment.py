@@ -131,8 +131,9 @@ class _Run:
         if step + 1 == settings.aligned_steps:
             # From here on nothing depends on the latents that are not returned.
             tensors["latents"] = tensors["latents"][: settings.keep]
+        done = self.plan.first + (step + 1) * self.plan.step - PREDICTION_COST * self.plan.moving
         tensors["latents"] = self.predicting(
-            f"{self.where()}: stepping all latents", self.plan.first + (step + 1) * self.plan.step - PREDICTION_COST * self.plan.moving,
+            f"{self.where()}: stepping all latents", done,
             lambda heard: step_all(self.denoiser, tensors["latents"], sigma, sigma_next, self.batch, heard))
         meta["records"].append(record)
         meta.update(step=step + 1, update=0, matched=0)

@@ -95,7 +95,8 @@ class Tracker:
         return Match(self.latents, self.before, self.best, self.iterations, self.forwards, self.backwards)
 
 
-def residual_and_gradient(features: Features, tracker: Tracker, moving: Tensor, last: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+def residual_and_gradient(features: Features, tracker: Tracker, moving: Tensor,
+                          last: bool) -> tuple[Tensor, Tensor, Tensor | None]:
     """Residuals (b,), which latents go on (b,), and the gradient (b, ...) of each residual unless none goes on or `last`."""
     with torch.set_grad_enabled(not last):
         leaf = moving.detach().requires_grad_(not last)

@@ -45,7 +45,7 @@ class LBFGS:
         """
         tracker = Tracker(start, target, self.tolerance, self.plateau, self.patience)
         trial = start.detach().clone().flatten(1)  # (b, n)
-        point, gradient, direction = trial, torch.zeros_like(trial), torch.zeros_like(trial)
+        point, gradient = trial, torch.zeros_like(trial)
         value, length, slope = tracker.best.clone(), torch.ones_like(tracker.best), torch.zeros_like(tracker.best)  # (b,)
         # Pairs (m, b, n), the newest last; where a latent has fewer, they are zero and do nothing.
         moves, changes = trial.new_zeros(self.memory, *trial.shape), trial.new_zeros(self.memory, *trial.shape)
@@ -57,7 +57,7 @@ class LBFGS:
             found = found.flatten(1)
             if not going.all():
                 trial, point, gradient, found = trial[going], point[going], gradient[going], found[going]
-                value, length, slope, residual, direction = value[going], length[going], slope[going], residual[going], direction[going]
+                value, length, slope, residual = value[going], length[going], slope[going], residual[going]
                 moves, changes = moves[:, going], changes[:, going]
             tracker.take(going, backwards=1)
             accepted = residual <= value + SUFFICIENT_DECREASE * length * slope  # (b,); the first value is infinite
@@ -70,7 +70,8 @@ class LBFGS:
             shorter = -slope * length.square() / (2 * (residual - value - slope * length))
             length = torch.where(accepted, 1.0, torch.minimum(torch.maximum(shorter, 0.1 * length), 0.5 * length))
             taken = accepted[:, None]
-            point, gradient, value = torch.where(taken, trial, point), torch.where(taken, found, gradient), torch.where(accepted, residual, value)
+            point, gradient = torch.where(taken, trial, point), torch.where(taken, found, gradient)
+            value = torch.where(accepted, residual, value)
             direction = -_inverse_hessian_times(gradient, moves, changes, value)
             slope = _dot(direction, gradient)
             trial = point + length[:, None] * direction

@@ -146,7 +146,8 @@ def test_latents_that_are_averaged_and_left_behind_are_never_held_together():
     most = {}
     for count in (600, 2000):
         denoiser = Watched(shape=(1, 7, 11))
-        align(denoiser, sigmas(2), (1, 7, 11), dataclasses.replace(SETTINGS, count=count, aligned_steps=1, solver=LBFGS(iterations=1)), batch_size=200)
+        settings = dataclasses.replace(SETTINGS, count=count, aligned_steps=1, solver=LBFGS(iterations=1))
+        align(denoiser, sigmas(2), (1, 7, 11), settings, batch_size=200)
         most[count] = denoiser.most
     assert most[2000] < most[600] + 32 < 1200
 
