@@ -6,6 +6,7 @@ to one picture.
 """
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,60 +17,21 @@ from torch import Tensor
 
 from .batching import BatchSize
 from .denoiser import Denoiser
-from .diffusion import initial_latent, paper_scale, shell_norm
-from .matching import Adam, Match
+from .diffusion import initial_latent, paper_scale
+from .effort import PREDICTION_COST, Pace, Plan, seconds_left
+from .matching import Match
+from .noise import NoiseRows, starting_noise
 from .report import AlignedStep, AlignmentReport
 from .sampling import restore_noise, sample, step_all
+from .settings import AlignmentSettings
 from .statistics import RunningMoments
 
-# Costs in passes through the network up to the semantic layer; they only steer the progress bar.
-BACKWARD_COST = 2.0
-PREDICTION_COST = 6.0
 RESTORED_NOISE_SEED = 0x5EED
 SECONDS_BETWEEN_SAVES = 10.0
 SECONDS_BETWEEN_PREVIEWS = 2.0
-
-
-@dataclass(frozen=True)
-class AlignmentSettings:
-    """The choices of an alignment that its result depends on.
-
-    count: K, the latents whose features are averaged (1 or more).
-    aligned_steps: leading steps at which latents are matched to the mean.
-    solver: how they are matched; its learning rate is in the papers' units if `paper_units`, else in ours.
-    keep: how many of the aligned latents are denoised to the end and returned (1 ... count).
-    target_updates: how often within a step the mean is taken anew; 1 is a target fixed for the whole step.
-    carried: how many latents are matched and carried on after the first target has been taken from all K; 0 is all of
-        them, as in the paper. Later targets are means over those carried, which agree already.
-    restored_noise: share (0 ... 1) of the noise lost by averaging that is given back after the last aligned step, the
-        same for all latents (`sampling.restore_noise`); 0 is the paper's method.
-    """
-
-    count: int = 64
-    aligned_steps: int = 10
-    solver: Adam = Adam()
-    keep: int = 4
-    seed: int = 0
-    target_updates: int = 1
-    paper_units: bool = True
-    restored_noise: float = 0.0
-    carried: int = 0
-
-    def check(self, steps: int) -> None:
-        """Raise ValueError with a sentence for the user if these settings make no sense for `steps` steps."""
-        if self.count < 1:
-            raise ValueError(f"count is {self.count}: a mental average needs at least 1 latent (64 is a good start).")
-        if not 0 <= self.aligned_steps <= steps:
-            raise ValueError(f"aligned_steps is {self.aligned_steps}, but there are only {steps} steps: "
-                             "lower aligned_steps or raise steps.")
-        if not 1 <= self.keep:
-            raise ValueError(f"keep is {self.keep}: at least 1 finished latent has to be returned.")
-        if self.target_updates < 1:
-            raise ValueError("target_updates must be at least 1 (a fixed target).")
-        if self.carried < 0:
-            raise ValueError(f"carried is {self.carried}: use 0 to match all latents, or a positive number.")
-        if not 0 <= self.restored_noise <= 1:
-            raise ValueError(f"restored_noise is {self.restored_noise}: it must lie between 0 and 1.")
+COUNTS = ("iterations", "forwards", "backwards")
+# Latents after which the error of the first mean is looked at again, whatever the batch size.
+BLOCK = 16
 
 
 @dataclass(frozen=True)
@@ -82,11 +44,15 @@ class Alignment:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: the share of its planned work, a line for the log, and perhaps a clean latent to show."""
+    """Where a run stands: the share of its planned work, a line for the log, and perhaps a clean latent to show.
+
+    seconds_left is what is to be expected from the pace so far, known when the mean of the second aligned step is.
+    """
 
     fraction: float
     message: str
     preview: Tensor | None = None
+    seconds_left: float | None = None
 
 
 class SavedState(Protocol):
@@ -95,11 +61,6 @@ class SavedState(Protocol):
     def load(self) -> tuple[dict[str, Tensor], dict] | None: ...
 
     def save(self, tensors: dict[str, Tensor], meta: dict) -> None: ...
-
-
-def starting_noise(count: int, shape: tuple[int, ...], seed: int) -> Tensor:
-    """Standard normal noise (count, *shape), the same that ComfyUI's KSampler draws for a batch with this seed."""
-    return torch.randn((count, *shape), generator=torch.Generator("cpu").manual_seed(seed))
 
 
 def align(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], settings: AlignmentSettings,
@@ -122,29 +83,25 @@ class _Run:
     """One alignment under way. `tensors` and `meta` together are everything a resumed run needs."""
 
     def __init__(self, denoiser, sigmas, shape, settings, batch_size, saved, progress):
-        self.denoiser, self.sigmas, self.settings = denoiser, sigmas.tolist(), settings
+        self.denoiser, self.sigmas, self.shape, self.settings = denoiser, sigmas.tolist(), shape, settings
         self.all_sigmas, self.saved, self.progress = sigmas, saved, progress
         self.batch = BatchSize(batch_size) if batch_size else BatchSize.automatic(torch.Size(shape).numel())
         self.started = self.last_save = self.last_preview = time.monotonic()
         self.preview: Tensor | None = None
-        count = settings.count
         found = saved.load() if saved else None
-        if found is not None:
-            self.tensors, self.meta = found
-        else:
-            noise = starting_noise(count, shape, settings.seed)
-            x = initial_latent(denoiser.parametrization, noise, self.sigmas[0])
-            spread, _ = _spread_and_norm(noise)
-            self.tensors = {"latents": x}
-            self.meta = {"step": 0, "update": 0, "matched": 0, "records": [], "seconds": 0.0,
-                         "initial_spread": spread, "finished": False}
+        self.tensors, self.meta = found or ({}, {
+            "step": 0, "update": 0, "matched": 0, "records": [], "seconds": 0.0, "count": settings.count,
+            "pace": {}, "finished": False})
+        self.pace = Pace(self.meta["pace"])
         self.seconds_before = self.meta["seconds"]
-        self.moving = min(count, max(settings.carried, settings.keep)) if settings.carried else count
-        self.work_first = float(count - self.moving)  # what the first target costs more than later ones
-        self.work_per_update = self.moving * (1 + (1 + BACKWARD_COST) * settings.solver.iterations)
-        self.work_per_step = settings.target_updates * self.work_per_update + PREDICTION_COST * self.moving
-        self.work_total = (self.work_first + settings.aligned_steps * self.work_per_step
-                           + PREDICTION_COST * min(settings.keep, count) * (len(self.sigmas) - 1 - settings.aligned_steps))
+        self.expected_end: float | None = None
+
+    @property
+    def plan(self) -> Plan:
+        settings, count = self.settings, self.meta["count"]
+        moving = min(count, settings.moving)
+        return Plan(count, moving, min(settings.keep, moving), settings.aligned_steps, len(self.sigmas) - 1,
+                    settings.target_updates, settings.solver)
 
     def to_the_end(self) -> Alignment:
         settings, meta = self.settings, self.meta
@@ -167,48 +124,78 @@ class _Run:
             self.match_all(sigma)
             del tensors["target"]
             meta["update"], meta["matched"] = meta["update"] + 1, 0
-        scale = paper_scale(self.denoiser.parametrization, sigma)
-        spread, norm = _spread_and_norm(tensors["latents"] * scale)
+        spread, norm = _spread_and_norm(_moments(tensors["latents"]), paper_scale(self.denoiser.parametrization, sigma))
         record = {"sigma": sigma, "mean_error": meta["mean_error"], "spread": spread, "norm": norm,
-                  "residual_before": tensors.pop("residual_before").tolist(),
-                  "residual_after": tensors.pop("residual_after").tolist(),
-                  "iterations": tensors.pop("iterations").tolist()}
-        done = self.work_first + (step + 1) * self.work_per_step - PREDICTION_COST * self.moving
+                  "mean_count": meta["count"] if step == 0 else len(tensors["latents"]),
+                  **{name: tensors.pop(name).tolist() for name in ("residual_before", "residual_after", *COUNTS)}}
         if step + 1 == settings.aligned_steps:
             # From here on nothing depends on the latents that are not returned.
             tensors["latents"] = tensors["latents"][: settings.keep]
-
-        def after_batch(size: int, denoised: Tensor) -> None:
-            nonlocal done
-            done += PREDICTION_COST * size
-            self.preview = denoised[:1]
-            self.tell(done, f"aligned step {step + 1} of {settings.aligned_steps}: stepping all latents")
-
-        tensors["latents"] = step_all(self.denoiser, tensors["latents"], sigma, sigma_next, self.batch, after_batch)
+        done = self.plan.first + (step + 1) * self.plan.step - PREDICTION_COST * self.plan.moving
+        tensors["latents"] = self.predicting(
+            f"{self.where()}: stepping all latents", done,
+            lambda heard: step_all(self.denoiser, tensors["latents"], sigma, sigma_next, self.batch, heard))
         meta["records"].append(record)
         meta.update(step=step + 1, update=0, matched=0)
         self.save()
 
     def take_target(self, sigma: float) -> None:
-        """The mean of H over all latents and its standard error, streamed (methods: the target is fixed once taken)."""
+        """The mean of H and its standard error, streamed: over all latents at first, later over those that go on."""
+        tensors, meta = self.tensors, self.meta
+        moments = self.moments_of_all(sigma) if "latents" not in tensors else self.moments_of_moving(sigma)
+        tensors["target"] = moments.mean.float()
+        if meta["records"]:
+            self.expect(moments.deviations.sum().item() / moments.count / max(1e-30, moments.mean.square().sum().item()))
+        if meta["update"] == 0:
+            meta["mean_error"] = moments.standard_error if moments.count > 1 else 0.0
+            for name in ("residual_before", "residual_after", *COUNTS):
+                tensors[name] = torch.zeros(len(tensors["latents"]), dtype=torch.int64 if name in COUNTS else torch.float32)
+
+    def moments_of_all(self, sigma: float) -> RunningMoments:
+        """Draw latents, each needed only for its features, until the error of their mean is small enough or all are drawn.
+
+        Those that go on are kept.
+        """
+        settings, parametrization = self.settings, self.denoiser.parametrization
+        noise = NoiseRows(settings.count, self.shape, settings.seed)
+        features, drawn, kept = RunningMoments(), RunningMoments(), []
+
+        def measure(rows: slice) -> tuple[Tensor, Tensor]:
+            return noise[rows], self.features(initial_latent(parametrization, noise[rows], sigma), sigma)
+
+        def enough() -> bool:
+            return (settings.mean_error > 0 and drawn.count % BLOCK == 0 and drawn.count >= max(settings.keep, settings.carried)
+                    and features.standard_error <= settings.mean_error)
+
+        for rows, (z, found) in self.batch.over(settings.count, measure):
+            for part in _blocks(rows):
+                kept.append(z[part][: max(0, settings.moving - drawn.count)].clone())
+                features.update(found[part])
+                drawn.update(z[part])
+                if enough():
+                    break
+            self.pace.lap("mean", len(z))
+            self.tell(rows.stop, f"{self.where()}: averaging features, error {features.standard_error:.2g}")
+            if enough():
+                break
+        start = torch.lerp(drawn.mean.float(), torch.cat(kept), settings.own_noise)  # exact at 0 and 1
+        kept.clear()
+        self.tensors["latents"] = initial_latent(parametrization, start, sigma)
+        self.meta["count"] = drawn.count
+        self.meta["initial_spread"], _ = _spread_and_norm(drawn)
+        return features
+
+    def moments_of_moving(self, sigma: float) -> RunningMoments:
         latents, moments = self.tensors["latents"], RunningMoments()
+        for rows, found in self.batch.over(len(latents), lambda rows: self.features(latents[rows], sigma)):
+            moments.update(found)
+            self.pace.lap("mean", rows.stop - rows.start)
+            self.tell(self.work_before_matching() - len(latents) + rows.stop, f"{self.where()}: averaging features")
+        return moments
 
-        def measure(rows: slice) -> Tensor:
-            with torch.no_grad():
-                return self.denoiser.features(latents[rows].to(self.denoiser.device), sigma)
-
-        for rows, features in self.batch.over(len(latents), measure):
-            moments.update(features)
-            self.tell(self.work_done(0) - len(latents) + rows.stop, f"{self.where()}: averaging features")
-        self.tensors["target"] = moments.mean.float()
-        if len(latents) > self.moving:
-            # Cloned, because a slice would keep all of them in memory.
-            self.tensors["latents"] = latents = latents[: self.moving].clone()
-        if self.meta["update"] == 0:
-            self.meta["mean_error"] = moments.standard_error if moments.count > 1 else 0.0
-            for name, dtype in (("residual_before", torch.float32), ("residual_after", torch.float32),
-                                ("iterations", torch.int64)):
-                self.tensors[name] = torch.zeros(len(latents), dtype=dtype)
+    def features(self, latents: Tensor, sigma: float) -> Tensor:
+        with torch.no_grad():
+            return self.denoiser.features(latents.to(self.denoiser.device), sigma)
 
     def match_all(self, sigma: float) -> None:
         tensors, meta, settings = self.tensors, self.meta, self.settings
@@ -225,58 +212,93 @@ class _Run:
             if meta["update"] == 0:
                 tensors["residual_before"][rows] = matched.residual_before.cpu()
             tensors["residual_after"][rows] = matched.residual_after.cpu()
-            tensors["iterations"][rows] += matched.iterations.cpu()
+            for name in COUNTS:
+                tensors[name][rows] += getattr(matched, name).cpu()
             meta["matched"] = rows.stop
+            self.pace.lap("match", matched.iterations.sum().item())
             now = time.monotonic()
             if now - self.last_preview > SECONDS_BETWEEN_PREVIEWS:
                 self.last_preview = now
                 self.preview = self.denoiser.denoise(latents[:1].to(self.denoiser.device), sigma)
             residual = tensors["residual_after"][: rows.stop].mean().item()
-            self.tell(self.work_done(rows.stop), f"{self.where()}: matched {rows.stop} of {len(latents)}, residual {residual:.2g}")
+            done = self.work_before_matching() + rows.stop / len(latents) * (self.plan.update - len(latents))
+            self.tell(done, f"{self.where()}: matched {rows.stop} of {len(latents)}, residual {residual:.2g}")
             if rows.stop < len(latents) and now - self.last_save > SECONDS_BETWEEN_SAVES:
                 self.save()
 
     def sample_the_rest(self) -> None:
-        settings, step = self.settings, self.meta["step"]
-        done = self.work_first + settings.aligned_steps * self.work_per_step
-
-        def after_batch(size: int, denoised: Tensor) -> None:
-            nonlocal done
-            done += PREDICTION_COST * size
-            self.preview = denoised[:1]
-            self.tell(done, "sampling the finished latents")
-
+        settings, step, plan = self.settings, self.meta["step"], self.plan
+        if "latents" not in self.tensors:
+            z = NoiseRows(settings.count, self.shape, settings.seed)[0 : plan.kept]
+            self.meta["initial_spread"], _ = _spread_and_norm(_moments(z))
+            self.tensors["latents"] = initial_latent(self.denoiser.parametrization, z, self.sigmas[0])
         kept = self.tensors["latents"][: settings.keep]
         if settings.restored_noise and step and self.sigmas[step] > 0:
             # Not the seed of the starting noise, whose mean is what the latents have left.
             noise = starting_noise(1, tuple(kept.shape[1:]), settings.seed ^ RESTORED_NOISE_SEED)
             kept = restore_noise(self.denoiser, kept, self.sigmas[step], noise, settings.restored_noise, self.batch)
-        self.tensors = {"latents": sample(self.denoiser, kept, self.all_sigmas[step:], self.batch, after_batch)}
+        finished = self.predicting(
+            "sampling the finished latents", plan.first + settings.aligned_steps * plan.step,
+            lambda heard: sample(self.denoiser, kept, self.all_sigmas[step:], self.batch, heard))
+        self.tensors = {"latents": finished}
         self.meta["finished"] = True
         self.save()
+
+    def predicting(self, message: str, done: float, function: Callable[[Callable], Tensor]) -> Tensor:
+        """Call `function` with what it has to call after each batch of predictions; `done` is the planned work before."""
+        def heard(size: int, denoised: Tensor) -> None:
+            nonlocal done
+            done += PREDICTION_COST * size
+            self.preview = denoised[:1]
+            self.pace.lap("predict", size)
+            if self.meta["step"] == self.settings.aligned_steps:
+                self.expected_end = time.monotonic() + self.pace.seconds("predict", (self.plan.total - done) / PREDICTION_COST)
+            self.tell(done, message)
+
+        return function(heard)
 
     def where(self) -> str:
         return f"aligned step {self.meta['step'] + 1} of {self.settings.aligned_steps}"
 
-    def work_done(self, matched: int) -> float:
-        """Planned work up to `matched` latents of the current round of matching."""
-        inside = self.moving + matched / self.moving * (self.work_per_update - self.moving)
-        return self.work_first + self.meta["step"] * self.work_per_step + self.meta["update"] * self.work_per_update + inside
+    def work_before_matching(self) -> float:
+        """Planned work up to the moment when the current target has been taken."""
+        plan = self.plan
+        return plan.first + self.meta["step"] * plan.step + self.meta["update"] * plan.update + plan.moving
+
+    def expect(self, residual: float) -> None:
+        """Estimate anew when the run will end, from the mean residual to the target that was just taken."""
+        records = [AlignedStep(**record) for record in self.meta["records"]]
+        self.expected_end = time.monotonic() + seconds_left(self.pace, self.plan, records, residual)
 
     def tell(self, done: float, message: str) -> None:
         # A picture is worth decoding and sending once.
         preview, self.preview = self.preview, None
-        self.progress(Progress(min(1.0, done / max(self.work_total, 1e-9)), message, preview))
+        left = None if self.expected_end is None else max(0.0, self.expected_end - time.monotonic())
+        self.progress(Progress(min(1.0, done / self.plan.total), message, preview, left))
 
     def save(self) -> None:
         self.meta["seconds"] = self.seconds_before + time.monotonic() - self.started
+        self.meta["pace"] = self.pace.state
         if self.saved:
             self.saved.save(self.tensors, self.meta)
         self.last_save = time.monotonic()
 
 
-def _spread_and_norm(z: Tensor) -> tuple[float, float]:
-    """Root mean square distance from the mean, and root mean square norm, of latents (K, ...), both over sqrt(L)."""
-    shell, flat = shell_norm(z), z.flatten(1).double()
-    spread = (flat - flat.mean(0)).square().sum(1).mean().sqrt().item() / shell
-    return spread, flat.square().sum(1).mean().sqrt().item() / shell
+def _blocks(rows: slice) -> list[slice]:
+    """Parts of rows, counted from their first, that end where BLOCK divides the number of a row, or with the rows."""
+    edges = [rows.start, *range(rows.start - rows.start % BLOCK + BLOCK, rows.stop, BLOCK), rows.stop]
+    return [slice(start - rows.start, stop - rows.start) for start, stop in zip(edges, edges[1:])]
+
+
+def _moments(rows: Tensor) -> RunningMoments:
+    moments = RunningMoments()
+    for part in rows.split(BLOCK):
+        moments.update(part)
+    return moments
+
+
+def _spread_and_norm(moments: RunningMoments, scale: float = 1.0) -> tuple[float, float]:
+    """Root mean square distance from the mean, and root mean square norm, of latents times `scale`, both over sqrt(L)."""
+    spread = moments.deviations.sum().item() / moments.count
+    shell = math.sqrt(moments.mean.numel()) / scale
+    return math.sqrt(spread) / shell, math.sqrt(spread + moments.mean.square().sum().item()) / shell

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, field
 
 FORMAT = "mental-averages/alignment-report"
-VERSION = 1
+VERSION = 2  # 2 added the fields with defaults; files of version 1 are still read
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,9 @@ class AlignedStep:
     iterations: list[int]  # gradient steps taken for each latent
     spread: float  # root mean square distance of the matched latents from their mean, over sqrt(L)
     norm: float  # root mean square norm of the matched latents, over sqrt(L)
+    mean_count: int = 0  # latents whose features the target is the mean of; 0 where it is not known (version 1)
+    forwards: list[int] = field(default_factory=list)  # forward passes up to the semantic layer of matching each latent
+    backwards: list[int] = field(default_factory=list)  # and backward passes
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,9 @@ class AlignmentReport:
             raise ValueError(f"This is not a report of a mental average: it is not JSON ({error}).") from None
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             raise ValueError("This JSON file is not a report of a mental average: choose a file that Save Report wrote.")
-        if data.get("version") != VERSION:
+        if data.get("version") not in range(1, VERSION + 1):
             raise ValueError(f"This report has format version {data.get('version')}, but this version of the node pack "
-                             f"reads version {VERSION}: update the node pack.")
+                             f"reads versions up to {VERSION}: update the node pack.")
         try:
             return cls(data["settings"], data["initial_spread"], [AlignedStep(**step) for step in data["steps"]],
                        data["seconds"])

@@ -9,12 +9,14 @@ from torch import Tensor
 from comfy_api.latest import io
 import comfy.samplers
 
-from ..dma import alignment, matching, runs
+from ..dma import alignment, matching, newton, presets, runs
 from . import comfy_model, files
 from .progress import ProgressReporter
 from .sockets import HSPACE, REPORT
 
 FINGERPRINT_VALUES = 2048
+CUSTOM = "custom"
+SOLVERS = ("Adam", "L-BFGS", "Gauss-Newton")
 
 
 class AlignTrajectories(io.ComfyNode):
@@ -57,6 +59,16 @@ class AlignTrajectories(io.ComfyNode):
                                tooltip="Averaging cancels noise, and detail with it. This share of the lost noise is given back after the last aligned step, the same for all latents: sharper pictures, which depend a little more on the seed. 0 is the paper's method."),
                 io.Int.Input("carried", default=0, min=0, max=100000, optional=True, advanced=True,
                              tooltip="How many latents are matched and carried on after the first mean has been taken over all count of them. 0: all, as in the paper. 8 with a large count costs little more than 8 alone."),
+                io.Combo.Input("preset", options=[CUSTOM, *presets.PRESETS], default=CUSTOM, optional=True, advanced=True,
+                               tooltip="How much work goes into the average. custom: the values of this node as they stand. The others set aligned_steps, iterations, learning_rate, tolerance, carried, solver, mean_error, plateau and own_noise, whatever stands there; their numbers are in the help page."),
+                io.Combo.Input("solver", options=list(SOLVERS), default="Adam", optional=True, advanced=True,
+                               tooltip="How latents are matched to the mean. Adam: the paper's. L-BFGS: the same result in fewer iterations, no learning rate. Gauss-Newton: few costly iterations, needs a model that can be differentiated twice."),
+                io.Float.Input("mean_error", default=0.0, min=0.0, max=1.0, step=0.001, round=False, optional=True, advanced=True,
+                               tooltip="Stop adding trajectories to the first mean when its standard error, relative to its norm, is at most this; count is then the most that are taken. 0 always takes all."),
+                io.Float.Input("plateau", default=0.0, min=0.0, max=1.0, step=0.001, round=False, optional=True, advanced=True,
+                               tooltip="A latent is also done when its residual has fallen by less than this share over the last iterations (10 of Adam, 5 of L-BFGS, 3 of Gauss-Newton). 0: never."),
+                io.Float.Input("own_noise", default=1.0, min=0.0, max=1.0, step=0.05, round=False, optional=True, advanced=True,
+                               tooltip="Share of its own noise with which a trajectory enters the first matching; the rest is the mean of all. 1 is the paper's method, smaller is faster. At 0 all would be the same, so one is returned."),
             ],
             outputs=[
                 io.Latent.Output("latent", display_name="latent", tooltip="The finished latents (keep of them), for VAE Decode."),
@@ -67,17 +79,20 @@ class AlignTrajectories(io.ComfyNode):
     @classmethod
     def execute(cls, hspace, positive, negative, latent_image, count, steps, aligned_steps, iterations, learning_rate,
                 cfg, scheduler, seed, keep, tolerance=0.003, batch_size=0, branch="conditional", resume=True,
-                restored_noise=0.0, carried=0) -> io.NodeOutput:
+                restored_noise=0.0, carried=0, preset=CUSTOM, solver="Adam", mean_error=0.0, plateau=0.0,
+                own_noise=1.0) -> io.NodeOutput:
         model = hspace.model
         settings = alignment.AlignmentSettings(
             count=count, aligned_steps=aligned_steps, keep=min(keep, max(count, 1)), seed=seed, restored_noise=restored_noise, carried=carried,
-            solver=matching.Adam(learning_rate=learning_rate, iterations=iterations, tolerance=tolerance))
+            solver=make_solver(solver, learning_rate, iterations, tolerance, plateau), mean_error=mean_error, own_noise=own_noise)
+        if preset != CUSTOM:
+            settings = presets.PRESETS[preset].apply(settings, steps)
         comfy_model.check_conditioning(positive, "positive")
         comfy_model.check_conditioning(negative, "negative")
         shape = comfy_model.latent_shape(model, latent_image)
         sigmas = comfy_model.sigmas_of(model, scheduler, steps)
         settings.check(len(sigmas) - 1)
-        choices = {"sigmas": sigmas.tolist(), "shape": list(shape), "guidance_scale": cfg, "layer": hspace.layer,
+        choices = {"solver_name": type(settings.solver).__name__, "sigmas": sigmas.tolist(), "shape": list(shape), "guidance_scale": cfg, "layer": hspace.layer,
                    "pooling": hspace.pooling, "branch": branch}
         key = runs.run_key({**asdict(settings), **choices}, comfy_model.conditioning_tensors(positive, negative))
         reporter = ProgressReporter(model, "AlignTrajectories")
@@ -95,8 +110,16 @@ class AlignTrajectories(io.ComfyNode):
 
         latents = comfy_model.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, align, hspace.layer,
                                             hspace.pooling, branch)
-        report.settings.update(choices)
+        report.settings.update(choices, preset=preset)
         return io.NodeOutput({"samples": latents}, report)
+
+
+def make_solver(name: str, learning_rate: float, iterations: int, tolerance: float, plateau: float) -> matching.Solver:
+    """The solver that the widgets describe."""
+    limits = dict(iterations=iterations, tolerance=tolerance, plateau=plateau)
+    if name == "Adam":
+        return matching.Adam(learning_rate=learning_rate, **limits)
+    return newton.LBFGS(**limits) if name == "L-BFGS" else newton.GaussNewton(**limits)
 
 
 def fingerprint(denoiser: Any, sigmas: Tensor, shape: tuple[int, ...]) -> Tensor:

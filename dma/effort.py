@@ -1,0 +1,110 @@
+"""What a run costs: the plan behind the progress bar, and the time left from what each kind of work has cost so far."""
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+from .matching import Solver
+from .report import AlignedStep
+
+# Costs in passes through the network up to the semantic layer; they only steer the progress bar.
+BACKWARD_COST = 2.0
+PREDICTION_COST = 6.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The most that a run can need, in passes through the network up to the semantic layer.
+
+    count: latents of the first mean. moving: latents matched and carried. kept: latents sampled to the end.
+    """
+
+    count: int
+    moving: int
+    kept: int
+    aligned_steps: int
+    steps: int
+    target_updates: int
+    solver: Solver
+
+    @property
+    def first(self) -> float:
+        """What the first mean costs more than later ones."""
+        return float(self.count - self.moving) if self.aligned_steps else 0.0
+
+    @property
+    def update(self) -> float:
+        """One mean over the latents that are moving, and matching them to it."""
+        forwards, backwards = self.solver.most_passes
+        return self.moving * (1 + forwards + BACKWARD_COST * backwards)
+
+    @property
+    def step(self) -> float:
+        """One aligned step."""
+        return self.target_updates * self.update + PREDICTION_COST * self.moving
+
+    @property
+    def total(self) -> float:
+        rest = PREDICTION_COST * self.kept * (self.steps - self.aligned_steps)
+        return max(1e-9, self.first + self.aligned_steps * self.step + rest)
+
+
+class Pace:
+    """Seconds spent on each kind of work so far, and how much of it was done; `state` is both, to be saved with a run.
+
+    Kinds are "mean" (rows of features without gradient), "match" (iterations of latents) and "predict" (rows of guided
+    predictions).
+    """
+
+    def __init__(self, state: dict[str, list[float]] | None = None):
+        self.state = state or {}
+        self.last = time.monotonic()
+
+    def lap(self, kind: str, amount: float) -> None:
+        """All time since the last lap went into `amount` of a kind of work: previews and saves too, as they will again."""
+        now = time.monotonic()
+        spent, done = self.state.get(kind, (0.0, 0.0))
+        self.state[kind], self.last = [spent + now - self.last, done + amount], now
+
+    def seconds(self, kind: str, amount: float) -> float:
+        """How long `amount` of a kind of work takes; 0 for a kind that has not been seen."""
+        spent, done = self.state.get(kind, (0.0, 0.0))
+        return amount * spent / done if done else 0.0
+
+
+def seconds_left(pace: Pace, plan: Plan, records: list[AlignedStep], residual: float) -> float:
+    """Expected seconds from the moment when, after the aligned steps `records`, the next target has been taken.
+
+    `residual` is that of the moving latents to this target, on average. After the last aligned step it means nothing.
+    """
+    left = plan.aligned_steps - len(records)
+    mean = plan.moving * max(0, plan.target_updates * left - 1)
+    matching = plan.moving * iterations_ahead(plan.solver, records, residual, left)
+    # In the last aligned step only those that are kept still move on.
+    predictions = plan.moving * max(0, left - 1) + plan.kept * (plan.steps - plan.aligned_steps + (left > 0))
+    return pace.seconds("mean", mean) + pace.seconds("match", matching) + pace.seconds("predict", predictions)
+
+
+def iterations_ahead(solver: Solver, records: list[AlignedStep], residual: float, steps: int) -> float:
+    """Iterations per latent to be expected of `steps` aligned steps, the first of which starts from `residual`.
+
+    Every iteration is taken to divide the residual as it did in the last step that had any, no step to take more of
+    them than that one, and every change of the noise level to multiply what was left as the last change did.
+    """
+    matched = next((step for step in reversed(records) if sum(step.iterations)), None)
+    if matched is None:
+        return 0.0
+    most = sum(matched.iterations) / len(matched.iterations)
+    gained = sum(math.log(before / after) for before, after in zip(matched.residual_before, matched.residual_after) if after > 0)
+    rate = gained / sum(matched.iterations)
+    change = residual / max(1e-30, sum(records[-1].residual_after) / len(records[-1].residual_after))
+    total = 0.0
+    for _ in range(steps):
+        if residual <= solver.tolerance:
+            break
+        wanted = math.log(residual / solver.tolerance) / rate if solver.tolerance and rate > 0 else math.inf
+        taken = min(most, wanted)
+        total += taken
+        residual *= math.exp(-rate * taken) * change
+    return total

@@ -1,0 +1,149 @@
+"""L-BFGS and Gauss-Newton: closed forms, the explicit Jacobian, and independence of the batch."""
+import pytest
+import torch
+
+from mental_averages.dma.matching import Adam
+from mental_averages.dma.newton import LBFGS, GaussNewton
+
+SOLVERS = [Adam(learning_rate=0.05, iterations=2000), LBFGS(iterations=150), GaussNewton(iterations=10, inner=12)]
+NAMES = [type(solver).__name__ for solver in SOLVERS]
+
+
+@pytest.fixture
+def problem():
+    """Features tanh(M z) of 12 numbers, five starts, and a target that a latent reaches; the scales of z differ 30-fold."""
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(30, 12, generator=generator, dtype=torch.float64) * torch.logspace(-0.3, -1.8, 12, dtype=torch.float64)
+    start = torch.randn(5, 12, generator=generator, dtype=torch.float64)
+    target = torch.tanh(matrix @ torch.randn(12, generator=generator, dtype=torch.float64))
+    return (lambda z: torch.tanh(z @ matrix.T)), start, target, matrix
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=NAMES)
+def test_the_least_squares_solution_of_an_inconsistent_linear_problem(problem, solver):
+    _, start, target, matrix = problem
+    off = target + 0.3 * torch.randn(30, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    match = solver.solve(lambda z: z @ matrix.T, start, off)
+    expected = torch.linalg.lstsq(matrix, off).solution
+    residual = (matrix @ expected - off).square().sum() / off.square().sum()
+    torch.testing.assert_close(match.residual_after, residual.expand(5), rtol=1e-3, atol=0)
+    assert residual > 0.02
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=NAMES)
+def test_a_nonlinear_problem_is_solved_and_the_residual_is_that_of_the_latents(problem, solver):
+    features, start, target, _ = problem
+    with torch.no_grad():  # as inside ComfyUI
+        match = solver.solve(features, start, target)
+    assert (match.residual_after < 1e-3).all() and (match.residual_before > 0.05).all()
+    torch.testing.assert_close((features(match.latents) - target).square().sum(1) / target.square().sum(), match.residual_after)
+
+
+@pytest.mark.parametrize("solver", [LBFGS(iterations=30, tolerance=1e-3), GaussNewton(iterations=6, tolerance=1e-3),
+                                    LBFGS(iterations=60, plateau=0.3), Adam(0.05, 200, plateau=0.3)],
+                         ids=["LBFGS", "GaussNewton", "LBFGS plateau", "Adam plateau"])
+def test_latents_do_not_depend_on_their_batch(problem, solver):
+    features, start, target, _ = problem
+    together = solver.solve(features, start, target)
+    for row in range(5):
+        alone = solver.solve(features, start[row : row + 1], target)
+        for name in ("latents", "residual_before", "residual_after", "iterations", "forwards", "backwards"):
+            torch.testing.assert_close(getattr(alone, name)[0], getattr(together, name)[row], rtol=1e-6, atol=1e-9)
+    assert len(set(together.iterations.tolist())) > 1
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=NAMES)
+def test_the_unit_of_features_makes_no_difference(problem, solver):
+    """Residuals are relative, so features a thousand times larger take the same path (Adam: up to its epsilon)."""
+    features, start, target, _ = problem
+    match, scaled = solver.solve(features, start, target), solver.solve(lambda z: 1000 * features(z), start, 1000 * target)
+    torch.testing.assert_close(match.residual_after, scaled.residual_after, rtol=1e-2, atol=1e-7)
+
+
+@pytest.mark.parametrize("solver", [LBFGS(iterations=50, tolerance=1e-9), GaussNewton(tolerance=1e-9)], ids=["LBFGS", "GaussNewton"])
+def test_an_agreeing_latent_is_not_touched(problem, solver):
+    features, start, _, _ = problem
+    match = solver.solve(features, start[:1], features(start[0]))
+    torch.testing.assert_close(match.latents, start[:1], rtol=0, atol=0)
+    assert match.iterations.tolist() == [0] and match.forwards.tolist() == [1] and match.backwards.tolist() == [0]
+
+
+@pytest.mark.parametrize("solver", [LBFGS(iterations=40, plateau=0.02), Adam(0.05, 400, plateau=0.02), GaussNewton(iterations=12, plateau=0.02)],
+                         ids=["LBFGS", "Adam", "GaussNewton"])
+def test_a_plateau_ends_the_search_for_what_cannot_be_reached(solver):
+    generator = torch.Generator().manual_seed(2)
+    matrix, start = torch.randn(30, 12, generator=generator), torch.randn(5, 12, generator=generator)
+    target = matrix @ torch.randn(12, generator=generator) + 3 * torch.randn(30, generator=generator)
+    floor = (matrix @ torch.linalg.lstsq(matrix, target).solution - target).square().sum() / target.square().sum()
+    match = solver.solve(lambda z: z @ matrix.T, start, target)
+    assert (match.iterations < solver.iterations).all() and floor > 0.1
+    assert (match.residual_after < 1.1 * floor).all()
+
+
+def test_passes_are_counted(problem):
+    """What a solver says it has spent on a latent is what the model was asked for."""
+    features, start, target, _ = problem
+    calls = []
+
+    def counted(z):
+        calls.append(len(z))
+        return features(z)
+
+    for solver in (Adam(iterations=7), LBFGS(iterations=7), GaussNewton(iterations=3)):
+        calls.clear()
+        match = solver.solve(counted, start[:1], target)
+        assert match.forwards.item() == sum(calls)
+        assert (match.forwards.item(), match.backwards.item()) == solver.most_passes
+
+
+def test_a_step_of_gauss_newton_against_the_explicit_jacobian(problem):
+    """With enough inner iterations, (J^T J + shift) d = J^T (A - H) to rounding."""
+    features, start, target, _ = problem
+    damping = torch.tensor([0.01, 0.3], dtype=torch.float64)
+    step, predicted = GaussNewton(inner=40).step(features, start[:2], target, damping)
+    for row in range(2):
+        jacobian = torch.autograd.functional.jacobian(lambda z: features(z[None])[0], start[row])
+        difference = target - features(start[row : row + 1])[0]
+        gradient = jacobian.T @ difference
+        shift = damping[row] * (jacobian @ gradient).square().sum() / gradient.square().sum()
+        expected = torch.linalg.solve(jacobian.T @ jacobian + shift * torch.eye(12), gradient)
+        torch.testing.assert_close(step[row], expected, rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(predicted[row], (difference - jacobian @ expected).square().sum(), rtol=1e-6, atol=1e-12)
+
+
+def test_gauss_newton_differentiates_attention_twice():
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(8, 8, generator=generator) / 3
+
+    def attend(z):
+        tokens = z.view(len(z), 1, 4, 8) @ matrix
+        return torch.nn.functional.scaled_dot_product_attention(tokens, tokens, tokens).flatten(1)
+
+    start = torch.randn(3, 32, generator=generator)
+    match = GaussNewton(iterations=4).solve(attend, start, attend(start[:1] + 0.3)[0])
+    assert (match.residual_after < 0.5 * match.residual_before).all()
+
+
+def test_a_model_that_cannot_be_differentiated_twice_is_named(problem):
+    class Once(torch.autograd.Function):
+        @staticmethod
+        def forward(context, z):
+            context.save_for_backward(z)
+            return z.square()
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(context, gradient):
+            return 2 * context.saved_tensors[0] * gradient
+
+    with pytest.raises(ValueError, match="differentiated twice"):
+        GaussNewton().solve(Once.apply, torch.ones(1, 3), torch.zeros(3) + 2)
+    assert LBFGS(iterations=30).solve(Once.apply, torch.ones(1, 3), torch.zeros(3) + 2).residual_after < 1e-4
+
+
+def test_a_failing_step_is_taken_back():
+    """Features that overflow beyond a small region: steps out of it are rejected, and the best latent is returned."""
+    features = lambda z: torch.exp(torch.exp(z.abs().clamp_max(8)))  # noqa: E731
+    for solver in (LBFGS(iterations=60), GaussNewton(iterations=25)):
+        match = solver.solve(features, torch.full((2, 3), 0.2, dtype=torch.float64), torch.full((3,), 15.0, dtype=torch.float64))
+        assert (match.residual_after < 1e-3).all() and torch.isfinite(match.latents).all()
