@@ -9,7 +9,7 @@ from torch import Tensor
 from comfy_api.latest import io
 import comfy.samplers
 
-from ..dma import alignment, matching, newton, presets, runs
+from ..dma import alignment, gradient_check, matching, newton, presets, runs
 from . import comfy_model, files
 from .progress import ProgressReporter
 from .sockets import HSPACE, REPORT
@@ -92,14 +92,16 @@ class AlignTrajectories(io.ComfyNode):
         shape = comfy_model.latent_shape(model, latent_image)
         sigmas = comfy_model.sigmas_of(model, scheduler, steps)
         settings.check(len(sigmas) - 1)
-        choices = {"solver_name": type(settings.solver).__name__, "sigmas": sigmas.tolist(), "shape": list(shape), "guidance_scale": cfg, "layer": hspace.layer,
-                   "pooling": hspace.pooling, "branch": branch}
+        choices = {"solver_name": type(settings.solver).__name__, "sigmas": sigmas.tolist(), "shape": list(shape),
+                   "guidance_scale": cfg, "layer": hspace.layer, "pooling": hspace.pooling, "branch": branch}
         key = runs.run_key({**asdict(settings), **choices}, comfy_model.conditioning_tensors(positive, negative))
         reporter = ProgressReporter(model, "AlignTrajectories")
         report = None
 
         def align(denoiser) -> Tensor:
             nonlocal report
+            if settings.aligned_steps:
+                choices["gradient_error"] = gradient_check.check_gradient(denoiser, shape, sigmas[0].item())
             saved = None
             if resume:
                 runs.clean(files.run_state_folder(), keep=key)
