@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -128,6 +129,27 @@ def random(count: int, rows: int, seed: int) -> Tensor:
         raise ValueError(f"Random weights need 1 or more inputs and 1 or more rows, but there are {count} and {rows}.")
     draws = torch.empty(rows, count, dtype=torch.float64).exponential_(generator=torch.Generator().manual_seed(seed))
     return draws / draws.sum(dim=1, keepdim=True)
+
+
+def first(count: int, numbers: Sequence[int]) -> Tensor:
+    """For each number N a row that weights the first N of `count` inputs alike and leaves out the rest.
+
+    Their centroids show what happens to an average as it takes in more and more. Shape (len(numbers), count). Raises
+    ValueError without numbers, and for one below 1 or above `count`.
+
+    >>> first(4, [1, 2, 4])
+    tensor([[1.0000, 0.0000, 0.0000, 0.0000],
+            [0.5000, 0.5000, 0.0000, 0.0000],
+            [0.2500, 0.2500, 0.2500, 0.2500]], dtype=torch.float64)
+    """
+    if not numbers:
+        raise ValueError("There are no numbers of inputs to average: write for example 2, 8, 32.")
+    for number in numbers:
+        if not 1 <= number <= count:
+            raise ValueError(f"The first {number} of {count} inputs cannot be averaged: use numbers from 1 to {count}, or "
+                             "connect more inputs and set their number.")
+    sizes = torch.tensor(numbers, dtype=torch.float64)[:, None]  # (M, 1)
+    return (torch.arange(count) < sizes) / sizes
 
 
 def effective_inputs(weights: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 NOTE = "note"
 PREVIEW = 240
+MODEL, WORK, OTHER, PICTURES, REPORTS = "#3f789e", "#8a6d3b", "#88557a", "#4a7a4a", "#5f6b7a"  # colours of groups
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,171 @@ An interrupted run goes on where it stopped when you press Run again. What was m
 *Load Report* also reads the file of an earlier run.
 """,
         groups=(
-            (Group("1. Model and prompt", "#3f789e", (("1", "2", "3", "4", NOTE),)),),
-            (Group("2. Plain samples and their averages", "#8a6d3b", (("5", "13"), ("6", "8", "9", "14"), ("7", "11", "12"))),
-             Group("3. The mental average", "#88557a", (("10",), ("15",), ("16",)))),
-            (Group("4. Pictures", "#4a7a4a", (("17", "18"), ("19",))),
-             Group("5. What was measured: saved, read back, plotted", "#5f6b7a", (("20", "21", "22"), ("23",)))),
+            (Group("1. Model and prompt", MODEL, (("1", "2", "3", "4", NOTE),)),),
+            (Group("2. Plain samples and their averages", WORK, (("5", "13"), ("6", "8", "9", "14"), ("7", "11", "12"))),
+             Group("3. The mental average", OTHER, (("10",), ("15",), ("16",)))),
+            (Group("4. Pictures", PICTURES, (("17", "18"), ("19",))),
+             Group("5. What was measured: saved, read back, plotted", REPORTS, (("20", "21", "22"), ("23",)))),
         ),
         widths={NOTE: 440, "18": 700, "19": 400, "20": 340, "23": 760},
         # Room for the note, for the pictures, and for the previews under nodes that sample.
         extra_heights={NOTE: 560, "5": PREVIEW, "13": PREVIEW, "15": PREVIEW, "18": 640, "19": 380, "23": 500},
+    ),
+    "02_round_trip": Layout(
+        note="""## A picture to its noise and back
+
+**DDIM Invert** finds the noise from which deterministic sampling makes a picture. **DDIM Sample** goes back. How well that works decides how good averages and morphs of pictures can be.
+
+The sheet shows the picture, what encoding and decoding alone make of it, and the way back from its noise. The second and the third should look alike. *Report* says how much each step lost.
+
+- **Your picture**: choose it in *Picture* and describe it in *What the pictures show*. *Size* is the model's own resolution.
+- **Method**: `fixed_point` solves every step. `ddim` is the plain method: choose it to see what it loses. `exact` returns the latent itself.
+- **Guidance**: inversion at cfg 1. `null_text` is for a way back with more; connect the negative prompt then.
+
+Group 3 does the same with **SamplerCustomAdvanced**: *DDIM Sampler* goes up along rising sigmas and down along falling ones, without noise from a seed. Use it in graphs with guiders and sigmas of their own.
+""",
+        groups=(
+            (Group("1. Model and picture", MODEL, (("1", "2", "3", NOTE), ("4", "5", "6"))),),
+            (Group("2. To the noise and back", WORK, (("7",), ("8", "9", "10"))),
+             Group("3. The same as a custom sampler", OTHER, (("11", "12", "14"), ("13", "15"), ("16", "17", "18")))),
+            (Group("4. Pictures", PICTURES, (("19",), ("20",))),
+             Group("5. What was measured", REPORTS, (("21", "22"), ("23",)))),
+        ),
+        widths={NOTE: 440, "20": 400, "21": 340, "23": 760},
+        extra_heights={NOTE: 520, "4": PREVIEW, "8": PREVIEW, "16": PREVIEW, "17": PREVIEW, "20": 560, "23": 500},
+    ),
+    "03_average_of_pictures": Layout(
+        note="""## The average of four pictures
+
+The pictures are inverted to their noise, the noise is averaged, and the average is sampled. The result is a sharp picture again, not a blend of pixels.
+
+Three ways to average, one row each:
+
+1. **mean of their noise**: too short for noise, because what differs cancels
+2. **fix**: scaled to the norm of ordinary noise. The bias that all inversions share is scaled with it: with many pictures the result degenerates (see *05_degeneracy*).
+3. **fix/channel**: the mean of each channel is left as it is and only the rest is scaled
+
+With four pictures the last two are still close.
+
+- **Your pictures**: choose them in *Picture 1* to *4*; *Pictures* has room for more. Describe what they have in common in *What the pictures show*.
+- **Weights**: empty `weights` treat all pictures alike. Type one row, such as `0.7 0.1 0.1 0.1`, to lean towards one.
+- **cfg** of the three samples: 1 follows the noise, more follows the prompt.
+
+*Statistics* shows the bias: channel means away from zero.
+""",
+        groups=(
+            (Group("1. Model", MODEL, (("1", "2", "3", NOTE),)),
+             ),
+            (Group("2. Pictures and their noise", WORK, (("4", "5"), ("6", "7"), ("8", "9", "10", "11"))),
+             Group("3. What the noise has in common", REPORTS, (("24", "26"), ("25",)))),
+            (Group("4. Three averages", OTHER, (("12", "13", "14"), ("15", "17", "19"), ("16", "18", "20"))),),
+            (Group("5. Pictures", PICTURES, (("21", "23"), ("22",))),),
+        ),
+        widths={NOTE: 440, "22": 700, "25": 640},
+        extra_heights={NOTE: 580, "4": PREVIEW, "5": PREVIEW, "6": PREVIEW, "7": PREVIEW, "15": PREVIEW, "17": PREVIEW,
+                       "19": PREVIEW, "22": 560, "23": PREVIEW, "25": 460, "26": 160},
+    ),
+    "04_morph": Layout(
+        note="""## A morph through four pictures
+
+The noise of four inverted pictures is mixed with rows of weights: one row, one picture. **Mixing Weights** writes the rows, along a path from each picture to the next or on a grid with the four pictures at its corners.
+
+`restored_variance` gives each input back where it has all the weight, so that the pictures themselves are the ends of the morph. In between the mixed noise keeps the norm of noise.
+
+- **Your pictures**: choose them in *Picture 1* to *4*. The order is that of the path; on the grid they are at top left, top right, bottom left and bottom right.
+- **More pictures between**: raise `steps` of the path or `size` of the grid (and `columns` of *Labelled sheet* and *Lay out*).
+- **A loop**: switch on `closed`.
+- **Only some pictures**: `inputs` is the number of pictures that are connected. A grid needs three or four.
+- **cfg**: at 1 the ends come back exactly. More makes pictures between the ends sharper and the ends less like the originals.
+""",
+        groups=(
+            (Group("1. Model", MODEL, (("1", "2", "3", NOTE),)),),
+            (Group("2. Pictures and their noise", WORK, (("4", "5"), ("6", "7"), ("8", "9", "10", "11"))),),
+            (Group("3. Along a path", OTHER, (("12", "13"), ("14", "15"), ("16",), ("17",))),
+             Group("4. On a grid", PICTURES, (("18", "19"), ("20", "21"), ("22", "23"), ("24",)))),
+        ),
+        widths={NOTE: 440, "17": 800, "24": 480},
+        extra_heights={NOTE: 500, "4": PREVIEW, "5": PREVIEW, "6": PREVIEW, "7": PREVIEW, "14": PREVIEW, "20": PREVIEW,
+                       "17": 260, "24": 480},
+    ),
+    "05_degeneracy": Layout(
+        note="""## Why averages of many pictures degenerate
+
+96 pictures are made, inverted, and averaged: the first 2, 8, 32, 48, 64 and 96 of them. Each column of the sheet takes in more pictures.
+
+1. **fix**: the mean is scaled to the norm of noise. Differences cancel in the mean, a bias that all inversions share does not, and the scaling raises it with the square root of the number of pictures.
+2. **fix, channel means kept**: the mean of each channel is left as it is, so the bias is not raised.
+3. **nin, channel means kept**: the same with the norm of the inputs in place of that of noise.
+
+The last row puts such a bias into the noise of one picture by hand: two channels are shifted against each other in the top quarter, by 0 to 0.8. *Statistics* shows the growth over the number of pictures.
+
+Degeneration is a matter of large models and large pictures. The inversions of this pack's small demo model have so much in common that the growth soon levels off, and its first three rows of averages look alike.
+
+- **A folder of pictures**: put it into ComfyUI's input folder and use *Load Image (from Folder)*, *Upscale Image* to the model's size and *Rebatch Images* with `batch_size` 96 in place of *Make pictures* and *Pictures*.
+- **Another number**: change `batch_size`, `inputs` and `counts` together.
+- **Another concept**: the prompt is used for making, inverting and sampling.
+""",
+        groups=(
+            (Group("1. Model", MODEL, (("1", "2", "3", NOTE),)),),
+            (Group("2. Many pictures and their noise", WORK, (("4", "5"), ("6", "7", "8"))),
+             Group("3. What the noise has in common", REPORTS, (("25", "27", "28"), ("26",)))),
+            (Group("4. Averages of the first N", OTHER, (("9",), ("10", "13", "16"), ("11", "14", "17"), ("12", "15", "18"))),
+             Group("5. A bias put in by hand", WORK, (("19",), ("20",), ("21",), ("22",)))),
+            (Group("6. The figure", PICTURES, (("23",), ("24",))),),
+        ),
+        widths={NOTE: 440, "24": 900, "26": 640},
+        extra_heights={NOTE: 700, "5": PREVIEW, "11": PREVIEW, "14": PREVIEW, "17": PREVIEW, "21": PREVIEW, "24": 620, "26": 460,
+                       "27": 160},
+    ),
+    "06_modes": Layout(
+        note="""## The modes of a concept
+
+Many pictures of one prompt are embedded by an image encoder and sorted by a Gaussian mixture. The Bayesian information criterion (BIC) chooses how many modes there are.
+
+**Needed once**: an image encoder in the format of the transformers library, in a folder of its own under `models/image_encoders`. A CLIP, SigLIP or DINOv2 will do: the folder needs `config.json`, `preprocessor_config.json` and `model.safetensors`. Nothing is downloaded while a graph runs. Refresh the page and choose the folder in *Image encoder*. `demo_clip` is the small CLIP of this pack's demo model; `python demo/clip_model.py FOLDER` writes it.
+
+- *Modes*: one row per mode, the largest on top, its most typical pictures first
+- *Scatter*: the pictures on their first two principal components
+- *Number of modes*: BIC by number; the lowest wins
+- *Members of the mode*: the pictures of the mode that *One mode* picks; 0 is the largest
+- *Means*: the mean of the pictures of each mode. Behind `all_modes` nodes run once per mode.
+
+Latents can be picked as well as pictures: connect those of *Make pictures* to *One mode*.
+
+- **A number of your own**: choose `fixed` for the components.
+- **Few or many pictures**: lower or raise the dimensions and `minimum_size` with them.
+""",
+        groups=(
+            (Group("1. Model and prompt", MODEL, (("1", "2", "3", NOTE),)),),
+            (Group("2. Many pictures", WORK, (("4", "5", "6"),)), Group("3. Modes", OTHER, (("7", "8", "12"),))),
+            (Group("4. What was found", PICTURES, (("9",), ("10", "11"))),
+             Group("5. One mode, and all of them", REPORTS, (("13", "17"), ("14",), ("15", "16")))),
+        ),
+        widths={NOTE: 440, "9": 700, "10": 480, "11": 480, "14": 400},
+        extra_heights={NOTE: 680, "5": PREVIEW, "9": 560, "10": 360, "11": 300, "12": 240, "14": 400, "16": PREVIEW, "17": 60},
+    ),
+    "07_modes_by_a_question": Layout(
+        note="""## Modes by a question
+
+Clusters of plain image embeddings differ in what is most visible. To see modes of one attribute, ask about it: a BLIP-VQA answers a question about each picture, and the state in which it answers is the embedding that is clustered.
+
+**Needed once**: a BLIP-VQA in the format of the transformers library, such as Salesforce's `blip-vqa-base`, as a folder under `models/image_encoders`: `config.json`, `preprocessor_config.json`, `model.safetensors` and the tokenizer's files. Nothing is downloaded while a graph runs. Refresh the page and choose the folder in *Encoder that answers*.
+
+*Answers* counts what was answered. If nearly all pictures get one answer, the question does not divide them.
+
+- **Your question**: type it in *The question*; a question with few possible answers works best.
+- **Which state**: four candidates in `state`. Compare their clusters with the counted answers.
+- **Without a BLIP**: choose `prompts` as method, with a CLIP or SigLIP as encoder and one prompt per line, such as *light skin* and *dark skin*.
+
+What the network answers is not what is there: it has prejudices of its own.
+""",
+        groups=(
+            (Group("1. Model and prompt", MODEL, (("1", "2", "3", NOTE),)),),
+            (Group("2. Many pictures", WORK, (("4", "5", "6"),)), Group("3. Question and modes", OTHER, (("7", "8", "9"), ("10",)))),
+            (Group("4. What was found", PICTURES, (("11",), ("12", "13"))),
+             Group("5. One mode", REPORTS, (("14",), ("15",)))),
+        ),
+        widths={NOTE: 440, "11": 700, "12": 480, "13": 480, "15": 400},
+        extra_heights={NOTE: 600, "5": PREVIEW, "9": 160, "11": 560, "12": 360, "13": 300, "15": 400},
     ),
 }

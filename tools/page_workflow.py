@@ -27,7 +27,9 @@ SERVER = "http://127.0.0.1:8188"
 PACK_NAME, PACK_VERSION = "mental-averages", "0.1.0"
 CORE_VERSION = "0.30.0"
 
-WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
+BRANCHING = "COMFY_DYNAMICCOMBO_V3"  # a choice that brings inputs of its own
+MATCHING = "COMFY_MATCHTYPE_V3"  # takes the type of what is connected
+WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", BRANCHING)
 TITLE, SLOT, WIDGET, TEXT_WIDGET, PADDING = 30, 20, 24, 96, 12
 GAP, GROUP_GAP, GROUP_HEADING = 30, 60, 46
 
@@ -66,6 +68,7 @@ def page_from_api(graph: dict[str, Any], object_info: dict[str, Any], layout: La
     """The page form of a graph in API format, laid out as told. `name` gives the workflow its permanent id."""
     nodes = {key: _page_node(key, node, object_info[node["class_type"]]) for key, node in graph.items()}
     note_id = max(int(key) for key in graph) + 1
+    _match_types(graph, nodes, object_info)
     links = _link(graph, nodes)
     nodes[NOTE] = {"id": note_id, "type": "MarkdownNote", "pos": [0, 0], "size": [0, 0], "flags": {}, "order": 0,
                    "mode": 0, "inputs": [], "outputs": [], "title": "Read me", "properties": {},
@@ -87,7 +90,7 @@ def api_from_page(page: dict[str, Any], object_info: dict[str, Any]) -> dict[str
             continue
         values = iter(node.get("widgets_values", []))
         inputs: dict[str, Any] = {}
-        for name, specification in _inputs(object_info[node["type"]]):
+        for name, specification in _inputs(object_info[node["type"]], inputs):
             if _is_widget(specification):
                 inputs[name] = next(values)
                 if _has_control(name, specification):
@@ -138,10 +141,20 @@ def _read_object_info(file: Path | None, server: str) -> dict[str, Any]:
                         "address with --server, or give a saved /object_info with --object-info.") from None
 
 
-def _inputs(description: dict[str, Any]) -> Iterator[tuple[str, list]]:
+def _inputs(description: dict[str, Any], given: dict[str, Any]) -> Iterator[tuple[str, list]]:
+    """The inputs of a node, each choice followed by the inputs that come with it: `mode`, `mode.steps`.
+
+    What is chosen is looked up in `given` only after the choice was yielded, so that it can be filled on the way.
+    """
     for kind in ("required", "optional"):
         for name in description["input_order"].get(kind, []):
-            yield name, description["input"][kind][name]
+            specification = description["input"][kind][name]
+            yield name, specification
+            if specification[0] == BRANCHING:
+                chosen, = (option["inputs"] for option in _options(specification)["options"] if option["key"] == given[name])
+                for branch in ("required", "optional"):
+                    for inner, inner_specification in chosen.get(branch, {}).items():
+                        yield f"{name}.{inner}", inner_specification
 
 
 def _options(specification: list) -> dict[str, Any]:
@@ -161,13 +174,14 @@ def _has_control(name: str, specification: list) -> bool:
 
 def _page_node(key: str, node: dict[str, Any], description: dict[str, Any]) -> dict[str, Any]:
     sockets, widgets, values = [], [], []
-    for name, specification in _inputs(description):
+    for name, specification in _inputs(description, node["inputs"]):
         given = node["inputs"].get(name)
         if specification[0] == "COMFY_AUTOGROW_V3":
             sockets += _growing_sockets(name, specification, node["inputs"])
         elif _is_widget(specification):
             kind = "COMBO" if isinstance(specification[0], list) else specification[0]
-            widgets.append({"localized_name": name, "name": name, "type": kind, "widget": {"name": name}, "link": None})
+            widgets.append({"localized_name": name.rpartition(".")[2], "name": name, "type": kind, "widget": {"name": name},
+                            "link": None})
             values.append(_options(specification).get("default") if given is None or isinstance(given, list) else given)
             if _has_control(name, specification):
                 values.append("fixed")
@@ -182,7 +196,7 @@ def _page_node(key: str, node: dict[str, Any], description: dict[str, Any]) -> d
     return {"id": int(key), "type": node["class_type"], "pos": [0, 0], "size": [0, 0], "flags": {}, "order": 0, "mode": 0,
             "inputs": sockets + widgets, "outputs": outputs, "title": node["_meta"]["title"], "properties": properties,
             "widgets_values": values,
-            "_height": _height(len(sockets), len(outputs), _inputs(description))}
+            "_height": _height(len(sockets), len(outputs), _inputs(description, node["inputs"]))}
 
 
 def _growing_sockets(group: str, specification: list, given: dict[str, Any]) -> list[dict[str, Any]]:
@@ -206,6 +220,19 @@ def _height(sockets: int, outputs: int, inputs: Iterator[tuple[str, list]]) -> i
             height += TEXT_WIDGET if _options(specification).get("multiline") else WIDGET
             height += WIDGET * _has_control(name, specification)
     return height
+
+
+def _match_types(graph: dict[str, Any], nodes: dict[str, dict], object_info: dict[str, Any]) -> None:
+    """Give inputs and outputs that match what is connected to them its type, as the page does."""
+    for key in _in_order(graph):
+        description, slots = object_info[graph[key]["class_type"]], {slot["name"]: slot for slot in nodes[key]["inputs"]}
+        for name, specification in _inputs(description, graph[key]["inputs"]):
+            if specification[0] == MATCHING:
+                origin, number = graph[key]["inputs"][name]
+                template, kind = _options(specification)["template"]["template_id"], nodes[origin]["outputs"][number]["type"]
+                slots[name]["type"] = kind
+                for output, matched in zip(nodes[key]["outputs"], description["output_matchtypes"]):
+                    output["type"] = kind if matched == template else output["type"]
 
 
 def _link(graph: dict[str, Any], nodes: dict[str, dict]) -> list[list]:

@@ -1,4 +1,5 @@
 """ComfyUI's own page in headless Chromium: the template is found, runs, and shows its sheet."""
+import json
 import os
 import shutil
 import sys
@@ -86,3 +87,21 @@ def test_template_runs_and_shows_its_sheet(server, browser):
     for title in ("Mental average", "Report"):
         page.wait_for_function(SHOWN_PICTURE, arg=title, timeout=RUN_SECONDS * 1000)
     assert while_opening + errors == []
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (workspace.PACK / "example_workflows").glob("*.json")))
+def test_page_queues_what_the_api_form_says(server, browser, name):
+    """The page reads every example workflow, nested inputs and all, and would queue exactly its API twin."""
+    folder = workspace.PACK / "example_workflows"
+    api = json.loads((folder / "api" / f"{name}.json").read_text(encoding="utf-8"))
+    page = browser.new_page()
+    page.set_default_timeout(START_SECONDS * 1000)
+    page.goto(server.address, wait_until="domcontentloaded")
+    page.wait_for_function("() => window.app?.graph && window.app.extensionManager")
+    queued = page.evaluate("async workflow => { await app.loadGraphData(workflow); return (await app.graphToPrompt()).output }",
+                           json.loads((folder / f"{name}.json").read_text(encoding="utf-8")))
+    page.close()
+    assert queued.keys() == api.keys()
+    for key, node in api.items():
+        assert queued[key]["class_type"] == node["class_type"]
+        assert queued[key]["inputs"] == node["inputs"], (key, node["class_type"])

@@ -77,6 +77,23 @@ def test_random_mixtures_are_uniform_on_the_simplex():
     torch.testing.assert_close(rows.square().mean(0), torch.full((3,), 1 / 6, dtype=torch.float64), atol=0.01, rtol=0)
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 100).flatmap(lambda count: st.tuples(st.just(count), st.lists(st.integers(1, count), min_size=1, max_size=5))))
+def test_the_first_inputs_alike(drawn):
+    count, numbers = drawn
+    rows = mixing_weights.first(count, numbers)
+    assert torch.equal(rows > 0, torch.tensor([[place < number for place in range(count)] for number in numbers]))
+    torch.testing.assert_close(rows.sum(1), torch.ones(len(numbers), dtype=torch.float64))
+    torch.testing.assert_close(mixing_weights.effective_inputs(rows), torch.tensor(numbers, dtype=torch.float64))
+    torch.testing.assert_close(mixing_weights.parse(mixing_weights.to_text(rows), count), rows, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("numbers, message", [([], "no numbers of inputs"), ([2, 5], "The first 5 of 4 inputs"), ([0], "The first 0 of 4")])
+def test_impossible_numbers_of_first_inputs(numbers, message):
+    with pytest.raises(ValueError, match=message):
+        mixing_weights.first(4, numbers)
+
+
 def test_impossible_rows():
     for make in (lambda: mixing_weights.path(1, 3), lambda: mixing_weights.path(3, 0), lambda: mixing_weights.grid(5, 3),
                  lambda: mixing_weights.grid(4, 1), lambda: mixing_weights.random(0, 3, 0)):

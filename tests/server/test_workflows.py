@@ -1,0 +1,61 @@
+"""The example workflows in API form on a real ComfyUI, with fewer pictures and steps, and their page forms beside them."""
+import json
+import logging
+import sys
+
+import pytest
+
+import graphs
+import page_workflow
+import pack
+
+sys.path.insert(0, str(pack.ROOT / "tests" / "dma"))
+from test_image_encoders import write_blip, write_clip  # noqa: E402
+
+NAMES = sorted(path.stem for path in (page_workflow.FOLDER / "api").glob("*.json"))
+PICTURES = 6
+SMALLER = {"batch_size": PICTURES, "steps": 4, "subsets": 2, "restarts": 2, "mode.steps": 2, "mode.size": 2,
+           "mode.counts": "2, 4, 6", "method.iterations": 3, "components.largest": 2, "minimum_size": 1}
+
+
+@pytest.fixture(scope="module")
+def encoders(base):
+    """Image encoders of random weights under the names that the workflows ask for."""
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    folder = base / "models" / "image_encoders"
+    folder.mkdir()
+    write_clip(folder / "demo_clip")
+    write_blip(folder / "blip-vqa-base")
+
+
+def smaller(name: str, checkpoint: str) -> dict:
+    """A workflow of this pack in the size of a test."""
+    graph = page_workflow.read_api(name)
+    for node in graph.values():
+        inputs = node["inputs"]
+        inputs.update({key: value for key, value in SMALLER.items() if key in inputs})
+        if node["class_type"] == "CheckpointLoaderSimple":
+            inputs["ckpt_name"] = checkpoint
+        if node["class_type"] == "MixingWeights" and inputs["mode"] == "first":
+            inputs["inputs"] = PICTURES
+        if node["class_type"] == "RebatchImages":
+            inputs["batch_size"] = 1
+    return graph
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("01")])
+def test_workflow_ends_with_its_pictures(server, encoders, checkpoint, name):
+    graph = smaller(name, checkpoint)
+    run = graphs.run(server, graph)
+    saving = [key for key, node in graph.items() if node["class_type"] == "SaveImage"]
+    assert saving and all(run.entry["outputs"][key]["images"] for key in saving)
+    assert all(graphs.pixels(path).std() > 5 for path in run.pictures)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_page_form_queues_its_api_twin(server, name):
+    described = server.get("/object_info", timeout=120)
+    graph, page = page_workflow.read_api(name), page_workflow.read_page(name)
+    assert page_workflow.differences(graph, page, described) == []
+    again = page_workflow.page_from_api(graph, described, page_workflow.LAYOUTS[name], name)
+    assert json.loads(json.dumps(again)) == page
