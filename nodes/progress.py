@@ -33,15 +33,20 @@ class ProgressReporter:
             self.first_fraction, self.started = event.fraction, now
         if now - self.last_line > SECONDS_BETWEEN_LOG_LINES:
             self.last_line = now
-            logging.info("%s: %s, %s", self.title, event.message, self.time_left(event.fraction, now))
+            logging.info("%s: %s, %s", self.title, event.message, self.time_left(event, now))
         preview = None
         if self.previewer is not None and event.preview is not None:
             preview = self.previewer.decode_latent_to_preview_image("JPEG", event.preview)
         self.bar.update_absolute(int(TICKS * event.fraction), TICKS, preview)
 
-    def time_left(self, fraction: float, now: float) -> str:
-        gained = fraction - self.first_fraction
+    def time_left(self, event: Progress, now: float) -> str:
+        if event.seconds_left is not None:
+            return f"about {duration(event.seconds_left)} left"
+        gained = event.fraction - self.first_fraction
         if gained <= 0:
             return "time left unknown"
-        seconds = (now - self.started) * (1 - fraction) / gained
-        return f"at most {seconds:.0f} s left" if seconds < 120 else f"at most {seconds / 60:.0f} min left"
+        return f"at most {duration((now - self.started) * (1 - event.fraction) / gained)} left"
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
