@@ -50,23 +50,31 @@ def print_table(header: list[str], rows: list[list[str]]) -> None:
 class DemoModel:
     """The demo checkpoint in ComfyUI, with prompts encoded and latents decoded by core."""
 
-
     def __init__(self) -> None:
         pack.load_comfyui()
         self.model, self.clip, self.vae = pack.load_checkpoint(pack.demo_checkpoint())
         self.shape = (4, 8, 8)
 
-    def with_denoiser(self, prompt: str, guidance_scale: float, function: Callable, steps: int = STEPS, **options) -> Any:
-        """Call `function(denoiser, sigmas)` on the prompt's Denoiser; its result is returned as it is."""
+    def encode(self, prompts: list[str]) -> list:
+        """One CONDITIONING of a prompt for each latent of a batch."""
+        encoded = [pack.encode_prompt(self.clip, prompt)[0][0] for prompt in prompts]
+        return [[torch.cat(encoded), {}]]
+
+    def with_denoiser(self, prompt: str | list[str], guidance_scale: float, function: Callable, steps: int = STEPS, **options) -> Any:
+        """Call `function(denoiser, sigmas)` on the prompt's Denoiser; its result is returned as it is.
+
+        A list holds a prompt for each latent; the Denoiser must then be called with all of them at once.
+        """
         from mental_averages.nodes import comfy_model
 
+        prompts = [prompt] if isinstance(prompt, str) else prompt
         sigmas, results = comfy_model.sigmas_of(self.model, SCHEDULER, steps), []
 
         def run(denoiser):
             results.append(function(denoiser, sigmas))
             return torch.zeros((1, *self.shape))
 
-        comfy_model.with_denoiser(self.model, pack.encode_prompt(self.clip, prompt), pack.encode_prompt(self.clip, ""),
+        comfy_model.with_denoiser(self.model, self.encode(prompts), pack.encode_prompt(self.clip, ""),
                                   guidance_scale, sigmas, self.shape, 0, run, **options)
         return results[0]
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from _common import ROOT, DemoModel, parse_arguments, print_table, save_sheet, with_interval, write_figures
 import environment
 from mental_averages.dma import null_text
+from mental_averages.dma.batching import BatchSize
 from mental_averages.dma.exact_inversion import Bdia
 from mental_averages.dma.flow_inversion import FireFlow, Midpoint
 from mental_averages.dma.inversion import invert, sample_back
@@ -29,6 +30,7 @@ import dataset  # noqa: E402
 
 GUIDANCE = 7.5
 NULL_TEXT = null_text.NullText()
+TOGETHER = 8  # pictures in a batch
 
 
 @dataclass(frozen=True)
@@ -56,24 +58,24 @@ ENTRIES = [
 ]
 
 
-def round_trip(demo: DemoModel, entry: Entry, caption: str, clean: Tensor, steps: int) -> tuple[Tensor, float, float]:
-    """One clean latent (1, C, H, W) after its round trip, the calls of the way up, and the norm of the noise over sqrt(L)."""
-    optimised = isinstance(entry.method, null_text.NullText)
+def round_trip(demo: DemoModel, entry: Entry, captions: list[str], clean: Tensor, steps: int) -> tuple[Tensor, float, list[float]]:
+    """Clean latents (B, C, H, W) after their round trip, the calls of the way up, and the norms of the noise over sqrt(L)."""
+    optimised, batch = isinstance(entry.method, null_text.NullText), BatchSize(len(clean))
 
     def up(denoiser, sigmas):
-        return invert(denoiser, clean, sigmas, Ddim() if optimised else entry.method, measure=False)
+        return invert(denoiser, clean, sigmas, Ddim() if optimised else entry.method, batch=batch, measure=False)
 
     def back(denoiser, sigmas):
         found = pivot if pivot is not None else up(denoiser, sigmas)
         if optimised:
-            found = null_text.optimise(denoiser, found, entry.method, measure=False)
+            found = null_text.optimise(denoiser, found, entry.method, batch=batch, measure=False)
         trajectory = found.trajectory
         method, companion = (Ddim(), None) if entry.alone else (trajectory.method, trajectory.companion)
-        return sample_back(denoiser, trajectory.noise, trajectory.sigmas, method, companion), found.report
+        return sample_back(denoiser, trajectory.noise, trajectory.sigmas, method, companion, batch), found.report
 
-    pivot = demo.with_denoiser(caption, 1.0, up, steps, layer=None) if optimised else None
-    restored, report = demo.with_denoiser(caption, entry.guidance, back, steps, layer=None)
-    return restored, report.calls, report.steps[-1].norm[0]
+    pivot = demo.with_denoiser(captions, 1.0, up, steps, layer=None) if optimised else None
+    restored, report = demo.with_denoiser(captions, entry.guidance, back, steps, layer=None)
+    return restored, report.calls, report.steps[-1].norm
 
 
 def picture_psnr(found: Tensor, expected: Tensor) -> float:
@@ -100,11 +102,14 @@ def main() -> None:
     originals, table, shown, figures = demo.decode(clean), [], [], {}
     for entry in ENTRIES:
         started, restored, calls, norms = time.monotonic(), [], [], []
-        for row, latent in zip(rows, clean.split(1)):
-            found, used, norm = round_trip(demo, entry, pictures[row].caption, latent, steps)
+        # Null-text optimisation goes on with some of a batch, which a batch of prompts does not allow.
+        together = 1 if isinstance(entry.method, null_text.NullText) else TOGETHER
+        for first in range(0, count, together):
+            captions = [pictures[row].caption for row in rows[first:first + together]]
+            found, used, norm = round_trip(demo, entry, captions, clean[first:first + together], steps)
             restored.append(found)
-            calls.append(used)
-            norms.append(norm)
+            calls += [used] * len(captions)
+            norms += norm
         restored = torch.cat(restored)
         error, decoded = round_trip_error(clean, restored), demo.decode(restored)
         psnr = [picture_psnr(found, expected) for found, expected in zip(decoded, originals)]
