@@ -68,15 +68,9 @@ class DemoModel:
         from mental_averages.nodes import comfy_model
 
         prompts = [prompt] if isinstance(prompt, str) else prompt
-        sigmas, results = comfy_model.sigmas_of(self.model, SCHEDULER, steps), []
-
-        def run(denoiser):
-            results.append(function(denoiser, sigmas))
-            return torch.zeros((1, *self.shape))
-
-        comfy_model.with_denoiser(self.model, self.encode(prompts), pack.encode_prompt(self.clip, ""),
-                                  guidance_scale, sigmas, self.shape, 0, run, **options)
-        return results[0]
+        sigmas = comfy_model.sigmas_of(self.model, SCHEDULER, steps)
+        return comfy_model.with_denoiser(self.model, self.encode(prompts), pack.encode_prompt(self.clip, ""),
+                                         guidance_scale, sigmas, self.shape, 0, lambda denoiser: function(denoiser, sigmas), **options)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Pictures (N, H, W, 3) in [0, 1] of latents in the model's units."""

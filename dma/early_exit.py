@@ -33,3 +33,33 @@ def output_of(layer: torch.nn.Module, forward: Callable[[], Any]) -> Any:
     finally:
         hook.remove()
     return None
+
+
+def outputs_of(layers: list[tuple[torch.nn.Module, Callable[[Any], None]]], forward: Callable[[], Any]) -> None:
+    """Hand what each of several layers returns to its function, at once, while `forward()` runs, which ends with the last.
+
+    Nothing is kept here. Layers that never run are not heard of; a layer that runs again is heard of again.
+
+    >>> first, second, heard = torch.nn.Identity(), torch.nn.Identity(), []
+    >>> outputs_of([(second, heard.append), (first, heard.append)], lambda: second(first("output")))
+    >>> heard
+    ['output', 'output']
+    """
+    waiting = {id(layer) for layer, _ in layers}
+
+    def heard(module: torch.nn.Module, output: Any, take: Callable[[Any], None]) -> None:
+        take(output)
+        waiting.discard(id(module))
+        if not waiting:
+            raise _Reached(None)
+
+    hooks = []
+    try:
+        for layer, take in layers:
+            hooks.append(layer.register_forward_hook(lambda module, inputs, output, take=take: heard(module, output, take)))
+        forward()
+    except _Reached:
+        pass
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,9 +1,10 @@
 """What an alignment measured on its way: a typed record that saves to JSON."""
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+
+from . import records
 
 FORMAT = "mental-averages/alignment-report"
 VERSION = 2  # 2 added the fields with defaults; files of version 1 are still read
@@ -43,7 +44,7 @@ class AlignmentReport:
         return sum(residuals) / len(residuals)
 
     def to_json(self) -> str:
-        return json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1)
+        return records.to_json(FORMAT, VERSION, self)
 
     @classmethod
     def from_json(cls, text: str) -> AlignmentReport:
@@ -51,17 +52,8 @@ class AlignmentReport:
 
         Raises ValueError with a sentence for the user when the text is anything else.
         """
+        data = records.fields_of(text, "a report of a mental average", FORMAT, VERSION)
         try:
-            data = json.loads(text)
-        except ValueError as error:
-            raise ValueError(f"This is not a report of a mental average: it is not JSON ({error}).") from None
-        if not isinstance(data, dict) or data.get("format") != FORMAT:
-            raise ValueError("This JSON file is not a report of a mental average: choose a file that Save Report wrote.")
-        if data.get("version") not in range(1, VERSION + 1):
-            raise ValueError(f"This report has format version {data.get('version')}, but this version of the node pack "
-                             f"reads versions up to {VERSION}: update the node pack.")
-        try:
-            return cls(data["settings"], data["initial_spread"], [AlignedStep(**step) for step in data["steps"]],
-                       data["seconds"])
+            return cls(**{**data, "steps": [AlignedStep(**step) for step in data["steps"]]})
         except (KeyError, TypeError) as error:
-            raise ValueError(f"This report is damaged: {error}.") from None
+            raise records.damaged(error) from None

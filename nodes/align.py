@@ -96,24 +96,20 @@ class AlignTrajectories(io.ComfyNode):
                    "guidance_scale": cfg, "layer": hspace.layer, "pooling": hspace.pooling, "branch": branch}
         key = runs.run_key({**asdict(settings), **choices}, comfy_model.conditioning_tensors(positive, negative))
         reporter = ProgressReporter(model, "AlignTrajectories")
-        report = None
 
-        def align(denoiser) -> Tensor:
-            nonlocal report
+        def align(denoiser) -> alignment.Alignment:
             if settings.aligned_steps:
                 choices["gradient_error"] = gradient_check.check_gradient(denoiser, shape, sigmas[0].item())
             saved = None
             if resume:
                 runs.clean(files.run_state_folder(), keep=key)
                 saved = runs.RunState(files.run_state_folder(), key, fingerprint(denoiser, sigmas, shape))
-            result = alignment.align(denoiser, sigmas, shape, settings, batch_size, saved, reporter)
-            report = result.report
-            return result.latents
+            return alignment.align(denoiser, sigmas, shape, settings, batch_size, saved, reporter)
 
-        latents = comfy_model.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, align, hspace.layer,
+        average = comfy_model.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, align, hspace.layer,
                                             hspace.pooling, branch)
-        report.settings.update(choices, preset=preset)
-        return io.NodeOutput({"samples": latents}, report)
+        average.report.settings.update(choices, preset=preset)
+        return io.NodeOutput(comfy_model.latents_out_of_model(model, average.latents), average.report)
 
 
 def make_solver(name: str, learning_rate: float, iterations: int, tolerance: float, plateau: float) -> matching.Solver:

@@ -119,7 +119,7 @@ class ZeroLatent(io.ComfyNode):
             return sample(denoiser, start, sigmas, BatchSize(1), after_batch)
 
         latents = comfy_model.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, run, layer=None)
-        return io.NodeOutput({"samples": latents})
+        return io.NodeOutput(comfy_model.latents_out_of_model(model, latents))
 
 
 def check_batch(batch: torch.Tensor, name: str) -> None:

@@ -7,9 +7,11 @@ reading features (architectures.py) is undone in `finally`. These modules alone 
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,7 +24,7 @@ import comfy.samplers
 
 from ..dma.batching import BatchSize
 from ..dma.diffusion import Parametrization
-from ..dma.early_exit import output_of
+from ..dma.early_exit import output_of, outputs_of
 from . import architectures, comfy_gradients
 from .architectures import AUTO_LAYER
 from .comfy_conditioning import check_conditioning, conditioning_tensors, normal_tensors  # noqa: F401  what nodes need
@@ -30,6 +32,7 @@ from .comfy_conditioning import check_conditioning, conditioning_tensors, normal
 # A backward pass holds several times the memory of the forward pass that ComfyUI estimates.
 BACKWARD_MEMORY = 4
 BRANCHES = ("conditional", "unconditional", "guided")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,24 @@ class ComfyDenoiser:
                 self.guider.inner_model, self._as_model(x), self._levels(x, sigma), [replaced], self.guider.conds["positive"],
                 self.guider.cfg, self._differentiable()))
 
+    def noise_levels(self) -> Tensor:
+        """The table (T,) of noise levels of the model's timesteps, all above 0, on the CPU."""
+        return self.guider.inner_model.model_sampling.sigmas.detach().float().cpu().clone()
+
+    def denoise_differentiably(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """The prediction of x0 under the positive prompt alone, at a noise level (B,) of its own for every row.
+
+        Where gradients are enabled it can be differentiated in x and in whatever takes part in the network's forward pass.
+        """
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        entries = self.guider.conds["positive"]
+        # Core asks the first row alone which entries are active.
+        together = len(x) if not any({"timestep_start", "timestep_end", "control"} & entry.keys() for entry in entries) else 1
+        with self.recording():
+            return torch.cat([self._as_pictures(comfy.samplers.calc_cond_batch(
+                self.guider.inner_model, [entries], self._as_model(rows), levels, self._differentiable())[0])
+                for rows, levels in zip(x.split(together), sigma.split(together))])
+
     def features(self, x: Tensor, sigma: float) -> Tensor:
         if self.place is None:
             raise ValueError("This Denoiser was made without a layer to read features at.")
@@ -175,6 +196,28 @@ class ComfyDenoiser:
             conditional, unconditional = (self._features_of(name, x, sigma) for name in ("positive", "negative"))
             return unconditional + self.guider.cfg * (conditional - unconditional)
         return self._features_of("positive" if self.branch == "conditional" else "negative", x, sigma)
+
+    def all_features(self, x: Tensor, sigma: float, layers: list[str],
+                     reduced: Callable[[str, Tensor], Tensor] = lambda layer, features: features) -> dict[str, Tensor]:
+        """`features` (B, ...) at several layers from one forward pass, which ends at the last of them. No gradient is recorded.
+
+        `reduced(layer, features)` is called as soon as a layer has run, and only what it returns is kept, so that one map at
+        a time is in memory. It must be linear, because features of several entries or branches are mixed afterwards.
+        """
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        chosen = architectures.places(self.guider.inner_model.diffusion_model)
+        read = functools.partial(self._all_features_of, x=x, sigma=sigma, places=[chosen[layer] for layer in layers], reduced=reduced)
+        with torch.no_grad():
+            if self.branch == "guided":
+                conditional, unconditional = read("positive"), read("negative")
+                return {layer: found + self.guider.cfg * (conditional[layer] - found) for layer, found in unconditional.items()}
+            return read("positive" if self.branch == "conditional" else "negative")
+
+    def at(self, layer: str) -> ComfyDenoiser:
+        """The same Denoiser with its features read at another layer."""
+        other = copy.copy(self)
+        other.layer, other.place = layer, architectures.places(self.guider.inner_model.diffusion_model)[layer]
+        return other
 
     def _as_model(self, x: Tensor) -> Tensor:
         return x.unsqueeze(2) if self.single_frame else x  # (B, C, 1, H, W) or (B, C, H, W)
@@ -194,7 +237,43 @@ class ComfyDenoiser:
 
     def _features_of(self, name: str, x: Tensor, sigma: float) -> Tensor:
         """Features under one side's prompt: the mean over its entries that are active at this noise level."""
-        inner, options, levels, size = self.guider.inner_model, self._differentiable(), self._levels(x, sigma), x.shape[-2:]
+        total, passes = 0.0, self._passes(name, x, sigma)
+        for strength, forward in passes:
+            with self.recording():
+                output = output_of(self.place.module, forward)
+            if output is None:
+                raise _did_not_run(self.layer)
+            features = self.place.features(output, x.shape[-2:])  # (B, C, h, w)
+            total = total + strength * _at_least_fp32(features)
+        features = total / sum(strength for strength, _ in passes)
+        return features.mean(dim=(2, 3)) if self.pooling == "mean" else features
+
+    def _all_features_of(self, name: str, x: Tensor, sigma: float, places: list[architectures.Place],
+                         reduced: Callable[[str, Tensor], Tensor]) -> dict[str, Tensor]:
+        """`_features_of` at several places, by layer."""
+        passes, totals = self._passes(name, x, sigma), dict.fromkeys((place.name for place in places), 0.0)
+        for strength, forward in passes:
+            found: dict[str, Tensor] = {}
+
+            def take(place: architectures.Place, output: Any) -> None:
+                # Cloned, because a later block may work in place on what this one returned.
+                features = _at_least_fp32(place.features(output, x.shape[-2:])).clone()  # (B, C, h, w)
+                found[place.name] = reduced(place.name, features.mean(dim=(2, 3)) if self.pooling == "mean" else features)
+
+            with self.recording():
+                outputs_of([(place.module, functools.partial(take, place)) for place in places], forward)
+            for layer in totals:
+                if layer not in found:
+                    raise _did_not_run(layer)
+                totals[layer] = totals[layer] + strength * found[layer]
+        return {layer: total / sum(strength for strength, _ in passes) for layer, total in totals.items()}
+
+    def _passes(self, name: str, x: Tensor, sigma: float) -> list[tuple[float, Callable[[], Any]]]:
+        """The entries of one side's conditioning that are active at this noise level: strength and forward pass of each.
+
+        One call per entry, so that memory never decides which entries are evaluated together.
+        """
+        inner, options, levels = self.guider.inner_model, self._differentiable(), self._levels(x, sigma)
         x = self._as_model(x)
         entries = [entry for entry in self.guider.conds[name]
                    if entry.get("strength", 1.0) and comfy.samplers.get_area_and_mult(entry, x, levels) is not None]
@@ -203,19 +282,13 @@ class ComfyDenoiser:
         if not entries:
             raise ValueError(f"No part of the {name} conditioning is active at noise level {sigma:.3g}: widen the "
                              "range of Conditioning Set Timestep Range.")
-        total = 0.0
-        for entry in entries:
-            # One call per entry, so that memory never decides which entries are evaluated together.
-            with self.recording():
-                output = output_of(self.place.module,
-                                   lambda: comfy.samplers.calc_cond_batch(inner, [[entry]], x, levels, options))
-            if output is None:
-                raise ValueError(f"The layer {self.layer} did not run: another node has compiled this model or replaced the "
-                                 "layer. Connect the model from before that node, or choose another layer in HSpaceHook.")
-            features = self.place.features(output, size)  # (B, C, h, w)
-            total = total + entry.get("strength", 1.0) * _at_least_fp32(features)
-        features = total / sum(entry.get("strength", 1.0) for entry in entries)
-        return features.mean(dim=(2, 3)) if self.pooling == "mean" else features
+        return [(entry.get("strength", 1.0), functools.partial(comfy.samplers.calc_cond_batch, inner, [[entry]], x, levels, options))
+                for entry in entries]
+
+
+def _did_not_run(layer: str) -> ValueError:
+    return ValueError(f"The layer {layer} did not run: another node has compiled this model or replaced the "
+                      "layer. Connect the model from before that node, or choose another layer in HSpaceHook.")
 
 
 def predictor(guider: comfy.samplers.CFGGuider, options: dict) -> ComfyDenoiser:
@@ -228,10 +301,10 @@ def _at_least_fp32(values: Tensor) -> Tensor:
 
 
 class _DenoiserSampler(comfy.samplers.Sampler):
-    """Runs a function on the ComfyDenoiser in the place where a KSampler would run its loop."""
+    """Runs a function on the ComfyDenoiser in the place where a KSampler would run its loop, and keeps what it returns."""
 
-    def __init__(self, function: Callable[[ComfyDenoiser], Tensor], save_memory: bool, **choices):
-        self.function, self.save_memory, self.choices = function, save_memory, choices
+    def __init__(self, function: Callable[[ComfyDenoiser], Any], save_memory: bool, **choices):
+        self.function, self.save_memory, self.choices, self.result = function, save_memory, choices, None
 
     def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
                disable_pbar=False):
@@ -248,8 +321,8 @@ class _DenoiserSampler(comfy.samplers.Sampler):
                 stack.enter_context(comfy_gradients.checkpointed(architectures.called_modules(network), resident))
             denoiser = ComfyDenoiser(model_wrap, extra_args, lambda: comfy_gradients.differentiable(resident if copies else None),
                                      **self.choices)
-            latents = denoiser._as_model(self.function(denoiser).detach())
-            return latents.to(model_wrap.model_patcher.load_device)
+            self.result = self.function(denoiser)
+        return latent_image
 
 
 def _control_networks(conditionings: dict[str, list[dict]]) -> list[torch.nn.Module]:
@@ -259,10 +332,10 @@ def _control_networks(conditionings: dict[str, list[dict]]) -> list[torch.nn.Mod
 
 
 def with_denoiser(model: Any, positive: list, negative: list, guidance_scale: float, sigmas: Tensor,
-                  shape: tuple[int, ...], seed: int, function: Callable[[ComfyDenoiser], Tensor],
+                  shape: tuple[int, ...], seed: int, function: Callable[[ComfyDenoiser], Result],
                   layer: str | None = AUTO_LAYER, pooling: str = "none", branch: str = "conditional",
-                  save_memory: bool = False) -> Tensor:
-    """Call `function` on the Denoiser of a MODEL and return its latents (N, C, H, W) as a LATENT carries them.
+                  save_memory: bool = False) -> Result:
+    """Call `function` on the Denoiser of a MODEL and return what it returns.
 
     `shape` (C, H, W) is that of the latents the Denoiser will see. With `layer` None it has no features, only
     predictions. `save_memory` keeps only the inputs of blocks for the backward pass, which then costs one more forward
@@ -280,8 +353,8 @@ def with_denoiser(model: Any, positive: list, negative: list, guidance_scale: fl
         noise = torch.zeros((1, shape[0], *([1] if _is_video_shaped(model) else []), *shape[1:]))
         noise = noise.expand(rows, *noise.shape[1:])
         sampler = _DenoiserSampler(function, save_memory, **choices)
-        result = guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, seed=seed)
-        return result.to(comfy.model_management.intermediate_device())
+        guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, seed=seed)
+        return sampler.result
 
 
 def _with_weights_that_stay(model: Any) -> Any:
@@ -302,3 +375,11 @@ def latents_into_model(model: Any, samples: Tensor) -> Tensor:
     if not _is_video_shaped(model):
         return model.model.process_latent_in(samples)
     return model.model.process_latent_in(samples.unsqueeze(2) if samples.ndim == 4 else samples).squeeze(2)
+
+
+def latents_out_of_model(model: Any, latents: Tensor) -> dict:
+    """The LATENT of finished latents (N, C, H, W) in the units that the Denoiser works in."""
+    with torch.inference_mode(False), torch.no_grad():
+        latents = latents.detach().float()
+        samples = model.model.process_latent_out(latents.unsqueeze(2) if _is_video_shaped(model) else latents)
+        return {"samples": samples.to(comfy.model_management.intermediate_device())}

@@ -57,8 +57,8 @@ class DDIMSample(io.ComfyNode):
                 return inversion.way_back(denoiser, noise, trajectory.trajectory, progress=reporter)
             return inversion.sample_back(denoiser, noise, inversion.rising(levels), progress=reporter)
 
-        samples = comfy_model.with_denoiser(model, positive, negative, cfg, levels, shape, 0, run, layer=None)
-        return io.NodeOutput({"samples": samples})
+        latents = comfy_model.with_denoiser(model, positive, negative, cfg, levels, shape, 0, run, layer=None)
+        return io.NodeOutput(comfy_model.latents_out_of_model(model, latents))
 
 
 class DDIMSamplerSelect(io.ComfyNode):

@@ -77,18 +77,16 @@ class CaptureHSpace(io.ComfyNode):
         clean = comfy_model.latents_into_model(model, latent["samples"])
         parametrization = comfy_model.parametrization_of(model)
         noisy = diffusion.add_noise(parametrization, clean, starting_noise(1, shape, seed), sigma)
-        captured = []
 
-        def capture(denoiser):
+        def capture(denoiser) -> torch.Tensor:
             def read(rows):
                 return denoiser.features(noisy[rows].to(denoiser.device), sigma)
 
-            captured.extend(found.cpu() for _, found in BatchSize.automatic(clean[0].numel()).over(len(noisy), read))
-            return noisy[:1]
+            return torch.cat([found.cpu() for _, found in BatchSize.automatic(clean[0].numel()).over(len(noisy), read)])
 
-        comfy_model.with_denoiser(model, positive, positive, 1.0, torch.tensor([sigma, 0.0]), shape, seed, capture,
-                                  hspace.layer, hspace.pooling)
-        features = feature_files.Features(torch.cat(captured), hspace.layer, hspace.pooling, sigma)
+        captured = comfy_model.with_denoiser(model, positive, positive, 1.0, torch.tensor([sigma, 0.0]), shape, seed, capture,
+                                             hspace.layer, hspace.pooling)
+        features = feature_files.Features(captured, hspace.layer, hspace.pooling, sigma)
         if save_as:
             feature_files.save(features, files.output_path(save_as, ".safetensors"))
         return io.NodeOutput(features)

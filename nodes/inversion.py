@@ -130,16 +130,9 @@ class DDIMInvert(io.ComfyNode):
         clean = comfy_model.latents_into_model(model, samples_of(latent_image, shape))
         reporter = ProgressReporter(model, "DDIMInvert")
 
-        def run(guidance: float, function) -> Any:
-            found = []
-
-            def keep(denoiser) -> Tensor:
-                found.append(function(denoiser))
-                return torch.zeros((1, *shape))
-
-            comfy_model.with_denoiser(model, positive, positive if negative is None else negative, guidance, levels, shape, seed,
-                                      keep, layer=None)
-            return found[0]
+        def run(guidance: float, function) -> inversion.Inversion:
+            return comfy_model.with_denoiser(model, positive, positive if negative is None else negative, guidance, levels, shape,
+                                             seed, function, layer=None)
 
         def invert(guidance: float, measure: bool, progress) -> inversion.Inversion:
             return run(guidance, lambda denoiser: inversion.invert(denoiser, clean, levels, solver, measure=measure, progress=progress))
