@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .number_text import words
+
 # Weights typed with three decimals, as 0.333 0.333 0.333, count as summing to one.
 SUM_TOLERANCE = 2e-3
 DECIMALS = 6
@@ -55,16 +57,16 @@ def parse(text: str, count: int) -> Tensor:
     """
     rows = []
     for number, line in enumerate(text.splitlines(), start=1):
-        words = line.partition("#")[0].replace(",", " ").replace(";", " ").split()
-        if not words:
+        found = words(line.partition("#")[0])
+        if not found:
             continue
         try:
-            rows.append([float(word) for word in words])
+            rows.append([float(word) for word in found])
         except ValueError:
             raise ValueError(f"Line {number} of the weights is not a row of numbers: {line.strip()!r}. Write one number for "
                              "each latent, apart by spaces.") from None
-        if len(words) != count:
-            raise ValueError(f"Line {number} of the weights has {len(words)} numbers, but there are {count} latents: give one "
+        if len(found) != count:
+            raise ValueError(f"Line {number} of the weights has {len(found)} numbers, but there are {count} latents: give one "
                              "number for each latent.")
     return normalised(torch.tensor(rows, dtype=torch.float64), count) if rows else equal(count)
 

@@ -2,22 +2,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import comfy.model_management
 import comfy.model_patcher
-import comfy.utils
 import folder_paths
 import torch
 from comfy_api.latest import io
 
 from ..dma import attributes, image_encoders
+from .progress import progress_bar
 from .sockets import EMBEDDINGS, IMAGE_ENCODER
 
 FOLDER = "image_encoders"
-TICKS = 1000
 
 folder_paths.add_model_folder_path(FOLDER, os.path.join(folder_paths.models_dir, FOLDER))
 
@@ -56,17 +54,6 @@ def encoder_folder(name: str) -> Path:
     raise ValueError(f"There is no image encoder {name!r} under {' or '.join(map(str, roots))}: put a CLIP, SigLIP, DINOv2 or BLIP-VQA "
                      "folder in the format of the transformers library there (config.json, preprocessor_config.json, "
                      "model.safetensors, tokenizer files) and refresh the page.")
-
-
-def progress() -> Callable[[float], None]:
-    """Shows the share that is done as a progress bar, and stops when the user interrupts."""
-    bar = comfy.utils.ProgressBar(TICKS)
-
-    def after_batch(share: float) -> None:
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        bar.update_absolute(int(TICKS * share), TICKS)
-
-    return after_batch
 
 
 class LoadImageEncoder(io.ComfyNode):
@@ -147,9 +134,9 @@ class AttributeEmbed(io.ComfyNode):
         encoder = image_encoder.encoder
         if method["method"] == "question":
             attributes.check_question(encoder, method["question"])
-            found = attributes.question_states(image_encoder.on_device(), images, method["question"], method["state"], progress())
+            found = attributes.question_states(image_encoder.on_device(), images, method["question"], method["state"], progress_bar())
         else:
             prompts = [line.strip() for line in method["prompts"].splitlines() if line.strip()]
             attributes.check_prompts(encoder, prompts)
-            found = attributes.prompt_scores(image_encoder.on_device(), images, prompts, method["score"], progress())
+            found = attributes.prompt_scores(image_encoder.on_device(), images, prompts, method["score"], progress_bar())
         return io.NodeOutput(found, found.table(), found.to_json())

@@ -10,6 +10,7 @@ from ..dma.alignment import Progress, starting_noise
 from ..dma.batching import BatchSize
 from ..dma.sampling import sample
 from . import comfy_model
+from .latent_inputs import finite
 from .progress import ProgressReporter
 from .sockets import FEATURES
 
@@ -123,8 +124,9 @@ class ZeroLatent(io.ComfyNode):
 
 
 def check_batch(batch: torch.Tensor, name: str) -> None:
-    """Raise ValueError if there is nothing in a batch, or NaN."""
+    """Raise ValueError if there is nothing in a batch, NaN, or several tensors in one."""
+    if getattr(batch, "is_nested", False):
+        raise ValueError(f"The input {name} is a combined latent: connect a plain batch.")
     if len(batch) == 0:
         raise ValueError(f"The input {name} is an empty batch: connect at least one.")
-    if not torch.isfinite(batch).all():
-        raise ValueError(f"The input {name} contains NaN or infinity: look for the node that made it.")
+    finite(batch, f"The input {name}")

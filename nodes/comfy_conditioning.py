@@ -15,7 +15,10 @@ def check_conditioning(conditioning: list, name: str) -> None:
     """Raise ValueError if features of this conditioning could not be compared between latents."""
     if not conditioning:
         raise ValueError(f"The {name} conditioning is empty: connect a CLIP Text Encode node with your prompt.")
-    for _, options in conditioning:
+    for embedding, options in conditioning:
+        if isinstance(embedding, Tensor) and len(embedding) != 1:
+            raise ValueError(f"The {name} conditioning holds {len(embedding)} prompts in one batch, which would be dealt out to latents by "
+                             "chance: connect one prompt at a time.")
         for key, what in UNSUPPORTED_CONDITIONING.items():
             if options.get(key) is not None:
                 raise ValueError(f"The {name} conditioning carries {what}, which mental averages cannot use: connect a "

@@ -28,6 +28,7 @@ from ..dma.early_exit import output_of, outputs_of
 from . import architectures, comfy_gradients
 from .architectures import AUTO_LAYER
 from .comfy_conditioning import check_conditioning, conditioning_tensors, normal_tensors  # noqa: F401  what nodes need
+from .latent_inputs import image_latents
 
 # A backward pass holds several times the memory of the forward pass that ComfyUI estimates.
 BACKWARD_MEMORY = 4
@@ -112,14 +113,8 @@ def latent_shape(model: Any, latent: dict) -> tuple[int, ...]:
     """
     samples = latent["samples"]
     if not getattr(samples, "is_nested", False) and samples.ndim == 5 and samples.shape[2] == 1 and _is_video_shaped(model):
-        samples = samples[:, :, 0]
-    if getattr(samples, "is_nested", False) or samples.ndim != 4:
-        raise ValueError("This latent is a video, audio or combined latent: connect an image latent such as that of "
-                         "Empty Latent Image.")
-    if len(samples) == 0:
-        raise ValueError("This latent is an empty batch: connect a latent with at least one image.")
-    if "noise_mask" in latent:
-        raise ValueError("This latent carries an inpainting mask: connect a latent without one.")
+        latent = {**latent, "samples": samples[:, :, 0]}
+    samples = image_latents(latent, "This latent")
     channels = model.model.latent_format.latent_channels
     if samples.shape[1] != channels and samples.any():
         raise ValueError(f"This latent has {samples.shape[1]} channels, but the model works on {channels}: encode the "

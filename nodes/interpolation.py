@@ -3,29 +3,24 @@ from __future__ import annotations
 
 import math
 
-import torch
-from torch import Tensor
 from comfy_api.latest import io
 
 from ..dma import interpolation, mixing_weights
 from ..dma.interpolation_report import interpolation_report
+from ..dma.number_text import numbers
+from .latent_inputs import growing_latents, joined_noise
 from .sockets import REPORT
-
-MOST_LATENTS = 100  # as many inputs as ComfyUI lets grow; each may be a batch
 
 
 class ChannelMeanInterpolate(io.ComfyNode):
     @classmethod
     def define_schema(cls):
-        latents = io.Autogrow.TemplatePrefix(io.Latent.Input("latents", tooltip="Noise of an inversion: one latent or a batch."),
-                                             prefix="latents", min=1, max=MOST_LATENTS)
         return io.Schema(
             node_id="ChannelMeanInterpolate", display_name="Interpolate Latents (Channel Mean)", category="dma/interpolation",
             description="Mixes or averages the noise of inverted pictures without the degeneration that plain normalisation brings with many inputs.",
             search_aliases=["slerp", "latent average", "centroid", "morph", "interpolate latents", "mix latents", "fix/chm"],
             inputs=[
-                io.Autogrow.Input("latents", template=latents,
-                                  tooltip="Latents of one size, from an inversion; a new input appears as you connect. Batches are joined in the order of the inputs."),
+                growing_latents(),
                 io.String.Input("weights", multiline=True, default="",
                                 tooltip="One row of numbers per output, one number per latent, from MixingWeights or by hand. Empty: one output, all latents weighted alike."),
                 io.Combo.Input("method", options=list(interpolation.METHODS), default="fix",
@@ -90,46 +85,5 @@ class MixingWeights(io.ComfyNode):
         elif mode["mode"] == "random":
             rows = mixing_weights.random(inputs, mode["rows"], mode["seed"])
         else:
-            rows = mixing_weights.first(inputs, whole_numbers(mode["counts"]))
+            rows = mixing_weights.first(inputs, numbers(mode["counts"], "counts", "2, 8, 32", int))
         return io.NodeOutput(mixing_weights.to_text(rows))
-
-
-def whole_numbers(text: str) -> list[int]:
-    """Whole numbers apart by spaces, commas or semicolons. Raises ValueError for other words."""
-    try:
-        return [int(word) for word in text.replace(",", " ").replace(";", " ").split()]
-    except ValueError:
-        raise ValueError(f"The counts {text!r} are not a row of whole numbers: write for example 2, 8, 32.") from None
-
-
-def joined_noise(latents: dict[str, dict]) -> Tensor:
-    """The latents (N, C, H, W) in fp32 of all connected inputs. Raises ValueError, naming the input, unless they match."""
-    connected = {name: latent for name, latent in latents.items() if latent is not None}
-    if not connected:
-        raise ValueError("No latents are connected: connect the noise of at least one inverted picture.")
-    batches = {name: image_latents(latent, name) for name, latent in connected.items()}
-    (first, reference), *others = batches.items()
-    for name, batch in others:
-        if batch.shape[1:] != reference.shape[1:]:
-            raise ValueError(f"The input {name} holds latents of {described(batch)}, but {first} of {described(reference)}: mix latents of "
-                             "one model and picture size.")
-    return torch.cat([batch.to("cpu", torch.float32) for batch in batches.values()])
-
-
-def image_latents(latent: dict, name: str) -> Tensor:
-    """The samples (N, C, H, W) of a LATENT. Raises ValueError for video and nested latents, masks, empty batches and NaN."""
-    samples = latent["samples"]
-    if getattr(samples, "is_nested", False) or samples.ndim != 4:
-        raise ValueError(f"The input {name} is a video, audio or combined latent: connect image latents.")
-    if "noise_mask" in latent:
-        raise ValueError(f"The input {name} carries an inpainting mask, which has no meaning for a mixture: connect a latent without one.")
-    if samples.numel() == 0:
-        raise ValueError(f"The input {name} is an empty batch: connect at least one latent.")
-    if not torch.isfinite(samples).all():
-        raise ValueError(f"The input {name} contains NaN or infinity: look for the node that made it.")
-    return samples
-
-
-def described(batch: Tensor) -> str:
-    """The size of latents (N, C, H, W) in words."""
-    return f"{batch.shape[1]} channels and {batch.shape[3]} x {batch.shape[2]} pixels"

@@ -17,6 +17,7 @@ from ..dma.flow_inversion import FireFlow, Midpoint, RFInversion
 from ..dma.inversion_methods import Ddim, FixedPoint, Method
 from ..dma.inversion_report import InversionReport
 from . import comfy_model
+from .latent_inputs import finite
 from .progress import ProgressReporter
 from .sockets import REPORT, TRAJECTORY
 
@@ -162,9 +163,7 @@ def schedule(model: Any, scheduler: str, steps: int, sigmas: Tensor | None) -> T
 
 def samples_of(latent: dict, shape: tuple[int, ...]) -> Tensor:
     """The samples (B, C, H, W) of a LATENT; an empty one made for another kind of model gets this model's channels."""
-    samples = latent["samples"]
-    if not torch.isfinite(samples).all():
-        raise ValueError("This latent contains NaN or infinity: look for the node that made it.")
+    samples = finite(latent["samples"], "This latent")
     return samples if samples.shape[1:] == shape else torch.zeros((len(samples), *shape))
 
 

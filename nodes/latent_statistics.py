@@ -6,22 +6,20 @@ from comfy_api.latest import io
 
 from ..dma import interpolation_figures, latent_statistics
 from ..dma.interpolation_report import measure
-from .interpolation import MOST_LATENTS, image_latents, joined_noise
+from ..dma.number_text import numbers
+from .latent_inputs import finite, growing_latents, image_latents, joined_noise
 from .sockets import REPORT
 
 
 class LatentStatistics(io.ComfyNode):
     @classmethod
     def define_schema(cls):
-        latents = io.Autogrow.TemplatePrefix(io.Latent.Input("latents", tooltip="Noise of an inversion: one latent or a batch."),
-                                             prefix="latents", min=1, max=MOST_LATENTS)
         return io.Schema(
             node_id="LatentStatistics", display_name="Latent Statistics", category="dma/interpolation",
             description="Measures the bias that inverted latents share, and how it grows when ever more of them are averaged.",
             search_aliases=["channel mean", "latent norm", "bias amplification", "degeneracy"],
             inputs=[
-                io.Autogrow.Input("latents", template=latents,
-                                  tooltip="Latents of one size, from an inversion; a new input appears as you connect. Batches are joined."),
+                growing_latents(),
                 io.Int.Input("subsets", default=16, min=1, max=1000, optional=True, advanced=True,
                              tooltip="Random subsets of the latents whose centroid is taken, for each number of latents."),
                 io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, optional=True, advanced=True,
@@ -61,19 +59,9 @@ class LatentOffset(io.ComfyNode):
 
     @classmethod
     def execute(cls, latent, offsets, lowered_channel=0, raised_channel=1, share=0.25) -> io.NodeOutput:
-        samples, values = image_latents(latent, "latent"), numbers(offsets)
+        samples = finite(image_latents(latent, "The input latent"), "The input latent")
+        values = numbers(offsets, "offsets", "0, 0.1, 0.2")
         moved = torch.stack([latent_statistics.offset_channels(samples, value, lowered_channel, raised_channel, share)
                              for value in values], dim=1)  # (N, offsets, C, H, W)
         kept = {key: value for key, value in latent.items() if key != "batch_index"}
         return io.NodeOutput({**kept, "samples": moved.flatten(0, 1)})
-
-
-def numbers(text: str) -> list[float]:
-    """Numbers apart by spaces, commas or semicolons. Raises ValueError if there are none, or other words."""
-    try:
-        found = [float(word) for word in text.replace(",", " ").replace(";", " ").split()]
-    except ValueError:
-        raise ValueError(f"The offsets {text!r} are not a row of numbers: write for example 0, 0.1, 0.2.") from None
-    if not found or not torch.isfinite(torch.tensor(found)).all():
-        raise ValueError("There are no offsets, or one is not finite: write for example 0, 0.1, 0.2.")
-    return found

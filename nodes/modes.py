@@ -8,9 +8,8 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..dma import image_encoders, mode_figures, modes
-from .attributes import progress
+from .progress import progress_bar
 from .sockets import CLUSTERS, EMBEDDINGS, IMAGE_ENCODER
-
 
 
 class CLIPGMMClusters(io.ComfyNode):
@@ -89,8 +88,8 @@ def embedded(images: torch.Tensor, clip_vision: Any, image_encoder: Any, embeddi
                              "AttributeEmbed.")
         return embeddings.values
     if image_encoder is not None:
-        return image_encoders.embed_images(image_encoder.on_device(), images, progress())
-    return image_encoders.unit_embeddings(images, lambda pictures: clip_vision.encode_image(pictures[..., :3])["image_embeds"], progress())
+        return image_encoders.embed_images(image_encoder.on_device(), images, progress_bar())
+    return image_encoders.unit_embeddings(images, lambda pictures: clip_vision.encode_image(pictures[..., :3])["image_embeds"], progress_bar())
 
 
 class SelectMode(io.ComfyNode):

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import comfy.model_management
@@ -46,6 +47,17 @@ class ProgressReporter:
         if gained <= 0:
             return "time left unknown"
         return f"at most {duration((now - self.started) * (1 - event.fraction) / gained)} left"
+
+
+def progress_bar() -> Callable[[float], None]:
+    """Shows the share that is done, where nothing forms that could be previewed, and stops when the user interrupts."""
+    bar = comfy.utils.ProgressBar(TICKS)
+
+    def after_batch(share: float) -> None:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        bar.update_absolute(int(TICKS * share), TICKS)
+
+    return after_batch
 
 
 def duration(seconds: float) -> str:

@@ -33,6 +33,7 @@ def test_conditioning(parts):
     refuse(parts, "positive conditioning is empty", positive=[])
     refuse(parts, "negative conditioning is empty", negative=[])
     tensor, options = parts["positive"][0]
+    refuse(parts, "holds 2 prompts in one batch", positive=[[torch.cat([tensor, tensor]), options]])
     refuse(parts, "carries an area", positive=[[tensor, {**options, "area": (8, 8, 0, 0)}]])
     refuse(parts, "carries a mask", positive=[[tensor, {**options, "mask": torch.ones(1, 8, 8)}]])
     refuse(parts, "carries a reference picture", negative=[[tensor, {**options, "reference_latents": [torch.zeros(1, 4, 8, 8)]}]])

@@ -16,29 +16,26 @@ def method(name, **change):
     return {"method": name, **METHODS[name], **change}
 
 
+def read_as(model, *law):
+    """The tiny network with another law of noise and prediction, given by two of core's classes."""
+    model = model.clone()
+    model.add_object_patch("model_sampling", type("Law", law, {})(model.model.model_config))
+    return model
+
+
 @pytest.fixture
 def flow_model(tiny_model):
     """The tiny network read as a flow model, whose noise levels end at exactly 1."""
-    import comfy.model_sampling
+    from comfy.model_sampling import CONST, ModelSamplingDiscreteFlow
 
-    class Flow(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
-        pass
-
-    model = tiny_model.clone()
-    model.add_object_patch("model_sampling", Flow(tiny_model.model.model_config))
-    return model
+    return read_as(tiny_model, ModelSamplingDiscreteFlow, CONST)
 
 
 @pytest.fixture
 def v_model(tiny_model):
-    import comfy.model_sampling
+    from comfy.model_sampling import V_PREDICTION, ModelSamplingDiscrete
 
-    class Velocity(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.V_PREDICTION):
-        pass
-
-    model = tiny_model.clone()
-    model.add_object_patch("model_sampling", Velocity(tiny_model.model.model_config))
-    return model
+    return read_as(tiny_model, ModelSamplingDiscrete, V_PREDICTION)
 
 
 @pytest.fixture
