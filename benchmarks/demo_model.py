@@ -6,6 +6,7 @@ says how often they show what was asked for.
 """
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import defaultdict
@@ -16,6 +17,8 @@ import torch
 
 from _common import ROOT, DemoModel, FeatureSpace, parse_arguments, print_table, save_sheet, write_figures
 import environment
+import pack
+import workspace
 from mental_averages.dma.alignment import starting_noise
 from mental_averages.dma.batching import BatchSize
 from mental_averages.dma.diffusion import initial_latent
@@ -61,11 +64,16 @@ def wilson(successes: int, total: int) -> tuple[float, float]:
 
 def main() -> None:
     arguments = parse_arguments(__doc__.splitlines()[0], data=dict(type=Path, default=environment.home() / "icons", help="folder of the icon sets"),
-                                guidance=dict(type=float, default=GUIDANCE), sheet=dict(type=Path, help="write a sheet of generated pictures"))
+                                guidance=dict(type=float, default=GUIDANCE),
+                                transformer=dict(action="store_true", help="measure the demo transformer instead of the U-Net"),
+                                sheet=dict(type=Path, help="write a sheet of generated pictures"))
     from sklearn.linear_model import LogisticRegression
 
     pictures, images = dataset.load(arguments.data)
+    if arguments.transformer:
+        os.environ["MENTAL_AVERAGES_CHECKPOINT"] = str(pack.demo_checkpoint().resolve().with_name(workspace.TRANSFORMER_CHECKPOINT))
     demo, judge = DemoModel(), FeatureSpace()
+    demo.shape = (demo.model.model.latent_format.latent_channels, *demo.shape[1:])
     held = [row for row, picture in enumerate(pictures) if picture.held_out]
     originals = torch.from_numpy(images[held[:: 4 if arguments.quick else 1]]).float() / 255
     restored = demo.restore(originals)

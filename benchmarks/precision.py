@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from _common import DemoModel, FeatureSpace, pairwise_distance, parse_arguments, print_table, with_interval, write_figures
+from _common import STEPS, DemoModel, FeatureSpace, pairwise_distance, parse_arguments, print_table, with_interval, write_figures
 from mental_averages.dma.alignment import AlignmentSettings, align
 from mental_averages.dma.gradient_check import check_gradient
-from mental_averages.dma.matching import Adam
+from mental_averages.dma.presets import PRESETS
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 CONCEPTS = ["red heart", "cat face", "woman", "red apple", "umbrella", "house"]
@@ -40,8 +40,7 @@ def averages(demo: DemoModel, concept: str, settings: list[AlignmentSettings]) -
 def main() -> None:
     arguments = parse_arguments(__doc__.splitlines()[0])
     concepts, seeds, count = (CONCEPTS[:2], 2, 4) if arguments.quick else (CONCEPTS, 4, 16)
-    solver = Adam(learning_rate=0.05, iterations=20 if arguments.quick else 40, tolerance=0.003)
-    settings = [AlignmentSettings(count=count, aligned_steps=4, keep=1, solver=solver, seed=seed) for seed in range(seeds)]
+    settings = [PRESETS["standard"].apply(AlignmentSettings(count=count, keep=1, seed=seed), STEPS) for seed in range(seeds)]
     judge, rows, figures, references = FeatureSpace(), [], {}, {}
     for name, dtype in PRECISIONS.items():
         demo, measured = in_precision(dtype), []

@@ -74,7 +74,7 @@ class LatentStatisticsReport:
                  f"amplification of the centroid: {self.amplification:.3g} (noise: {math.sqrt(count):.3g})",
                  f"independent inputs: {self.independent_inputs:.3g} of {count}"]
         if self.square_root_fit is not None:
-            lines.append(f"channel means of centroids grow as sqrt(N) with R^2 {self.square_root_fit:.3f}")
+            lines.append(f"law sqrt(N) for the channel means of centroids: R^2 {self.square_root_fit:.3f} (1: exact; below 0: no such growth)")
         return "\n".join(lines)
 
 

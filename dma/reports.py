@@ -3,16 +3,18 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from . import figures, interpolation_figures, interpolation_report, inversion_figures, inversion_report, records, report
+from . import (figures, interpolation_figures, interpolation_report, inversion_figures, inversion_report, records, report,
+               training_figures, training_report)
 
 KINDS = {
     report.FORMAT: (report.AlignmentReport, figures.plot_report),
     inversion_report.FORMAT: (inversion_report.InversionReport, inversion_figures.plot_inversion),
     interpolation_report.INTERPOLATION_FORMAT: (interpolation_report.InterpolationReport, interpolation_figures.plot_interpolation),
+    training_report.FORMAT: (training_report.TrainingReport, training_figures.plot_training),
     interpolation_report.STATISTICS_FORMAT: (interpolation_report.LatentStatisticsReport, interpolation_figures.plot_latent_statistics),
 }
 Report = (report.AlignmentReport | inversion_report.InversionReport | interpolation_report.InterpolationReport
-          | interpolation_report.LatentStatisticsReport)
+          | interpolation_report.LatentStatisticsReport | training_report.TrainingReport)
 
 
 def read(text: str) -> Report:

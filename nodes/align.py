@@ -69,6 +69,8 @@ class AlignTrajectories(io.ComfyNode):
                                tooltip="A latent is also done when its residual has fallen by less than this share over the last iterations (10 of Adam, 5 of L-BFGS, 3 of Gauss-Newton). 0: never."),
                 io.Float.Input("own_noise", default=1.0, min=0.0, max=1.0, step=0.05, round=False, optional=True, advanced=True,
                                tooltip="Share of its own noise with which a trajectory enters the first matching; the rest is the mean of all. 1 is the paper's method, smaller is faster. At 0 all would be the same, so one is returned."),
+                io.Boolean.Input("save_memory", default=False, optional=True, advanced=True,
+                                 tooltip="Keep only the inputs of the model's blocks for the backward pass and run each block again there: the same gradients for less memory and more time. Turn it on when one latent alone does not fit."),
             ],
             outputs=[
                 io.Latent.Output("latent", display_name="latent", tooltip="The finished latents (keep of them), for VAE Decode."),
@@ -80,7 +82,7 @@ class AlignTrajectories(io.ComfyNode):
     def execute(cls, hspace, positive, negative, latent_image, count, steps, aligned_steps, iterations, learning_rate,
                 cfg, scheduler, seed, keep, tolerance=0.003, batch_size=0, branch="conditional", resume=True,
                 restored_noise=0.0, carried=0, preset=CUSTOM, solver="Adam", mean_error=0.0, plateau=0.0,
-                own_noise=1.0) -> io.NodeOutput:
+                own_noise=1.0, save_memory=False) -> io.NodeOutput:
         model = hspace.model
         settings = alignment.AlignmentSettings(
             count=count, aligned_steps=aligned_steps, keep=min(keep, max(count, 1)), seed=seed, restored_noise=restored_noise, carried=carried,
@@ -107,7 +109,7 @@ class AlignTrajectories(io.ComfyNode):
             return alignment.align(denoiser, sigmas, shape, settings, batch_size, saved, reporter)
 
         average = comfy_model.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, align, hspace.layer,
-                                            hspace.pooling, branch)
+                                            hspace.pooling, branch, save_memory)
         average.report.settings.update(choices, preset=preset)
         return io.NodeOutput(comfy_model.latents_out_of_model(model, average.latents), average.report)
 

@@ -116,18 +116,28 @@ class _BlockCheckpoint(torch.autograd.Function):
 @contextlib.contextmanager
 def checkpointed(blocks: Iterable[nn.Module], resident: frozenset[int]) -> Iterator[None]:
     """Keep only the inputs of `blocks` for the backward pass, which then runs each of them once more."""
-    changed = []
-    try:
+    with contextlib.ExitStack() as stack:
         for block in blocks:
-            changed.append(block)
-            block.forward = _with_checkpoint(block.forward, resident)
+            stack.enter_context(with_forward(block, with_checkpoint(block.forward, resident)))
+        yield
+
+
+@contextlib.contextmanager
+def with_forward(block: nn.Module, forward: Callable) -> Iterator[None]:
+    """Give a block another forward function for a while."""
+    before = vars(block).get("forward")  # of another node, where there is one; the class has its own
+    block.forward = forward
+    try:
         yield
     finally:
-        for block in changed:
+        if before is None:
             del block.forward
+        else:
+            block.forward = before
 
 
-def _with_checkpoint(forward: Callable, resident: frozenset[int]) -> Callable:
+def with_checkpoint(forward: Callable, resident: frozenset[int]) -> Callable:
+    """`forward` as a block checkpoint: what its tensors' gradients need is computed again."""
     def run_checkpointed(*arguments: Any, **options: Any) -> Any:
         everything = [*arguments, *options.values()]
         places = [index for index, value in enumerate(everything) if isinstance(value, Tensor)]

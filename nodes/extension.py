@@ -11,6 +11,7 @@ from .interpolation import ChannelMeanInterpolate, MixingWeights
 from .inversion import DDIMInvert
 from .latent_statistics import LatentOffset, LatentStatistics
 from .modes import CLIPGMMClusters, SelectMode
+from .train_lora import TrainModeLoRA
 
 
 class MentalAverages(ComfyExtension):
@@ -18,4 +19,4 @@ class MentalAverages(ComfyExtension):
         return [HSpaceHook, AlignTrajectories, CaptureHSpace, PlotReport, LabelledSheet, AverageImages, AverageLatents,
                 MedoidSelect, ZeroLatent, SaveReport, LoadReport, DDIMInvert, DDIMSample, DDIMSamplerSelect,
                 ChannelMeanInterpolate, MixingWeights, LatentStatistics, LatentOffset, LoadImageEncoder, AttributeEmbed,
-                CLIPGMMClusters, SelectMode]
+                CLIPGMMClusters, SelectMode, TrainModeLoRA]

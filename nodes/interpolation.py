@@ -8,7 +8,7 @@ from comfy_api.latest import io
 from ..dma import interpolation, mixing_weights
 from ..dma.interpolation_report import interpolation_report
 from ..dma.number_text import numbers
-from .latent_inputs import growing_latents, joined_noise
+from .latent_inputs import growing_latents, image_latents, joined_noise
 from .sockets import REPORT
 
 
@@ -54,7 +54,7 @@ class MixingWeights(io.ComfyNode):
             search_aliases=["morph", "barycentric", "convex combination", "interpolation weights"],
             inputs=[
                 io.Int.Input("inputs", default=4, min=1, max=1000,
-                             tooltip="How many latents are mixed: as many as ChannelMeanInterpolate gets. 3 or 4 for a grid."),
+                             tooltip="How many latents are mixed: as many as ChannelMeanInterpolate gets, or connect them to batch. 3 or 4 for a grid."),
                 io.DynamicCombo.Input("mode", tooltip="path: from each input to the next. grid: a triangle between three inputs or a square between four. random: mixtures drawn evenly from all there are. first: averages of the first few inputs, of ever more of them.",
                     options=[
                         io.DynamicCombo.Option("path", [
@@ -72,12 +72,15 @@ class MixingWeights(io.ComfyNode):
                             io.String.Input("counts", default="2, 8, 32", tooltip="How many inputs each row averages, counted from the first."),
                         ]),
                     ]),
+                io.Latent.Input("batch", optional=True, tooltip="The latents to be mixed: their number takes the place of inputs. Leave it out when ChannelMeanInterpolate joins several batches."),
             ],
             outputs=[io.String.Output("weights", display_name="weights", tooltip="One row per output, for ChannelMeanInterpolate.")],
         )
 
     @classmethod
-    def execute(cls, inputs, mode) -> io.NodeOutput:
+    def execute(cls, inputs, mode, batch=None) -> io.NodeOutput:
+        if batch is not None:
+            inputs = len(image_latents(batch, "The input batch"))
         if mode["mode"] == "path":
             rows = mixing_weights.path(inputs, mode["steps"], mode["closed"])
         elif mode["mode"] == "grid":

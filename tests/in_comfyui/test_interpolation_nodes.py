@@ -71,6 +71,7 @@ def test_the_low_pass_width_reaches_the_library(nodes):
 ])
 def test_rows_of_weights_drive_an_interpolation(nodes, inputs, mode, rows):
     text = nodes["MixingWeights"].execute(inputs, mode).args[0]
+    assert nodes["MixingWeights"].execute(99, mode, batch=noise(inputs)).args[0] == text
     latents = {f"latents{index}": noise(1, seed=index) for index in range(inputs)}
     latent, report = mix(nodes, latents, text, "nin")
     assert latent["samples"].shape[0] == rows == len(report.weights)

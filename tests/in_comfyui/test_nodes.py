@@ -81,6 +81,13 @@ def test_changed_prompt_or_model_starts_anew(demo, hspace, prompts, empty_latent
     assert not torch.equal(changed, first)
 
 
+def test_saving_memory_changes_nothing(hspace, prompts, empty_latent):
+    change = dict(resume=False, count=2, iterations=3)
+    kept = run_align(hspace, prompts, empty_latent, **change)[0]["samples"]
+    saved = run_align(hspace, prompts, empty_latent, save_memory=True, **change)[0]["samples"]
+    torch.testing.assert_close(saved, kept, rtol=1e-4, atol=1e-4)
+
+
 def test_capture_and_medoid(demo, hspace, prompts, folders):
     from mental_averages.dma import features as feature_files
     from mental_averages.nodes.baselines import MedoidSelect

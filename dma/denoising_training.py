@@ -1,0 +1,259 @@
+"""Training a few parameters of a diffusion model, an adapter's or an embedding's, on clean latents.
+
+The objective is the model's own: a clean latent is brought to a noise level drawn from the model's schedule, and the
+error of what the network predicts there is made smaller with AdamW (arXiv 1711.05101). Everything random depends on the
+seed and the number of the step alone, so that a run that was interrupted ends where an uninterrupted one does.
+"""
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .alignment import Progress, SavedState
+from .batching import BatchSize
+from .diffusion import Parametrization, add_noise
+from .training_report import TrainingReport, running_mean
+
+SECONDS_BETWEEN_SAVES = 10.0
+SMALLEST_LOSS_SCALE = 2.0**-20
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """The choices of a training that its result depends on.
+
+    steps: AdamW updates. learning_rate: the same for all of them.
+    batch_size: latents per update; with fewer latents than that, some come up more than once in an update.
+    first_decay, second_decay, epsilon: AdamW's constants beta1, beta2 and epsilon.
+    weight_decay: share of a parameter, times learning_rate, that every update takes away; 0.01 is PyTorch's default.
+    """
+
+    steps: int = 2000
+    learning_rate: float = 1e-4
+    batch_size: int = 1
+    seed: int = 0
+    first_decay: float = 0.9
+    second_decay: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.01
+
+    def check(self) -> None:
+        """Raise ValueError with a sentence for the user if these settings make no sense."""
+        if self.steps < 1:
+            raise ValueError(f"steps is {self.steps}: training takes at least 1 step (2000 is the usual number for a LoRA).")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(f"learning_rate is {self.learning_rate}: it must be a positive number, such as 0.0001 for a LoRA.")
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size is {self.batch_size}: at least 1 latent is needed per step.")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}: use 0 or a positive number.")
+        if not (0 <= self.first_decay < 1 and 0 <= self.second_decay < 1):
+            raise ValueError(f"AdamW's decay rates are {self.first_decay} and {self.second_decay}: they must be at least 0 and "
+                             "below 1.")
+        if self.epsilon <= 0 or self.weight_decay < 0:
+            raise ValueError("AdamW's epsilon must be positive, and weight_decay must not be negative.")
+
+    def key(self) -> dict:
+        """All that a saved state has to agree in: everything but `steps`, because a longer run is a shorter one continued."""
+        return {name: value for name, value in asdict(self).items() if name != "steps"}
+
+
+@dataclass(frozen=True)
+class Training:
+    """The trained parameters, detached and on the CPU in the order in which they were given, and what was measured."""
+
+    parameters: list[Tensor]
+    report: TrainingReport
+
+
+class Draw(NamedTuple):
+    """The random part of one step: which latents (B,), standard normal noise (B, ...) and noise levels (B,), on the CPU."""
+
+    rows: Tensor
+    noise: Tensor
+    sigma: Tensor
+
+
+def draw(settings: TrainingSettings, step: int, count: int, shape: tuple[int, ...], levels: Tensor) -> Draw:
+    """What step number `step`, from 0, trains on; it depends on nothing but the arguments.
+
+    count: how many latents there are. They are gone through in an order that is shuffled anew each time all have been
+    used, so that they come up equally often.
+    levels: a table (T,) of noise levels, each as likely as any other. The table of a model's timesteps gives what the
+    model was trained on; any other distribution is the table of its quantiles.
+
+    >>> first = draw(TrainingSettings(batch_size=3), 0, 3, (4, 8, 8), torch.linspace(0.1, 14.6, 1000))
+    >>> sorted(first.rows.tolist()), tuple(first.noise.shape), tuple(first.sigma.shape)
+    ([0, 1, 2], (3, 4, 8, 8), (3,))
+    """
+    positions = range(step * settings.batch_size, (step + 1) * settings.batch_size)
+    orders = {turn: torch.randperm(count, generator=_generator(settings.seed, "order", turn))
+              for turn in {position // count for position in positions}}
+    rows = torch.stack([orders[position // count][position % count] for position in positions])
+    generator = _generator(settings.seed, "step", step)
+    sigma = levels.cpu()[torch.randint(len(levels), (settings.batch_size,), generator=generator)]
+    return Draw(rows, torch.randn((settings.batch_size, *shape), generator=generator), sigma.float())
+
+
+def _generator(seed: int, what: str, number: int) -> torch.Generator:
+    # Hashed, because seed + number would give neighbouring seeds the same steps, one later.
+    digest = hashlib.sha256(f"{seed} {what} {number}".encode()).digest()
+    return torch.Generator("cpu").manual_seed(int.from_bytes(digest[:8], "little"))
+
+
+def denoising_loss(denoised: Tensor, clean: Tensor, sigma: Tensor, parametrization: Parametrization) -> Tensor:
+    """The training loss (B,) of a network in its own terms, from its prediction `denoised` of x0; mean over elements.
+
+    denoised, clean: (B, ...). sigma: (B,), positive. The noise itself cancels, because prediction and target are read
+    off the same noisy latent x (see dma.diffusion):
+
+        eps:   eps_hat - eps = ((x - x0_hat) - (x - x0)) / sigma    ->  |eps_hat - eps|^2 = |x0_hat - x0|^2 / sigma^2
+        v:     x0 = x / (1 + sigma^2) - v sigma / sqrt(1 + sigma^2) ->  |v_hat - v|^2 = |x0_hat - x0|^2 (1 + sigma^2) / sigma^2
+        flow:  x0 = x - sigma v                                     ->  |v_hat - v|^2 = |x0_hat - x0|^2 / sigma^2
+
+    >>> denoising_loss(torch.full((1, 4), 3.0), torch.ones(1, 4), torch.tensor([2.0]), Parametrization.V)
+    tensor([5.])
+    """
+    at_least_fp32 = torch.promote_types(denoised.dtype, torch.float32)
+    error = (denoised.to(at_least_fp32) - clean.to(denoised.device, at_least_fp32)).square().flatten(1).mean(1)  # (B,)
+    variance = sigma.to(error).square()
+    return error / variance * (1 + variance if parametrization is Parametrization.V else 1)
+
+
+def loss_on(clean: Tensor, parametrization: Parametrization, device: torch.device,
+            denoise: Callable[[Tensor, Tensor], Tensor]) -> Loss:
+    """The loss that `train` takes, of predictions x0_hat = denoise(x (B, C, H, W), sigma (B,)) on latents clean (N, C, H, W)."""
+    def loss(rows: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+        x0, noise, sigma = clean[rows].to(device), noise.to(device), sigma.to(device)
+        x = add_noise(parametrization, x0, noise, sigma.view(-1, *[1] * (x0.ndim - 1)))
+        return denoising_loss(denoise(x, sigma), x0, sigma, parametrization)
+
+    return loss
+
+
+def train(parameters: list[Tensor], loss: Loss, draws: Callable[[int], Draw], settings: TrainingSettings,
+          saved: SavedState | None = None, progress: Callable[[Progress], None] = lambda event: None,
+          preview: Callable[[int], Tensor | None] = lambda done: None, micro_batch: int = 0) -> Training:
+    """Train `parameters` in place with AdamW on the mean of loss(rows (b,), noise (b, ...), sigma (b,)) -> (b,).
+
+    parameters: leaf tensors in fp32 or better, which `loss` uses. draws: the rest of a step, as `draw` gives it.
+    saved: where the state is kept at intervals, and when an exception (an interrupt, too) ends the training; a state
+    found there is gone on from, to the same bits as without the interruption. It may be of fewer steps than
+    `settings.steps`; one of more steps is neither used nor replaced.
+    preview: a clean latent (1, C, H, W) to show after so many steps, or None.
+    micro_batch: latents per pass, 0 for automatic; fewer when memory runs out. It changes nothing but rounding.
+    Call it with inference mode off. Raises ValueError for settings that make no sense, and where the loss becomes
+    infinite or NaN.
+    """
+    settings.check()
+    if any(not parameter.is_leaf or torch.finfo(parameter.dtype).bits < 32 for parameter in parameters):
+        raise ValueError("Only leaf tensors in 32 bits or more can be trained.")
+    run = _Run(parameters, loss, draws, settings, saved, micro_batch)
+    started, first = time.monotonic(), len(run.losses)
+    try:
+        while (done := len(run.losses)) < settings.steps:
+            run.step()
+            pace = (time.monotonic() - started) / (done + 1 - first)
+            message = f"step {done + 1} of {settings.steps}, loss {running_mean(run.losses[-100:])[-1]:.4g}"
+            progress(Progress((done + 1) / settings.steps, message, preview(done + 1), pace * (settings.steps - done - 1)))
+            if time.monotonic() - run.last_save > SECONDS_BETWEEN_SAVES:
+                run.save()
+    finally:
+        if len(run.losses) > first:
+            run.save()
+    return Training([parameter.detach().cpu().clone() for parameter in parameters],
+                    TrainingReport(asdict(settings), list(run.losses), run.seconds))
+
+
+class _Run:
+    """One training under way, always between two steps when something goes wrong."""
+
+    def __init__(self, parameters, loss, draws, settings, saved, micro_batch):
+        self.parameters, self.loss, self.draws, self.settings, self.saved = parameters, loss, draws, settings, saved
+        self.micro_batch = micro_batch
+        self.optimiser = torch.optim.AdamW(
+            parameters, lr=settings.learning_rate, betas=(settings.first_decay, settings.second_decay), eps=settings.epsilon,
+            weight_decay=settings.weight_decay)
+        self.losses: list[float] = []
+        self.scale = 0.0  # not known before the first step
+        self.seconds_before, self.started = 0.0, time.monotonic()
+        self.last_save = self.started
+        found = saved.load() if saved else None
+        if found and len(found[1]["losses"]) <= settings.steps:
+            self.restore(*found)
+        elif found:
+            self.saved = None  # a longer run is not given up for a shorter one
+
+    @property
+    def seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.started
+
+    def step(self) -> None:
+        rows, noise, sigma = self.draws(len(self.losses))
+        if not self.scale:
+            # The gradient of a mean over thousands of elements is below what 16-bit floats can tell from 0. Powers of two
+            # change no digit of a loss or a gradient, so that in 32 bits this has no effect.
+            self.scale = 2.0 ** round(math.log2(noise[0].numel()))
+        batch = BatchSize(self.micro_batch) if self.micro_batch else BatchSize.automatic(noise[0].numel())
+        value, gradients = self.loss_and_gradients(rows, noise, sigma, batch)
+        while not torch.stack([gradient.isfinite().all() for gradient in gradients]).all():
+            if self.scale <= SMALLEST_LOSS_SCALE:
+                raise ValueError(f"The gradient of step {len(self.losses) + 1} is infinite or not a number: choose a higher "
+                                 "precision.")
+            self.scale /= 2
+            value, gradients = self.loss_and_gradients(rows, noise, sigma, batch)
+        for parameter, gradient in zip(self.parameters, gradients):
+            parameter.grad = gradient
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.micro_batch = batch.value
+        self.losses.append(value)
+
+    def loss_and_gradients(self, rows: Tensor, noise: Tensor, sigma: Tensor, batch: BatchSize) -> tuple[float, list[Tensor]]:
+        """The mean loss of a step's rows, and its gradients, which are added up over micro-batches."""
+        def part(where: slice) -> tuple[float, tuple[Tensor | None, ...]]:
+            with torch.enable_grad():
+                losses = self.loss(rows[where], noise[where], sigma[where])
+                if not losses.requires_grad:
+                    raise ValueError("The loss does not depend on anything that is to be trained.")
+                share = losses.sum() / len(rows)
+                # Returned, not added to .grad, so that a pass that runs out of memory half-way leaves nothing behind.
+                return share.item(), torch.autograd.grad(share * self.scale, self.parameters, allow_unused=True)
+
+        total, gradients = 0.0, [torch.zeros_like(parameter) for parameter in self.parameters]
+        for _, (share, found) in batch.over(len(rows), part):
+            total += share
+            for gradient, added in zip(gradients, found):
+                if added is not None:
+                    gradient += added / self.scale
+        if not math.isfinite(total):
+            raise ValueError(f"The loss of step {len(self.losses) + 1} is infinite or not a number: lower learning_rate, or "
+                             "choose a higher precision.")
+        return total, gradients
+
+    def save(self) -> None:
+        self.last_save = time.monotonic()
+        if self.saved:
+            tensors = {f"{index}.parameter": parameter for index, parameter in enumerate(self.parameters)}
+            for index, parameter in enumerate(self.parameters):
+                tensors.update({f"{index}.{name}": value for name, value in self.optimiser.state[parameter].items()})
+            self.saved.save(tensors, {"losses": self.losses, "scale": self.scale, "seconds": self.seconds})
+
+    def restore(self, tensors: dict[str, Tensor], meta: dict) -> None:
+        with torch.no_grad():
+            for index, parameter in enumerate(self.parameters):
+                state = {name.split(".")[1]: value for name, value in tensors.items() if name.split(".")[0] == str(index)}
+                parameter.copy_(state.pop("parameter"))
+                # AdamW keeps its step count on the CPU, and everything else where the parameter is.
+                self.optimiser.state[parameter] = {name: value if name == "step" else value.to(parameter)
+                                                   for name, value in state.items()}
+        self.losses, self.scale, self.seconds_before = list(meta["losses"]), meta["scale"], meta["seconds"]

@@ -1,0 +1,134 @@
+"""TrainModeLoRA: a low-rank adapter that turns the loaded model towards one mode of a concept."""
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from comfy_api.latest import io
+import comfy.sd
+
+from ..dma import denoising_training, runs, sampling
+from ..dma.batching import BatchSize
+from ..dma.diffusion import initial_latent
+from ..dma.noise import starting_noise
+from . import comfy_adapters, comfy_model, files
+from .progress import ProgressReporter
+from .sockets import REPORT
+
+PRECISIONS = {"as loaded": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
+PREVIEW_STEPS = 10
+
+
+class TrainModeLoRA(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="TrainModeLoRA", display_name="Train Mode LoRA", category="dma/modes",
+            description="Trains a LoRA on the latents of one mode, so that the prompt makes pictures of this mode.",
+            search_aliases=["train lora", "adapter", "fine-tune", "mode", "cluster"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model to train on. It stays as it is."),
+                io.Latent.Input("latents", tooltip="The latents of one mode, such as those that SelectMode picks out of the samples. Pictures have to be encoded by the model's own VAE."),
+                io.Conditioning.Input("positive", tooltip="The prompt that is to make pictures of this mode: the prompt of the samples."),
+                io.Int.Input("steps", default=2000, min=1, max=100000, tooltip="Training steps. When this is raised, the training goes on from where it ended."),
+                io.Float.Input("learning_rate", default=1e-4, min=1e-7, max=1.0, step=1e-7, round=False, tooltip="AdamW's learning rate."),
+                io.Int.Input("rank", default=1, min=1, max=1024, tooltip="Rank of the change of each layer. 1 is the paper's choice."),
+                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
+                             tooltip="Fixes everything random: the adapter's start, the order of the latents, noise and noise levels."),
+                io.Float.Input("alpha", default=1.0, min=0.001, max=1024.0, step=0.001, round=False, optional=True, advanced=True,
+                               tooltip="The change of a layer is scaled by alpha / rank. Set it to the rank for a factor of 1."),
+                io.Combo.Input("target", options=list(comfy_adapters.NAMES), default=comfy_adapters.ATTENTION, optional=True, advanced=True,
+                               tooltip="Which layers of the model's blocks are changed: those around attention, these and the feed-forward layers, or all of them."),
+                io.Int.Input("batch_size", default=1, min=1, max=1024, optional=True, advanced=True,
+                             tooltip="Latents per step. They are split into several passes when memory runs out; the result does not depend on that."),
+                io.Combo.Input("precision", options=list(PRECISIONS), default="as loaded", optional=True, advanced=True,
+                               tooltip="In which precision the model computes while it is trained on. The adapter itself is always trained in float32."),
+                io.Boolean.Input("gradient_checkpointing", default=False, optional=True, advanced=True,
+                                 tooltip="Compute each block a second time instead of keeping what is inside it: slower, with less memory. The result is the same up to rounding."),
+                io.Int.Input("preview_interval", default=200, min=0, max=100000, optional=True, advanced=True,
+                             tooltip=f"Show a sample ({PREVIEW_STEPS} steps, no guidance) every so many training steps. 0: never."),
+                io.Boolean.Input("resume", default=True, optional=True, advanced=True,
+                                 tooltip="Keep the state on disk and go on from it when the same graph is queued again after an interrupt or a crash."),
+            ],
+            outputs=[
+                io.LoraModel.Output("lora", display_name="lora", tooltip="The adapter, for Save LoRA Weights and Load LoRA Model."),
+                io.Model.Output("adapted", display_name="model", tooltip="The model with the adapter at strength 1."),
+                io.LossMap.Output("loss", display_name="loss", tooltip="The loss of every step, for Plot Loss Graph."),
+                REPORT.Output("report", display_name="report", tooltip="Settings, losses and time, for PlotReport and SaveReport."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model, latents, positive, steps, learning_rate, rank, seed, alpha=1.0, target=comfy_adapters.ATTENTION,
+                batch_size=1, precision="as loaded", gradient_checkpointing=False, preview_interval=200,
+                resume=True) -> io.NodeOutput:
+        settings = denoising_training.TrainingSettings(steps, learning_rate, batch_size, seed)
+        settings.check()
+        if alpha <= 0:
+            raise ValueError(f"alpha is {alpha}: it must be a positive number, 1 or the rank as a rule.")
+        comfy_model.check_conditioning(positive, "positive")
+        shape = comfy_model.latent_shape(model, latents)
+        check_latents(latents["samples"])
+        comfy_model.check_model(model)
+        layers = comfy_adapters.target_layers(comfy_model.network_of(model), target)
+        comfy_adapters.check_rank(layers, rank)
+        clean = comfy_model.latents_into_model(model, latents["samples"])  # (N, C, H, W)
+        choices = {"node": cls.__name__, "rank": rank, "alpha": alpha, "target": target, "precision": precision}
+        key = runs.run_key({**settings.key(), **choices}, {"latents": clean, **comfy_model.conditioning_tensors(positive, [])})
+        reporter = ProgressReporter(model, "TrainModeLoRA")
+
+        def train(denoiser: comfy_model.ComfyDenoiser) -> denoising_training.Training:
+            network, levels = denoiser.guider.inner_model.diffusion_model, denoiser.noise_levels()
+            saved = None
+            if resume:
+                runs.clean(files.run_state_folder(), keep=key)
+                saved = runs.RunState(files.run_state_folder(), key, fingerprint(denoiser, levels, shape))
+            # Not the layers from above: a model in dynamic VRAM is trained on in another form, which has its own.
+            own = comfy_adapters.target_layers(network, target)
+            adapters = comfy_adapters.new_adapters(own, rank, alpha, seed, denoiser.device)
+            with comfy_adapters.attached(network, adapters, gradient_checkpointing):
+                return denoising_training.train(
+                    comfy_adapters.parameters_of(adapters),
+                    denoising_training.loss_on(clean, denoiser.parametrization, denoiser.device, denoiser.denoise_differentiably),
+                    lambda step: denoising_training.draw(settings, step, len(clean), shape, levels), settings, saved, reporter,
+                    previewing(model, denoiser, shape, seed, preview_interval))
+
+        trained_on = model
+        if PRECISIONS[precision] is not None:
+            trained_on = model.clone()
+            trained_on.set_model_compute_dtype(PRECISIONS[precision])
+        sigmas = comfy_model.sigmas_of(model, "normal", PREVIEW_STEPS)
+        training = comfy_model.with_denoiser(trained_on, positive, positive, 1.0, sigmas, shape, seed, train, layer=None)
+        lora = comfy_adapters.lora_model(list(layers), training.parameters, alpha)
+        adapted, _ = comfy.sd.load_lora_for_models(model, None, lora, 1.0, 0.0)
+        report = dataclasses.replace(training.report, settings={
+            **training.report.settings, **choices, "latents": len(clean), "layers": len(layers),
+            "parameters": sum(parameter.numel() for parameter in training.parameters)})
+        return io.NodeOutput(lora, adapted, {"loss": training.report.losses}, report)
+
+
+def check_latents(samples: Tensor) -> None:
+    """Raise ValueError for latents that there is nothing to learn from."""
+    if not samples.isfinite().all():
+        raise ValueError("These latents contain NaN or infinity: connect latents that decode to proper pictures.")
+    empty = [row for row, latent in enumerate(samples) if not latent.any()]
+    if empty:
+        raise ValueError(f"Latent {empty[0]} of {len(samples)} is empty (all zero): connect the latents of samples or of encoded "
+                         "pictures, not an Empty Latent Image.")
+
+
+def fingerprint(denoiser: Any, levels: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """What the model predicts from fixed noise at two noise levels: tells apart models and their patches."""
+    noise = starting_noise(1, shape, seed=0).to(denoiser.device)
+    answers = [denoiser.denoise(sigma * noise, sigma).flatten() for sigma in (levels[-1].item(), levels[len(levels) // 2].item())]
+    return torch.cat(answers).cpu()
+
+
+def previewing(model: Any, denoiser: Any, shape: tuple[int, ...], seed: int, interval: int) -> Callable[[int], Tensor | None]:
+    """Gives a sample (1, C, H, W) of the model as it is after every `interval` training steps, always from the same noise."""
+    sigmas = comfy_model.sigmas_of(model, "normal", PREVIEW_STEPS)
+    start = initial_latent(denoiser.parametrization, starting_noise(1, shape, seed), sigmas[0].item())
+    return lambda done: sampling.sample(denoiser, start, sigmas, BatchSize(1)) if interval and done % interval == 0 else None
