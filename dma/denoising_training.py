@@ -49,9 +49,9 @@ class TrainingSettings:
     def check(self) -> None:
         """Raise ValueError with a sentence for the user if these settings make no sense."""
         if self.steps < 1:
-            raise ValueError(f"steps is {self.steps}: training takes at least 1 step (2000 is the usual number for a LoRA).")
+            raise ValueError(f"steps is {self.steps}: training takes at least 1 step (2000 is usual for a LoRA, 3000 for an embedding).")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(f"learning_rate is {self.learning_rate}: it must be a positive number, such as 0.0001 for a LoRA.")
+            raise ValueError(f"learning_rate is {self.learning_rate}: it must be a positive number, such as 0.0001 for a LoRA and 0.01 for an embedding.")
         if self.batch_size < 1:
             raise ValueError(f"batch_size is {self.batch_size}: at least 1 latent is needed per step.")
         if self.seed < 0:

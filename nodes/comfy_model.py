@@ -339,7 +339,7 @@ def with_denoiser(model: Any, positive: list, negative: list, guidance_scale: fl
     choices = dict(parametrization=parametrization_of(model), layer=resolve_layer(model, layer) if layer else None,
                    pooling=pooling, branch=branch)
     with torch.inference_mode(False), torch.no_grad():
-        model = _with_weights_that_stay(model)
+        model = with_weights_that_stay(model)
         guider = comfy.samplers.CFGGuider(model)
         guider.set_conds(normal_tensors(positive), normal_tensors(negative))
         guider.set_cfg(guidance_scale)
@@ -352,14 +352,14 @@ def with_denoiser(model: Any, positive: list, negative: list, guidance_scale: fl
         return sampler.result
 
 
-def _with_weights_that_stay(model: Any) -> Any:
+def with_weights_that_stay(model: Any) -> Any:
     """The MODEL itself, or its static form: dynamic VRAM may rewrite weights between a forward and its backward pass."""
     if not model.is_dynamic():
         return model
     try:
         return model.get_non_dynamic_delegate()
     except RuntimeError as error:
-        raise ValueError("This model is in dynamic VRAM, and the node that loaded it cannot load it in another way, which "
+        raise ValueError("This model or CLIP is in dynamic VRAM, and the node that loaded it cannot load it in another way, which "
                          "gradients need. Load it with one of ComfyUI's own loaders, or start ComfyUI with "
                          f"--disable-dynamic-vram ({error})") from error
 

@@ -11,6 +11,7 @@ from .interpolation import ChannelMeanInterpolate, MixingWeights
 from .inversion import DDIMInvert
 from .latent_statistics import LatentOffset, LatentStatistics
 from .modes import CLIPGMMClusters, SelectMode
+from .train_embedding import TrainModeEmbedding
 from .train_lora import TrainModeLoRA
 
 
@@ -19,4 +20,4 @@ class MentalAverages(ComfyExtension):
         return [HSpaceHook, AlignTrajectories, CaptureHSpace, PlotReport, LabelledSheet, AverageImages, AverageLatents,
                 MedoidSelect, ZeroLatent, SaveReport, LoadReport, DDIMInvert, DDIMSample, DDIMSamplerSelect,
                 ChannelMeanInterpolate, MixingWeights, LatentStatistics, LatentOffset, LoadImageEncoder, AttributeEmbed,
-                CLIPGMMClusters, SelectMode, TrainModeLoRA]
+                CLIPGMMClusters, SelectMode, TrainModeLoRA, TrainModeEmbedding]

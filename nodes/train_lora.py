@@ -2,31 +2,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
 
 import torch
-from torch import Tensor
 from comfy_api.latest import io
 import comfy.sd
 
-from ..dma import denoising_training, runs, sampling
-from ..dma.batching import BatchSize
-from ..dma.diffusion import initial_latent
-from ..dma.noise import starting_noise
+from ..dma import denoising_training, runs
 from . import comfy_adapters, comfy_model, files
 from .progress import ProgressReporter
 from .sockets import REPORT
+from .training import PREVIEW_STEPS, check_latents, fingerprint, previewing
 
 PRECISIONS = {"as loaded": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
-PREVIEW_STEPS = 10
+NODE = "TrainModeLoRA"
 
 
 class TrainModeLoRA(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="TrainModeLoRA", display_name="Train Mode LoRA", category="dma/modes",
+            node_id=NODE, display_name="Train Mode LoRA", category="dma/modes",
             description="Trains a LoRA on the latents of one mode, so that the prompt makes pictures of this mode.",
             search_aliases=["train lora", "adapter", "fine-tune", "mode", "cluster"],
             inputs=[
@@ -76,9 +71,9 @@ class TrainModeLoRA(io.ComfyNode):
         layers = comfy_adapters.target_layers(comfy_model.network_of(model), target)
         comfy_adapters.check_rank(layers, rank)
         clean = comfy_model.latents_into_model(model, latents["samples"])  # (N, C, H, W)
-        choices = {"node": cls.__name__, "rank": rank, "alpha": alpha, "target": target, "precision": precision}
+        choices = {"node": NODE, "rank": rank, "alpha": alpha, "target": target, "precision": precision}
         key = runs.run_key({**settings.key(), **choices}, {"latents": clean, **comfy_model.conditioning_tensors(positive, [])})
-        reporter = ProgressReporter(model, "TrainModeLoRA")
+        reporter = ProgressReporter(model, NODE)
 
         def train(denoiser: comfy_model.ComfyDenoiser) -> denoising_training.Training:
             network, levels = denoiser.guider.inner_model.diffusion_model, denoiser.noise_levels()
@@ -108,27 +103,3 @@ class TrainModeLoRA(io.ComfyNode):
             **training.report.settings, **choices, "latents": len(clean), "layers": len(layers),
             "parameters": sum(parameter.numel() for parameter in training.parameters)})
         return io.NodeOutput(lora, adapted, {"loss": training.report.losses}, report)
-
-
-def check_latents(samples: Tensor) -> None:
-    """Raise ValueError for latents that there is nothing to learn from."""
-    if not samples.isfinite().all():
-        raise ValueError("These latents contain NaN or infinity: connect latents that decode to proper pictures.")
-    empty = [row for row, latent in enumerate(samples) if not latent.any()]
-    if empty:
-        raise ValueError(f"Latent {empty[0]} of {len(samples)} is empty (all zero): connect the latents of samples or of encoded "
-                         "pictures, not an Empty Latent Image.")
-
-
-def fingerprint(denoiser: Any, levels: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """What the model predicts from fixed noise at two noise levels: tells apart models and their patches."""
-    noise = starting_noise(1, shape, seed=0).to(denoiser.device)
-    answers = [denoiser.denoise(sigma * noise, sigma).flatten() for sigma in (levels[-1].item(), levels[len(levels) // 2].item())]
-    return torch.cat(answers).cpu()
-
-
-def previewing(model: Any, denoiser: Any, shape: tuple[int, ...], seed: int, interval: int) -> Callable[[int], Tensor | None]:
-    """Gives a sample (1, C, H, W) of the model as it is after every `interval` training steps, always from the same noise."""
-    sigmas = comfy_model.sigmas_of(model, "normal", PREVIEW_STEPS)
-    start = initial_latent(denoiser.parametrization, starting_noise(1, shape, seed), sigmas[0].item())
-    return lambda done: sampling.sample(denoiser, start, sigmas, BatchSize(1)) if interval and done % interval == 0 else None

@@ -1,0 +1,39 @@
+"""What nodes that train share: checks, the state's fingerprint, preview samples."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..dma import sampling
+from ..dma.batching import BatchSize
+from ..dma.diffusion import initial_latent
+from ..dma.noise import starting_noise
+from . import comfy_model
+from .latent_inputs import finite
+
+PREVIEW_STEPS = 10
+
+
+def check_latents(samples: Tensor) -> None:
+    """Raise ValueError for latents that there is nothing to learn from."""
+    empty = [row for row, latent in enumerate(finite(samples, "The input latents")) if not latent.any()]
+    if empty:
+        raise ValueError(f"Latent {empty[0]} of {len(samples)} is empty (all zero): connect the latents of samples or of encoded "
+                         "pictures, not an Empty Latent Image.")
+
+
+def fingerprint(denoiser: Any, levels: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """What the model predicts from fixed noise at two noise levels: tells apart models and their patches."""
+    noise = starting_noise(1, shape, seed=0).to(denoiser.device)
+    answers = [denoiser.denoise(sigma * noise, sigma).flatten() for sigma in (levels[-1].item(), levels[len(levels) // 2].item())]
+    return torch.cat(answers).cpu()
+
+
+def previewing(model: Any, denoiser: Any, shape: tuple[int, ...], seed: int, interval: int) -> Callable[[int], Tensor | None]:
+    """Gives a sample (1, C, H, W) of the model as it is after every `interval` training steps, always from the same noise."""
+    sigmas = comfy_model.sigmas_of(model, "normal", PREVIEW_STEPS)
+    start = initial_latent(denoiser.parametrization, starting_noise(1, shape, seed), sigmas[0].item())
+    return lambda done: sampling.sample(denoiser, start, sigmas, BatchSize(1)) if interval and done % interval == 0 else None
