@@ -19,6 +19,7 @@ from .batching import BatchSize
 from .denoiser import Denoiser
 from .diffusion import initial_latent, paper_scale
 from .effort import PREDICTION_COST, Pace, Plan, seconds_left
+from .ensemble import Ensemble
 from .matching import Match
 from .noise import NoiseRows, starting_noise
 from .report import AlignedStep, AlignmentReport
@@ -65,8 +66,10 @@ class SavedState(Protocol):
 
 def align(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], settings: AlignmentSettings,
           batch_size: int = 0, saved: SavedState | None = None,
-          progress: Callable[[Progress], None] = lambda event: None) -> Alignment:
+          progress: Callable[[Progress], None] = lambda event: None, ensemble: Ensemble | None = None) -> Alignment:
     """Align `settings.count` trajectories of latents of `shape` (C, H, W) along `sigmas` (S + 1,), falling to 0.
+
+    They start from noise, or from an `ensemble` of as many latents, of which `settings.moving` members at most go on.
 
     `batch_size` 0 chooses the micro-batch; the result does not depend on it beyond rounding. With `saved`, the state
     is kept after every aligned step and at intervals inside one, and a state found there is gone on from.
@@ -75,15 +78,19 @@ def align(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], settings: 
     settings.check(len(sigmas) - 1)
     if batch_size < 0:
         raise ValueError(f"batch_size is {batch_size}: use 0 for automatic, or a positive number.")
-    run = _Run(denoiser, sigmas, shape, settings, batch_size, saved, progress)
+    if ensemble is not None:
+        ensemble.check(settings.count, shape)
+    run = _Run(denoiser, sigmas, shape, settings, batch_size, saved, progress, ensemble)
     return run.to_the_end()
 
 
 class _Run:
     """One alignment under way. `tensors` and `meta` together are everything a resumed run needs."""
 
-    def __init__(self, denoiser, sigmas, shape, settings, batch_size, saved, progress):
+    def __init__(self, denoiser, sigmas, shape, settings, batch_size, saved, progress, ensemble):
         self.denoiser, self.sigmas, self.shape, self.settings = denoiser, sigmas.tolist(), shape, settings
+        self.ensemble = ensemble
+        self.moving = settings.moving if ensemble is None else min(settings.moving, len(ensemble.members))
         self.all_sigmas, self.saved, self.progress = sigmas, saved, progress
         self.batch = BatchSize(batch_size) if batch_size else BatchSize.automatic(torch.Size(shape).numel())
         self.started = self.last_save = self.last_preview = time.monotonic()
@@ -99,7 +106,7 @@ class _Run:
     @property
     def plan(self) -> Plan:
         settings, count = self.settings, self.meta["count"]
-        moving = min(count, settings.moving)
+        moving = min(count, self.moving)
         return Plan(count, moving, min(settings.keep, moving), settings.aligned_steps, len(self.sigmas) - 1,
                     settings.target_updates, settings.solver)
 
@@ -145,9 +152,9 @@ class _Run:
         moments = self.moments_of_all(sigma) if "latents" not in tensors else self.moments_of_moving(sigma)
         tensors["target"] = moments.mean.float()
         if meta["records"]:
-            self.expect(moments.deviations.sum().item() / moments.count / max(1e-30, moments.mean.square().sum().item()))
+            self.expect(moments.deviations.sum().item() / moments.weight / max(1e-30, moments.mean.square().sum().item()))
         if meta["update"] == 0:
-            meta["mean_error"] = moments.standard_error if moments.count > 1 else 0.0
+            meta["mean_error"] = moments.standard_error if moments.effective_count > 1 else 0.0
             for name in ("residual_before", "residual_after", *COUNTS):
                 tensors[name] = torch.zeros(len(tensors["latents"]), dtype=torch.int64 if name in COUNTS else torch.float32)
 
@@ -156,12 +163,13 @@ class _Run:
 
         Those that go on are kept.
         """
-        settings, parametrization = self.settings, self.denoiser.parametrization
-        noise = NoiseRows(settings.count, self.shape, settings.seed)
+        settings, ensemble = self.settings, self.ensemble
+        starts, as_latents = self.starts(sigma)
         features, drawn, kept = RunningMoments(), RunningMoments(), []
 
         def measure(rows: slice) -> tuple[Tensor, Tensor]:
-            return noise[rows], self.features(initial_latent(parametrization, noise[rows], sigma), sigma)
+            z = starts[rows]
+            return z, self.features(as_latents(z), sigma)
 
         def enough() -> bool:
             return (settings.mean_error > 0 and drawn.count % BLOCK == 0 and drawn.count >= max(settings.keep, settings.carried)
@@ -169,21 +177,32 @@ class _Run:
 
         for rows, (z, found) in self.batch.over(settings.count, measure):
             for part in _blocks(rows):
-                kept.append(z[part][: max(0, settings.moving - drawn.count)].clone())
-                features.update(found[part])
-                drawn.update(z[part])
+                kept.append(z[part][: max(0, self.moving - drawn.count)].clone())
+                weights = None if ensemble is None else ensemble.weights[rows][part]
+                features.update(found[part], weights)
+                drawn.update(z[part], weights)
                 if enough():
                     break
             self.pace.lap("mean", len(z))
             self.tell(rows.stop, f"{self.where()}: averaging features, error {features.standard_error:.2g}")
             if enough():
                 break
-        start = torch.lerp(drawn.mean.float(), torch.cat(kept), settings.own_noise)  # exact at 0 and 1
+        own = torch.cat(kept) if ensemble is None else starts[list(ensemble.members[: self.moving])]
+        start = torch.lerp(drawn.mean.float(), own, settings.own_noise)  # exact at 0 and 1
         kept.clear()
-        self.tensors["latents"] = initial_latent(parametrization, start, sigma)
+        self.tensors["latents"] = as_latents(start)
         self.meta["count"] = drawn.count
         self.meta["initial_spread"], _ = _spread_and_norm(drawn)
         return features
+
+    def starts(self, sigma: float) -> tuple[NoiseRows | Tensor, Callable[[Tensor], Tensor]]:
+        """The starting latents in the papers' units, row by row, and the way from there to latents as they are carried."""
+        parametrization = self.denoiser.parametrization
+        if self.ensemble is None:
+            noise = NoiseRows(self.settings.count, self.shape, self.settings.seed)
+            return noise, lambda z: initial_latent(parametrization, z, sigma)
+        scale = paper_scale(parametrization, sigma)
+        return self.ensemble.latents * scale, lambda z: z / scale
 
     def moments_of_moving(self, sigma: float) -> RunningMoments:
         latents, moments = self.tensors["latents"], RunningMoments()
@@ -229,9 +248,10 @@ class _Run:
     def sample_the_rest(self) -> None:
         settings, step, plan = self.settings, self.meta["step"], self.plan
         if "latents" not in self.tensors:
-            z = NoiseRows(settings.count, self.shape, settings.seed)[0 : plan.kept]
+            starts, as_latents = self.starts(self.sigmas[0])
+            z = starts[slice(0, plan.kept) if self.ensemble is None else list(self.ensemble.members[: plan.kept])]
             self.meta["initial_spread"], _ = _spread_and_norm(_moments(z))
-            self.tensors["latents"] = initial_latent(self.denoiser.parametrization, z, self.sigmas[0])
+            self.tensors["latents"] = as_latents(z)
         kept = self.tensors["latents"][: settings.keep]
         if settings.restored_noise and step and self.sigmas[step] > 0:
             # Not the seed of the starting noise, whose mean is what the latents have left.
@@ -299,6 +319,6 @@ def _moments(rows: Tensor) -> RunningMoments:
 
 def _spread_and_norm(moments: RunningMoments, scale: float = 1.0) -> tuple[float, float]:
     """Root mean square distance from the mean, and root mean square norm, of latents times `scale`, both over sqrt(L)."""
-    spread = moments.deviations.sum().item() / moments.count
+    spread = moments.deviations.sum().item() / moments.weight
     shell = math.sqrt(moments.mean.numel()) / scale
     return math.sqrt(spread) / shell, math.sqrt(spread + moments.mean.square().sum().item()) / shell

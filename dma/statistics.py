@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass
 class RunningMoments:
-    """Count, mean and summed squared deviations of rows seen so far (Chan's update of Welford's sums).
+    """Weighted mean and summed weighted squared deviations of the rows seen so far (Chan's update of Welford's sums).
 
     >>> moments = RunningMoments()
     >>> moments.update(torch.tensor([[1.0], [2.0]])); moments.update(torch.tensor([[6.0]]))
@@ -18,30 +18,48 @@ class RunningMoments:
     (3.0, 7.0)
     """
 
-    count: int = 0
+    count: int = 0  # rows
+    weight: float = 0.0  # sum of their weights
+    squared_weight: float = 0.0  # sum of the squares of their weights
     mean: Tensor | None = None
-    deviations: Tensor | None = None
+    deviations: Tensor | None = None  # sum of w (x - mean)^2
 
-    def update(self, rows: Tensor) -> None:
-        """Add rows (B, ...)."""
+    def update(self, rows: Tensor, weights: Tensor | None = None) -> None:
+        """Add rows (B, ...), each counted once, or as often as `weights` (B,) say, which must not be negative."""
         rows = rows.detach().to("cpu", torch.float64)
-        mean = rows.mean(0)
-        deviations = (rows - mean).square().sum(0)
-        if self.mean is None:
-            self.count, self.mean, self.deviations = len(rows), mean, deviations
+        if weights is None:
+            weight = squared_weight = float(len(rows))
+            mean = rows.mean(0)
+            deviations = (rows - mean).square().sum(0)
+        else:
+            weights = weights.detach().to("cpu", torch.float64)
+            weight, squared_weight = weights.sum().item(), weights.square().sum().item()
+            # Rows without any weight leave the mean as it is, whatever their own.
+            mean = torch.tensordot(weights, rows, 1) / max(weight, torch.finfo(torch.float64).tiny)
+            deviations = torch.tensordot(weights, (rows - mean).square(), 1)
+        self.count += len(rows)
+        if not self.weight:
+            self.weight, self.squared_weight, self.mean, self.deviations = weight, squared_weight, mean, deviations
             return
-        total = self.count + len(rows)
+        total = self.weight + weight
         difference = mean - self.mean
-        self.mean = self.mean + difference * (len(rows) / total)
-        self.deviations = self.deviations + deviations + difference.square() * (self.count * len(rows) / total)
-        self.count = total
+        self.mean = self.mean + difference * (weight / total)
+        self.deviations = self.deviations + deviations + difference.square() * (self.weight * weight / total)
+        self.weight, self.squared_weight = total, self.squared_weight + squared_weight
+
+    @property
+    def effective_count(self) -> float:
+        """(sum w)^2 / sum w^2, the number of equally weighted rows whose mean is as certain; the count without weights."""
+        return self.weight**2 / self.squared_weight if self.squared_weight else 0.0
 
     @property
     def variance(self) -> Tensor:
-        """Unbiased variance of each feature; NaN with fewer than two rows."""
-        return self.deviations / (self.count - 1) if self.count > 1 else torch.full_like(self.deviations, math.nan)
+        """Unbiased variance of each feature; NaN with fewer than two rows that count."""
+        if self.effective_count <= 1:
+            return torch.full_like(self.deviations, math.nan)
+        return self.deviations / (self.weight - self.squared_weight / self.weight)
 
     @property
     def standard_error(self) -> float:
-        """Standard error of the mean, as a norm relative to the mean's: sqrt(sum var / count) / |mean|."""
-        return (self.variance.sum() / self.count).sqrt().item() / max(self.mean.norm().item(), 1e-30)
+        """Standard error of the mean, as a norm relative to the mean's: sqrt(sum var / effective count) / |mean|."""
+        return (self.variance.sum() / self.effective_count).sqrt().item() / max(self.mean.norm().item(), 1e-30)

@@ -1,0 +1,228 @@
+"""AlignModes: an adapter and a mental average for each mode, as one node that unfolds into a graph."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from comfy_api.latest import io
+from comfy_execution.graph_utils import GraphBuilder
+import comfy.samplers
+
+from ..dma import presets
+from ..dma.modes import Clusters
+from . import comfy_model
+from .hspace import LAYERS
+from .modes import batch_size
+from .sockets import CLUSTERS
+
+NODE = "AlignModes"
+NO_ADAPTER, LORA, EMBEDDING = "none", "lora", "embedding"
+MOST_MODES = 20  # rows of a LabelledSheet
+MEMBERS_SHOWN = 5
+MIXTURE_LEVEL = 0.3
+# What a line of overrides may change, and how it is read; the rest is the same for all modes.
+NUMBERS = {"count": int, "cfg": float, "seed": int, "steps": int, "learning_rate": float, "rank": int, "vectors": int}
+OF_AVERAGE = ("count", "cfg", "seed")
+OF_ADAPTER = {NO_ADAPTER: ("cfg", "seed"), LORA: (*OF_AVERAGE, "steps", "learning_rate", "rank"),
+              EMBEDDING: (*OF_AVERAGE, "steps", "learning_rate", "vectors")}
+
+
+def learning_rate(default: float) -> io.Float.Input:
+    return io.Float.Input("learning_rate", default=default, min=1e-7, max=1.0, step=1e-7, round=False, tooltip="AdamW's learning rate.")
+
+
+class AlignModes(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        adapter = [
+            io.DynamicCombo.Option(LORA, [
+                io.Int.Input("steps", default=2000, min=1, max=100000, tooltip="Training steps of each mode's LoRA."),
+                learning_rate(1e-4),
+                io.Int.Input("rank", default=1, min=1, max=1024, tooltip="Rank of the change of each layer. 1 is the paper's choice."),
+                io.String.Input("save_as", default="", tooltip="If set, each LoRA is also written to output/<save_as>_mode_<number>_00001_.safetensors."),
+            ]),
+            io.DynamicCombo.Option(EMBEDDING, [
+                io.Clip.Input("clip", tooltip="The CLIP of the model's checkpoint."),
+                io.String.Input("name", default="mode", tooltip="The embeddings are called <name>_0, <name>_1, ... and are saved in models/embeddings. Names that are taken are refused."),
+                io.String.Input("initial_text", default="", tooltip="Where the vectors start: the concept's own word is a good choice."),
+                io.String.Input("template", default="{}", tooltip="The prompt that is trained on and averaged, in place of positive; {} is where the vectors stand."),
+                io.Int.Input("vectors", default=1, min=1, max=16, tooltip="How many vectors are trained for each mode."),
+                io.Int.Input("steps", default=3000, min=1, max=100000, tooltip="Training steps of each mode's embedding."),
+                learning_rate(1e-2),
+                io.Boolean.Input("overwrite", default=False, tooltip="Replace embeddings of the same names instead of refusing to start: for training a mode again with other numbers."),
+            ]),
+            io.DynamicCombo.Option(NO_ADAPTER, []),
+        ]
+        return io.Schema(
+            node_id=NODE, display_name="Align Modes", category="dma/modes", enable_expand=True,
+            description="Draws the mental average of each mode of a concept, with an adapter trained on the mode's samples or without.",
+            search_aliases=["modes", "clusters", "loop", "adapter", "mental average", "for each"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model that made the samples."),
+                io.Vae.Input("vae", tooltip="Its VAE, which decodes the averages."),
+                io.Conditioning.Input("positive", tooltip="The prompt of the samples."),
+                io.Conditioning.Input("negative", tooltip="What guidance leads away from; an empty prompt is fine."),
+                io.Latent.Input("latents", tooltip="The latents of the samples, one for each clustered picture in the same order."),
+                CLUSTERS.Input("clusters", tooltip="From CLIPGMMClusters or AlignMixtureModes."),
+                io.DynamicCombo.Input("adapter", options=adapter, tooltip="What turns the model towards a mode. lora: TrainModeLoRA (the paper's choice). embedding: TrainModeEmbedding. none: no training; alignment starts from the mode's samples, as in AlignMixtureModes."),
+                io.Int.Input("most_modes", default=8, min=1, max=MOST_MODES, tooltip="Average so many of the modes, from the largest on."),
+                io.Int.Input("count", default=64, min=1, max=100000, tooltip="K: how many trajectories of each mode's model are averaged. Without an adapter these are the mode's samples, whatever their number."),
+                io.Int.Input("steps", default=20, min=2, max=1000, tooltip="Sampling steps."),
+                io.Float.Input("cfg", default=3.0, min=0.0, max=100.0, step=0.1, tooltip="Guidance scale. The paper uses 3 with adapters."),
+                io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="ddim_uniform", tooltip="Noise levels. ddim_uniform with 20 steps is the paper's schedule."),
+                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip="Seed of training and of all starting noise."),
+                io.Combo.Input("preset", options=list(presets.PRESETS), default="standard", tooltip="How much work goes into each average, as in AlignTrajectories."),
+                io.String.Input("overrides", multiline=True, default="",
+                                tooltip="Other numbers for single modes, one mode per line: '1: steps=500, rank=2' or '0: seed=7'. Names: count, cfg, seed, and of the adapter's training steps, learning_rate, rank, vectors. A changed line runs its own mode again and no other."),
+                io.Image.Input("images", optional=True, tooltip="The clustered pictures: the sheet then shows the most typical of each mode beside its average."),
+                io.Combo.Input("layer", options=LAYERS, default=comfy_model.AUTO_LAYER, optional=True, advanced=True, tooltip="Where features are read, as in HSpaceHook."),
+                io.Combo.Input("pooling", options=["none", "mean"], default="none", optional=True, advanced=True, tooltip="As in HSpaceHook."),
+            ],
+            outputs=[
+                io.Image.Output("averages", display_name="averages", tooltip="The average of each mode, the largest mode first."),
+                io.Image.Output("sheet", display_name="sheet", tooltip="One row per mode with its share: its average, then its most typical pictures if images are connected."),
+                io.Latent.Output("average_latents", display_name="latents", tooltip="The averages as latents."),
+            ],
+            hidden=[io.Hidden.dynprompt, io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, overrides, *, adapter=None) -> bool | str:
+        # ComfyUI hands over the dynamic input, without its values, whether asked for or not.
+        try:
+            parse_overrides(overrides)
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def execute(cls, model, vae, positive, negative, latents, clusters, adapter, most_modes, count, steps, cfg, scheduler, seed, preset,
+                overrides, images=None, layer=comfy_model.AUTO_LAYER, pooling="none") -> io.NodeOutput:
+        kind = adapter["adapter"]
+        shown = min(most_modes, len(clusters.members))
+        changes = parse_overrides(overrides)
+        check(clusters, latents, images, kind, shown, changes)
+        comfy_model.check_conditioning(positive, "positive")
+        comfy_model.check_conditioning(negative, "negative")
+        comfy_model.latent_shape(model, latents)
+        comfy_model.resolve_layer(model, layer)
+        # Links and not values: ComfyUI finds a node of an earlier run by where its inputs come from.
+        links = cls.hidden.dynprompt.get_node(cls.hidden.unique_id)["inputs"]
+        graph = Unfolded(links, adapter, dict(count=count, steps=steps, cfg=cfg, scheduler=scheduler, seed=seed, preset=preset), layer, pooling)
+        averaged = [graph.average(mode, changes.get(mode, {})) for mode in range(shown)]
+        captions = [f"mode {mode}: {share.count} of {len(clusters.labels)} ({share.share:.0%})"
+                    for mode, share in enumerate(clusters.shares[:shown])]
+        averages, sheet, latent = graph.collect(averaged, captions, with_members=images is not None)
+        return io.NodeOutput(averages, sheet, latent, expand=graph.nodes.finalize())
+
+
+def parse_overrides(text: str) -> dict[int, dict[str, float]]:
+    """What each mode has of its own: lines "mode: name=value, name=value"; empty ones are skipped.
+
+    Raises ValueError with a sentence for the user for anything else.
+    """
+    found: dict[int, dict[str, float]] = {}
+    for line in filter(None, map(str.strip, text.splitlines())):
+        mode, colon, assignments = line.partition(":")
+        if not colon or not mode.strip().isdecimal():
+            raise ValueError(f"The line {line!r} of overrides does not begin with a mode's number and a colon: write, for example, '1: steps=500'.")
+        if int(mode) in found:
+            raise ValueError(f"Mode {int(mode)} has two lines of overrides: put them into one.")
+        values = found[int(mode)] = {}
+        for assignment in filter(None, map(str.strip, assignments.split(","))):
+            name, _, value = (part.strip() for part in assignment.partition("="))
+            if name not in NUMBERS:
+                raise ValueError(f"Overrides cannot change {name!r} (line {line!r}): choose among {', '.join(NUMBERS)}.")
+            try:
+                values[name] = NUMBERS[name](value)
+            except ValueError:
+                raise ValueError(f"{value!r} is not a {'whole ' if NUMBERS[name] is int else ''}number for {name} (line {line!r}).") from None
+            if not 0 <= values[name] < float("inf") or (values[name] == 0 and name not in ("cfg", "seed")):
+                raise ValueError(f"{name} must be {'at least 0' if name in ('cfg', 'seed') else 'above 0'} (line {line!r}).")
+    return found
+
+
+def check(clusters: Clusters, latents: dict, images: Any, kind: str, shown: int, changes: dict[int, dict[str, float]]) -> None:
+    """Raise ValueError with a sentence for the user if these inputs do not belong together."""
+    # ComfyUI does not check the choice of a dynamic input.
+    if kind not in OF_ADAPTER:
+        raise ValueError(f"There is no adapter {kind!r}: choose one of {', '.join(OF_ADAPTER)}.")
+    expected = len(clusters.labels)
+    for name, batch in (("latents", latents), ("images", images)):
+        if batch is not None and batch_size(batch) != expected:
+            raise ValueError(f"The clusters are of {expected} pictures, but {name} holds {batch_size(batch)}: connect the batch that was clustered.")
+    for mode, values in changes.items():
+        if mode >= shown:
+            raise ValueError(f"Overrides name mode {mode}, but {shown} modes are averaged, numbered from 0.")
+        unknown = values.keys() - set(OF_ADAPTER[kind])
+        if unknown:
+            raise ValueError(f"Overrides of mode {mode} change {', '.join(sorted(unknown))}, which has no effect with the adapter {kind!r}: choose among "
+                             f"{', '.join(OF_ADAPTER[kind])}.")
+    alone = [mode for mode in range(shown) if len(clusters.members[mode]) < 2]
+    if kind == NO_ADAPTER and alone:
+        raise ValueError(f"Mode {alone[0]} has a single sample, which has no average without an adapter: raise minimum_size of the clusters, or "
+                         "lower most_modes.")
+
+
+@dataclass
+class Unfolded:
+    """The graph that the node unfolds into. A mode's nodes have ids of their own and depend on nothing of other modes."""
+
+    links: dict[str, Any]  # the node's own inputs, as the graph has them
+    adapter: dict[str, Any]
+    settings: dict[str, Any]
+    layer: str
+    pooling: str
+    nodes: GraphBuilder = field(default_factory=GraphBuilder)
+
+    def average(self, mode: int, changes: dict[str, float]) -> dict[str, list]:
+        """Links to a mode's average as latent and as picture, and to its selected pictures."""
+        links = self.links
+        # The steps of an override are those of training, not of sampling.
+        settings = {**self.settings, **{name: value for name, value in changes.items() if name in OF_AVERAGE}}
+        training = {**self.adapter, **{name: value for name, value in changes.items() if name not in OF_AVERAGE}, "seed": settings["seed"]}
+        members = self.nodes.node("SelectMode", f"mode_{mode}_samples", clusters=links["clusters"], batch=links["latents"], mode=mode).out(0)
+        model, positive = self.adapted(mode, members, training)
+        hspace = self.nodes.node("HSpaceHook", f"mode_{mode}_hspace", model=model, layer=self.layer, pooling=self.pooling).out(0)
+        shared = dict(hspace=hspace, positive=positive, negative=links["negative"], latent_image=links["latents"], **settings)
+        if training["adapter"] == NO_ADAPTER:
+            aligned = min(presets.PRESETS[settings["preset"]].aligned_steps, max(1, int((1 - MIXTURE_LEVEL) * settings["steps"])))
+            average = self.nodes.node("AlignMixtureModes", f"mode_{mode}_average", samples=members, mixture_level=MIXTURE_LEVEL, minimum_size=1,
+                                      aligned_steps=aligned, **{"components": "fixed", "components.modes": 1}, **shared)
+        else:
+            # The preset says the rest.
+            average = self.nodes.node("AlignTrajectories", f"mode_{mode}_average", aligned_steps=1, iterations=1, learning_rate=0.02, keep=1, **shared)
+        latent = average.out(0)
+        return {"latent": latent, "picture": self.nodes.node("VAEDecode", f"mode_{mode}_picture", samples=latent, vae=links["vae"]).out(0),
+                "members": self.nodes.node("SelectMode", f"mode_{mode}_members", clusters=links["clusters"], batch=links["images"], mode=mode).out(0)
+                if "images" in links else None}
+
+    def adapted(self, mode: int, members: list, training: dict[str, Any]) -> tuple[list, list]:
+        """Links to the model and the prompt that make pictures of a mode."""
+        links, kind = self.links, training["adapter"]
+        if kind == NO_ADAPTER:
+            return links["model"], links["positive"]
+        shared = dict(model=links["model"], latents=members, steps=training["steps"], learning_rate=training["learning_rate"], seed=training["seed"])
+        if kind == EMBEDDING:
+            trained = self.nodes.node("TrainModeEmbedding", f"mode_{mode}_adapter", clip=links["adapter.clip"], name=f"{training['name']}_{mode}",
+                                      initial_text=training["initial_text"], vectors=training["vectors"], template=training["template"],
+                                      overwrite=training["overwrite"], **shared)
+            return links["model"], trained.out(1)
+        trained = self.nodes.node("TrainModeLoRA", f"mode_{mode}_adapter", positive=links["positive"], rank=training["rank"], **shared)
+        if training["save_as"]:
+            self.nodes.node("SaveLoRA", f"mode_{mode}_saved", lora=trained.out(0), prefix=f"{training['save_as']}_mode_{mode}")
+        return trained.out(1), links["positive"]
+
+    def collect(self, averaged: list[dict[str, list]], captions: list[str], with_members: bool) -> tuple[list, list, list]:
+        """Links to all pictures in one batch, to their sheet, and to all latents in one batch."""
+        pictures = self.nodes.node("BatchImagesNode", "pictures", **{f"images.image{mode}": found["picture"] for mode, found in enumerate(averaged)})
+        latents = self.nodes.node("BatchLatentsNode", "latents", **{f"latents.latent{mode}": found["latent"] for mode, found in enumerate(averaged)})
+        rows = {}
+        for mode, found in enumerate(averaged):
+            row = found["picture"]
+            if with_members:
+                typical = self.nodes.node("ImageFromBatch", f"mode_{mode}_typical", image=found["members"], batch_index=0, length=MEMBERS_SHOWN).out(0)
+                row = self.nodes.node("BatchImagesNode", f"mode_{mode}_row", **{"images.image0": row, "images.image1": typical}).out(0)
+            rows[f"rows.images{mode}"] = row
+        sheet = self.nodes.node("LabelledSheet", "sheet", captions="\n".join(captions), title="", cell=192, columns=1 + MEMBERS_SHOWN, **rows)
+        return pictures.out(0), sheet.out(0), latents.out(0)
