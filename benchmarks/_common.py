@@ -48,17 +48,17 @@ def print_table(header: list[str], rows: list[list[str]]) -> None:
 
 
 class DemoModel:
-    """The demo checkpoint in ComfyUI, with prompts encoded and latents decoded by core."""
+    """The demo checkpoint (or another for such pictures) in ComfyUI, with prompts encoded and latents decoded by core."""
 
-    def __init__(self) -> None:
+    def __init__(self, checkpoint: Path | None = None) -> None:
         pack.load_comfyui()
-        self.model, self.clip, self.vae = pack.load_checkpoint(pack.demo_checkpoint())
-        self.shape = (4, 8, 8)
+        self.model, self.clip, self.vae = pack.load_checkpoint(checkpoint or pack.demo_checkpoint())
+        self.shape = (self.model.model.latent_format.latent_channels, 8, 8)
 
     def encode(self, prompts: list[str]) -> list:
         """One CONDITIONING of a prompt for each latent of a batch."""
-        encoded = [pack.encode_prompt(self.clip, prompt)[0][0] for prompt in prompts]
-        return [[torch.cat(encoded), {}]]
+        embeddings, options = zip(*(pack.encode_prompt(self.clip, prompt)[0] for prompt in prompts))
+        return [[torch.cat(embeddings), {"pooled_output": torch.cat([option["pooled_output"] for option in options])}]]
 
     def with_denoiser(self, prompt: str | list[str], guidance_scale: float, function: Callable, steps: int = STEPS, **options) -> Any:
         """Call `function(denoiser, sigmas)` on the prompt's Denoiser; its result is returned as it is.

@@ -6,7 +6,6 @@ says how often they show what was asked for.
 """
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections import defaultdict
@@ -70,10 +69,9 @@ def main() -> None:
     from sklearn.linear_model import LogisticRegression
 
     pictures, images = dataset.load(arguments.data)
-    if arguments.transformer:
-        os.environ["MENTAL_AVERAGES_CHECKPOINT"] = str(pack.demo_checkpoint().resolve().with_name(workspace.TRANSFORMER_CHECKPOINT))
-    demo, judge = DemoModel(), FeatureSpace()
-    demo.shape = (demo.model.model.latent_format.latent_channels, *demo.shape[1:])
+    # The demo transformer lies beside the U-Net's checkpoint.
+    checkpoint = pack.demo_checkpoint().resolve().with_name(workspace.TRANSFORMER_CHECKPOINT) if arguments.transformer else None
+    demo, judge = DemoModel(checkpoint), FeatureSpace()
     held = [row for row, picture in enumerate(pictures) if picture.held_out]
     originals = torch.from_numpy(images[held[:: 4 if arguments.quick else 1]]).float() / 255
     restored = demo.restore(originals)

@@ -1,6 +1,7 @@
-"""Write the demo checkpoint as a file that ComfyUI's stock CheckpointLoaderSimple takes for Stable Diffusion 1.5.
+"""Write a demo checkpoint as a file that ComfyUI's stock CheckpointLoaderSimple takes.
 
-    python demo/assemble.py OUTPUT.safetensors
+    python demo/assemble.py OUTPUT.safetensors                  the U-Net, for Stable Diffusion 1.5
+    python demo/assemble.py OUTPUT.safetensors --transformer    the transformer, for Stable Diffusion 3 (transformer.py)
 
 Needs torch, numpy and safetensors. Widens the stored weights to fp16 and adds what need not be stored: the fixed random
 token table and the pass-through text encoder (see text_table.py).
@@ -15,14 +16,15 @@ import torch
 from torch import Tensor
 
 import text_table
+import transformer
 import weights
 
-TEXT = "cond_stage_model.transformer.text_model."
+TEXT = "text_model."
 LAYERS = 12
 
 
 def text_encoder() -> dict[str, Tensor]:
-    """CLIP-L whose layers pass their input through: their output projections are zero."""
+    """CLIP-L, named from "text_model." on, whose layers pass their input through: their output projections are zero."""
     width = text_table.WIDTH
     shapes = {"mlp.fc1.weight": (4 * width, width), "mlp.fc1.bias": (4 * width,), "mlp.fc2.weight": (width, 4 * width), "mlp.fc2.bias": (width,)}
     for projection in ("q_proj", "k_proj", "v_proj", "out_proj"):
@@ -39,28 +41,35 @@ def text_encoder() -> dict[str, Tensor]:
 
 
 def checkpoint() -> dict[str, Tensor]:
-    """The whole state dict under the names of Stable Diffusion 1.5."""
-    from safetensors.torch import load_file
-
+    """The whole state dict of the U-Net demo under the names of Stable Diffusion 1.5."""
     # The autoencoder's latents have unit variance; this scale cancels ComfyUI's scaling of SD1.5 latents.
     found = {"first_stage_model.vae_scale": torch.tensor(0.18215), "first_stage_model.vae_shift": torch.tensor(0.0)}
     prefixes = {"unet": "model.diffusion_model.", "encoder": "first_stage_model.taesd_encoder.", "decoder": "first_stage_model.taesd_decoder."}
-    for name, value in weights.dequantise(load_file(weights.PATH)).items():
+    for name, value in stored_networks().items():
         part, _, key = name.partition(".")
         found[prefixes[part] + key] = value
-    return found | text_encoder()
+    return found | {f"cond_stage_model.transformer.{name}": value for name, value in text_encoder().items()}
+
+
+def stored_networks() -> dict[str, Tensor]:
+    """The demo U-Net and autoencoder under the names of weights.safetensors, in fp16."""
+    from safetensors.torch import load_file
+
+    return weights.dequantise(load_file(weights.PATH))
 
 
 def main() -> None:
     from safetensors.torch import save_file
 
-    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+    paths = [argument for argument in sys.argv[1:] if argument != "--transformer"]
+    if len(paths) != 1 or paths[0].startswith("-"):
         raise SystemExit(__doc__)
-    output = Path(sys.argv[1])
+    output = Path(paths[0])
+    found = checkpoint() if len(sys.argv) == 2 else transformer.checkpoint(stored_networks(), text_encoder())
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_suffix(".tmp")
     try:
-        save_file({name: value.contiguous() for name, value in checkpoint().items()}, temporary, metadata={"format": "pt"})
+        save_file({name: value.contiguous() for name, value in found.items()}, temporary, metadata={"format": "pt"})
         os.replace(temporary, output)
     finally:
         temporary.unlink(missing_ok=True)

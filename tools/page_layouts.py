@@ -221,4 +221,71 @@ What the network answers is not what is there: it has prejudices of its own.
         widths={NOTE: 440, "11": 700, "12": 480, "13": 480, "15": 400},
         extra_heights={NOTE: 600, "5": PREVIEW, "9": 160, "11": 560, "12": 360, "13": 300, "15": 400},
     ),
+    "08_adapter_per_mode": Layout(
+        note="""## One adapter per mode
+
+A concept has more than one look, and one average of all is a blend of them. Here each mode gets an adapter of its own, and with it the model draws this mode alone: new samples, and a mental average.
+
+1. *Modes without training* samples the concept, finds two modes, and averages each as it is.
+2. *Select Mode* picks the **latents** of a mode as they came out of the sampler. They are what is trained on.
+3. *Adapter* trains a LoRA of rank 1 on them, and gives back the model with it.
+4. New samples and an average come from that model, with the same prompt.
+
+5. *A word for the largest mode* trains an embedding instead, for the same samples; `embedding:mental_averages_mode_0` then works in any prompt.
+
+*Sheet* shows for each mode its members, new samples with its adapter and its average; the averages without training are at the bottom. The adapters are in ComfyUI's output folder under `loras`: move them to `models/loras` to use them anywhere.
+
+- **Another model**: choose its checkpoint and its resolution, and the node's own defaults for training: 2000 steps at 0.0001. The values here suit the small demo model.
+- **Other modes**: raise `modes`, and choose numbers in the four *Select Mode* nodes; 0 is the largest.
+- **Clusters of pictures**: *CLIPGMMClusters* of template 06 can take the place of *Modes without training*.
+
+An interrupted training goes on where it stopped when you press Run again.
+""",
+        groups=(
+            (Group("1. Model and prompt", MODEL, (("1", "2", "3", "4", NOTE),)),),
+            (Group("2. Samples and their modes", OTHER, (("5", "6"), ("7", "8"))),
+             Group("3. A word for the largest mode", OTHER, (("30",), ("31", "32")))),
+            (Group("4. The largest mode", WORK, (("10", "11"), ("12", "13"), ("14", "15"), ("16", "17", "18"))),
+             Group("5. Another mode", WORK, (("20", "21"), ("22", "23"), ("24", "25"), ("26", "27", "28")))),
+            (Group("6. Side by side", PICTURES, (("40", "41"),)), Group("7. What was measured", REPORTS, (("42", "43"),))),
+        ),
+        widths={NOTE: 440, "41": 760, "43": 760},
+        extra_heights={NOTE: 640, "6": PREVIEW, "12": PREVIEW, "14": PREVIEW, "17": PREVIEW, "22": PREVIEW, "24": PREVIEW, "27": PREVIEW,
+                       "31": PREVIEW, "41": 640, "43": 460},
+    ),
+    "09_modes_in_one_node": Layout(
+        note="""## Modes in one node
+
+*Find the modes* samples the concept, looks for modes in the model's own semantic space, and averages each without any training. *An adapter and an average for each* then does for every mode what template 08 wires by hand: it trains an adapter on the mode's samples and averages with it.
+
+- **One mode again, the others as they are**: write a line into `overrides`, such as `1: steps=500`. Only that mode runs again.
+- **Clusters of another kind**: *CLIPGMMClusters* of template 06 fits in place of *Find the modes*.
+- **No training**: choose `none` as adapter.
+- **Another model**: choose its checkpoint and size, and the paper's 2000 steps at 0.0001 for training. The values here suit the small demo model.
+""",
+        groups=(
+            (Group("1. Model and prompt", MODEL, (("1", "2", "3", "4", NOTE),)),),
+            (Group("2. The modes", OTHER, (("5", "6"), ("7", "8"))), Group("3. An average of each", WORK, (("12",),))),
+            (Group("4. Pictures", PICTURES, (("13",), ("9",))), Group("5. What was measured", REPORTS, (("10", "11"),))),
+        ),
+        widths={NOTE: 440, "13": 760, "9": 400, "11": 760},
+        extra_heights={NOTE: 420, "6": PREVIEW, "12": 60, "13": 520, "9": 260, "11": 460},
+    ),
+    "10_semantic_layer": Layout(
+        note="""## Which layer stands for meaning?
+
+*Measure every layer* reads all layers of the model while it samples a few prompts, and chooses the layer by what was measured. The curve shows every layer over the depth of the network. The chosen layer goes on to *An average in the chosen layer*.
+
+- **Your model**: choose its checkpoint and size, and prompts of the kind that you will average, four to eight of them.
+- **Surer**: more `samples`; the margin says how far the choice is from the next best.
+- What was measured is kept on disk: the same graph again takes seconds.
+""",
+        groups=(
+            (Group("1. Model and prompts", MODEL, (("1", "7", "3", NOTE), ("2", "4", "5", "6"))),),
+            (Group("2. The layers", WORK, (("8",), ("9", "10"))),),
+            (Group("3. An average", PICTURES, (("11",), ("12", "13"))),),
+        ),
+        widths={NOTE: 440, "9": 760, "10": 760},
+        extra_heights={NOTE: 360, "9": 460, "10": 300, "11": PREVIEW, "13": 260},
+    ),
 }

@@ -19,6 +19,13 @@ from console import Explained, Log
 PACK = Path(__file__).resolve().parents[1]
 PACK_NAME = "mental-averages"
 DEMO_CHECKPOINT = "mental_averages_demo.safetensors"
+TRANSFORMER_CHECKPOINT = "mental_averages_demo_transformer.safetensors"
+# What demo/assemble.py makes: by file name, its options and the files of demo/ that it is made of.
+ASSEMBLED = {
+    DEMO_CHECKPOINT: ([], ["assemble.py", "weights.py", "weights.safetensors", "text_table.py"]),
+    TRANSFORMER_CHECKPOINT: (["--transformer"], ["assemble.py", "weights.py", "weights.safetensors", "text_table.py",
+                                                 "transformer.py", "transformer_weights.safetensors"]),
+}
 
 
 def default_base() -> Path:
@@ -28,8 +35,9 @@ def default_base() -> Path:
     for other in workspaces.iterdir():
         if not (other / "custom_nodes" / PACK_NAME).exists():
             # Its checkout is gone. Only what can be made again is removed: its pictures may be wanted.
-            with contextlib.suppress(OSError):
-                (other / "models" / "checkpoints" / DEMO_CHECKPOINT).unlink()
+            for name in ASSEMBLED:
+                with contextlib.suppress(OSError):
+                    (other / "models" / "checkpoints" / name).unlink()
     return base
 
 
@@ -65,26 +73,35 @@ def link_pack(custom_nodes: Path) -> None:
 
 
 def demo_checkpoint(environment: environments.Environment, base: Path, log: Log) -> Path:
-    """Assemble the demo checkpoint into `base` if it is missing or older than what it is made of; return its path."""
-    script = PACK / "demo" / "assemble.py"
-    sources = [script, *(PACK / "demo").glob("weights*")]
-    target = make_base(base) / "models" / "checkpoints" / DEMO_CHECKPOINT
-    if not script.is_file():
-        raise Explained(f"{script} is missing, so the demo checkpoint cannot be made. Is this a complete checkout?")
+    """Assemble the demo checkpoints into `base` where they are missing or older than what they are made of.
+
+    Returns the path of the U-Net's; the transformer's lies beside it.
+    """
+    for name in ASSEMBLED:
+        assemble(name, environment, base, log)
+    return base / "models" / "checkpoints" / DEMO_CHECKPOINT
+
+
+def assemble(name: str, environment: environments.Environment, base: Path, log: Log) -> None:
+    options, parts = ASSEMBLED[name]
+    sources = [PACK / "demo" / part for part in parts]
+    target = make_base(base) / "models" / "checkpoints" / name
+    for source in sources:
+        if not source.is_file():
+            raise Explained(f"{source} is missing, so the demo checkpoints cannot be made. Is this a complete checkout?")
     if target.is_file() and target.stat().st_mtime >= max(source.stat().st_mtime for source in sources):
-        return target
-    log("Assembling the demo checkpoint.")
-    made = subprocess.run([str(environment.python), str(script), str(target)], capture_output=True, text=True,
+        return
+    log("Assembling the demo transformer." if options else "Assembling the demo checkpoint.")
+    made = subprocess.run([str(environment.python), str(sources[0]), str(target), *options], capture_output=True, text=True,
                           errors="replace", env=environments.child_variables(), stdin=subprocess.DEVNULL)
     if made.returncode:
-        raise Explained(f"The demo checkpoint could not be assembled:\n{made.stderr.strip()[-1500:]}")
-    return target
+        raise Explained(f"{name} could not be assembled:\n{made.stderr.strip()[-1500:]}")
 
 
 def add_checkpoint(base: Path, file: Path) -> str:
     """Make a checkpoint file loadable from `base`, without copying it where links work; return its name there."""
     target = make_base(base) / "models" / "checkpoints" / file.name
-    if target.name == DEMO_CHECKPOINT and target.is_file() and not target.is_symlink():
+    if target.name in ASSEMBLED and target.is_file() and not target.is_symlink():
         # What is assembled here is not given up for a user's file of the same name.
         target = target.with_name(f"own_{file.name}")
     if target.exists() and target.samefile(file):

@@ -15,7 +15,8 @@ from test_image_encoders import write_blip, write_clip  # noqa: E402
 NAMES = sorted(path.stem for path in (page_workflow.FOLDER / "api").glob("*.json"))
 PICTURES = 6
 SMALLER = {"batch_size": PICTURES, "steps": 4, "subsets": 2, "restarts": 2, "mode.steps": 2, "mode.size": 2,
-           "mode.counts": "2, 4, 6", "method.iterations": 3, "components.largest": 2, "minimum_size": 1}
+           "mode.counts": "2, 4, 6", "method.iterations": 3, "components.largest": 2, "minimum_size": 1,
+           "count": PICTURES, "aligned_steps": 1, "adapter.steps": 2, "samples": 3}
 
 
 @pytest.fixture(scope="module")

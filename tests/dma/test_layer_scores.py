@@ -1,0 +1,246 @@
+"""Scores of layers against closed forms."""
+import dataclasses
+import itertools
+import json
+import math
+
+import pytest
+import torch
+
+from mental_averages.dma import layer_scores
+from mental_averages.dma.batching import BatchSize
+from mental_averages.dma.layer_figures import plot_layers
+from mental_averages.dma.layer_probe import ProbeSettings, read_prompt
+from mental_averages.dma.layer_report import LayerReport, layer_report
+
+from toys import LinearGaussian, sigmas
+
+
+def features(prompts, count, means, factor, generator):
+    """Features (P, N, D): means (P, D) plus noise of covariance factor factor^T."""
+    noise = torch.randn(prompts, count, factor.shape[1], generator=generator, dtype=torch.float64)
+    return means[:, None] + noise @ factor.T
+
+
+def test_estimates_are_those_over_all_choices_of_different_latents():
+    """Brute force over tuples of different latents is unbiased by construction for features of any distribution."""
+    rows = torch.randn(3, 6, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64) ** 3
+    found = layer_scores.spread(layer_scores.gram(rows))
+    within, squares, of_squares = [], [], []
+    for prompt in rows:
+        products = [((prompt[i] - prompt[j]) @ (prompt[k] - prompt[l]) / 2, (prompt[i] - prompt[j]).square().sum() / 2,
+                     (prompt[k] - prompt[l]).square().sum() / 2) for i, j, k, l in itertools.permutations(range(6), 4)]
+        of_squares.append(torch.stack([cross**2 for cross, _, _ in products]).mean())
+        squares.append(torch.stack([one * other for _, one, other in products]).mean())
+        within.append(torch.stack([one for _, one, _ in products]).mean())
+    # Both sides of a product with latents of their own have no share of the variance within.
+    between = torch.stack([(rows[p, i] - rows[q, k]) @ (rows[p, j] - rows[q, l]) / 2 for p, q in itertools.permutations(range(3), 2)
+                               for i, j in itertools.permutations(range(6), 2) for k, l in itertools.permutations(range(6), 2)]).mean()
+    torch.testing.assert_close(found.within, torch.stack(within).mean())
+    torch.testing.assert_close(found.between, between)
+    torch.testing.assert_close(layer_scores.participation_ratio(layer_scores.gram(rows)), torch.stack(squares).mean() / torch.stack(of_squares).mean())
+
+
+def test_known_variances_are_found_without_bias():
+    """Between, within and the participation ratio of Gaussian features, and nothing between prompts that are the same."""
+    generator = torch.Generator().manual_seed(1)
+    directions = torch.linalg.qr(torch.randn(12, 12, generator=generator, dtype=torch.float64))[0]
+    deviations = torch.tensor([2.0, 2.0, 2.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.0, 0.0, 0.0], dtype=torch.float64)
+    variances = deviations**2
+    means = torch.randn(4, 12, generator=generator, dtype=torch.float64)
+    grams, same = [], []
+    for _ in range(3000):
+        grams.append(layer_scores.gram(features(4, 5, means, directions * deviations, generator)))
+        same.append(layer_scores.gram(features(4, 5, means[:1].expand(4, -1), directions * deviations, generator)))
+    found = layer_scores.spread(torch.stack(grams))
+    assert found.within.mean() == pytest.approx(variances.sum().item(), rel=0.01)
+    assert found.between.mean() == pytest.approx(means.var(dim=0).sum().item(), rel=0.02)
+    apart = layer_scores.spread(torch.stack(same)).between
+    assert abs(apart.mean()) < 4 * apart.std() / len(apart) ** 0.5  # 5 latents would feign within / 5
+    assert found.ratio.mean() == pytest.approx((means.var(dim=0).sum() / variances.sum()).item(), rel=0.1)
+
+
+@pytest.mark.parametrize("dimension", [3, 30])
+def test_participation_ratio_of_isotropic_features_is_their_dimension(dimension):
+    """Also where there are fewer latents than dimensions, which plain participation ratios cannot exceed."""
+    generator = torch.Generator().manual_seed(2)
+    grams = torch.stack([layer_scores.gram(torch.randn(40, 6, dimension, generator=generator, dtype=torch.float64)) for _ in range(30)])
+    found = layer_scores.participation_ratio(grams)
+    assert found.mean() == pytest.approx(dimension, rel=0.1)
+
+
+def test_a_single_direction_has_dimension_one_and_rotation_and_offset_change_nothing():
+    generator = torch.Generator().manual_seed(3)
+    line = torch.randn(2, 5, 1, generator=generator, dtype=torch.float64) * torch.arange(1.0, 8.0, dtype=torch.float64)
+    assert layer_scores.participation_ratio(layer_scores.gram(line)).item() == pytest.approx(1.0)
+    rows = torch.randn(3, 5, 7, generator=generator, dtype=torch.float64)
+    turned = rows @ torch.linalg.qr(torch.randn(7, 7, generator=generator, dtype=torch.float64))[0] + 3.0
+    one, other, scaled = (layer_scores.gram(values) for values in (rows, turned, 5 * rows))
+    for changed in (other, scaled):
+        torch.testing.assert_close(layer_scores.spread(changed).ratio, layer_scores.spread(one).ratio)
+        torch.testing.assert_close(layer_scores.participation_ratio(changed), layer_scores.participation_ratio(one))
+    torch.testing.assert_close(layer_scores.spread(scaled).between, 25 * layer_scores.spread(one).between)
+
+
+def test_sketch_is_linear_and_keeps_inner_products_in_the_mean():
+    generator = torch.Generator().manual_seed(4)
+    rows = torch.randn(2, 3, 10, 10, generator=generator, dtype=torch.float64)
+    rows[1] += 0.5 * rows[0]
+    flat = rows.flatten(1)
+    sketched = torch.stack([layer_scores.Sketch(31, seed)(rows) for seed in range(2000)])  # (seeds, 2, 31)
+    products = sketched @ sketched.transpose(1, 2)
+    expected, error = flat @ flat.T, products.std(0) / len(products) ** 0.5
+    assert ((products.mean(0) - expected).abs() < 4 * error).all()
+    bound = flat.norm(dim=1)[:, None] * flat.norm(dim=1)[None] * (2 / 31) ** 0.5
+    assert (products.std(0) < 1.2 * bound).all()
+    sketch = layer_scores.Sketch(31)
+    torch.testing.assert_close(sketch(rows[:1] + 2 * rows[1:]), sketch(rows[:1]) + 2 * sketch(rows[1:]))
+    assert torch.equal(layer_scores.Sketch(300)(rows), flat), "short features stay as they are"
+    assert torch.equal(layer_scores.Sketch(31, seed=5)(rows), layer_scores.Sketch(31, seed=5)(rows))
+
+
+def test_layers_of_different_size_and_levels_are_measured_alike():
+    """Gram matrices with leading dimensions give what each gives alone."""
+    grams = torch.stack([layer_scores.gram(torch.randn(2, 4, size, generator=torch.Generator().manual_seed(size))) for size in (2, 5, 9)])
+    for index, matrix in enumerate(grams):
+        assert layer_scores.spread(grams).ratio[index] == layer_scores.spread(matrix).ratio
+        assert layer_scores.participation_ratio(grams)[index] == layer_scores.participation_ratio(matrix)
+
+
+def two_layers(between, count=6, prompts=4, seed=0):
+    """Gram matrices (1, 2, P, N, P, N) of a layer with variance `between` of prompts and of one without, both of unit variance within."""
+    generator = torch.Generator().manual_seed(seed)
+    means = (between / 20) ** 0.5 * torch.randn(prompts, 20, generator=generator, dtype=torch.float64)
+    identity = torch.eye(20, dtype=torch.float64) / 20**0.5
+    return torch.stack([torch.stack([layer_scores.gram(features(prompts, count, shift, identity, generator))
+                                     for shift in (means, 0 * means)])])
+
+
+def test_score_is_the_share_explained_after_matching():
+    grams = two_layers(between=3.0)
+    found, everyone = layer_scores.spread(grams), list(range(6))
+    plain = layer_scores.aligned_separation(grams, None, everyone)
+    torch.testing.assert_close(plain, (found.between / (found.between + found.within * 7 / 6))[0])
+    index = torch.tensor([[0, 1], [2, 3], [4, 5], [0, 1]])
+    after = torch.full((1, 2, 4, 2), 0.25)
+    after[..., 0, 1] = 1.0  # the latent 1 under the first prompt is not matched at all
+    matching = layer_scores.Matching(torch.ones_like(after), after, index)
+    assert matching.left(everyone)[0, 0].item() == pytest.approx((7 * 0.25 + 1) / 8)
+    assert matching.left([0, 2, 3, 4, 5])[0, 0].item() == pytest.approx(0.25)
+    matched = layer_scores.aligned_separation(grams, matching, everyone)
+    left = matching.left(everyone)[0]
+    torch.testing.assert_close(matched, (found.between / (found.between + found.within * (left + 1 / 6)))[0])
+    assert matched[0] > plain[0] > plain[1]
+
+
+def test_choice_prefers_the_layer_that_separates_and_errors_say_by_how_much():
+    """The error by the jackknife is the spread of scores over independent draws."""
+    grams = [two_layers(between=0.5, count=12, seed=seed) for seed in range(40)]
+    # The prompts' means are drawn anew each time and are no part of the error: compare around what each would give.
+    choice = layer_scores.choose(lambda kept: layer_scores.aligned_separation(grams[0], None, kept), 12)
+    assert (choice.best, choice.runner_up) == (0, 1)
+    assert choice.margin == pytest.approx(choice.scores[0] - choice.scores[1]) and choice.margin > 3 * choice.margin_error
+    blind = torch.tensor([layer_scores.aligned_separation(matrix, None, list(range(12)))[1].item() for matrix in grams])
+    errors = [layer_scores.choose(lambda kept, matrix=matrix: layer_scores.aligned_separation(matrix, None, kept), 12).errors[1] for matrix in grams]
+    assert sum(errors) / len(errors) == pytest.approx(blind.std().item(), rel=0.5)
+    alone = layer_scores.choose(lambda kept: layer_scores.aligned_separation(grams[0][:, :1], None, kept), 12)
+    assert alone.best == 0 and alone.runner_up is alone.margin is alone.margin_error is None
+
+
+class TwoLayers(LinearGaussian):
+    """Features that are linear in the latent, with something of the prompt added at the layer "seeing" alone."""
+
+    def __init__(self, prompt, layer="blind"):
+        super().__init__()
+        self.prompt, self.layer = prompt, layer
+
+    def at(self, layer):
+        return TwoLayers(self.prompt, layer)
+
+    def features(self, x, sigma):
+        shift = 3.0 * self.prompt * torch.linspace(-1, 1, 40) if self.layer == "seeing" else 0.0
+        return super().features(x, sigma) + shift
+
+    def all_features(self, x, sigma, layers, reduced):
+        return {layer: reduced(layer, self.at(layer).features(x, sigma)) for layer in layers}
+
+
+def probed(settings, batch=4, prompts=3):
+    found, heard, layers = [], [], ["blind", "seeing"]
+    for prompt in range(prompts):
+        noise = torch.randn(settings.samples, 2, 3, 3, generator=torch.Generator().manual_seed(prompt))
+        found.append(read_prompt(TwoLayers(prompt), sigmas(), noise, layers, settings, layer_scores.Sketch(), settings.matched_latents(prompt),
+                                 BatchSize(batch), heard.append))
+    assert sum(heard) == prompts * settings.work(2), "the progress bar ends full"
+    grams = torch.stack([torch.stack([layer_scores.gram(torch.stack([reading.rows[step, layer] for reading in found])) for layer in layers])
+                         for step in settings.steps])
+    before, after = (torch.stack([getattr(reading, name) for reading in found], dim=2) for name in ("before", "after"))
+    index = torch.tensor([settings.matched_latents(prompt) for prompt in range(prompts)])
+    return grams, layer_scores.Matching(before.double(), after.double(), index), layers
+
+
+def test_probe_finds_the_layer_that_sees_the_prompt_and_matches_linear_features():
+    settings = ProbeSettings(samples=5, steps=(0, 3), matched=2, iterations=12)
+    grams, matching, layers = probed(settings)
+    assert grams.shape == (2, 2, 3, 5, 3, 5)
+    found = layer_scores.spread(grams)
+    shift = 9 * torch.linspace(-1, 1, 40).square().sum().item()  # prompts 0, 1, 2 have the variance 1 in units of it
+    assert found.between[:, 1].tolist() == pytest.approx([shift] * 2, rel=0.2) and found.between[0, 0].abs() < 0.1 * shift
+    # The mean of linear features is the features of the mean, so that all of it can be reached.
+    assert matching.left(list(range(5))).max() < 1e-3
+    report = layer_report({"sigmas": [10.0, 3.0]}, layers, grams, matching, 1.5)
+    assert report.chosen == "seeing" and report.runner_up == "blind" and report.margin > 0.5 and report.seconds == 1.5
+    one_by_one, _, _ = probed(settings, batch=1)
+    torch.testing.assert_close(one_by_one, grams, rtol=1e-4, atol=1e-4)
+
+
+def test_settings_that_make_no_sense_are_refused():
+    ProbeSettings().check(20)
+    for change, message in ((dict(samples=3), "samples is 3: at least 4"), (dict(steps=()), "from 0 to 19"), (dict(steps=(20,)), "from 0 to 19"),
+                            (dict(matched=9), "matched is 9"), (dict(iterations=0), "iterations is 0")):
+        with pytest.raises(ValueError, match=message):
+            dataclasses.replace(ProbeSettings(), **change).check(20)
+    turns = [ProbeSettings(samples=5, matched=2).matched_latents(prompt) for prompt in range(4)]
+    assert turns == [[0, 1], [2, 3], [4, 0], [1, 2]]
+
+
+@pytest.fixture
+def report():
+    index = torch.arange(4)[:, None]
+    after = torch.linspace(0.1, 0.8, 8).view(1, 2, 4, 1)
+    return layer_report({"sigmas": [14.6], "prompts": 4}, ["a.0", "b.0"], two_layers(3.0), layer_scores.Matching(torch.ones_like(after), after, index), 2.0)
+
+
+def test_report_round_trip_table_and_plot(report):
+    assert LayerReport.from_json(report.to_json()) == report
+    table = report.table()
+    assert "| **a.0** |" in table and "| b.0 |" in table and "14.6" in table and report.verdict() in table
+    infinite = dataclasses.replace(report.layers[0], dimension=[None], left=[])
+    other = dataclasses.replace(report, layers=[infinite, dataclasses.replace(report.layers[1], left=[])])
+    assert LayerReport.from_json(other.to_json()) == other and "| many | not tried |" in other.table()
+    for drawn in (report, other):
+        picture = plot_layers(drawn, 512)
+        assert picture.shape[0] == 1 and picture.shape[2:] == (512, 3) and picture.std() > 0.05
+    only = dataclasses.replace(report, layers=report.layers[:1], runner_up=None, margin=None, margin_error=None)
+    assert "only layer" in only.verdict() and LayerReport.from_json(only.to_json()) == only
+    close = dataclasses.replace(report, margin=report.margin_error)
+    assert "take more samples" in close.verdict() and "take more samples" not in dataclasses.replace(report, margin_error=1e-9).verdict()
+
+
+def test_damaged_reports_are_refused_with_a_sentence(report):
+    text = json.loads(report.to_json())
+    for change, message in (({"format": "something"}, "not a report of a layer probe"), ({"version": 99}, "format version 99"),
+                            ({"layers": [{"name": "a.0"}]}, "damaged"), ({"chosen": "c"}, "damaged.*'c'"), ({"extra": 1}, "damaged")):
+        with pytest.raises(ValueError, match=message):
+            LayerReport.from_json(json.dumps({**text, **change}))
+    with pytest.raises(ValueError, match="damaged"):
+        LayerReport.from_json(json.dumps({key: value for key, value in text.items() if key != "chosen"}))
+    with pytest.raises(ValueError, match="not JSON"):
+        LayerReport.from_json(report.to_json()[:-20])
+
+
+def test_dimension_beyond_what_few_latents_can_tell_is_null():
+    orthogonal = torch.eye(8, dtype=torch.float64).view(2, 4, 8)  # no direction is met twice
+    assert math.isinf(layer_scores.participation_ratio(layer_scores.gram(orthogonal)))
+    grams = layer_scores.gram(orthogonal)[None, None]
+    assert layer_report({"sigmas": [1.0]}, ["a"], grams, None, 0.0).layers[0].dimension == [None]

@@ -1,0 +1,217 @@
+"""SemanticLayerProbe and the reading of all layers at once, on small models of ComfyUI's own classes."""
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+from small_models import MODELS  # noqa: E402
+
+LEVELS = {"SD1.5": 5.0, "SD3": 0.7, "Flux": 0.7, "Z-Image": 0.7}
+
+
+@pytest.fixture(scope="module")
+def cm(comfyui):
+    from mental_averages.nodes import comfy_model
+
+    return comfy_model
+
+
+@pytest.fixture(scope="module")
+def built(comfyui):
+    """Each small MODEL in single precision, built once."""
+    kept = {}
+    return lambda name: kept.setdefault(name, MODELS[name].build())
+
+
+def on_denoiser(cm, model, name, function, positive=None, **options):
+    small = MODELS[name]
+    shape = (model.model.latent_format.latent_channels, *small.size)
+    x = LEVELS[name] * torch.randn((3, *shape), generator=torch.Generator().manual_seed(0))
+    return cm.with_denoiser(model, positive or small.conditioning(1), small.conditioning(2), 3.0, torch.tensor([LEVELS[name], 0.0]), shape, 0,
+                            lambda denoiser: function(denoiser, x, LEVELS[name]), **options)
+
+
+@pytest.mark.parametrize("branch, pooling", [("conditional", "none"), ("guided", "mean")])
+@pytest.mark.parametrize("name", list(LEVELS))
+def test_all_features_are_those_of_each_layer_alone(cm, built, name, branch, pooling):
+    """Also where later blocks work in place on what earlier ones returned (Flux), and with rows of text and padding."""
+    model = built(name)
+    names = cm.layer_names(model)
+
+    def both(denoiser, x, sigma):
+        together, one_by_one = denoiser.all_features(x, sigma, names), {}
+        with torch.no_grad():
+            for layer in names:
+                one_by_one[layer] = denoiser.at(layer).features(x, sigma)
+        return together, one_by_one, denoiser.layer
+
+    together, one_by_one, layer = on_denoiser(cm, model, name, both, branch=branch, pooling=pooling)
+    assert list(together) == names and layer == cm.resolve_layer(model, "auto"), "at() leaves the Denoiser as it was"
+    for key in names:
+        assert torch.equal(together[key], one_by_one[key]) and not together[key].requires_grad
+    assert not any(module._forward_hooks for module in model.model.diffusion_model.modules())
+
+
+def test_all_features_of_several_entries_end_early_and_keep_what_is_asked_for(cm, built):
+    model, small = built("SD1.5"), MODELS["SD1.5"]
+    several = [small.conditioning(1)[0], [small.conditioning(3)[0][0], {"strength": 0.5}]]
+    ran = []
+    hooks = [module.register_forward_hook(lambda module, inputs, output, name=name: ran.append(name))
+             for name, module in (("middle", model.model.diffusion_model.middle_block[-1]), ("last", model.model.diffusion_model.out[-1]))]
+
+    def read(denoiser, x, sigma):
+        found = denoiser.all_features(x, sigma, ["input_blocks.1", "middle_block"], lambda layer, features: 2 * features.flatten(1)[:, :5])
+        with torch.no_grad():
+            return found, denoiser.features(x, sigma)
+
+    try:
+        found, expected = on_denoiser(cm, model, "SD1.5", read, several)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    torch.testing.assert_close(found["middle_block"], 2 * expected.flatten(1)[:, :5])
+    assert found["input_blocks.1"].shape == (3, 5) and "last" not in ran and "middle" in ran
+
+
+def test_gradient_at_another_layer_is_that_of_a_denoiser_made_for_it(cm, built):
+    def gradient(layer):
+        def function(denoiser, x, sigma):
+            leaf = x.clone().requires_grad_()
+            with torch.enable_grad():
+                return torch.autograd.grad(denoiser.at("joint_blocks.0").features(leaf, sigma).square().sum(), leaf)[0]
+
+        return on_denoiser(cm, built("SD3"), "SD3", function, layer=layer)
+
+    assert torch.equal(gradient("joint_blocks.0"), gradient("joint_blocks.1"))
+
+
+@pytest.fixture
+def probe(cm, built, folders):
+    """Runs the node on a small model as ComfyUI does, under inference mode."""
+    from mental_averages.nodes.layer_probe import SemanticLayerProbe
+
+    def run(name="SD1.5", prompts=2, **change):
+        small, model = MODELS[name], built(name)
+        latent = {"samples": torch.zeros(1, model.model.latent_format.latent_channels, *small.size)}
+        growing = {f"prompts{i}": small.conditioning(10 + i) for i in range(prompts)} if isinstance(prompts, int) else prompts
+        arguments = dict(model=model, prompts=growing, negative=small.conditioning(2),
+                         latent_image=latent, samples=4, levels="0.25", steps=4, cfg=2.0, scheduler="normal", seed=0, pooling="none", iterations=1,
+                         layers="middle_block, output_blocks" if name == "SD1.5" else "")
+        with torch.inference_mode():
+            return SemanticLayerProbe.execute(**{**arguments, **change}).args
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["SD1.5", "SD3"])
+def test_outputs_name_the_layer_of_the_highest_score(cm, built, probe, name):
+    hspace, curve, table, report, layer = probe(name, levels="0, 0.5", prompts=3, layers="")
+    assert [entry.name for entry in report.layers] == cm.layer_names(built(name))
+    assert layer == report.chosen == max(report.layers, key=lambda entry: entry.score).name
+    assert isinstance(hspace, cm.HSpace) and (hspace.model, hspace.layer, hspace.pooling) == (built(name), layer, "none")
+    assert curve.shape[0] == 1 and curve.shape[3] == 3 and f"| **{layer}** |" in table
+    assert len(report.settings["sigmas"]) == 2 and all(len(entry.left) == 2 and max(entry.left) <= 1 for entry in report.layers)
+
+
+def test_same_seed_same_choice_for_any_batch_size_and_other_seeds_differ(probe):
+    report = probe(cached=False)[3]
+    again, single = probe(cached=False)[3], probe(cached=False, batch_size=1)[3]
+    assert again.layers == report.layers and again.chosen == report.chosen
+    assert single.chosen == report.chosen
+    for one, other in zip(report.layers, single.layers):
+        assert other.ratio == pytest.approx(one.ratio, rel=1e-3, abs=1e-4) and other.score == pytest.approx(one.score, rel=2e-2, abs=1e-3)
+    assert probe(cached=False, seed=1)[3].layers != report.layers
+
+
+def test_model_is_bit_identical_afterwards(built, probe):
+    import nodes
+
+    def ksampler():
+        small = MODELS["SD1.5"]
+        with torch.inference_mode():
+            return nodes.common_ksampler(built("SD1.5"), 5, 3, 4.0, "euler", "normal", small.conditioning(1), small.conditioning(2),
+                                         {"samples": torch.zeros(1, 4, *small.size)})[0]["samples"]
+
+    before = ksampler()
+    probe(cached=False)
+    assert torch.equal(before, ksampler())
+    assert not any(module._forward_hooks for module in built("SD1.5").model.diffusion_model.modules())
+
+
+@pytest.fixture
+def passes(built):
+    """Counts the forward passes that the small U-Net begins."""
+    count = [0]
+    hook = built("SD1.5").model.diffusion_model.register_forward_pre_hook(lambda module, inputs: count.__setitem__(0, count[0] + 1))
+    yield count
+    hook.remove()
+
+
+def test_what_was_measured_is_kept_per_model_and_settings(built, probe, passes, folders):
+    report = probe()[3]
+    first, passes[0] = passes[0], 0
+    assert probe()[3] == report
+    # The model is asked who it is, at two noise levels, and nothing else.
+    assert passes[0] <= 6 < first / 4
+    passes[0] = 0
+    assert probe(batch_size=2)[3] == report and passes[0] <= 6, "the batch size is no part of it"
+    assert probe(samples=5)[3] != report
+    patched = built("SD1.5").clone()
+    weight = "diffusion_model.middle_block.0.in_layers.2.weight"
+    with torch.inference_mode():
+        patched.add_patches({weight: (torch.randn_like(patched.model.state_dict()[weight]),)}, 1.0)
+    passes[0] = 0
+    other = probe(model=patched)[3]
+    assert passes[0] > 6 and other.layers != report.layers
+    assert probe(cached=False)[3].layers == report.layers
+
+
+def test_an_interrupted_probe_goes_on_after_its_last_prompt(probe, passes, monkeypatch):
+    import comfy.model_management
+    from mental_averages.nodes import layer_probe
+
+    report = probe(cached=False)[3]
+    whole, original, asked = passes[0], layer_probe.read_prompt, []
+
+    def interrupted(*arguments):
+        asked.append(arguments)
+        if len(asked) == 2:
+            comfy.model_management.interrupt_current_processing()
+        return original(*arguments)
+
+    with monkeypatch.context() as patched, pytest.raises(comfy.model_management.InterruptProcessingException):
+        patched.setattr(layer_probe, "read_prompt", interrupted)
+        probe()
+    passes[0] = 0
+    assert probe()[3].layers == report.layers
+    assert passes[0] < 0.7 * whole  # one prompt of two, and who the model is
+
+
+def test_layers_can_be_chosen_by_name(cm, built, probe):
+    from mental_averages.nodes.layer_probe import chosen_layers
+
+    names = cm.layer_names(built("SD1.5"))
+    assert chosen_layers(names, " ") == names
+    assert chosen_layers(names, "output_blocks; middle_block") == names[4:]
+    assert chosen_layers(names, "*put_blocks.1, middle_block") == ["input_blocks.1", "middle_block", "output_blocks.1"]
+    assert chosen_layers([f"joint_blocks.{i}" for i in range(12)], "joint_blocks.1") == ["joint_blocks.1"], "not joint_blocks.10"
+    only = probe(layers="middle_block", matched=0)
+    assert only[4] == "middle_block" and only[3].margin is None and only[3].layers[0].left == []
+
+
+def test_bad_inputs_are_refused_before_the_model_runs(built, probe, passes):
+    plain = MODELS["SD1.5"].conditioning(1)
+    for change, message in (
+            (dict(prompts=1), "1 prompts are connected"), (dict(prompts=0), "0 prompts are connected"),
+            (dict(layers="joint_blocks"), "No layer of this model fits 'joint_blocks'.*middle_block"),
+            (dict(samples=3), "samples is 3: at least 4"), (dict(matched=5), "matched is 5"), (dict(iterations=0), "iterations is 0"),
+            (dict(levels="0, 1"), "not shares of sampling"), (dict(levels="-0.1"), "not shares of sampling"), (dict(levels="early"), "row of numbers"),
+            (dict(levels=""), "no levels"), (dict(batch_size=-1), "batch_size is -1"), (dict(negative=[]), "negative conditioning is empty"),
+            (dict(prompts={"prompts0": plain, "prompts1": []}), "prompts1 conditioning is empty"),
+            (dict(prompts={"prompts0": plain, "prompts1": [[plain[0][0], {"mask": torch.ones(1, 8, 8)}]]}), "prompts1 conditioning carries a mask"),
+            (dict(latent_image={"samples": torch.zeros(0, 4, 6, 4)}), "empty batch")):
+        with pytest.raises(ValueError, match=message):
+            probe(**change)
+    assert passes[0] == 0
