@@ -16,7 +16,7 @@ class PlotReport(io.ComfyNode):
             description="Draws what an alignment, an inversion or an interpolation measured.",
             search_aliases=["residual plot", "alignment report"],
             inputs=[
-                REPORT.Input("report", tooltip="From AlignTrajectories, DDIMInvert, ChannelMeanInterpolate, LatentStatistics or LoadReport."),
+                REPORT.Input("report", tooltip="From AlignTrajectories, AlignMixtureModes, DDIMInvert, ChannelMeanInterpolate, LatentStatistics, TrainModeLoRA, TrainModeEmbedding, SemanticLayerProbe or LoadReport."),
                 io.Int.Input("width", default=1024, min=256, max=4096, step=8, tooltip="Width of the plot in pixels."),
             ],
             outputs=[io.Image.Output("image", display_name="image", tooltip="The plot.")],
