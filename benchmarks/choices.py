@@ -117,7 +117,7 @@ def measure(choice: Choice, base: AlignmentSettings, concepts: list[str], repeti
 def main() -> None:
     arguments = parse_arguments(__doc__.splitlines()[0], sheet=dict(type=Path, help="write a sheet, one row per choice"),
                                 only=dict(default="", help="only choices whose name contains this, and the base"))
-    concepts, repetitions, count, carried = (CONCEPTS[:2], 2, 8, 1) if arguments.quick else (CONCEPTS, 3, 32, 2)
+    concepts, repetitions, count, carried = (CONCEPTS[1:2], 2, 8, 1) if arguments.quick else (CONCEPTS, 3, 32, 2)
     base = AlignmentSettings(count=count, aligned_steps=4, keep=1, carried=carried,
                              solver=Adam(learning_rate=0.05, iterations=40, tolerance=0.003))
     choices = [choice for choice in CHOICES if choice.name == "base" or arguments.only in choice.name]
