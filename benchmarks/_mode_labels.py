@@ -1,0 +1,158 @@
+"""Clusters of real demo pictures whose labels are known: the first part of the benchmark of modes."""
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tarfile
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from _common import ROOT, print_table, with_interval
+from mental_averages.dma import attributes, image_encoders, modes
+
+sys.path.insert(0, str(ROOT / "demo"))
+import clip_model  # noqa: E402
+import dataset  # noqa: E402
+
+TONE = re.compile(r"\b(medium light|medium dark|light|medium|dark) skin tone")
+BARE_TONE = re.compile(r"-(medium-light|medium-dark|light|medium|dark)(-skin-tone)?$")
+CATEGORIES = {"People & Body": "person", "Animals & Nature": "animal or plant", "Food & Drink": "food", "Symbols": "symbol"}
+PER_LABEL, LARGEST_COUNT, DIMENSIONS = 32, 8, 8
+WAYS = ("attribute", "clip")
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """What the pictures are told apart by, and the prompts that ask for it.
+
+    Each prompt is a name as the demo CLIP was trained on: it has not learnt words for whole kinds, such as animal.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    prompts: tuple[str, ...]
+
+
+TONES = ("light", "medium light", "medium", "medium dark", "dark")
+ATTRIBUTES = (
+    Attribute("skin_tone", TONES, tuple(f"person {tone} skin tone" for tone in TONES)),
+    Attribute("kind", tuple(CATEGORIES.values()), (
+        "woman", "man", "person", "hand", "cat", "dog", "bird", "flower", "apple", "bread", "cake", "bowl", "button", "arrow",
+        "square", "circle")),
+)
+
+
+def load_encoder(folder: Path | None) -> image_encoders.ImageEncoder:
+    """An encoder from a folder; the demo CLIP if none is named."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    if folder:
+        return image_encoders.load(folder)
+    if not clip_model.PATH.exists():
+        raise SystemExit(f"There is no {clip_model.PATH.name} in demo/: train it by demo/train_clip.py, or name another CLIP with "
+                         "--encoder.")
+    with tempfile.TemporaryDirectory() as written:
+        clip_model.write_folder(Path(written) / "demo_clip", *clip_model.unpack())
+        return image_encoders.load(Path(written) / "demo_clip")
+
+
+def categories(folder: Path) -> dict[str, str]:
+    """The category of each concept, from the icon sets' own lists; sets with other categories than Unicode's are left out."""
+    votes: dict[str, Counter] = {}
+    for icons in dataset.ICON_SETS:
+        with tarfile.open(dataset.archive_path(folder, icons)) as archive:
+            listed = json.load(archive.extractfile("package/metadata.json"))
+        found = listed.get("categories", {}) if isinstance(listed, dict) else {}
+        for category, names in found.items() if "People & Body" in found else ():
+            for name in names:
+                concept = dataset.concept_of(dataset.caption_of(BARE_TONE.sub("", name)))
+                votes.setdefault(concept, Counter())[category] += 1
+    return {concept: counted.most_common(1)[0][0] for concept, counted in votes.items()}
+
+
+def labelled_pictures(attribute: Attribute, folder: Path) -> tuple[Tensor, np.ndarray]:
+    """The held-out pictures (N, H, W, 3) in [0, 1] that have one of the attribute's labels, and its number (N,).
+
+    A skin tone is one that the name states, alone. A kind is the category of the name; names with a skin tone, which
+    would be most persons, are left out there.
+    """
+    pictures, images = dataset.load(folder)
+    kinds = categories(folder) if attribute.name == "kind" else {}
+    rows, labels = [], []
+    for row, picture in enumerate(pictures):
+        tones = TONE.findall(picture.caption)
+        if attribute.name == "kind":
+            label = None if tones else CATEGORIES.get(kinds.get(picture.concept))
+        else:
+            label = tones[0] if len(tones) == 1 else None
+        if picture.held_out and label:
+            rows.append(row)
+            labels.append(attribute.labels.index(label))
+    return torch.from_numpy(images[rows]).float() / 255, np.array(labels)
+
+
+def measure_attribute(name: str, arguments) -> dict:
+    """Agreement of clusters with an attribute's labels, over random subsets with equally many pictures of each label."""
+    from sklearn.metrics import adjusted_rand_score
+
+    torch.set_num_threads(arguments.threads)
+    attribute = next(attribute for attribute in ATTRIBUTES if attribute.name == name)
+    encoder = load_encoder(arguments.encoder)
+    images, labels = labelled_pictures(attribute, arguments.data)
+    scored = attributes.prompt_scores(encoder, images, list(attribute.prompts))
+    embeddings = {"attribute": scored.values, "clip": image_encoders.embed_images(encoder, images)}
+    true_count = len(attribute.labels)
+    measured = {way: {"ari": [], "ari_by_bic": [], "found": []} for way in WAYS}
+    for subset in range(arguments.subsets):
+        generator = np.random.default_rng(subset)
+        rows = np.concatenate([generator.choice(np.flatnonzero(labels == label), PER_LABEL, replace=False)
+                               for label in range(true_count)])
+        for way, values in embeddings.items():
+            told, chosen = (modes.cluster(values[rows], modes.ClusterSettings(smallest, largest, DIMENSIONS, minimum_size=4))
+                            for smallest, largest in ((true_count, true_count), (1, LARGEST_COUNT)))
+            measured[way]["ari"].append(adjusted_rand_score(labels[rows], told.labels))
+            measured[way]["ari_by_bic"].append(adjusted_rand_score(labels[rows], chosen.labels))
+            measured[way]["found"].append(len(chosen.members))
+    print(f"{name}: " + ", ".join(f"{way} {np.mean(found['ari']):.3f}" for way, found in measured.items()), flush=True)
+    return {"attribute": attribute, "counts": np.bincount(labels).tolist(), "measured": measured}
+
+
+def print_labels(results: list[dict], subsets: int) -> None:
+    print(f"\nHeld-out real pictures, {subsets} random subsets with {PER_LABEL} pictures per label. Agreement: adjusted Rand index, 1 for "
+          f"the labels themselves, 0 for chance. Clusters in {DIMENSIONS} principal components, BIC over 1 to {LARGEST_COUNT}; intervals "
+          "over subsets, which share pictures. The question way of AttributeEmbed is not measured: it needs the weights of a BLIP-VQA.")
+    for result in results:
+        attribute = result["attribute"]
+        pictures = ", ".join(f"{label} {count}" for label, count in zip(attribute.labels, result["counts"]))
+        print(f"{attribute.name}: {pictures}; prompts: {', '.join(attribute.prompts)}")
+    print()
+    print_table(["labels", "embedding", "agreement, number of labels given", "agreement, number by BIC", "number by BIC",
+                 "BIC finds the true number"],
+                [[result["attribute"].name.replace("_", " "), way, with_interval(found["ari"]), with_interval(found["ari_by_bic"]),
+                  f"{np.mean(found['found']):.1f} of {len(result['attribute'].labels)}", f"{100 * found_share(result, way):.0f} %"]
+                 for result in results for way, found in result["measured"].items()])
+
+
+def found_share(result: dict, way: str) -> float:
+    """How often BIC found the true number of labels."""
+    return float(np.mean(np.array(result["measured"][way]["found"]) == len(result["attribute"].labels)))
+
+
+def label_figures(results: list[dict]) -> dict[str, float]:
+    figures = {}
+    for result in results:
+        name = result["attribute"].name
+        for way, found in result["measured"].items():
+            figures |= {f"ari_{name}_{way}": float(np.mean(found["ari"])), f"ari_{name}_{way}_by_bic": float(np.mean(found["ari_by_bic"])),
+                        f"bic_found_true_number_{name}_{way}": found_share(result, way)}
+    for way, name in (("attribute", "bic_found_true_number"), ("clip", "bic_found_true_number_clip")):
+        figures[name] = float(np.mean([found_share(result, way) for result in results]))
+    return figures

@@ -1,0 +1,216 @@
+"""Modes on the demo model: whether clusters find known labels, and whether adapters and averages stay in their mode.
+
+First, held-out real pictures with known labels (skin tone, kind) are clustered by AttributeEmbed and by plain CLIP
+embeddings. Then K samples of each concept are clustered in the demo CLIP's embeddings; for the largest modes a LoRA
+and an embedding are trained on the members' own latents. Measured are the share of samples from new noise that fall
+into the mode, judged by a logistic regression in the features of an independent ImageNet network, and the mental
+averages of the modes by the plain prompt, the LoRA, the embedding, and by a mixture in the semantic space without
+training. Distances are 1 - cosine in those features; intervals are 95 % bootstrap intervals over modes. All times
+are CPU seconds.
+"""
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import _mode_adapters as adapters
+from _common import DemoModel, FeatureSpace, pairwise_distance, parse_arguments, print_table, save_sheet, with_interval, write_figures
+from _mode_labels import ATTRIBUTES, label_figures, load_encoder, measure_attribute, print_labels
+import environment
+from mental_averages.dma import image_encoders, modes
+from mental_averages.dma.presets import PRESETS
+
+CONCEPTS = ["woman", "heart", "man", "person", "moon", "hand"]
+GUIDANCE = 3.0  # the paper's with adapters
+METHODS = ("none", "lora", "embedding", "mixture")
+TITLES = {"none": "plain prompt", "lora": "LoRA", "embedding": "embedding", "mixture": "mixture, no training"}
+NEW_SEED = 20_000  # apart from the seeds that modes were found and averages made with
+SHOWN = 6
+# CPU seconds on one core of the machine that the defaults were chosen on, for the estimate alone.
+PICTURE, STEP, SUBSET = 0.8, 0.08, 4.0
+AVERAGE = {"draft": 2.5, "standard": 10.0, "paper": 10_000.0}
+
+
+@functools.cache
+def tools(encoder: Path | None) -> tuple[DemoModel, FeatureSpace, image_encoders.ImageEncoder, float]:
+    """The demo model, the judge, the encoder, and the CPU seconds per step that the demo's text encoder would add."""
+    demo = DemoModel()
+    return demo, FeatureSpace(), load_encoder(encoder), adapters.drop_idle_layers(demo)
+
+
+def classifier_of(features: Tensor, labels: Tensor):
+    """A logistic regression from features (N, D) to labels (N,), and its accuracy on fifths that it was not fitted to."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_score
+
+    regression = LogisticRegression(C=100.0, max_iter=2000)
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    accuracy = cross_val_score(regression, features.numpy(), labels.numpy(), cv=folds).mean()
+    return regression.fit(features.numpy(), labels.numpy()), float(accuracy)
+
+
+def overlap(members: tuple[int, ...], inside: np.ndarray) -> float:
+    """Intersection over union of members (row numbers) and a mask (N,)."""
+    found = np.zeros_like(inside)
+    found[list(members)] = True
+    return (found & inside).sum() / (found | inside).sum()
+
+
+def measure_concept(concept: str, arguments) -> dict:
+    """All measures of one concept, in a process of its own."""
+    torch.set_num_threads(arguments.threads)
+    started = time.process_time()
+    demo, judge, encoder, encoding_seconds = tools(arguments.encoder)
+    seeds = range(arguments.repetitions)
+    mixtures = [adapters.mixture(demo, concept, GUIDANCE, arguments.preset, arguments.count, seed) for seed in seeds]
+    decoded = [demo.decode(mixture.samples) for mixture in mixtures]
+    clusters = modes.cluster(image_encoders.embed_images(encoder, decoded[0]),
+                             modes.ClusterSettings(2, 5, dimensions=8, minimum_size=max(5, arguments.count // 8)))
+    if len(clusters.members) < 2:
+        print(f"{concept}: one cluster only", flush=True)
+        return {"modes": []}
+    features = [judge(pictures) for pictures in decoded]  # (K, D) for each seed
+    classifier, accuracy = classifier_of(features[0], clusters.labels)
+    labels = [clusters.labels.numpy(), *(classifier.predict(found.numpy()) for found in features[1:])]
+    members = [features[0][list(rows)] for rows in clusters.members]
+
+    def averages(source: adapters.Source) -> tuple[Tensor, float]:
+        begun = time.process_time()
+        latents = [adapters.average_of(demo, source, GUIDANCE, arguments.preset, arguments.count, seed) for seed in seeds]
+        return demo.decode(torch.cat(latents)), (time.process_time() - begun) / len(seeds)
+
+    def measures(pictures: Tensor, mode: int, training: float, averaging: float) -> dict:
+        found = judge(pictures)  # (seeds, D)
+        distances = torch.stack([1 - (found @ others.T).mean(1) for others in members], dim=1)  # (seeds, modes)
+        return {"nearest": float((distances.argmin(1) == mode).float().mean()), "own": float(distances[:, mode].mean()),
+                "other": float(distances[:, [other for other in range(len(members)) if other != mode]].min(1).values.mean()),
+                "consistency": pairwise_distance(found), "training": training, "averaging": averaging}
+
+    plain_pictures, plain_seconds = averages(adapters.plain(demo, concept))
+    found = []
+    for mode in range(min(arguments.modes, len(clusters.members))):
+        rows = list(clusters.members[mode])
+        shares = {"before": float(np.mean([label == mode for label in labels[1:]]))}
+        pictures, costs = {"none": plain_pictures}, {"none": (0.0, plain_seconds)}
+        news = {}
+        for method, train, steps, rate in (("lora", adapters.with_lora, arguments.steps_lora, arguments.rate_lora),
+                                           ("embedding", adapters.with_embedding, arguments.steps_embedding, arguments.rate_embedding)):
+            source = train(demo, concept, mixtures[0].samples[rows], steps, rate)
+            news[method] = demo.decode(adapters.samples_of(demo, source, GUIDANCE, arguments.samples, NEW_SEED))
+            shares[method] = float((classifier.predict(judge(news[method]).numpy()) == mode).mean())
+            pictures[method], seconds = averages(source)
+            costs[method] = source.seconds, seconds
+        # A mixture finds modes of its own: the one that shares most samples with this mode stands for it.
+        nearest = [max(range(len(mixture.members)), key=lambda own: overlap(mixture.members[own], label == mode))
+                   for mixture, label in zip(mixtures, labels)]
+        pictures["mixture"] = demo.decode(torch.cat([mixture.averages[own : own + 1] for mixture, own in zip(mixtures, nearest)]))
+        costs["mixture"] = 0.0, float(np.mean([mixture.seconds for mixture in mixtures]))
+        found.append({
+            "concept": concept, "mode": mode, "members": len(rows), "shares": shares, "accuracy": accuracy,
+            "spread": pairwise_distance(members[mode]), "encoding_seconds": encoding_seconds,
+            "mixture_in_own_mode": float(np.mean([mixture.in_own_mode for mixture in mixtures])),
+            "methods": {method: measures(pictures[method], mode, *costs[method]) for method in METHODS},
+            "shown": torch.cat([decoded[0][rows[:SHOWN]], *(pictures[method][:2] for method in METHODS),
+                                *(news[method][:3] for method in ("lora", "embedding"))])})
+        print(f"{concept}, mode {mode} ({len(rows)} of {arguments.count}), judge {accuracy:.2f}: " + ", ".join(
+            f"share {name} {share:.2f}" for name, share in shares.items()), flush=True)
+    print(f"{concept}: {time.process_time() - started:.0f} CPU s, modes of {[share.count for share in clusters.shares]}", flush=True)
+    return {"modes": found}
+
+
+def expected_seconds(arguments, concepts: int) -> float:
+    """CPU seconds that the run will take, roughly."""
+    mode = ((arguments.steps_lora + arguments.steps_embedding) * STEP + 2 * arguments.samples * PICTURE
+            + 2 * arguments.repetitions * AVERAGE[arguments.preset])
+    concept = arguments.repetitions * (arguments.count * PICTURE + 4 * AVERAGE[arguments.preset]) + arguments.modes * mode
+    return concepts * concept + len(ATTRIBUTES) * arguments.subsets * SUBSET
+
+
+def main() -> None:
+    default = dict(type=int)
+    arguments = parse_arguments(
+        __doc__.splitlines()[0], concepts=dict(default, help=f"how many of {', '.join(CONCEPTS)}; 0 for real pictures alone"),
+        modes=dict(default, help="adapters for so many of the largest modes of a concept"), count=dict(default, help="K"),
+        repetitions=dict(default, help="averages of each kind"), samples=dict(default, help="new samples for the share of a mode"),
+        steps_lora=default, steps_embedding=default, preset=dict(choices=list(PRESETS)),
+        rate_lora=dict(type=float, help="learning rate; the paper's, but ten times it in the few steps of --quick"),
+        rate_embedding=dict(type=float, default=1e-2), subsets=dict(default, help="of real pictures"),
+        data=dict(type=Path, default=environment.home() / "icons", help="folder of the icon sets"),
+        encoder=dict(type=Path, help="folder of another CLIP in place of the demo CLIP"),
+        workers=dict(type=int, default=2, help="processes that share the concepts"),
+        sheet=dict(type=Path, help="write a sheet of all modes"))
+    sizes = dict(concepts=(4, 2), modes=(2, 1), count=(64, 40), repetitions=(3, 2), samples=(32, 16), steps_lora=(2000, 300),
+                 steps_embedding=(3000, 300), rate_lora=(1e-4, 1e-3), preset=("standard", "draft"), subsets=(20, 4))
+    for name, (full, quick) in sizes.items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, quick if arguments.quick else full)
+    if arguments.repetitions < 2:
+        raise SystemExit("The share of a mode before training is that of the second repetition on: --repetitions is at least 2.")
+    arguments.threads = max(1, (os.cpu_count() or 1) // arguments.workers)
+    concepts = CONCEPTS[: arguments.concepts]
+    expected = expected_seconds(arguments, len(concepts)) / 60
+    cores = min(arguments.workers, os.cpu_count() or 1)
+    print(f"About {expected:.0f} CPU minutes, {expected / cores:.0f} minutes on idle cores.", flush=True)
+    with ProcessPoolExecutor(arguments.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        real = pool.map(functools.partial(measure_attribute, arguments=arguments), [attribute.name for attribute in ATTRIBUTES])
+        generated = pool.map(functools.partial(measure_concept, arguments=arguments), concepts)
+        real, generated = list(real), [mode for result in generated for mode in result["modes"]]
+    print_labels(real, arguments.subsets)
+    figures = label_figures(real)
+    if generated:
+        print_modes(generated, arguments)
+        figures |= mode_figures(generated, arguments)
+        if arguments.sheet:
+            save_sheet([mode["shown"] for mode in generated], [f"{mode['concept']}, mode {mode['mode']}" for mode in generated],
+                       f"{SHOWN} members, 2 averages each by {', '.join(TITLES[method] for method in METHODS)}; "
+                       "3 new samples each by LoRA, embedding", arguments.sheet, columns=SHOWN + 2 * len(METHODS) + 6)
+    write_figures(figures, arguments.json)
+
+
+def print_modes(results: list[dict], arguments) -> None:
+    print(f"\nK {arguments.count}, guidance {GUIDANCE}, preset {arguments.preset}, {arguments.repetitions} repetitions; LoRA of rank 1, "
+          f"{arguments.steps_lora} steps at {arguments.rate_lora:g}; embedding of 1 vector, {arguments.steps_embedding} steps at "
+          f"{arguments.rate_embedding:g}, without the idle layers of the demo's text encoder, which would take "
+          f"{results[0]['encoding_seconds']:.2f} s more per step. {arguments.samples} new samples per adapter.\n")
+    print_table(["mode", "members", "judge's accuracy", "share before", "with LoRA", "with embedding"],
+                [[f"{mode['concept']} {mode['mode']}", str(mode["members"]), f"{mode['accuracy']:.2f}",
+                  *(f"{100 * mode['shares'][name]:.0f} %" for name in ("before", "lora", "embedding"))] for mode in results])
+    print()
+    rows = []
+    for method in METHODS:
+        columns = {name: np.array([mode["methods"][method][name] for mode in results]) for name in results[0]["methods"][method]}
+        rows.append([TITLES[method], f"{100 * columns['nearest'].mean():.0f} %",
+                     *(with_interval(columns[name]) for name in ("own", "other", "consistency")),
+                     f"{columns['training'].mean():.0f}", f"{columns['averaging'].mean():.1f}"])
+    print_table(["averages by", "in their own mode", "distance to own mode", "to the nearest other", "consistency distance",
+                 "seconds of training", "seconds of averaging"], rows)
+    print(f"\nMembers of a mode are {np.mean([mode['spread'] for mode in results]):.3f} from each other. By its own measure, the mixture "
+          f"has {100 * np.mean([mode['mixture_in_own_mode'] for mode in results]):.0f} % of its averages in their own mode.\n")
+
+
+def mode_figures(results: list[dict], arguments) -> dict[str, float]:
+    def mean(*path: str) -> float:
+        return float(np.mean([functools.reduce(dict.__getitem__, path, mode) for mode in results]))
+
+    figures = {f"mode_share_{name}": mean("shares", name) for name in ("before", "lora", "embedding")}
+    for name in ("lora", "embedding"):
+        figures[f"modes_at_80_percent_{name}"] = float(np.mean([mode["shares"][name] >= 0.8 for mode in results]))
+        figures[f"seconds_{name}"] = mean("methods", name, "training")
+    for figure, name in (("own_mode_nearest", "nearest"), ("own_mode_distance", "own"), ("other_mode_distance", "other"),
+                         ("mode_consistency", "consistency"), ("seconds_averaging", "averaging")):
+        figures |= {f"{figure}_{method}": mean("methods", method, name) for method in METHODS}
+    encoding = arguments.steps_embedding * mean("encoding_seconds")
+    return {**figures, "judge_accuracy": mean("accuracy"), "mixture_in_own_mode": mean("mixture_in_own_mode"),
+            "seconds_embedding_with_text_encoder": figures["seconds_embedding"] + encoding}
+
+
+if __name__ == "__main__":
+    main()
