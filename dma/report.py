@@ -54,6 +54,7 @@ class AlignmentReport:
         """
         data = records.fields_of(text, "a report of a mental average", FORMAT, VERSION)
         try:
-            return cls(**{**data, "steps": [AlignedStep(**step) for step in data["steps"]]})
+            return cls(data["settings"], data["initial_spread"], [AlignedStep(**step) for step in data["steps"]],
+                       data["seconds"])
         except (KeyError, TypeError) as error:
             raise records.damaged(error) from None

@@ -10,7 +10,7 @@ from comfy_api.latest import io
 import comfy.samplers
 
 from ..dma import alignment, gradient_check, matching, newton, presets, runs
-from . import comfy_model, files
+from . import comfy_model, common_inputs, files
 from .progress import ProgressReporter
 from .sockets import HSPACE, REPORT
 
@@ -49,12 +49,10 @@ class AlignTrajectories(io.ComfyNode):
                              tooltip="How many of the aligned trajectories are finished and returned. They should look alike: that is the check."),
                 io.Float.Input("tolerance", default=0.003, min=0.0, max=1.0, step=0.0001, round=False, optional=True, advanced=True,
                                tooltip="A latent is matched when its squared feature distance to the mean, relative to the mean's squared norm, is below this. 0 always runs all iterations."),
-                io.Int.Input("batch_size", default=0, min=0, max=4096, optional=True, advanced=True,
-                             tooltip="Latents per model call. 0 chooses, and halves when memory runs out. The result does not depend on it."),
+                common_inputs.batch_size(),
                 io.Combo.Input("branch", options=list(comfy_model.BRANCHES), default="conditional", optional=True, advanced=True,
                                tooltip="Whose features are matched: with the prompt (default), with the negative prompt, or both mixed by cfg."),
-                io.Boolean.Input("resume", default=True, optional=True, advanced=True,
-                                 tooltip="Keep the state on disk and go on from it when the same graph is queued again after an interrupt or a crash."),
+                common_inputs.resume(),
                 io.Float.Input("restored_noise", default=0.0, min=0.0, max=1.0, step=0.05, optional=True, advanced=True,
                                tooltip="Averaging cancels noise, and detail with it. This share of the lost noise is given back after the last aligned step, the same for all latents: sharper pictures, which depend a little more on the seed. 0 is the paper's method."),
                 io.Int.Input("carried", default=0, min=0, max=100000, optional=True, advanced=True,
@@ -102,10 +100,7 @@ class AlignTrajectories(io.ComfyNode):
         def align(denoiser) -> alignment.Alignment:
             if settings.aligned_steps:
                 choices["gradient_error"] = gradient_check.check_gradient(denoiser, shape, sigmas[0].item())
-            saved = None
-            if resume:
-                runs.clean(files.run_state_folder(), keep=key)
-                saved = runs.RunState(files.run_state_folder(), key, fingerprint(denoiser, sigmas, shape))
+            saved = files.run_state(key, fingerprint(denoiser, sigmas, shape)) if resume else None
             return alignment.align(denoiser, sigmas, shape, settings, batch_size, saved, reporter)
 
         average = comfy_model.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, align, hspace.layer,

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 import comfy.samplers
 
 from ..dma import alignment, gradient_check, mode_alignment, modes, presets, runs
-from . import comfy_model, files
+from . import comfy_model, common_inputs, files
 from .align import fingerprint
 from .progress import ProgressReporter
 from .sockets import CLUSTERS, HSPACE, REPORT
@@ -60,10 +60,8 @@ class AlignMixtureModes(io.ComfyNode):
                              tooltip="Modes with fewer samples are dissolved; their samples go to the likeliest of the others."),
                 io.Float.Input("restored_noise", default=0.0, min=0.0, max=1.0, step=0.05, round=False, optional=True, advanced=True,
                                tooltip="Share of the noise lost by averaging that is given back after the last aligned step. 0 is the paper's method."),
-                io.Int.Input("batch_size", default=0, min=0, max=4096, optional=True, advanced=True,
-                             tooltip="Latents per model call. 0 chooses, and halves when memory runs out. The result does not depend on it."),
-                io.Boolean.Input("resume", default=True, optional=True, advanced=True,
-                                 tooltip="Keep the state on disk and go on from it when the same graph is queued again after an interrupt or a crash."),
+                common_inputs.batch_size(),
+                common_inputs.resume(),
             ],
             outputs=[
                 io.Latent.Output("latents", display_name="latents", tooltip="The average of each mode, the largest mode first, for VAE Decode."),
@@ -108,11 +106,7 @@ class AlignMixtureModes(io.ComfyNode):
             answers = fingerprint(denoiser, sigmas, shape)
 
             def saved(part: str) -> runs.RunState | None:
-                if not resume:
-                    return None
-                name = f"{key}-{part.replace(' ', '-')}"
-                runs.clean(files.run_state_folder(), keep=name)
-                return runs.RunState(files.run_state_folder(), name, answers)
+                return files.run_state(f"{key}-{part.replace(' ', '-')}", answers) if resume else None
 
             return mode_alignment.align_modes(denoiser, sigmas, shape, settings, mixture, level, batch_size, saved, reporter, clean)
 

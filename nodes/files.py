@@ -5,12 +5,21 @@ import hashlib
 import os
 from pathlib import Path
 
+from torch import Tensor
 import folder_paths
+
+from ..dma import runs
 
 
 def run_state_folder() -> Path:
     """The folder of saved run states, under ComfyUI's user directory (the temp directory is emptied at every start)."""
     return Path(folder_paths.get_user_directory()) / "mental_averages" / "runs"
+
+
+def run_state(key: str, fingerprint: Tensor) -> runs.RunState:
+    """The state of the run `key` on a model that answers `fingerprint`; old states of other runs are removed first."""
+    runs.clean(run_state_folder(), keep=key)
+    return runs.RunState(run_state_folder(), key, fingerprint)
 
 
 def output_path(prefix: str, ending: str) -> Path:

@@ -19,7 +19,7 @@ from ..dma.layer_probe import ProbeSettings, PromptReadings, read_prompt
 from ..dma.layer_report import FORMAT, VERSION, LayerReport, layer_report
 from ..dma.noise import starting_noise
 from ..dma.number_text import numbers, words
-from . import comfy_model, files
+from . import comfy_model, common_inputs, files
 from .align import fingerprint
 from .progress import progress_bar
 from .sockets import HSPACE, REPORT
@@ -57,8 +57,7 @@ class SemanticLayerProbe(io.ComfyNode):
                 io.Int.Input("matched", default=1, min=0, max=1024, optional=True, advanced=True,
                              tooltip="Latents per prompt that are matched to the mean at every layer. This needs gradients and most of the time. 0: layers are scored by what they tell apart alone."),
                 io.Int.Input("iterations", default=6, min=1, max=1000, optional=True, advanced=True, tooltip="Iterations of L-BFGS in such a match."),
-                io.Int.Input("batch_size", default=0, min=0, max=4096, optional=True, advanced=True,
-                             tooltip="Latents per model call. 0 chooses, and halves when memory runs out. The result does not depend on it."),
+                common_inputs.batch_size(),
                 io.Boolean.Input("cached", default=True, optional=True, advanced=True,
                                  tooltip="Keep what was measured on disk, per model and settings: queueing the same graph again takes seconds, also after a restart or an interrupt."),
             ],
@@ -154,8 +153,7 @@ class _Probe:
         tensors = {f"{number} {name}": value for number, prompt in enumerate(self.prompts)
                    for name, value in comfy_model.conditioning_tensors(prompt, self.negative).items()}
         key = runs.run_key({"report": [FORMAT, VERSION], **self.choices()}, tensors)
-        runs.clean(files.run_state_folder(), keep=key)
-        return runs.RunState(files.run_state_folder(), key, self.ask(0, lambda denoiser: fingerprint(denoiser, self.sigmas, self.shape)))
+        return files.run_state(key, self.ask(0, lambda denoiser: fingerprint(denoiser, self.sigmas, self.shape)))
 
     def choices(self) -> dict:
         """Everything JSON can hold that the measurement depends on."""

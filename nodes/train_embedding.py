@@ -15,10 +15,9 @@ import comfy.cli_args
 import folder_paths
 
 from ..dma import denoising_training, runs
-from . import comfy_model, comfy_text, files
+from . import comfy_model, comfy_text, common_inputs, files
 from .progress import ProgressReporter
-from .sockets import REPORT
-from .training import PREVIEW_STEPS, check_latents, fingerprint, previewing
+from .training import PREVIEW_STEPS, check_latents, fingerprint, previewing, training_batch_size, training_records
 
 NODE = "TrainModeEmbedding"
 FORMAT = "mental-averages/embedding-1"
@@ -47,22 +46,19 @@ class TrainModeEmbedding(io.ComfyNode):
                 io.Float.Input("learning_rate", default=1e-2, min=1e-7, max=1.0, step=1e-7, round=False, tooltip="AdamW's learning rate."),
                 io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
                              tooltip="Fixes everything random: the order of the latents, noise and noise levels."),
-                io.Int.Input("batch_size", default=1, min=1, max=1024, optional=True, advanced=True,
-                             tooltip="Latents per step. They are split into several passes when memory runs out; the result does not depend on that."),
+                training_batch_size(),
                 io.Boolean.Input("gradient_checkpointing", default=False, optional=True, advanced=True,
                                  tooltip="Compute each block of the model and of the CLIP a second time instead of keeping what is inside it: slower, with much less memory."),
                 io.Int.Input("preview_interval", default=200, min=0, max=100000, optional=True, advanced=True,
                              tooltip=f"Show a sample of the template ({PREVIEW_STEPS} steps, no guidance) every so many training steps. 0: never."),
-                io.Boolean.Input("resume", default=True, optional=True, advanced=True,
-                                 tooltip="Keep the state on disk and go on from it when the same graph is queued again after an interrupt or a crash."),
+                common_inputs.resume(),
                 io.Boolean.Input("overwrite", default=False, optional=True, advanced=True,
                                  tooltip="Replace an embedding of the same name instead of refusing to start."),
             ],
             outputs=[
                 io.String.Output("text", display_name="text", tooltip="embedding:NAME, to be put into prompts; connecting it makes them wait for the training."),
                 io.Conditioning.Output("conditioning", display_name="conditioning", tooltip="The template with the trained vectors: the same as CLIP Text Encode makes of it."),
-                io.LossMap.Output("loss", display_name="loss", tooltip="The loss of every step, for Plot Loss Graph."),
-                REPORT.Output("report", display_name="report", tooltip="Settings, losses and time, for PlotReport and SaveReport."),
+                *training_records(),
             ],
         )
 
@@ -91,15 +87,13 @@ class TrainModeEmbedding(io.ComfyNode):
         comfy_text.check_fits(model, start)
         choices = {"node": NODE, "template": template, "initial_text": initial_text, "vectors": vectors}
         key = runs.run_key({**settings.key(), **choices}, {"latents": clean, **comfy_model.conditioning_tensors(start, [])})
-        state, reporter = runs.RunState(files.run_state_folder(), key, torch.empty(0)), ProgressReporter(model, NODE)
-        if is_taken and not state.path.exists():
+        if is_taken and not runs.RunState(files.run_state_folder(), key, torch.empty(0)).path.exists():
             raise name_is_taken(name, path)
+        reporter = ProgressReporter(model, NODE)
 
         def train(denoiser: comfy_model.ComfyDenoiser) -> denoising_training.Training:
-            levels, saved = denoiser.noise_levels(), None
-            if resume:
-                runs.clean(state.folder, keep=key)
-                saved = dataclasses.replace(state, fingerprint=fingerprint(denoiser, levels, shape))
+            levels = denoiser.noise_levels()
+            saved = files.run_state(key, fingerprint(denoiser, levels, shape)) if resume else None
             if is_taken and not is_finished(saved, steps):
                 raise name_is_taken(name, path)
             loss_now = denoising_training.loss_on(clean, denoiser.parametrization, denoiser.device,

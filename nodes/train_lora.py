@@ -8,10 +8,9 @@ from comfy_api.latest import io
 import comfy.sd
 
 from ..dma import denoising_training, runs
-from . import comfy_adapters, comfy_model, files
+from . import comfy_adapters, comfy_model, common_inputs, files
 from .progress import ProgressReporter
-from .sockets import REPORT
-from .training import PREVIEW_STEPS, check_latents, fingerprint, previewing
+from .training import PREVIEW_STEPS, check_latents, fingerprint, previewing, training_batch_size, training_records
 
 PRECISIONS = {"as loaded": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
 NODE = "TrainModeLoRA"
@@ -37,22 +36,19 @@ class TrainModeLoRA(io.ComfyNode):
                                tooltip="The change of a layer is scaled by alpha / rank. Set it to the rank for a factor of 1."),
                 io.Combo.Input("target", options=list(comfy_adapters.NAMES), default=comfy_adapters.ATTENTION, optional=True, advanced=True,
                                tooltip="Which layers of the model's blocks are changed: those around attention, these and the feed-forward layers, or all of them."),
-                io.Int.Input("batch_size", default=1, min=1, max=1024, optional=True, advanced=True,
-                             tooltip="Latents per step. They are split into several passes when memory runs out; the result does not depend on that."),
+                training_batch_size(),
                 io.Combo.Input("precision", options=list(PRECISIONS), default="as loaded", optional=True, advanced=True,
                                tooltip="In which precision the model computes while it is trained on. The adapter itself is always trained in float32."),
                 io.Boolean.Input("gradient_checkpointing", default=False, optional=True, advanced=True,
                                  tooltip="Compute each block a second time instead of keeping what is inside it: slower, with less memory. The result is the same up to rounding."),
                 io.Int.Input("preview_interval", default=200, min=0, max=100000, optional=True, advanced=True,
                              tooltip=f"Show a sample ({PREVIEW_STEPS} steps, no guidance) every so many training steps. 0: never."),
-                io.Boolean.Input("resume", default=True, optional=True, advanced=True,
-                                 tooltip="Keep the state on disk and go on from it when the same graph is queued again after an interrupt or a crash."),
+                common_inputs.resume(),
             ],
             outputs=[
                 io.LoraModel.Output("lora", display_name="lora", tooltip="The adapter, for Save LoRA Weights and Load LoRA Model."),
                 io.Model.Output("adapted", display_name="model", tooltip="The model with the adapter at strength 1."),
-                io.LossMap.Output("loss", display_name="loss", tooltip="The loss of every step, for Plot Loss Graph."),
-                REPORT.Output("report", display_name="report", tooltip="Settings, losses and time, for PlotReport and SaveReport."),
+                *training_records(),
             ],
         )
 
@@ -77,10 +73,7 @@ class TrainModeLoRA(io.ComfyNode):
 
         def train(denoiser: comfy_model.ComfyDenoiser) -> denoising_training.Training:
             network, levels = denoiser.guider.inner_model.diffusion_model, denoiser.noise_levels()
-            saved = None
-            if resume:
-                runs.clean(files.run_state_folder(), keep=key)
-                saved = runs.RunState(files.run_state_folder(), key, fingerprint(denoiser, levels, shape))
+            saved = files.run_state(key, fingerprint(denoiser, levels, shape)) if resume else None
             # Not the layers from above: a model in dynamic VRAM is trained on in another form, which has its own.
             own = comfy_adapters.target_layers(network, target)
             adapters = comfy_adapters.new_adapters(own, rank, alpha, seed, denoiser.device)

@@ -1,4 +1,4 @@
-"""What nodes that train share: checks, the state's fingerprint, preview samples."""
+"""What nodes that train share: inputs and outputs, checks, the state's fingerprint, preview samples."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from comfy_api.latest import io
 
 from ..dma import sampling
 from ..dma.batching import BatchSize
@@ -13,8 +14,20 @@ from ..dma.diffusion import initial_latent
 from ..dma.noise import starting_noise
 from . import comfy_model
 from .latent_inputs import finite
+from .sockets import REPORT
 
 PREVIEW_STEPS = 10
+
+
+def training_batch_size() -> io.Int.Input:
+    return io.Int.Input("batch_size", default=1, min=1, max=1024, optional=True, advanced=True,
+                        tooltip="Latents per step. They are split into several passes when memory runs out; the result does not depend on that.")
+
+
+def training_records() -> list[io.Output]:
+    """The outputs that tell how a training went."""
+    return [io.LossMap.Output("loss", display_name="loss", tooltip="The loss of every step, for Plot Loss Graph."),
+            REPORT.Output("report", display_name="report", tooltip="Settings, losses and time, for PlotReport and SaveReport.")]
 
 
 def check_latents(samples: Tensor) -> None:

@@ -46,3 +46,45 @@ def tiny_model(comfyui):
             parameter.copy_(torch.randn_like(parameter) * (0.3 if parameter.ndim == 1 else parameter[0].numel() ** -0.5))
     device = torch.device("cpu")
     return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=device)
+
+
+@pytest.fixture(scope="session")
+def cm(comfyui):
+    from mental_averages.nodes import comfy_model
+
+    return comfy_model
+
+
+@pytest.fixture(scope="module")
+def built(comfyui):
+    """Each small MODEL in single precision, built once."""
+    from small_models import MODELS
+
+    kept = {}
+    return lambda name: kept.setdefault(name, MODELS[name].build())
+
+
+@pytest.fixture
+def stop_training(comfyui, monkeypatch):
+    """Stops the next training in its fifth step, once, by an interrupt or an error.
+
+    Returns the list of steps that are begun from then on, and the exception to expect.
+    """
+    import comfy.model_management
+    from mental_averages.dma import denoising_training
+
+    draw, steps = denoising_training.draw, []
+
+    def stop(end):
+        def draw_then_stop(settings, step, *rest):
+            steps.append(step)
+            if step == 4 and len(steps) == 5:
+                if end == "error":
+                    raise RuntimeError("something else went wrong")
+                comfy.model_management.interrupt_current_processing()
+            return draw(settings, step, *rest)
+
+        monkeypatch.setattr(denoising_training, "draw", draw_then_stop)
+        return steps, RuntimeError if end == "error" else comfy.model_management.InterruptProcessingException
+
+    return stop

@@ -26,20 +26,6 @@ EVERY_LAYER |= {"Flux 2": EVERY_LAYER["Flux"], "Chroma": EVERY_LAYER["Flux"], "Z
 all_models = pytest.mark.parametrize("name", list(MODELS))
 
 
-@pytest.fixture(scope="module")
-def cm(comfyui):
-    from mental_averages.nodes import comfy_model
-
-    return comfy_model
-
-
-@pytest.fixture(scope="module")
-def built(comfyui):
-    """Each small MODEL in single precision, built once."""
-    kept = {}
-    return lambda name: kept.setdefault(name, MODELS[name].build())
-
-
 def shape_of(model, name):
     return (model.model.latent_format.latent_channels, *MODELS[name].size)
 

@@ -15,13 +15,6 @@ SHAPE, SIGMA = (4, 6, 4), 5.0
 
 
 @pytest.fixture(scope="module")
-def cm(comfyui):
-    from mental_averages.nodes import comfy_model
-
-    return comfy_model
-
-
-@pytest.fixture(scope="module")
 def unet(comfyui):
     return MODELS["SD1.5"].build()
 

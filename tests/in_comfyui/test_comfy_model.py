@@ -7,13 +7,6 @@ import pack
 LEVELS = torch.tensor([5.0, 0.0])
 
 
-@pytest.fixture
-def cm(comfyui):
-    from mental_averages.nodes import comfy_model
-
-    return comfy_model
-
-
 def gradient_and_difference(cm, model, positive, negative, dtype, epsilon, layer="auto", pooling="none", branch="conditional"):
     """Directional derivative of |H(x) - A|^2 by autograd and by central differences, along the gradient."""
     found = {}

@@ -11,20 +11,6 @@ from small_models import MODELS  # noqa: E402
 LEVELS = {"SD1.5": 5.0, "SD3": 0.7, "Flux": 0.7, "Z-Image": 0.7}
 
 
-@pytest.fixture(scope="module")
-def cm(comfyui):
-    from mental_averages.nodes import comfy_model
-
-    return comfy_model
-
-
-@pytest.fixture(scope="module")
-def built(comfyui):
-    """Each small MODEL in single precision, built once."""
-    kept = {}
-    return lambda name: kept.setdefault(name, MODELS[name].build())
-
-
 def on_denoiser(cm, model, name, function, positive=None, **options):
     small = MODELS[name]
     shape = (model.model.latent_format.latent_channels, *small.size)

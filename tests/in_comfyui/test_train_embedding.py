@@ -279,25 +279,13 @@ def test_vectors_start_at_the_initial_text(case, embeddings):
 
 
 @pytest.mark.parametrize("end", ["interrupt", "error"])
-def test_interrupted_and_resumed_equals_uninterrupted(case, embeddings, monkeypatch, end):
-    import comfy.model_management
-    from mental_averages.dma import denoising_training
-
+def test_interrupted_and_resumed_equals_uninterrupted(case, embeddings, stop_training, end):
     made = {**case("SDXL"), "steps": 6, "batch_size": 2}
     expected = train(made, name="expected", resume=False)
-    start, draw, steps = encode(made["clip"], "castle"), denoising_training.draw, []
+    start = encode(made["clip"], "castle")
     picture = ksampler(made["model"], start)
-
-    def draw_then_stop(settings, step, *rest):
-        steps.append(step)
-        if step == 4 and len(steps) == 5:
-            if end == "error":
-                raise RuntimeError("something else went wrong")
-            comfy.model_management.interrupt_current_processing()
-        return draw(settings, step, *rest)
-
-    monkeypatch.setattr(denoising_training, "draw", draw_then_stop)
-    with pytest.raises(RuntimeError if end == "error" else comfy.model_management.InterruptProcessingException):
+    steps, stopped = stop_training(end)
+    with pytest.raises(stopped):
         train(made)
     assert not (embeddings / "mode.safetensors").exists() and not torch.is_inference_mode_enabled()
     assert torch.equal(ksampler(made["model"], start), picture) and torch.equal(encode(made["clip"], "castle")[0][0], start[0][0])

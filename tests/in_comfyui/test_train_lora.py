@@ -128,25 +128,12 @@ def test_training_on_the_demo_model_and_round_trip_through_cores_nodes(demo, pro
 
 
 @pytest.mark.parametrize("end", ["interrupt", "error"])
-def test_interrupted_and_resumed_equals_uninterrupted(demo, prompts, disc, folders, monkeypatch, end):
-    import comfy.model_management
-    from mental_averages.dma import denoising_training
-
+def test_interrupted_and_resumed_equals_uninterrupted(demo, prompts, disc, folders, stop_training, end):
     model, change = demo[0], dict(steps=6, resume=True, batch_size=2)
     expected, _, losses, _ = train(model, disc, prompts[0], **{**change, "resume": False})
-    before, draw = ksampler(model, *prompts), denoising_training.draw
-    steps = []
-
-    def draw_then_stop(settings, step, *rest):
-        steps.append(step)
-        if step == 4 and len(steps) == 5:
-            if end == "error":
-                raise RuntimeError("something else went wrong")
-            comfy.model_management.interrupt_current_processing()
-        return draw(settings, step, *rest)
-
-    monkeypatch.setattr(denoising_training, "draw", draw_then_stop)
-    with pytest.raises(RuntimeError if end == "error" else comfy.model_management.InterruptProcessingException):
+    before = ksampler(model, *prompts)
+    steps, stopped = stop_training(end)
+    with pytest.raises(stopped):
         train(model, disc, prompts[0], **change)
     assert torch.equal(ksampler(model, *prompts), before)
     assert not any(module._forward_hooks for module in model.model.diffusion_model.modules())
