@@ -27,6 +27,7 @@ import _speed_levers
 from _common import (STEPS, DemoModel, FeatureSpace, pairwise_distance, parse_arguments, print_table, save_sheet, sharpness,
                      with_interval, write_figures)
 from _passes import BATCH, GUIDANCE, Counted, measure_costs, timed, whole_forwards
+from mental_averages.dma import runs
 from mental_averages.dma.alignment import AlignmentSettings, align, starting_noise
 from mental_averages.dma.batching import BatchSize
 from mental_averages.dma.diffusion import initial_latent
@@ -122,21 +123,35 @@ def memory_ratio() -> float:
 
 
 def make_naive_pictures(demo: DemoModel, concepts: list[str], repetitions: int, folder: Path) -> None:
-    """Complete naive runs at K 32, each kept as soon as it is finished: final latents as JSON, by concept and seed."""
+    """Complete naive runs at K 32, each kept as soon as it is finished: final latents as JSON, by concept and seed.
+
+    A run that was stopped goes on when the command is given again.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+
+    def average(denoiser, sigmas, settings, key):
+        question = starting_noise(1, demo.shape, 0) * sigmas[0]
+        with torch.no_grad():
+            answer = denoiser.features(question.to(denoiser.device), sigmas[0].item()).flatten().cpu()
+        state = runs.RunState(folder / "unfinished", key, answer)
+        result = align(denoiser, sigmas, demo.shape, settings, BATCH, state)
+        return result, state
+
     for seed in range(repetitions):
         for concept in concepts:
             path = naive_picture(folder, concept, seed)
             if path.exists():
                 continue
             settings = dataclasses.replace(NAIVE, count=PICTURE_COUNT, seed=seed)
-            seconds, result = timed(demo.with_denoiser, concept, GUIDANCE,
-                                    lambda denoiser, sigmas: align(denoiser, sigmas, demo.shape, settings, BATCH))
+            result, state = demo.with_denoiser(
+                concept, GUIDANCE, lambda denoiser, sigmas: average(denoiser, sigmas, settings, path.stem))
             residuals = [round(float(np.mean(step.residual_after)), 6) for step in result.report.steps]
             latent = [round(value, 5) for value in result.latents.flatten().tolist()]
             path.write_text(json.dumps({"concept": concept, "seed": seed, "count": PICTURE_COUNT, "guidance": GUIDANCE,
-                                        "residual_after": residuals, "seconds": round(seconds), "latent": latent}) + "\n")
-            print(f"naive {concept}, seed {seed}: {seconds:.0f} s, residuals {residuals}", flush=True)
+                                        "residual_after": residuals, "seconds": round(result.report.seconds),
+                                        "latent": latent}) + "\n")
+            state.remove()
+            print(f"naive {concept}, seed {seed}: {result.report.seconds:.0f} s, residuals {residuals}", flush=True)
 
 
 def naive_picture(folder: Path, concept: str, seed: int) -> Path:

@@ -2,9 +2,10 @@
 zero-latent sample.
 
 For each concept and repetition K noise latents are drawn, and with --large-count a larger number for a "large average".
-Averages are made by a preset. Measures, in the feature space of an independent ImageNet network: consistency is the mean distance (1 - cosine) between the repetitions' pictures; representativeness the mean
-distance from such a picture to all plain samples of the concept; sharpness the variance of the Laplacian, relative to
-the mean over plain samples of the concept. Intervals are 95 % bootstrap intervals over concepts.
+Averages are made by a preset. Measures, in the feature space of an independent ImageNet network: consistency is the mean
+distance (1 - cosine) between the repetitions' pictures; representativeness the mean distance from such a picture to all
+plain samples of the concept; sharpness the variance of the Laplacian, relative to the mean over plain samples of the
+concept. Intervals are 95 % bootstrap intervals over concepts.
 """
 from __future__ import annotations
 
@@ -64,7 +65,7 @@ def pictures_of(demo, judge, concept, arguments, repetitions):
                                     ("zero latent", demo.decode(zero))):
                 found[method].append(picture)
 
-    demo.with_denoiser(concept, arguments.guidance, run)
+    demo.with_denoiser(concept, arguments.guidance, run, branch=arguments.branch)
     return {method: torch.cat(pictures) for method, pictures in found.items()}, torch.cat(plain), reports
 
 
@@ -97,6 +98,7 @@ def main() -> None:
     arguments = parse_arguments(
         __doc__.splitlines()[0], count=dict(type=int, help="K"), repetitions=dict(type=int), concepts=dict(type=int),
         guidance=dict(type=float, default=7.0), preset=dict(choices=list(PRESETS), default="standard"),
+        branch=dict(choices=["conditional", "unconditional", "guided"], default="conditional", help="whose features are matched"),
         restored_noise=dict(type=float, default=0.0), large_count=dict(type=int, default=0, help="K of a large average, 0 for none"),
         workers=dict(type=int, default=2, help="processes that share the concepts"), sheet=dict(type=Path, help="write a sheet of all methods"))
     # The paper's 300 iterations at 10 steps are hours on a CPU: the preset stops on the residual; say how much was left.
@@ -110,7 +112,7 @@ def main() -> None:
     measures = {method: {name: [result["measured"][method][name] for result in results] for name in NAMES} for method in compared}
     residuals = np.array([result["residuals"] for result in results])  # (concepts, repetitions, aligned steps)
     print(f"\nK {arguments.count} (large average: {arguments.large_count}), {arguments.repetitions} repetitions, {len(concepts)} concepts, "
-          f"guidance {arguments.guidance}, preset {arguments.preset}, restored noise {arguments.restored_noise}")
+          f"guidance {arguments.guidance}, preset {arguments.preset}, branch {arguments.branch}, restored noise {arguments.restored_noise}")
     print(f"residual left after each aligned step: {np.round(residuals.mean(axis=(0, 1)), 5).tolist()}; "
           f"{np.mean([result['iterations'] for result in results]):.0f} iterations per latent in all\n")
     print_table(["method", "consistency distance", "representativeness distance", "sharpness", "distance to the zero-latent sample"],
