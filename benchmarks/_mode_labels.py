@@ -25,7 +25,6 @@ TONE = re.compile(r"\b(medium light|medium dark|light|medium|dark) skin tone")
 BARE_TONE = re.compile(r"-(medium-light|medium-dark|light|medium|dark)(-skin-tone)?$")
 CATEGORIES = {"People & Body": "person", "Animals & Nature": "animal or plant", "Food & Drink": "food", "Symbols": "symbol"}
 PER_LABEL, LARGEST_COUNT, DIMENSIONS = 32, 8, 8
-WAYS = ("attribute", "clip")
 
 
 @dataclass(frozen=True)
@@ -79,39 +78,49 @@ def categories(folder: Path) -> dict[str, str]:
 
 
 def labelled_pictures(attribute: Attribute, folder: Path) -> tuple[Tensor, np.ndarray]:
-    """The held-out pictures (N, H, W, 3) in [0, 1] that have one of the attribute's labels, and its number (N,).
+    """The held-out pictures (N, H, W, 3) in [0, 1] that have one of the attribute's labels, and its number (N,)."""
+    pictures, images = dataset.load(folder)
+    labels = labels_of(attribute.name, pictures, folder)
+    rows = [row for row, picture in enumerate(pictures) if picture.held_out and labels[row]]
+    return torch.from_numpy(images[rows]).float() / 255, np.array([attribute.labels.index(labels[row]) for row in rows])
+
+
+def labels_of(attribute: str, pictures: list[dataset.Picture], folder: Path) -> list[str | None]:
+    """The label of each picture, if it has one.
 
     A skin tone is one that the name states, alone. A kind is the category of the name; names with a skin tone, which
     would be most persons, are left out there.
     """
-    pictures, images = dataset.load(folder)
-    kinds = categories(folder) if attribute.name == "kind" else {}
-    rows, labels = [], []
-    for row, picture in enumerate(pictures):
-        tones = TONE.findall(picture.caption)
-        if attribute.name == "kind":
-            label = None if tones else CATEGORIES.get(kinds.get(picture.concept))
-        else:
-            label = tones[0] if len(tones) == 1 else None
-        if picture.held_out and label:
-            rows.append(row)
-            labels.append(attribute.labels.index(label))
-    return torch.from_numpy(images[rows]).float() / 255, np.array(labels)
+    tones = [TONE.findall(picture.caption) for picture in pictures]
+    if attribute == "skin_tone":
+        return [found[0] if len(found) == 1 else None for found in tones]
+    kinds = categories(folder)
+    return [None if found else CATEGORIES.get(kinds.get(picture.concept)) for picture, found in zip(pictures, tones)]
 
 
 def measure_attribute(name: str, arguments) -> dict:
-    """Agreement of clusters with an attribute's labels, over random subsets with equally many pictures of each label."""
-    from sklearn.metrics import adjusted_rand_score
-
+    """How well clusters by prompts and by plain CLIP embeddings agree with an attribute's labels."""
     torch.set_num_threads(arguments.threads)
     attribute = next(attribute for attribute in ATTRIBUTES if attribute.name == name)
     encoder = load_encoder(arguments.encoder)
     images, labels = labelled_pictures(attribute, arguments.data)
     scored = attributes.prompt_scores(encoder, images, list(attribute.prompts))
     embeddings = {"attribute": scored.values, "clip": image_encoders.embed_images(encoder, images)}
-    true_count = len(attribute.labels)
-    measured = {way: {"ari": [], "ari_by_bic": [], "found": []} for way in WAYS}
-    for subset in range(arguments.subsets):
+    measured = agreement(embeddings, labels, arguments.subsets)
+    print(f"{name}: " + ", ".join(f"{way} {np.mean(found['ari']):.3f}" for way, found in measured.items()), flush=True)
+    return {"attribute": attribute, "counts": np.bincount(labels).tolist(), "measured": measured}
+
+
+def agreement(embeddings: dict[str, Tensor], labels: np.ndarray, subsets: int) -> dict[str, dict[str, list[float]]]:
+    """Adjusted Rand index of clusters of each kind of embeddings (N, D) against labels (N,), and the number by BIC.
+
+    Over random subsets with equally many pictures of each label.
+    """
+    from sklearn.metrics import adjusted_rand_score
+
+    true_count = int(labels.max()) + 1
+    measured = {way: {"ari": [], "ari_by_bic": [], "found": []} for way in embeddings}
+    for subset in range(subsets):
         generator = np.random.default_rng(subset)
         rows = np.concatenate([generator.choice(np.flatnonzero(labels == label), PER_LABEL, replace=False)
                                for label in range(true_count)])
@@ -121,14 +130,13 @@ def measure_attribute(name: str, arguments) -> dict:
             measured[way]["ari"].append(adjusted_rand_score(labels[rows], told.labels))
             measured[way]["ari_by_bic"].append(adjusted_rand_score(labels[rows], chosen.labels))
             measured[way]["found"].append(len(chosen.members))
-    print(f"{name}: " + ", ".join(f"{way} {np.mean(found['ari']):.3f}" for way, found in measured.items()), flush=True)
-    return {"attribute": attribute, "counts": np.bincount(labels).tolist(), "measured": measured}
+    return measured
 
 
 def print_labels(results: list[dict], subsets: int) -> None:
     print(f"\nHeld-out real pictures, {subsets} random subsets with {PER_LABEL} pictures per label. Agreement: adjusted Rand index, 1 for "
           f"the labels themselves, 0 for chance. Clusters in {DIMENSIONS} principal components, BIC over 1 to {LARGEST_COUNT}; intervals "
-          "over subsets, which share pictures. The question way of AttributeEmbed is not measured: it needs the weights of a BLIP-VQA.")
+          "over subsets, which share pictures. The question way of AttributeEmbed is measured by attribute_states.")
     for result in results:
         attribute = result["attribute"]
         pictures = ", ".join(f"{label} {count}" for label, count in zip(attribute.labels, result["counts"]))

@@ -1,7 +1,7 @@
 """The folder that a ComfyUI server works in: this pack, the checkpoints, and what it writes.
 
-A base folder holds `custom_nodes/mental-averages` (a link to this checkout), `models/checkpoints`, `input`,
-`output` and `user`. Each checkout of the pack has one of its own in the user's cache.
+A base folder holds `custom_nodes/mental-averages` (a link to this checkout), `models/checkpoints`, `models/image_encoders`,
+`input`, `output` and `user`. Each checkout of the pack has one of its own in the user's cache.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import environment as environments
@@ -20,11 +22,26 @@ PACK = Path(__file__).resolve().parents[1]
 PACK_NAME = "mental-averages"
 DEMO_CHECKPOINT = "mental_averages_demo.safetensors"
 TRANSFORMER_CHECKPOINT = "mental_averages_demo_transformer.safetensors"
-# What demo/assemble.py makes: by file name, its options and the files of demo/ that it is made of.
+DEMO_ENCODER = "demo_clip"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a script of demo/ makes under models/: `script OUTPUT options`, out of other files of demo/."""
+
+    what: str
+    folder: str
+    script: str
+    sources: tuple[str, ...]
+    options: tuple[str, ...] = ()
+
+
+UNET_SOURCES = ("weights.py", "weights.safetensors", "text_table.py")
 ASSEMBLED = {
-    DEMO_CHECKPOINT: ([], ["assemble.py", "weights.py", "weights.safetensors", "text_table.py"]),
-    TRANSFORMER_CHECKPOINT: (["--transformer"], ["assemble.py", "weights.py", "weights.safetensors", "text_table.py",
-                                                 "transformer.py", "transformer_weights.safetensors"]),
+    DEMO_CHECKPOINT: Recipe("demo checkpoint", "checkpoints", "assemble.py", UNET_SOURCES),
+    TRANSFORMER_CHECKPOINT: Recipe("demo transformer", "checkpoints", "assemble.py",
+                                   (*UNET_SOURCES, "transformer.py", "transformer_weights.safetensors"), ("--transformer",)),
+    DEMO_ENCODER: Recipe("demo image encoder", "image_encoders", "clip_model.py", ("weights.py", "clip_weights.safetensors")),
 }
 
 
@@ -35,7 +52,7 @@ def default_base() -> Path:
     for other in workspaces.iterdir():
         if not (other / "custom_nodes" / PACK_NAME).exists():
             # Its checkout is gone. Only what can be made again is removed: its pictures may be wanted.
-            for name in ASSEMBLED:
+            for name in (DEMO_CHECKPOINT, TRANSFORMER_CHECKPOINT):
                 with contextlib.suppress(OSError):
                     (other / "models" / "checkpoints" / name).unlink()
     return base
@@ -43,7 +60,7 @@ def default_base() -> Path:
 
 def make_base(folder: Path) -> Path:
     """Make `folder` a base folder that holds this pack, and return it; what is in it already stays."""
-    for part in ("custom_nodes", "models/checkpoints", "input", "output", "user", "logs"):
+    for part in ("custom_nodes", "models/checkpoints", "models/image_encoders", "input", "output", "user", "logs"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     for picture in (PACK / "demo" / "pictures").glob("*.png"):
         if not (folder / "input" / picture.name).exists():
@@ -73,9 +90,9 @@ def link_pack(custom_nodes: Path) -> None:
 
 
 def demo_checkpoint(environment: environments.Environment, base: Path, log: Log) -> Path:
-    """Assemble the demo checkpoints into `base` where they are missing or older than what they are made of.
+    """Make the demo models in `base` where they are missing or older than what they are made of.
 
-    Returns the path of the U-Net's; the transformer's lies beside it.
+    Returns the path of the U-Net's checkpoint; the transformer's lies beside it, the image encoder is a folder.
     """
     for name in ASSEMBLED:
         assemble(name, environment, base, log)
@@ -83,19 +100,25 @@ def demo_checkpoint(environment: environments.Environment, base: Path, log: Log)
 
 
 def assemble(name: str, environment: environments.Environment, base: Path, log: Log) -> None:
-    options, parts = ASSEMBLED[name]
-    sources = [PACK / "demo" / part for part in parts]
-    target = make_base(base) / "models" / "checkpoints" / name
+    recipe = ASSEMBLED[name]
+    sources = [PACK / "demo" / part for part in (recipe.script, *recipe.sources)]
+    target = make_base(base) / "models" / recipe.folder / name
     for source in sources:
         if not source.is_file():
-            raise Explained(f"{source} is missing, so the demo checkpoints cannot be made. Is this a complete checkout?")
-    if target.is_file() and target.stat().st_mtime >= max(source.stat().st_mtime for source in sources):
+            raise Explained(f"{source} is missing, so the {recipe.what} cannot be made. Is this a complete checkout?")
+    if target.exists() and target.stat().st_mtime >= max(source.stat().st_mtime for source in sources):
         return
-    log("Assembling the demo transformer." if options else "Assembling the demo checkpoint.")
-    made = subprocess.run([str(environment.python), str(sources[0]), str(target), *options], capture_output=True, text=True,
-                          errors="replace", env=environments.child_variables(), stdin=subprocess.DEVNULL)
-    if made.returncode:
-        raise Explained(f"{name} could not be assembled:\n{made.stderr.strip()[-1500:]}")
+    log(f"Assembling the {recipe.what}.")
+    # Put in its place only when it is complete: also a folder, which takes several files.
+    with tempfile.TemporaryDirectory(dir=base / "models", prefix="assembling-") as place:
+        new = Path(place) / name
+        made = subprocess.run([str(environment.python), str(sources[0]), str(new), *recipe.options], capture_output=True,
+                              text=True, errors="replace", env=environments.child_variables(), stdin=subprocess.DEVNULL)
+        if made.returncode:
+            raise Explained(f"The {recipe.what} could not be assembled:\n{made.stderr.strip()[-1500:]}")
+        if target.is_dir():
+            shutil.rmtree(target)
+        shutil.move(new, target)
 
 
 def add_checkpoint(base: Path, file: Path) -> str:

@@ -9,8 +9,9 @@ import graphs
 import page_workflow
 import pack
 
-sys.path.insert(0, str(pack.ROOT / "tests" / "dma"))
-from test_image_encoders import write_blip, write_clip  # noqa: E402
+sys.path[:0] = [str(pack.ROOT / "tests" / "dma"), str(pack.ROOT / "demo")]
+import clip_model  # noqa: E402
+from test_image_encoders import write_blip  # noqa: E402
 
 NAMES = sorted(path.stem for path in (page_workflow.FOLDER / "api").glob("*.json"))
 PICTURES = 6
@@ -21,11 +22,10 @@ SMALLER = {"batch_size": PICTURES, "steps": 4, "subsets": 2, "restarts": 2, "mod
 
 @pytest.fixture(scope="module")
 def encoders(base):
-    """Image encoders of random weights under the names that the workflows ask for."""
+    """The demo CLIP, and a BLIP of random weights, under the names that the workflows ask for."""
     logging.getLogger("transformers").setLevel(logging.ERROR)
     folder = base / "models" / "image_encoders"
-    folder.mkdir()
-    write_clip(folder / "demo_clip")
+    clip_model.write_folder(folder / "demo_clip", *clip_model.unpack())
     write_blip(folder / "blip-vqa-base")
 
 
