@@ -1,7 +1,7 @@
 """What matching costs at full size: SD1.5 (with a GPU also SDXL and SD3 medium) with random weights, by micro-batch.
 
 Every case runs in a process of its own: 20 iterations of L-BFGS for a micro-batch of latents at one aligned step, to a
-target that they cannot reach, through the same Denoiser that AlignTrajectories uses, and its gradient self-test before.
+target that they cannot reach, through the same Denoiser that AlignTrajectories uses, and its gradient self-test afterwards.
 Random weights give no pictures, but every pass costs what it costs with real ones. Without a GPU latents are 32 x 32,
 weights fp32, and memory is the largest resident size of the process; with one latents have their full size, weights are
 bf16, and memory is the most that was allocated.
@@ -19,6 +19,15 @@ from _common import pack, parse_arguments, print_table, write_figures
 from _full_size import ARCHITECTURES, prompt, random_model
 
 ITERATIONS = 20
+
+
+def memory(device: torch.device) -> float:
+    """GiB in use now."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated() / 2**30
+    import psutil
+
+    return psutil.Process().memory_info().rss / 2**30
 
 
 def peak_memory(device: torch.device) -> float:
@@ -44,14 +53,14 @@ def run_case(name: str, size: int, batch: int, save_memory: bool) -> dict[str, f
     sigma = 0.8 if parametrization is Parametrization.FLOW else 5.0
 
     def run(denoiser) -> dict[str, float]:
-        error = check_gradient(denoiser, shape, sigma)
         x = (sigma * torch.randn(batch, *shape, generator=torch.Generator().manual_seed(0))).to(device)
         other = sigma * torch.randn(1, *shape, generator=torch.Generator().manual_seed(1))
         target = (denoiser.features(x[:1], sigma) + denoiser.features(other.to(device), sigma))[0] / 2  # (C, h, w)
-        loaded, started = peak_memory(device), time.monotonic()
+        before, started = memory(device), time.monotonic()
         match = LBFGS(iterations=ITERATIONS).solve(lambda latents: denoiser.features(latents, sigma), x, target)
-        return {"seconds": time.monotonic() - started, "before": loaded, "peak": peak_memory(device), "gradient_error": error,
-                "residual": float(match.residual_after.mean() / match.residual_before.mean())}
+        return {"seconds": time.monotonic() - started, "before": before, "peak": peak_memory(device),
+                "residual": float(match.residual_after.mean() / match.residual_before.mean()),
+                "gradient_error": check_gradient(denoiser, shape, sigma)}
 
     return comfy_model.with_denoiser(model, conditioning, conditioning, 7.0, torch.tensor([sigma, 0.0]), shape, 0, run,
                                      save_memory=save_memory)

@@ -175,7 +175,7 @@ Degeneration is a matter of large models and large pictures. The inversions of t
 
 Many pictures of one prompt are embedded by an image encoder and sorted by a Gaussian mixture. The Bayesian information criterion (BIC) chooses how many modes there are.
 
-**Needed once**: an image encoder in the format of the transformers library, in a folder of its own under `models/image_encoders`. A CLIP, SigLIP or DINOv2 will do: the folder needs `config.json`, `preprocessor_config.json` and `model.safetensors`. Nothing is downloaded while a graph runs. Refresh the page and choose the folder in *Image encoder*. `demo_clip` is the small CLIP of this pack's demo model; `python demo/clip_model.py FOLDER` writes it.
+**Image encoder**: `demo_clip` is the small CLIP of this pack's demo model, for its pictures alone. The pack's own tools put it in place; elsewhere `python demo/clip_model.py ComfyUI/models/image_encoders/demo_clip` does. For other pictures copy a CLIP, SigLIP or DINOv2 in the format of the transformers library into a folder of its own under `models/image_encoders`, refresh the page and choose it: `config.json`, `preprocessor_config.json` and `model.safetensors`. Nothing is downloaded while a graph runs.
 
 - *Modes*: one row per mode, the largest on top, its most typical pictures first
 - *Scatter*: the pictures on their first two principal components
