@@ -22,6 +22,9 @@ from .early_exit import output_of
 
 PARAMETRIZATIONS = {"epsilon": Parametrization.EPS, "v_prediction": Parametrization.V}
 AUTO_LAYER = "auto"
+BRANCHES = ("conditional", "unconditional")
+# What ComfyUI takes for the last level of a schedule with zero terminal signal, whose sigma would be infinite.
+SMALLEST_CUMULATIVE_ALPHA = 4.8973451890853435e-08
 
 
 class DiffusersDenoiser:
@@ -33,10 +36,14 @@ class DiffusersDenoiser:
     layer: name of a sub-module of the network, such as "mid_block" or "transformer_blocks.11"; "auto" is a U-Net's
     middle block and a transformer's last one. branch: "conditional" or "unconditional", the prompt under which features
     are read. Features are maps (B, C, h, w); of a transformer those of the image tokens.
+
+    Raises ValueError for inpainting networks, schedulers that predict something else, and unknown branches.
     """
 
     def __init__(self, network: Any, scheduler: Any, prompt: Tensor | dict, negative: Tensor | dict, guidance_scale: float = 7.0,
                  layer: str = AUTO_LAYER, branch: str = "conditional"):
+        if branch not in BRANCHES:
+            raise ValueError(f"There is no branch {branch!r} here: choose one of {', '.join(BRANCHES)}.")
         self.patch_size = getattr(network.config, "patch_size", None)
         self.parametrization = _parametrization_of(scheduler, flow=self.patch_size is not None)
         if network.config.in_channels != (network.config.out_channels or network.config.in_channels):
@@ -49,8 +56,7 @@ class DiffusersDenoiser:
         self.feature_prompt = self.prompt if branch == "conditional" else self.negative
         self.device = next(network.parameters()).device
         if self.parametrization is not Parametrization.FLOW:
-            cumulative = scheduler.alphas_cumprod.double()
-            self.sigmas = ((1 - cumulative) / cumulative).sqrt()  # (T,), rising with the timestep
+            self.sigmas = _sigmas_of(scheduler.alphas_cumprod)  # (T,), rising with the timestep
         self.timesteps = scheduler.config.num_train_timesteps
 
     def denoise(self, x: Tensor, sigma: float) -> Tensor:
@@ -100,14 +106,14 @@ def from_pipeline(pipe: Any, prompt: str, negative_prompt: str = "", guidance_sc
     """The Denoiser of a Stable Diffusion 1.x, 2.x, SDXL or 3 pipeline with a prompt.
 
     size: height and width in pixels that SDXL is told; its own default if left out.
-    Raises ValueError for pipelines of other kinds.
+    Raises ValueError for pipelines of other kinds, SDXL's refiner among them.
     """
     from diffusers import SD3Transformer2DModel, UNet2DConditionModel
 
     network = getattr(pipe, "transformer", None) or getattr(pipe, "unet", None)
     supported = (isinstance(network, SD3Transformer2DModel)
                  or isinstance(network, UNet2DConditionModel) and network.config.addition_embed_type in (None, "text_time"))
-    if not supported:
+    if not supported or getattr(pipe.config, "requires_aesthetics_score", False):
         raise ValueError(f"{type(pipe).__name__} is not supported: use a pipeline of Stable Diffusion 1.x, 2.x, SDXL or 3.")
     network.requires_grad_(False)
     if isinstance(network, UNet2DConditionModel) and network.config.addition_embed_type is None:
@@ -133,5 +139,10 @@ def ddim_sigmas(scheduler: Any, steps: int) -> Tensor:
     scheduler.set_timesteps(steps)
     if not hasattr(scheduler, "alphas_cumprod"):
         return scheduler.sigmas.float().cpu()
-    cumulative = scheduler.alphas_cumprod[scheduler.timesteps.cpu().long()].double()
-    return torch.cat([((1 - cumulative) / cumulative).sqrt(), torch.zeros(1, dtype=torch.float64)]).float()
+    levels = _sigmas_of(scheduler.alphas_cumprod[scheduler.timesteps.cpu().long()])
+    return torch.cat([levels, torch.zeros(1, dtype=torch.float64)]).float()
+
+
+def _sigmas_of(cumulative_alphas: Tensor) -> Tensor:
+    cumulative = cumulative_alphas.double().clamp(min=SMALLEST_CUMULATIVE_ALPHA)
+    return ((1 - cumulative) / cumulative).sqrt()

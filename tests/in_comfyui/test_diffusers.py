@@ -138,6 +138,11 @@ def agree(by_comfyui, by_diffusers, sigmas, shape, settings):
 SETTINGS = AlignmentSettings(count=2, aligned_steps=1, keep=1, seed=5, solver=Adam(iterations=3, epsilon=1e-3))
 
 
+def test_eps_prediction(demo, prompts, pair):
+    sigmas = ddim_sigmas(pair[1], 4)
+    agree(lambda function: in_comfyui(demo, prompts, sigmas, function), pair[0], sigmas, (4, 8, 8), SETTINGS)
+
+
 def test_v_prediction(demo, prompts, pair):
     """The demo model's weights taken as predictions of v on both sides: no pictures, but the same numbers."""
     from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
@@ -148,6 +153,21 @@ def test_v_prediction(demo, prompts, pair):
     scheduler = DDIMScheduler.from_config(pair[1].config, prediction_type="v_prediction")
     theirs = DiffusersDenoiser(pair[0].network, scheduler, pair[0].prompt, pair[0].negative, GUIDANCE)
     sigmas = ddim_sigmas(scheduler, 4)
+    agree(lambda function: with_denoiser(model, *prompts, GUIDANCE, sigmas, (4, 8, 8), 0, function), theirs, sigmas, (4, 8, 8), SETTINGS)
+
+
+def test_zero_terminal_signal(demo, prompts, pair):
+    """A schedule whose last level is pure noise: finite, and the levels that ComfyUI takes."""
+    from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+    from diffusers import DDIMScheduler
+    from mental_averages.nodes.comfy_model import with_denoiser
+
+    (model,) = ModelSamplingDiscrete().patch(demo[0], "v_prediction", True)
+    scheduler = DDIMScheduler.from_config(pair[1].config, prediction_type="v_prediction", rescale_betas_zero_snr=True,
+                                          timestep_spacing="trailing")
+    theirs = DiffusersDenoiser(pair[0].network, scheduler, pair[0].prompt, pair[0].negative, GUIDANCE)
+    sigmas = ddim_sigmas(scheduler, 4)
+    torch.testing.assert_close(sigmas[0], model.get_model_object("model_sampling").sigma_max.cpu(), rtol=1e-4, atol=0)
     agree(lambda function: with_denoiser(model, *prompts, GUIDANCE, sigmas, (4, 8, 8), 0, function), theirs, sigmas, (4, 8, 8), SETTINGS)
 
 
@@ -191,5 +211,7 @@ def test_other_networks_and_schedulers_are_refused(pair):
 
     with pytest.raises(ValueError, match="flow-matching schedulers for transformers"):
         DiffusersDenoiser(pair[0].network, FlowMatchEulerDiscreteScheduler(), pair[0].prompt, pair[0].negative)
+    with pytest.raises(ValueError, match="no branch 'guided'"):
+        DiffusersDenoiser(pair[0].network, pair[1], pair[0].prompt, pair[0].negative, branch="guided")
     with pytest.raises(ValueError, match="object is not supported: use a pipeline of Stable Diffusion"):
         from_pipeline(object(), "a prompt")
