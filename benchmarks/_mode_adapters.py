@@ -72,18 +72,36 @@ def with_embedding(demo: DemoModel, concept: str, latents: Tensor, steps: int, l
 def mixture(demo: DemoModel, concept: str, guidance: float, preset: str, count: int, seed: int) -> Mixture:
     """The modes of `count` samples without training, with the node's own choices."""
     from mental_averages.nodes.align_mixture import AlignMixtureModes
-    from mental_averages.nodes.comfy_model import HSpace, latents_into_model, resolve_layer
+    from mental_averages.nodes.comfy_model import latents_into_model
 
-    hspace = HSpace(demo.model, resolve_layer(demo.model, "auto"), "none")
-    empty, started = {"samples": torch.zeros(1, *demo.shape)}, time.process_time()
+    started = time.process_time()
     with torch.inference_mode():
         averages, clusters, samples, report = AlignMixtureModes.execute(
-            hspace, pack.encode_prompt(demo.clip, concept), pack.encode_prompt(demo.clip, ""), empty, count,
-            {"components": "bic", "smallest": 2, "largest": 6}, STEPS, 4, guidance, SCHEDULER, seed, preset, 0.3, resume=False).args
+            *_inputs_of_mixture(demo, concept), count, {"components": "bic", "smallest": 2, "largest": 6}, STEPS, 4, guidance, SCHEDULER, seed, preset, 0.3, resume=False).args
     spent, found = time.process_time() - started, len(clusters.members)
     averaging = spent * (1 - report.sampling_seconds / report.seconds)
     return Mixture(latents_into_model(demo.model, samples["samples"]), clusters.members,
                    latents_into_model(demo.model, averages["samples"]), report.in_own_mode / found, averaging / found)
+
+
+def average_of_members(demo: DemoModel, concept: str, latents: Tensor, guidance: float, preset: str, seed: int) -> Tensor:
+    """The average (1, C, H, W) of a mode's own samples (N, C, H, W) without training, as AlignModes makes it."""
+    from mental_averages.nodes.align_mixture import AlignMixtureModes
+    from mental_averages.nodes.comfy_model import latents_into_model
+
+    with torch.inference_mode():
+        averages = AlignMixtureModes.execute(
+            *_inputs_of_mixture(demo, concept), len(latents), {"components": "fixed", "modes": 1}, STEPS, 4, guidance, SCHEDULER, seed,
+            preset, 0.3, samples=as_latent(demo, latents), minimum_size=1, resume=False).args[0]
+    return latents_into_model(demo.model, averages["samples"])
+
+
+def _inputs_of_mixture(demo: DemoModel, concept: str) -> tuple:
+    """The first inputs of AlignMixtureModes: semantic layer, prompts, size."""
+    from mental_averages.nodes.comfy_model import HSpace, resolve_layer
+
+    return (HSpace(demo.model, resolve_layer(demo.model, "auto"), "none"), pack.encode_prompt(demo.clip, concept),
+            pack.encode_prompt(demo.clip, ""), {"samples": torch.zeros(1, *demo.shape)})
 
 
 def samples_of(demo: DemoModel, source: Source, guidance: float, count: int, seed: int) -> Tensor:

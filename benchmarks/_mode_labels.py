@@ -129,7 +129,7 @@ def agreement(embeddings: dict[str, Tensor], labels: np.ndarray, subsets: int) -
                             for smallest, largest in ((true_count, true_count), (1, LARGEST_COUNT)))
             measured[way]["ari"].append(adjusted_rand_score(labels[rows], told.labels))
             measured[way]["ari_by_bic"].append(adjusted_rand_score(labels[rows], chosen.labels))
-            measured[way]["found"].append(len(chosen.members))
+            measured[way]["found"].append(min(chosen.bic, key=lambda entry: entry[1])[0])
     return measured
 
 

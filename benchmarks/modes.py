@@ -4,8 +4,8 @@ First, held-out real pictures with known labels (skin tone, kind) are clustered 
 embeddings. Then K samples of each concept are clustered in the demo CLIP's embeddings; for the largest modes a LoRA
 and an embedding are trained on the members' own latents. Measured are the share of samples from new noise that fall
 into the mode, judged by a logistic regression in the features of an independent ImageNet network, and the mental
-averages of the modes by the plain prompt, the LoRA, the embedding, and by a mixture in the semantic space without
-training. Distances are 1 - cosine in those features; intervals are 95 % bootstrap intervals over modes. All times
+averages of the modes by the plain prompt, the LoRA, the embedding, and without training: of the mode's own samples, and
+of the mode of a mixture in the semantic space that shares most samples with it. Distances are 1 - cosine in those features; intervals are 95 % bootstrap intervals over modes. All times
 are CPU seconds.
 """
 from __future__ import annotations
@@ -28,10 +28,11 @@ import environment
 from mental_averages.dma import image_encoders, modes
 from mental_averages.dma.presets import PRESETS
 
-CONCEPTS = ["woman", "heart", "man", "person", "moon", "hand"]
+CONCEPTS = ["woman", "heart", "moon", "hand", "man", "person"]
 GUIDANCE = 3.0  # the paper's with adapters
-METHODS = ("none", "lora", "embedding", "mixture")
-TITLES = {"none": "plain prompt", "lora": "LoRA", "embedding": "embedding", "mixture": "mixture, no training"}
+METHODS = ("none", "lora", "embedding", "members", "mixture")
+TITLES = {"none": "plain prompt", "lora": "LoRA", "embedding": "embedding", "members": "its samples, no training",
+          "mixture": "mixture, no training"}
 NEW_SEED = 20_000  # apart from the seeds that modes were found and averages made with
 SHOWN = 6
 # CPU seconds on one core of the machine that the defaults were chosen on, for the estimate alone.
@@ -72,8 +73,10 @@ def measure_concept(concept: str, arguments) -> dict:
     seeds = range(arguments.repetitions)
     mixtures = [adapters.mixture(demo, concept, GUIDANCE, arguments.preset, arguments.count, seed) for seed in seeds]
     decoded = [demo.decode(mixture.samples) for mixture in mixtures]
-    clusters = modes.cluster(image_encoders.embed_images(encoder, decoded[0]),
-                             modes.ClusterSettings(2, 5, dimensions=8, minimum_size=max(5, arguments.count // 8)))
+    embeddings = image_encoders.embed_images(encoder, decoded[0])
+    clusters = modes.cluster(embeddings, modes.ClusterSettings(2, 5, dimensions=8, minimum_size=max(5, arguments.count // 8)))
+    one = modes.cluster(embeddings, modes.ClusterSettings(1, 1, dimensions=8)).bic[0][1]
+    print(f"{concept}: BIC of one mode is {one - min(value for _, value in clusters.bic):+.0f} beside that of the number chosen", flush=True)
     if len(clusters.members) < 2:
         print(f"{concept}: one cluster only", flush=True)
         return {"modes": []}
@@ -108,6 +111,11 @@ def measure_concept(concept: str, arguments) -> dict:
             shares[method] = float((classifier.predict(judge(news[method]).numpy()) == mode).mean())
             pictures[method], seconds = averages(source)
             costs[method] = source.seconds, seconds
+        begun = time.process_time()
+        pictures["members"] = demo.decode(torch.cat([
+            adapters.average_of_members(demo, concept, mixture.samples[torch.from_numpy(label == mode)], GUIDANCE, arguments.preset, seed)
+            for seed, (mixture, label) in enumerate(zip(mixtures, labels)) if (label == mode).sum() >= 2]))
+        costs["members"] = 0.0, (time.process_time() - begun) / len(pictures["members"])
         # A mixture finds modes of its own: the one that shares most samples with this mode stands for it.
         nearest = [max(range(len(mixture.members)), key=lambda own: overlap(mixture.members[own], label == mode))
                    for mixture, label in zip(mixtures, labels)]
@@ -116,6 +124,8 @@ def measure_concept(concept: str, arguments) -> dict:
         found.append({
             "concept": concept, "mode": mode, "members": len(rows), "shares": shares, "accuracy": accuracy,
             "spread": pairwise_distance(members[mode]), "encoding_seconds": encoding_seconds,
+            "mixture_overlap": float(np.mean([overlap(mixture.members[own], label == mode)
+                                              for mixture, label, own in zip(mixtures, labels, nearest)])),
             "mixture_in_own_mode": float(np.mean([mixture.in_own_mode for mixture in mixtures])),
             "methods": {method: measures(pictures[method], mode, *costs[method]) for method in METHODS},
             "shown": torch.cat([decoded[0][rows[:SHOWN]], *(pictures[method][:2] for method in METHODS),
@@ -141,14 +151,14 @@ def main() -> None:
         modes=dict(default, help="adapters for so many of the largest modes of a concept"), count=dict(default, help="K"),
         repetitions=dict(default, help="averages of each kind"), samples=dict(default, help="new samples for the share of a mode"),
         steps_lora=default, steps_embedding=default, preset=dict(choices=list(PRESETS)),
-        rate_lora=dict(type=float, help="learning rate; the paper's, but ten times it in the few steps of --quick"),
+        rate_lora=dict(type=float, help="learning rate; the paper's is 1e-4, for 2000 steps"),
         rate_embedding=dict(type=float, default=1e-2), subsets=dict(default, help="of real pictures"),
         data=dict(type=Path, default=environment.home() / "icons", help="folder of the icon sets"),
         encoder=dict(type=Path, help="folder of another CLIP in place of the demo CLIP"),
         workers=dict(type=int, default=2, help="processes that share the concepts"),
         sheet=dict(type=Path, help="write a sheet of all modes"))
-    sizes = dict(concepts=(4, 2), modes=(2, 1), count=(64, 40), repetitions=(3, 2), samples=(32, 16), steps_lora=(2000, 300),
-                 steps_embedding=(3000, 300), rate_lora=(1e-4, 1e-3), preset=("standard", "draft"), subsets=(20, 4))
+    sizes = dict(concepts=(4, 2), modes=(2, 1), count=(64, 40), repetitions=(3, 2), samples=(32, 16), steps_lora=(600, 300),
+                 steps_embedding=(800, 300), rate_lora=(1e-3, 1e-3), preset=("standard", "draft"), subsets=(20, 4))
     for name, (full, quick) in sizes.items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, quick if arguments.quick else full)
@@ -180,9 +190,18 @@ def print_modes(results: list[dict], arguments) -> None:
           f"{arguments.steps_lora} steps at {arguments.rate_lora:g}; embedding of 1 vector, {arguments.steps_embedding} steps at "
           f"{arguments.rate_embedding:g}, without the idle layers of the demo's text encoder, which would take "
           f"{results[0]['encoding_seconds']:.2f} s more per step. {arguments.samples} new samples per adapter.\n")
+    judged = {"before": arguments.count * (arguments.repetitions - 1), "lora": arguments.samples, "embedding": arguments.samples}
+
+    def share_in_words(share: float, count: int) -> str:
+        low, high = modes.wilson_interval(round(share * count), count)
+        return f"{100 * share:.0f} % ({100 * low:.0f}-{100 * high:.0f})"
+
     print_table(["mode", "members", "judge's accuracy", "share before", "with LoRA", "with embedding"],
                 [[f"{mode['concept']} {mode['mode']}", str(mode["members"]), f"{mode['accuracy']:.2f}",
-                  *(f"{100 * mode['shares'][name]:.0f} %" for name in ("before", "lora", "embedding"))] for mode in results])
+                  *(share_in_words(mode["shares"][name], count) for name, count in judged.items())] for mode in results])
+    print("\nIn parentheses: 95 % Wilson intervals.")
+    if len({mode["concept"] for mode in results}) < min(4, arguments.concepts):
+        print("Some concepts had one cluster alone: fewer concepts than asked for were measured.")
     print()
     rows = []
     for method in METHODS:
@@ -193,7 +212,9 @@ def print_modes(results: list[dict], arguments) -> None:
     print_table(["averages by", "in their own mode", "distance to own mode", "to the nearest other", "consistency distance",
                  "seconds of training", "seconds of averaging"], rows)
     print(f"\nMembers of a mode are {np.mean([mode['spread'] for mode in results]):.3f} from each other. By its own measure, the mixture "
-          f"has {100 * np.mean([mode['mixture_in_own_mode'] for mode in results]):.0f} % of its averages in their own mode.\n")
+          f"has {100 * np.mean([mode['mixture_in_own_mode'] for mode in results]):.0f} % of its averages in their own mode; its modes share "
+          f"{100 * np.mean([mode['mixture_overlap'] for mode in results]):.0f} % of their samples (intersection over union) with those of "
+          "the demo CLIP.\n")
 
 
 def mode_figures(results: list[dict], arguments) -> dict[str, float]:
@@ -209,6 +230,7 @@ def mode_figures(results: list[dict], arguments) -> dict[str, float]:
         figures |= {f"{figure}_{method}": mean("methods", method, name) for method in METHODS}
     encoding = arguments.steps_embedding * mean("encoding_seconds")
     return {**figures, "judge_accuracy": mean("accuracy"), "mixture_in_own_mode": mean("mixture_in_own_mode"),
+            "mixture_overlap": mean("mixture_overlap"),
             "seconds_embedding_with_text_encoder": figures["seconds_embedding"] + encoding}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -45,9 +46,14 @@ def _vocabulary(merges: list[tuple[str, str]]) -> dict[str, int]:
 
 
 def make_tokenizer(merges: list[tuple[str, str]]):
-    from transformers import CLIPTokenizer
+    from transformers import CLIPTokenizerFast
 
-    return CLIPTokenizer(vocab=_vocabulary(merges), merges=merges, model_max_length=LENGTH)
+    # By way of files, which every version of the library reads.
+    with tempfile.TemporaryDirectory() as folder:
+        vocabulary, joined = Path(folder) / "vocab.json", Path(folder) / "merges.txt"
+        vocabulary.write_text(json.dumps(_vocabulary(merges)), encoding="utf-8")
+        joined.write_text("\n".join(["#version: 0.2", *map(" ".join, merges), ""]), encoding="utf-8")
+        return CLIPTokenizerFast(str(vocabulary), str(joined), model_max_length=LENGTH)
 
 
 def build(tokenizer):

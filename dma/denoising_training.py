@@ -10,15 +10,16 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .alignment import Progress, SavedState
+from .alignment import Progress
 from .batching import BatchSize
 from .diffusion import Parametrization, add_noise
+from .runs import RunState
 from .training_report import TrainingReport, running_mean
 
 SECONDS_BETWEEN_SAVES = 10.0
@@ -141,14 +142,14 @@ def loss_on(clean: Tensor, parametrization: Parametrization, device: torch.devic
 
 
 def train(parameters: list[Tensor], loss: Loss, draws: Callable[[int], Draw], settings: TrainingSettings,
-          saved: SavedState | None = None, progress: Callable[[Progress], None] = lambda event: None,
+          saved: RunState | None = None, progress: Callable[[Progress], None] = lambda event: None,
           preview: Callable[[int], Tensor | None] = lambda done: None, micro_batch: int = 0) -> Training:
     """Train `parameters` in place with AdamW on the mean of loss(rows (b,), noise (b, ...), sigma (b,)) -> (b,).
 
     parameters: leaf tensors in fp32 or better, which `loss` uses. draws: the rest of a step, as `draw` gives it.
     saved: where the state is kept at intervals, and when an exception (an interrupt, too) ends the training; a state
     found there is gone on from, to the same bits as without the interruption. It may be of fewer steps than
-    `settings.steps`; one of more steps is neither used nor replaced.
+    `settings.steps`; one of more steps is neither used nor replaced (`state_for`).
     preview: a clean latent (1, C, H, W) to show after so many steps, or None.
     micro_batch: latents per pass, 0 for automatic; fewer when memory runs out. It changes nothing but rounding.
     Call it with inference mode off. Raises ValueError for settings that make no sense, and where the loss becomes
@@ -174,11 +175,21 @@ def train(parameters: list[Tensor], loss: Loss, draws: Callable[[int], Draw], se
                     TrainingReport(asdict(settings), list(run.losses), run.seconds))
 
 
+def state_for(saved: RunState, steps: int) -> RunState:
+    """Where a training of so many steps has its state: in `saved`, or beside it if a longer one is kept there.
+
+    The longer one is not given up for the shorter, which cannot go on from it, and either can be interrupted.
+    """
+    found = saved.load()
+    return replace(saved, key=f"{saved.key}-{steps}") if found and len(found[1]["losses"]) > steps else saved
+
+
 class _Run:
     """One training under way, always between two steps when something goes wrong."""
 
     def __init__(self, parameters, loss, draws, settings, saved, micro_batch):
-        self.parameters, self.loss, self.draws, self.settings, self.saved = parameters, loss, draws, settings, saved
+        self.parameters, self.loss, self.draws, self.settings = parameters, loss, draws, settings
+        self.saved = state_for(saved, settings.steps) if saved else None
         self.micro_batch = micro_batch
         self.optimiser = torch.optim.AdamW(
             parameters, lr=settings.learning_rate, betas=(settings.first_decay, settings.second_decay), eps=settings.epsilon,
@@ -187,11 +198,8 @@ class _Run:
         self.scale = 0.0  # not known before the first step
         self.seconds_before, self.started = 0.0, time.monotonic()
         self.last_save = self.started
-        found = saved.load() if saved else None
-        if found and len(found[1]["losses"]) <= settings.steps:
+        if self.saved and (found := self.saved.load()):
             self.restore(*found)
-        elif found:
-            self.saved = None  # a longer run is not given up for a shorter one
 
     @property
     def seconds(self) -> float:

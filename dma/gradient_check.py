@@ -5,6 +5,9 @@ place, memory that is used again before the backward pass, and recomputed blocks
 """
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+
 import torch
 from torch import Tensor
 
@@ -15,6 +18,7 @@ from .diffusion import initial_latent
 # Relative to the latent. Rounding spoils small steps, more so in 16-bit models, and curvature spoils large ones.
 STEPS = (0.003, 0.01, 0.03, 0.1, 0.2)
 TOLERANCE = 0.05
+ADVICE = "Connect the model without nodes that compile it or change its attention, or load it in another precision (16 or 32 bit)."
 
 
 def gradient_error(denoiser: Denoiser, x: Tensor, other: Tensor, sigma: float) -> float:
@@ -56,19 +60,37 @@ def check_gradient(denoiser: Denoiser, shape: tuple[int, ...], sigma: float) -> 
     """
     noise = torch.randn((2, *shape), generator=torch.Generator("cpu").manual_seed(0))
     noise = initial_latent(denoiser.parametrization, noise, sigma).to(denoiser.device)
-    advice = ("Connect the model without nodes that compile it or change its attention, or load it in another precision (16 or "
-              "32 bit).")
-    try:
+    with _explained("latents cannot be matched with it"):
         error = gradient_error(denoiser, noise[:1], noise[1:], sigma)
+    if error != error:
+        raise ValueError("The features of this model are not finite, or do not depend on the latent at all, so latents "
+                         f"cannot be matched with it. Choose another layer in HSpaceHook. {ADVICE}")
+    if error > TOLERANCE:
+        raise ValueError(f"The gradient of this model's features is wrong: it differs from the measured slope by {error:.1%}, "
+                         f"where {TOLERANCE:.0%} is allowed, so latents cannot be matched with it. {ADVICE}")
+    return error
+
+
+def check_differentiable(output: Callable[[], Tensor], inputs: Sequence[Tensor], otherwise: str) -> None:
+    """Raise ValueError with a sentence for the user if autograd cannot differentiate `output()`, of any shape, in `inputs`.
+
+    One forward and one backward pass; whether the gradient is right is not looked at. `otherwise` is what cannot be done then.
+
+    >>> weight = torch.ones(2, requires_grad=True)
+    >>> check_differentiable(lambda: weight ** 2, [weight], "it cannot be trained")
+    >>> check_differentiable(lambda: weight.detach(), [weight], "it cannot be trained")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: This model cannot be differentiated, so it cannot be trained (element 0 of tensors does not require grad ...
+    """
+    with _explained(otherwise), torch.enable_grad():
+        torch.autograd.grad(output().sum(), inputs, allow_unused=True)
+
+
+@contextlib.contextmanager
+def _explained(otherwise: str) -> Iterator[None]:
+    try:
+        yield
     except (RuntimeError, NotImplementedError) as failure:
         if is_out_of_memory(failure):
             raise
-        raise ValueError(f"This model cannot be differentiated, so latents cannot be matched with it ({failure}). "
-                         f"{advice}") from failure
-    if error != error:
-        raise ValueError("The features of this model are not finite, or do not depend on the latent at all, so latents "
-                         f"cannot be matched with it. Choose another layer in HSpaceHook. {advice}")
-    if error > TOLERANCE:
-        raise ValueError(f"The gradient of this model's features is wrong: it differs from the measured slope by {error:.1%}, "
-                         f"where {TOLERANCE:.0%} is allowed, so latents cannot be matched with it. {advice}")
-    return error
+        raise ValueError(f"This model cannot be differentiated, so {otherwise} ({failure}). {ADVICE}") from failure

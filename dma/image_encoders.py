@@ -6,6 +6,7 @@ from safetensors files alone.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,14 @@ from torch import Tensor
 from .batching import BatchSize
 
 # The class of the transformers library for each `model_type` of a config.json.
-NETWORKS = {"clip": "CLIPModel", "siglip": "SiglipModel", "dinov2": "Dinov2Model", "blip": "BlipForQuestionAnswering"}
+NETWORKS = {"clip": "CLIPModel", "clip_vision_model": "CLIPVisionModelWithProjection", "siglip": "SiglipModel",
+            "siglip_vision_model": "SiglipVisionModel", "dinov2": "Dinov2Model",
+            "dinov2_with_registers": "Dinov2WithRegistersModel", "blip": "BlipForQuestionAnswering"}
+READ_TEXT = ("clip", "siglip", "blip")
+VARIABLE_SIZE = ("siglip2", "siglip2_vision_model")
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model")
+TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 FIRST_BATCH = 16
 
 
@@ -28,7 +34,7 @@ FIRST_BATCH = 16
 class ImageEncoder:
     """A network in evaluation mode with the preprocessing of its pictures and, if its folder has one, its tokenizer.
 
-    `kind` is the `model_type` of the folder's config.json: clip, siglip, dinov2 or blip.
+    `kind` is the `model_type` of the folder's config.json, one of NETWORKS.
     """
 
     name: str
@@ -51,18 +57,23 @@ def check_folder(folder: Path) -> str:
         raise ValueError(f"There is no folder {folder}: put an encoder's folder there, with config.json, "
                          f"preprocessor_config.json and {WEIGHTS}.")
     kind = _read_json(folder, "config.json").get("model_type")
+    if kind in VARIABLE_SIZE:
+        raise ValueError(f"{folder.name}/config.json describes a SigLIP 2 for pictures of any size (NaFlex, of type {kind!r}), "
+                         "which takes them in another form: put a SigLIP 2 of one size there, whose config.json says 'siglip'.")
     if kind not in NETWORKS:
         raise ValueError(f"{folder.name}/config.json describes a model of type {kind!r}: this node reads {', '.join(NETWORKS)}.")
     _read_json(folder, "preprocessor_config.json")
     for name in _weight_files(folder):
         _check_weights(folder, name)
+    if kind in READ_TEXT:
+        _check_tokenizer(folder)
     return kind
 
 
 def load(folder: Path) -> ImageEncoder:
     """Read an encoder in fp32 onto the CPU.
 
-    Raises ValueError if `check_folder` does, or if the weights are not those that config.json describes.
+    Raises ValueError if `check_folder` does, or if weights or tokenizer are not those that config.json describes.
     """
     kind = check_folder(folder)
     import transformers
@@ -74,14 +85,18 @@ def load(folder: Path) -> ImageEncoder:
                                                         output_loading_info=True)
         processor = transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         tokenizer = None
-        if any((folder / name).is_file() for name in TOKENIZER_FILES):
+        if kind in READ_TEXT and any((folder / name).is_file() for name in TOKENIZER_FILES):
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # what tokenizers raise has no type of its own
         raise ValueError(f"{folder.name} cannot be read ({' '.join(str(error).split())[:300]}): {advice}") from error
     if loaded["missing_keys"]:
         # The library would go on with random numbers in their place.
         raise ValueError(f"The weights in {folder.name} lack {len(loaded['missing_keys'])} of the tensors that its config.json "
                          f"describes, among them {sorted(loaded['missing_keys'])[0]}: {advice}")
+    # Some hold a few tokens less than the network, whose table is filled up.
+    if tokenizer is not None and len(tokenizer) < 0.95 * (expected := network.config.text_config.vocab_size):
+        raise ValueError(f"The tokenizer in {folder.name} has {len(tokenizer)} tokens, but the network reads {expected}: "
+                         f"{advice}")
     return ImageEncoder(folder.name, kind, network.eval().float().requires_grad_(False), processor, tokenizer)
 
 
@@ -98,12 +113,17 @@ def unit_embeddings(images: Tensor, function: Callable[[Tensor], Tensor],
                     after_batch: Callable[[float], None] | None = None) -> Tensor:
     """What `function` makes of pictures (N, H, W, 3), a batch at a time, scaled to unit length: (N, D), fp32 on the CPU.
 
-    `after_batch` is called with the share that is done.
+    Where it gives several vectors for a picture, (B, T, D), their mean is taken. `after_batch` is called with the share
+    that is done.
 
     >>> unit_embeddings(torch.ones(3, 2, 2, 3), lambda pictures: pictures.mean(dim=(1, 2)))[0]
     tensor([0.5774, 0.5774, 0.5774])
     """
-    return F.normalize(torch.cat([found.float().cpu() for found in over_batches(images, function, after_batch)]), dim=1)
+    def one_vector(pictures: Tensor) -> Tensor:
+        found = function(pictures).float()  # (B, D) or (B, T, D)
+        return (found.mean(1) if found.ndim == 3 else found).cpu()
+
+    return F.normalize(torch.cat(over_batches(images, one_vector, after_batch)), dim=1)
 
 
 @torch.no_grad()
@@ -168,9 +188,9 @@ def tokenize(encoder: ImageEncoder, texts: list[str], padding: str | bool) -> di
 def _picture_vectors(encoder: ImageEncoder, pixels: Tensor) -> Tensor:
     """One vector for each preprocessed picture (B, 3, h, w): (B, D)."""
     # Asked from the parts, because get_image_features returns a tensor in some versions of the library and a record in others.
-    vision = encoder.network if encoder.kind == "dinov2" else encoder.network.vision_model
+    vision = getattr(encoder.network, "vision_model", encoder.network)
     pooled = vision(pixel_values=pixels).pooler_output  # (B, width)
-    return encoder.network.visual_projection(pooled) if encoder.kind == "clip" else pooled
+    return encoder.network.visual_projection(pooled) if encoder.kind in ("clip", "clip_vision_model") else pooled
 
 
 def _read_json(folder: Path, name: str) -> dict:
@@ -216,3 +236,37 @@ def _check_weights(folder: Path, name: str) -> None:
             pass
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{folder.name}/{name} is damaged or was cut off ({error}): copy it again.") from None
+
+
+def _check_tokenizer(folder: Path) -> None:
+    """Raise ValueError if a file of the tokenizer is damaged or lacks its fellow; a folder may have none."""
+    present = [name for name in (*TOKENIZER_FILES, "merges.txt") if (folder / name).exists()]
+    for name in present:
+        if (folder / name).stat().st_size == 0:
+            raise ValueError(f"{folder.name}/{name} is damaged (it is empty): copy it again.")
+    settings = [name for name in TOKENIZER_SETTINGS if (folder / name).exists()]
+    found = {name: _read_json(folder, name) for name in (*present, *settings) if name.endswith(".json")}
+    if "tokenizer.json" in found:
+        return  # it holds all that the others do
+    if "merges.txt" in present or "vocab.json" in found:
+        _check_merges(folder, found["vocab.json"] if "vocab.json" in found else _read_json(folder, "vocab.json"))
+
+
+def _check_merges(folder: Path, vocabulary: dict) -> None:
+    """Raise ValueError unless merges.txt makes every token of the vocabulary that is longer than a letter.
+
+    Where the end of the list is cut off, words would be read as other tokens without a sign of it.
+    """
+    try:
+        lines = (folder / "merges.txt").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise ValueError(f"The folder {folder.name} has no merges.txt, which belongs to its vocab.json: copy it from where the "
+                         "encoder comes from.") from None
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{folder.name}/merges.txt is damaged ({error}): copy it again.") from None
+    made = {line.replace(" ", "", 1) for line in lines if line and not line.startswith("#version")}
+    # A mark such as <|endoftext|> is one token from the start.
+    words = {token for token in vocabulary if len(token.removesuffix("</w>")) > 1 and not re.fullmatch(r"<.+>|\[.+\]", token)}
+    if not words <= made:
+        raise ValueError(f"{folder.name}/merges.txt is damaged or not of its vocab.json (nothing makes {min(words - made)!r}): "
+                         "copy both again.")

@@ -21,8 +21,8 @@ def plot_layers(report: LayerReport, width: int = 1024) -> Tensor:
     scores, separation, dimension, left = figure.subplots(2, 2, sharex=True).flat
     layers, sigmas = report.layers, report.settings["sigmas"]
     depth, best = np.arange(len(layers)), [layer.name for layer in layers].index(report.chosen)
-    scores.errorbar(depth, [layer.score for layer in layers], [layer.error for layer in layers], fmt="o-", color=CURVE,
-                    markersize=4, ecolor="#999999", elinewidth=0.9)
+    curve, errors = (np.array([getattr(layer, name) for layer in layers], float) for name in ("score", "error"))  # null becomes NaN
+    scores.errorbar(depth, curve, errors, fmt="o-", color=CURVE, markersize=4, ecolor="#999999", elinewidth=0.9)
     scores.plot(best, layers[best].score, "o", color=CHOSEN, markersize=11, fillstyle="none", markeredgewidth=2,
                 label=report.chosen)
     scores.set(title="score: share of variance the prompt explains among averages")

@@ -17,17 +17,18 @@ VERSION = 1
 class LayerScore:
     """One layer. Lists hold one number for each noise level.
 
+    score and error: null for a layer whose features are not finite or do not vary.
     ratio: variance between prompts / variance within one; an estimate without bias, which may be negative.
     dimension: participation ratio of the variance within a prompt; null where it is too large for so few latents to tell.
     left: share of a latent's squared distance to the mean that a few iterations of matching left; empty without matching.
     """
 
     name: str
-    score: float
-    error: float  # standard error of the score over latents
-    ratio: list[float]
+    score: float | None
+    error: float | None  # standard error of the score over latents
+    ratio: list[float | None]
     dimension: list[float | None]
-    left: list[float]
+    left: list[float | None]
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,9 @@ class LayerReport:
     def verdict(self) -> str:
         """The choice in one sentence."""
         if self.runner_up is None:
-            return f"{self.chosen} is the only layer that was looked at."
-        best, errors = max(self.layers, key=lambda layer: layer.score), self.margin / max(self.margin_error, 1e-12)
+            return f"{self.chosen} is the only layer that {'was looked at' if len(self.layers) == 1 else 'has a score'}."
+        best = next(layer for layer in self.layers if layer.name == self.chosen)
+        errors = self.margin / max(self.margin_error, 1e-12)
         doubt = "" if errors >= 2 else " With other latents the choice may well be another: take more samples, or more prompts."
         return (f"{self.chosen} has the highest score, {best.score:.3f}. It is {self.margin:.3f} ahead of {self.runner_up}, "
                 f"which is {errors:.1f} standard errors.{doubt}")
@@ -78,8 +80,9 @@ class LayerReport:
         for layer in self.layers:
             name = f"**{layer.name}**" if layer.name == self.chosen else layer.name
             dimension = ["many" if value is None else f"{value:.0f}" for value in layer.dimension]
-            ratio, left = (", ".join(f"{value:.2f}" for value in values) for values in (layer.ratio, layer.left))
-            lines.append(f"| {name} | {layer.score:.3f} ± {layer.error:.3f} | {ratio} | {', '.join(dimension)} | {left or 'not tried'} |")
+            ratio, left = (", ".join("none" if value is None else f"{value:.2f}" for value in values) for values in (layer.ratio, layer.left))
+            score = "none" if layer.score is None else f"{layer.score:.3f} ± {layer.error:.3f}"
+            lines.append(f"| {name} | {score} | {ratio} | {', '.join(dimension)} | {left or 'not tried'} |")
         return "\n".join([*lines, "", self.verdict()])
 
 
@@ -88,9 +91,14 @@ def layer_report(settings: dict, names: list[str], grams: Tensor, matching: laye
     """The report of layers `names` (L) by Gram matrices (S, L, P, N, P, N) of their features, at the levels settings["sigmas"] (S)."""
     count = grams.shape[-1]
     choice = layer_scores.choose(lambda kept: layer_scores.aligned_separation(grams, matching, kept), count)
-    ratio, dimension = layer_scores.spread(grams).ratio.T.tolist(), layer_scores.participation_ratio(grams).T.tolist()  # (L, S)
+    ratio, dimension = layer_scores.spread(grams).ratio.T, layer_scores.participation_ratio(grams).T  # (L, S)
     left = torch.zeros(0, len(names)) if matching is None else matching.left(list(range(count)))
-    dimensions = [[value if math.isfinite(value) else None for value in column] for column in dimension]
-    layers = [LayerScore(*fields) for fields in zip(names, choice.scores, choice.errors, ratio, dimensions, left.T.tolist())]
+    columns = ([_finite(row) for row in values.tolist()] for values in (ratio, dimension, left.T))
+    layers = [LayerScore(*fields) for fields in zip(names, _finite(choice.scores), _finite(choice.errors), *columns)]
     runner_up = None if choice.runner_up is None else names[choice.runner_up]
     return LayerReport(settings, layers, names[choice.best], runner_up, choice.margin, choice.margin_error, seconds)
+
+
+def _finite(values: list[float]) -> list[float | None]:
+    """JSON has no infinity and no NaN."""
+    return [value if math.isfinite(value) else None for value in values]

@@ -167,7 +167,8 @@ def aligned_separation(grams: Tensor, matching: Matching | None, kept: list[int]
 class Choice:
     """Which layer has the highest score, and by how much it is ahead of the next; errors are those of a jackknife over latents.
 
-    runner_up, margin and margin_error are None if there is one layer only.
+    A layer whose score is not a number, because its features are not finite or do not vary, gets -inf. runner_up, margin and
+    margin_error are None if there is no other layer with a score.
     """
 
     scores: list[float]
@@ -183,9 +184,15 @@ def choose(score: Callable[[list[int]], Tensor], count: int) -> Choice:
 
     Leaving one latent of every prompt out in turn shows how much each score, and the difference of the best two, depends
     on the latents that happened to be drawn. It does not show how much they depend on the prompts.
+
+    Raises ValueError with a sentence for the user if no layer has a score.
     """
     scores, replicates = score(list(range(count))), leave_one_out(score, count)  # (L,), (N, L)
-    order = scores.argsort(descending=True, stable=True).tolist()
+    scores = torch.where(scores.isfinite(), scores, -math.inf)
+    order = [layer for layer in scores.argsort(descending=True, stable=True).tolist() if scores[layer] > -math.inf]
+    if not order:
+        raise ValueError("No layer could be scored: the features of every layer are infinite, not numbers, or the same for all latents. Load "
+                         "the model in another precision (bfloat16 or 32 bit), or connect other prompts.")
     best, runner_up = order[0], order[1] if len(order) > 1 else None
     margin = error = None
     if runner_up is not None:

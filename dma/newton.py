@@ -103,9 +103,10 @@ class GaussNewton:
     """Levenberg-Marquardt: each step minimises |A - H(z) - J d|^2 + damping |d|^2 by conjugate gradients (CGLS).
 
     The Jacobian J is never formed. J^T u is a backward pass, and J v the gradient of v.(J^T u) by u, a backward pass
-    through the backward pass, so the model must be differentiable twice: quantised linear layers are not, nor is the
-    fused attention, which is replaced for the time. `damping` is relative to |J g|^2 / |g|^2 at each point; it grows
-    fourfold where a step fails and falls to a third where the linear picture predicted it well (each latent its own).
+    through the backward pass, so the model must be differentiable twice: quantised linear layers and block checkpoints
+    are not, nor is the fused attention, which is replaced for the time. `damping` is relative to |J g|^2 / |g|^2 at
+    each point; it grows fourfold where a step fails and falls to a third where the linear picture predicted it well
+    (each latent its own).
     """
 
     iterations: int = 8
@@ -190,7 +191,8 @@ def _second_derivative(transposed: Tensor, dual: Tensor, direction: Tensor) -> T
         return torch.autograd.grad(transposed, dual, direction, retain_graph=True)[0]
     except RuntimeError as error:
         # What autograd says of layers with a backward pass of their own, and of those without a second derivative.
-        if any(text in str(error) for text in ("differentiate twice", "not have been used in the graph", "not implemented")):
-            raise ValueError("This model cannot be differentiated twice, which Gauss-Newton needs (quantised weights "
-                             "cannot, for example): choose the solver L-BFGS or Adam.") from error
+        if any(text in str(error) for text in ("differentiate twice", "not have been used in the graph", "not implemented",
+                                               "does not require grad")):
+            raise ValueError("This model cannot be differentiated twice, which Gauss-Newton needs (quantised weights and block "
+                             "checkpoints cannot, for example): choose the solver L-BFGS or Adam.") from error
         raise

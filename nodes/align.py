@@ -87,6 +87,9 @@ class AlignTrajectories(io.ComfyNode):
             solver=make_solver(solver, learning_rate, iterations, tolerance, plateau), mean_error=mean_error, own_noise=own_noise)
         if preset != CUSTOM:
             settings = presets.PRESETS[preset].apply(settings, steps)
+        if save_memory and settings.aligned_steps and isinstance(settings.solver, newton.GaussNewton):
+            raise ValueError("Gauss-Newton differentiates the model twice, which needs all that save_memory does not keep: turn save_memory "
+                             "off, or choose the solver L-BFGS or Adam.")
         comfy_model.check_conditioning(positive, "positive")
         comfy_model.check_conditioning(negative, "negative")
         shape = comfy_model.latent_shape(model, latent_image)

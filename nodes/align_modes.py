@@ -1,34 +1,40 @@
 """AlignModes: an adapter and a mental average for each mode, as one node that unfolds into a graph."""
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io
 from comfy_execution.graph_utils import GraphBuilder
 import comfy.samplers
+import folder_paths
 
-from ..dma import presets
+from ..dma import alignment, denoising_training, presets
 from ..dma.modes import Clusters
-from . import comfy_model
+from . import comfy_adapters, comfy_model, train_embedding
 from .hspace import LAYERS
-from .modes import batch_size
+from .mode_overrides import (EMBEDDING, LORA, NO_ADAPTER, NUMBERS, OF_ADAPTER, OF_AVERAGE, SAMPLING_STEPS, check_number,
+                             parse_overrides)
+from .modes import batch_size, take
 from .sockets import CLUSTERS
+from .training import check_latents
 
 NODE = "AlignModes"
-NO_ADAPTER, LORA, EMBEDDING = "none", "lora", "embedding"
 MOST_MODES = 20  # rows of a LabelledSheet
 MEMBERS_SHOWN = 5
 MIXTURE_LEVEL = 0.3
-# What a line of overrides may change, and how it is read; the rest is the same for all modes.
-NUMBERS = {"count": int, "cfg": float, "seed": int, "steps": int, "learning_rate": float, "rank": int, "vectors": int}
-OF_AVERAGE = ("count", "cfg", "seed")
-OF_ADAPTER = {NO_ADAPTER: ("cfg", "seed"), LORA: (*OF_AVERAGE, "steps", "learning_rate", "rank"),
-              EMBEDDING: (*OF_AVERAGE, "steps", "learning_rate", "vectors")}
+
+
+def number(name: str, default: float, tooltip: str, **options: Any) -> io.Int.Input | io.Float.Input:
+    """The widget of a number that overrides may change."""
+    kind, lowest, highest = NUMBERS[name]
+    return (io.Int if kind is int else io.Float).Input(name, default=default, min=lowest, max=highest, tooltip=tooltip, **options)
 
 
 def learning_rate(default: float) -> io.Float.Input:
-    return io.Float.Input("learning_rate", default=default, min=1e-7, max=1.0, step=1e-7, round=False, tooltip="AdamW's learning rate.")
+    return number("learning_rate", default, "AdamW's learning rate.", step=1e-7, round=False)
 
 
 class AlignModes(io.ComfyNode):
@@ -36,9 +42,9 @@ class AlignModes(io.ComfyNode):
     def define_schema(cls):
         adapter = [
             io.DynamicCombo.Option(LORA, [
-                io.Int.Input("steps", default=2000, min=1, max=100000, tooltip="Training steps of each mode's LoRA."),
+                number("steps", 2000, "Training steps of each mode's LoRA."),
                 learning_rate(1e-4),
-                io.Int.Input("rank", default=1, min=1, max=1024, tooltip="Rank of the change of each layer. 1 is the paper's choice."),
+                number("rank", 1, "Rank of the change of each layer. 1 is the paper's choice."),
                 io.String.Input("save_as", default="", tooltip="If set, each LoRA is also written to output/<save_as>_mode_<number>_00001_.safetensors."),
             ]),
             io.DynamicCombo.Option(EMBEDDING, [
@@ -46,10 +52,10 @@ class AlignModes(io.ComfyNode):
                 io.String.Input("name", default="mode", tooltip="The embeddings are called <name>_0, <name>_1, ... and are saved in models/embeddings. Names that are taken are refused."),
                 io.String.Input("initial_text", default="", tooltip="Where the vectors start: the concept's own word is a good choice."),
                 io.String.Input("template", default="{}", tooltip="The prompt that is trained on and averaged, in place of positive; {} is where the vectors stand."),
-                io.Int.Input("vectors", default=1, min=1, max=16, tooltip="How many vectors are trained for each mode."),
-                io.Int.Input("steps", default=3000, min=1, max=100000, tooltip="Training steps of each mode's embedding."),
+                number("vectors", 1, "How many vectors are trained for each mode."),
+                number("steps", 3000, "Training steps of each mode's embedding."),
                 learning_rate(1e-2),
-                io.Boolean.Input("overwrite", default=False, tooltip="Replace embeddings of the same names instead of refusing to start: for training a mode again with other numbers."),
+                io.Boolean.Input("overwrite", default=False, tooltip="Replace embeddings of the same names that this node did not write itself, instead of refusing to start."),
             ]),
             io.DynamicCombo.Option(NO_ADAPTER, []),
         ]
@@ -66,11 +72,11 @@ class AlignModes(io.ComfyNode):
                 CLUSTERS.Input("clusters", tooltip="From CLIPGMMClusters or AlignMixtureModes."),
                 io.DynamicCombo.Input("adapter", options=adapter, tooltip="What turns the model towards a mode. lora: TrainModeLoRA (the paper's choice). embedding: TrainModeEmbedding. none: no training; alignment starts from the mode's samples, as in AlignMixtureModes."),
                 io.Int.Input("most_modes", default=8, min=1, max=MOST_MODES, tooltip="Average so many of the modes, from the largest on."),
-                io.Int.Input("count", default=64, min=1, max=100000, tooltip="K: how many trajectories of each mode's model are averaged. Without an adapter these are the mode's samples, whatever their number."),
-                io.Int.Input("steps", default=20, min=2, max=1000, tooltip="Sampling steps."),
-                io.Float.Input("cfg", default=3.0, min=0.0, max=100.0, step=0.1, tooltip="Guidance scale. The paper uses 3 with adapters."),
+                number("count", 64, "K: how many trajectories of each mode's model are averaged. Without an adapter these are the mode's samples, whatever their number."),
+                io.Int.Input("steps", default=20, min=SAMPLING_STEPS[1], max=SAMPLING_STEPS[2], tooltip="Sampling steps."),
+                number("cfg", 3.0, "Guidance scale. The paper uses 3 with adapters.", step=0.1),
                 io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="ddim_uniform", tooltip="Noise levels. ddim_uniform with 20 steps is the paper's schedule."),
-                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip="Seed of training and of all starting noise."),
+                number("seed", 0, "Seed of training and of all starting noise.", control_after_generate=True),
                 io.Combo.Input("preset", options=list(presets.PRESETS), default="standard", tooltip="How much work goes into each average, as in AlignTrajectories."),
                 io.String.Input("overrides", multiline=True, default="",
                                 tooltip="Other numbers for single modes, one mode per line: '1: steps=500, rank=2' or '0: seed=7'. Names: count, cfg, seed, and of the adapter's training steps, learning_rate, rank, vectors. A changed line runs its own mode again and no other."),
@@ -87,10 +93,10 @@ class AlignModes(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, overrides, *, adapter=None) -> bool | str:
-        # ComfyUI hands over the dynamic input, without its values, whether asked for or not.
+    def validate_inputs(cls, overrides=None, *, adapter=None) -> bool | str:
+        # ComfyUI hands over the dynamic input, without its values, whether asked for or not, and None for what is linked.
         try:
-            parse_overrides(overrides)
+            parse_overrides(overrides or "")
         except ValueError as error:
             return str(error)
         return True
@@ -98,48 +104,28 @@ class AlignModes(io.ComfyNode):
     @classmethod
     def execute(cls, model, vae, positive, negative, latents, clusters, adapter, most_modes, count, steps, cfg, scheduler, seed, preset,
                 overrides, images=None, layer=comfy_model.AUTO_LAYER, pooling="none") -> io.NodeOutput:
-        kind = adapter["adapter"]
+        check_number("most_modes", most_modes, limits=(int, 1, MOST_MODES))
+        check_number("steps", steps, limits=SAMPLING_STEPS)
         shown = min(most_modes, len(clusters.members))
         changes = parse_overrides(overrides)
-        check(clusters, latents, images, kind, shown, changes)
+        check(clusters, latents, images, adapter["adapter"], shown, changes)
+        settings = dict(count=count, steps=steps, cfg=cfg, scheduler=scheduler, seed=seed, preset=preset)
+        modes = [Mode.of(settings, adapter, changes.get(mode, {})) for mode in range(shown)]
         comfy_model.check_conditioning(positive, "positive")
         comfy_model.check_conditioning(negative, "negative")
         comfy_model.latent_shape(model, latents)
         comfy_model.resolve_layer(model, layer)
+        check_latents(latents["samples"])
+        comfy_model.check_model(model)
+        check_modes(model, latents, clusters, modes, cls.hidden.dynprompt.get_real_node_id(cls.hidden.unique_id))
         # Links and not values: ComfyUI finds a node of an earlier run by where its inputs come from.
         links = cls.hidden.dynprompt.get_node(cls.hidden.unique_id)["inputs"]
-        graph = Unfolded(links, adapter, dict(count=count, steps=steps, cfg=cfg, scheduler=scheduler, seed=seed, preset=preset), layer, pooling)
-        averaged = [graph.average(mode, changes.get(mode, {})) for mode in range(shown)]
+        graph = Unfolded(links, layer, pooling)
+        averaged = [graph.average(index, mode) for index, mode in enumerate(modes)]
         captions = [f"mode {mode}: {share.count} of {len(clusters.labels)} ({share.share:.0%})"
                     for mode, share in enumerate(clusters.shares[:shown])]
         averages, sheet, latent = graph.collect(averaged, captions, with_members=images is not None)
         return io.NodeOutput(averages, sheet, latent, expand=graph.nodes.finalize())
-
-
-def parse_overrides(text: str) -> dict[int, dict[str, float]]:
-    """What each mode has of its own: lines "mode: name=value, name=value"; empty ones are skipped.
-
-    Raises ValueError with a sentence for the user for anything else.
-    """
-    found: dict[int, dict[str, float]] = {}
-    for line in filter(None, map(str.strip, text.splitlines())):
-        mode, colon, assignments = line.partition(":")
-        if not colon or not mode.strip().isdecimal():
-            raise ValueError(f"The line {line!r} of overrides does not begin with a mode's number and a colon: write, for example, '1: steps=500'.")
-        if int(mode) in found:
-            raise ValueError(f"Mode {int(mode)} has two lines of overrides: put them into one.")
-        values = found[int(mode)] = {}
-        for assignment in filter(None, map(str.strip, assignments.split(","))):
-            name, _, value = (part.strip() for part in assignment.partition("="))
-            if name not in NUMBERS:
-                raise ValueError(f"Overrides cannot change {name!r} (line {line!r}): choose among {', '.join(NUMBERS)}.")
-            try:
-                values[name] = NUMBERS[name](value)
-            except ValueError:
-                raise ValueError(f"{value!r} is not a {'whole ' if NUMBERS[name] is int else ''}number for {name} (line {line!r}).") from None
-            if not 0 <= values[name] < float("inf") or (values[name] == 0 and name not in ("cfg", "seed")):
-                raise ValueError(f"{name} must be {'at least 0' if name in ('cfg', 'seed') else 'above 0'} (line {line!r}).")
-    return found
 
 
 def check(clusters: Clusters, latents: dict, images: Any, kind: str, shown: int, changes: dict[int, dict[str, float]]) -> None:
@@ -164,23 +150,82 @@ def check(clusters: Clusters, latents: dict, images: Any, kind: str, shown: int,
                          "lower most_modes.")
 
 
+@dataclass(frozen=True)
+class Mode:
+    """The choices for one mode: those of its average, and those of its adapter's training with the training's seed."""
+
+    settings: dict[str, Any]
+    training: dict[str, Any]
+
+    @classmethod
+    def of(cls, settings: dict[str, Any], adapter: dict[str, Any], changes: dict[str, float]) -> Mode:
+        # The steps of an override are those of training, not of sampling.
+        settings = {**settings, **{name: value for name, value in changes.items() if name in OF_AVERAGE}}
+        return cls(settings, {**adapter, **{name: value for name, value in changes.items() if name not in OF_AVERAGE}, "seed": settings["seed"]})
+
+
+def check_modes(model: Any, latents: dict, clusters: Clusters, modes: list[Mode], owner: str) -> None:
+    """Raise ValueError if the nodes of any mode would, so that no mode is trained before another turns out to be impossible.
+
+    `owner` is the node of the user's graph that unfolds into the modes' nodes.
+    """
+    paths = []
+    for index, mode in enumerate(modes):
+        settings, training, kind = mode.settings, mode.training, mode.training["adapter"]
+        # Of the widgets, too: what is linked has not been checked by ComfyUI.
+        for name in {*OF_AVERAGE, *OF_ADAPTER[kind]}:
+            check_number(name, (settings if name in OF_AVERAGE else training)[name], f" for mode {index}")
+        if kind == NO_ADAPTER:
+            continue
+        aligned = presets.PRESETS[settings["preset"]].apply(alignment.AlignmentSettings(settings["count"], keep=1), settings["steps"])
+        aligned.check(len(comfy_model.sigmas_of(model, settings["scheduler"], settings["steps"])) - 1)
+        if kind == LORA:
+            layers = comfy_adapters.target_layers(comfy_model.network_of(model), comfy_adapters.ATTENTION)
+            comfy_adapters.check_rank(layers, training["rank"])
+            if training["save_as"]:
+                check_prefix(training["save_as"], saved_name(training["save_as"], index))
+        else:
+            paths.append(train_embedding.prepare(
+                model, training["clip"], take(latents, list(clusters.members[index])), embedding_name(training["name"], index),
+                training["initial_text"], training["vectors"], training["template"],
+                denoising_training.TrainingSettings(training["steps"], training["learning_rate"], 1, training["seed"]),
+                overwrite=training["overwrite"], owner=owner).path)
+    if len(set(paths)) < len(paths):
+        raise ValueError(f"Several modes would have their embeddings in one file, because there are links of the names "
+                         f"{', '.join(embedding_name(mode.training['name'], index) for index, mode in enumerate(modes))}: remove the links, "
+                         "or choose another name.")
+
+
+def saved_name(prefix: str, mode: int) -> str:
+    return f"{prefix}_mode_{mode}"
+
+
+def embedding_name(name: str, mode: int) -> str:
+    return f"{train_embedding.plain_name(name)}_{mode}"
+
+
+def check_prefix(given: str, prefix: str) -> None:
+    """Raise ValueError if Save LoRA Weights could not write files of this prefix into ComfyUI's output folder."""
+    root = Path(folder_paths.get_output_directory()).resolve()
+    target = (root / prefix).resolve()
+    folder = next(parent for parent in target.parents if parent.exists())
+    if not target.is_relative_to(root) or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ValueError(f"save_as is {given!r}, which is no place for files in ComfyUI's output folder: use a name, with / for sub-folders, such "
+                         "as loras/concept.")
+
+
 @dataclass
 class Unfolded:
     """The graph that the node unfolds into. A mode's nodes have ids of their own and depend on nothing of other modes."""
 
     links: dict[str, Any]  # the node's own inputs, as the graph has them
-    adapter: dict[str, Any]
-    settings: dict[str, Any]
     layer: str
     pooling: str
     nodes: GraphBuilder = field(default_factory=GraphBuilder)
 
-    def average(self, mode: int, changes: dict[str, float]) -> dict[str, list]:
+    def average(self, mode: int, choices: Mode) -> dict[str, list]:
         """Links to a mode's average as latent and as picture, and to its selected pictures."""
-        links = self.links
-        # The steps of an override are those of training, not of sampling.
-        settings = {**self.settings, **{name: value for name, value in changes.items() if name in OF_AVERAGE}}
-        training = {**self.adapter, **{name: value for name, value in changes.items() if name not in OF_AVERAGE}, "seed": settings["seed"]}
+        links, settings, training = self.links, choices.settings, choices.training
         members = self.nodes.node("SelectMode", f"mode_{mode}_samples", clusters=links["clusters"], batch=links["latents"], mode=mode).out(0)
         model, positive = self.adapted(mode, members, training)
         hspace = self.nodes.node("HSpaceHook", f"mode_{mode}_hspace", model=model, layer=self.layer, pooling=self.pooling).out(0)
@@ -204,13 +249,14 @@ class Unfolded:
             return links["model"], links["positive"]
         shared = dict(model=links["model"], latents=members, steps=training["steps"], learning_rate=training["learning_rate"], seed=training["seed"])
         if kind == EMBEDDING:
-            trained = self.nodes.node("TrainModeEmbedding", f"mode_{mode}_adapter", clip=links["adapter.clip"], name=f"{training['name']}_{mode}",
+            trained = self.nodes.node("TrainModeEmbedding", f"mode_{mode}_adapter", clip=links["adapter.clip"],
+                                      name=embedding_name(training["name"], mode),
                                       initial_text=training["initial_text"], vectors=training["vectors"], template=training["template"],
                                       overwrite=training["overwrite"], **shared)
             return links["model"], trained.out(1)
         trained = self.nodes.node("TrainModeLoRA", f"mode_{mode}_adapter", positive=links["positive"], rank=training["rank"], **shared)
         if training["save_as"]:
-            self.nodes.node("SaveLoRA", f"mode_{mode}_saved", lora=trained.out(0), prefix=f"{training['save_as']}_mode_{mode}")
+            self.nodes.node("SaveLoRA", f"mode_{mode}_saved", lora=trained.out(0), prefix=saved_name(training["save_as"], mode))
         return trained.out(1), links["positive"]
 
     def collect(self, averaged: list[dict[str, list]], captions: list[str], with_members: bool) -> tuple[list, list, list]:

@@ -70,7 +70,9 @@ class LoadImageEncoder(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, encoder) -> bool | str:
+    def validate_inputs(cls, encoder=None) -> bool | str:
+        if encoder is None:  # linked: not known before the graph runs
+            return True
         try:
             image_encoders.check_folder(encoder_folder(encoder))
         except ValueError as error:
@@ -78,9 +80,10 @@ class LoadImageEncoder(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, encoder) -> str:
+    def fingerprint_inputs(cls, encoder=None) -> str:
         try:
-            files = sorted(encoder_folder(encoder).iterdir())
+            # A linked name is not known yet: then the files of any encoder may be meant.
+            files = sorted(path for name in (encoder_names() if encoder is None else [encoder]) for path in encoder_folder(name).iterdir())
         except ValueError:
             return ""
         return str([(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.is_file()])

@@ -4,7 +4,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -19,18 +19,44 @@ from ..dma.diffusion import Parametrization
 from ..dma.early_exit import output_of, outputs_of
 from . import architectures, comfy_gradients
 
+# What core's EasyCache and LazyCache wrap around a model. They take every call for the next step of one sampling, while those
+# of a Denoiser are micro-batches, readings of features and previews.
+CACHES = ("easycache", "lazycache")
+
 
 def parametrization_of(model: Any) -> Parametrization:
     """How the MODEL's latents and predictions are to be read. Raises ValueError for noise laws that are not supported."""
     sampling = model.get_model_object("model_sampling")
     law, plain = type(sampling), comfy.model_sampling
-    if isinstance(sampling, plain.CONST):
-        if law.noise_scaling is plain.CONST.noise_scaling and getattr(sampling, "noise_scale", 1.0) == 1.0:
-            return Parametrization.FLOW
-    elif law.calculate_input is plain.EPS.calculate_input and getattr(sampling, "sigma_data", 1.0) == 1.0:
-        return Parametrization.V if isinstance(sampling, plain.V_PREDICTION) else Parametrization.EPS
-    raise ValueError(f"The noise schedule {law.__mro__[1].__name__} of this model is not supported: "
-                     "connect a model with eps, v or flow prediction.")
+    flow = isinstance(sampling, plain.CONST)
+    known = law.noise_scaling is plain.CONST.noise_scaling if flow else law.calculate_input is plain.EPS.calculate_input
+    if not known:
+        # Core puts the class of a schedule, a module, and that of a law, which is none, together.
+        name = next((base.__name__ for base in law.__mro__[:-1] if not issubclass(base, torch.nn.Module)), law.__name__)
+        raise ValueError(f"The noise law {name} of this model is not supported: connect a model with eps, v or flow prediction.")
+    if flow and getattr(sampling, "noise_scale", 1.0) != 1.0:
+        raise ValueError(f"This model scales its noise by {sampling.noise_scale:g} (noise_scale), which is not supported: connect a model "
+                         "whose noise scale is 1.")
+    if not flow and getattr(sampling, "sigma_data", 1.0) != 1.0:
+        raise ValueError(f"This model is made for data of standard deviation {sampling.sigma_data:g} (sigma_data), which is not supported: "
+                         "connect a model whose sigma_data is 1.")
+    if flow:
+        return Parametrization.FLOW
+    return Parametrization.V if isinstance(sampling, plain.V_PREDICTION) else Parametrization.EPS
+
+
+def without_wrappers(guider: comfy.samplers.CFGGuider, options: dict, keys: tuple[str, ...]) -> tuple[comfy.samplers.CFGGuider, dict]:
+    """A guider and its sampler's options without what nodes have wrapped around the model under `keys`; the originals stay."""
+    def cleaned(model_options: dict) -> dict:
+        model_options = comfy.model_patcher.create_model_options_clone(model_options)
+        for wrappers in model_options["transformer_options"].get("wrappers", {}).values():
+            for key in keys:
+                wrappers.pop(key, None)
+        return model_options
+
+    guider = copy.copy(guider)
+    guider.model_options = cleaned(guider.model_options)
+    return guider, {**options, "model_options": cleaned(options["model_options"])}
 
 
 def is_video_shaped(model: Any) -> bool:
@@ -139,11 +165,22 @@ class ComfyDenoiser:
         options.pop("multigpu_clones", None)
         return options
 
+    @contextlib.contextmanager
+    def _early_exit(self) -> Iterator[None]:
+        """Around a forward pass that ends in mid-network."""
+        try:
+            with self.recording():
+                yield
+        finally:
+            # Core's ControlNets of blocks carry something from block to block, with which the next pass would begin. Being moved,
+            # even to where they are, they forget it.
+            self.guider.model_patcher.model_patches_to(self.device)
+
     def _features_of(self, name: str, x: Tensor, sigma: float) -> Tensor:
         """Features under one side's prompt: the mean over its entries that are active at this noise level."""
         total, passes = 0.0, self._passes(name, x, sigma)
         for strength, forward in passes:
-            with self.recording():
+            with self._early_exit():
                 output = output_of(self.place.module, forward)
             if output is None:
                 raise _did_not_run(self.layer)
@@ -164,7 +201,7 @@ class ComfyDenoiser:
                 features = _at_least_fp32(place.features(output, x.shape[-2:])).clone()  # (B, C, h, w)
                 found[place.name] = reduced(place.name, features.mean(dim=(2, 3)) if self.pooling == "mean" else features)
 
-            with self.recording():
+            with self._early_exit():
                 outputs_of([(place.module, functools.partial(take, place)) for place in places], forward)
             for layer in totals:
                 if layer not in found:
@@ -179,15 +216,18 @@ class ComfyDenoiser:
         """
         inner, options, levels = self.guider.inner_model, self._differentiable(), self._levels(x, sigma)
         x = self._as_model(x)
-        entries = [entry for entry in self.guider.conds[name]
-                   if entry.get("strength", 1.0) and comfy.samplers.get_area_and_mult(entry, x, levels) is not None]
-        # A default entry counts only where no other does, which without areas and masks is nowhere or everywhere.
-        entries = [entry for entry in entries if "default" not in entry] or entries
-        if not entries:
+        active = [entry for entry in self.guider.conds[name] if comfy.samplers.get_area_and_mult(entry, x, levels) is not None]
+        weights = [(entry.get("strength", 1.0), entry) for entry in active if "default" not in entry]
+        # Core gives each default entry, whatever its own strength, what the others leave of 1.
+        left = max(0.0, 1.0 - sum(strength for strength, _ in weights))
+        weights = [(strength, entry) for strength, entry in (*weights, *((left, entry) for entry in active if "default" in entry)) if strength]
+        if not weights:
             raise ValueError(f"No part of the {name} conditioning is active at noise level {sigma:.3g}: widen the "
                              "range of Conditioning Set Timestep Range.")
-        return [(entry.get("strength", 1.0), functools.partial(comfy.samplers.calc_cond_batch, inner, [[entry]], x, levels, options))
-                for entry in entries]
+        # Patches tell the sides apart by their index: 0 is the positive prompt, 1 the negative one.
+        before = [] if name == "positive" else [None]
+        return [(strength, functools.partial(comfy.samplers.calc_cond_batch, inner, [*before, [entry]], x, levels, options))
+                for strength, entry in weights]
 
 
 def _did_not_run(layer: str) -> ValueError:
@@ -197,7 +237,8 @@ def _did_not_run(layer: str) -> ValueError:
 
 def predictor(guider: comfy.samplers.CFGGuider, options: dict) -> ComfyDenoiser:
     """The Denoiser of a CFGGuider whose sampling is under way, for predictions alone."""
-    return ComfyDenoiser(guider, options, contextlib.nullcontext, parametrization_of(guider.model_patcher), None, "none", "conditional")
+    return ComfyDenoiser(*without_wrappers(guider, options, CACHES), contextlib.nullcontext, parametrization_of(guider.model_patcher),
+                         None, "none", "conditional")
 
 
 def _at_least_fp32(values: Tensor) -> Tensor:

@@ -17,12 +17,13 @@ from torch import Tensor
 import comfy.model_management
 import comfy.sample
 import comfy.samplers
+from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 
 from ..dma.batching import BatchSize
 from . import architectures, comfy_gradients
 from .architectures import AUTO_LAYER
 from .comfy_conditioning import check_conditioning, conditioning_tensors, normal_tensors  # noqa: F401  what nodes need
-from .comfy_denoiser import ComfyDenoiser, is_video_shaped, parametrization_of, predictor  # noqa: F401
+from .comfy_denoiser import CACHES, ComfyDenoiser, is_video_shaped, parametrization_of, predictor, without_wrappers  # noqa: F401
 from .latent_inputs import image_latents
 
 # A backward pass holds several times the memory of the forward pass that ComfyUI estimates.
@@ -115,26 +116,23 @@ class _DenoiserSampler(comfy.samplers.Sampler):
     def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
                disable_pbar=False):
         network = model_wrap.inner_model.diffusion_model
-        controls = _control_networks(model_wrap.conds)
+        controls = [entry["control"] for entries in model_wrap.conds.values() for entry in entries if entry.get("control") is not None]
+        others = [*(patcher for control in controls for patcher in control.get_models()), *model_wrap.model_patcher.model_patches_models()]
+        networks = [network, *(patcher.model for patcher in others)]
         with contextlib.ExitStack() as stack:
-            stack.enter_context(comfy_gradients.normal_weights([network, *controls]))
-            resident = comfy_gradients.memory_of([network, *controls])
+            stack.enter_context(comfy_gradients.normal_weights(networks))
+            resident = comfy_gradients.memory_of(networks)
             # Other nodes' patches, FreeU for one, and ControlNets add in place; buffers of weights that do not fit the
             # device are written to again.
             patches = {"patches", "patches_replace"} & extra_args["model_options"].get("transformer_options", {}).keys()
             copies = architectures.works_in_place(network) or controls or patches or model_wrap.inner_model.model_lowvram
             if self.save_memory:
                 stack.enter_context(comfy_gradients.checkpointed(architectures.called_modules(network), resident))
-            denoiser = ComfyDenoiser(model_wrap, extra_args, lambda: comfy_gradients.differentiable(resident if copies else None),
-                                     **self.choices)
+            # A compiled network has no layers to read, and would be compiled again for the weights as they are here.
+            denoiser = ComfyDenoiser(*without_wrappers(model_wrap, extra_args, (*CACHES, COMPILE_KEY)),
+                                     lambda: comfy_gradients.differentiable(resident if copies else None), **self.choices)
             self.result = self.function(denoiser)
         return latent_image
-
-
-def _control_networks(conditionings: dict[str, list[dict]]) -> list[torch.nn.Module]:
-    controls = {id(entry["control"]): entry["control"] for entries in conditionings.values() for entry in entries
-                if entry.get("control") is not None}
-    return [patcher.model for control in controls.values() for patcher in control.get_models()]
 
 
 def with_denoiser(model: Any, positive: list, negative: list, guidance_scale: float, sigmas: Tensor,

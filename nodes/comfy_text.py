@@ -99,15 +99,20 @@ def _is_clip(encoder: Any) -> bool:
     return isinstance(encoder, comfy.sd1_clip.SDClipModel) and isinstance(encoder.transformer, comfy.clip_model.CLIPTextModel)
 
 
+def check_template(template: str) -> None:
+    """Raise ValueError unless the template has its placeholder {} once."""
+    if (found := template.count(PLACEHOLDER)) != 1:
+        raise ValueError(f"The template {template!r} has {found} placeholders {PLACEHOLDER}: write {PLACEHOLDER} once, where the "
+                         "vectors belong, as in 'a photo of {}'.")
+
+
 def prompt_with_vectors(clip: Any, template: str, count: int) -> Prompt:
     """The prompt that the template is with `count` vectors in the place of its placeholder {}.
 
     Raises ValueError if it does not have exactly one, or has it where core would not read `embedding:name`; also for CLIPs
     that are not of SD1.5 or SDXL, and those that a scheduled LoRA changes.
     """
-    if (found := template.count(PLACEHOLDER)) != 1:
-        raise ValueError(f"The template {template!r} has {found} placeholders {PLACEHOLDER}: write {PLACEHOLDER} once, where the "
-                         "vectors belong, as in 'a photo of {}'.")
+    check_template(template)
     if clip.patcher.forced_hooks is not None:
         raise ValueError("This CLIP is changed by a scheduled LoRA or another hook: connect the CLIP from before that node.")
     clip = with_weights_that_stay(clip)

@@ -83,7 +83,10 @@ class LoadReport(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, path) -> str:
+    def fingerprint_inputs(cls, path) -> str | float:
+        if path is None:
+            # ComfyUI does not say what comes over a link: read again each time.
+            return float("nan")
         try:
             return files.content_hash(files.readable_path(path))
         except ValueError:

@@ -11,7 +11,7 @@ from torch import Tensor
 from comfy_api.latest import io
 import comfy.samplers
 
-from ..dma import inversion, null_text
+from ..dma import gradient_check, inversion, null_text
 from ..dma.exact_inversion import Bdia
 from ..dma.flow_inversion import FireFlow, Midpoint, RFInversion
 from ..dma.inversion_methods import Ddim, FixedPoint, Method
@@ -131,14 +131,21 @@ class DDIMInvert(io.ComfyNode):
         clean = comfy_model.latents_into_model(model, samples_of(latent_image, shape))
         reporter = ProgressReporter(model, "DDIMInvert")
 
-        def run(guidance: float, function) -> inversion.Inversion:
+        def run(guidance: float, function):
             return comfy_model.with_denoiser(model, positive, positive if negative is None else negative, guidance, levels, shape,
                                              seed, function, layer=None)
 
         def invert(guidance: float, measure: bool, progress) -> inversion.Inversion:
             return run(guidance, lambda denoiser: inversion.invert(denoiser, clean, levels, solver, measure=measure, progress=progress))
 
+        def check(denoiser) -> None:
+            embedding = denoiser.unconditional_embedding().detach().clone().requires_grad_()
+            x = clean[:1].clone().to(denoiser.device)  # (1, C, H, W)
+            gradient_check.check_differentiable(lambda: denoiser.denoise_with(x, levels[0].item(), embedding), [embedding],
+                                                "no unconditional embeddings can be found")
+
         if chosen == "null_text":
+            run(cfg, check)
             pivot = invert(1.0, False, part_of(reporter, 0.0, 0.05))
             settings = null_text.NullText(iterations=method["iterations"], learning_rate=method["learning_rate"])
             found = run(cfg, lambda denoiser: null_text.optimise(denoiser, pivot, settings, measure=measure,

@@ -139,12 +139,14 @@ class _Probe:
         if "report" not in meta:
             for prompt in range(meta["prompts"], len(self.prompts)):
                 started = time.monotonic()
-                for name, value in _packed(self.read(prompt, progress)).items():
+                readings, error = self.read(prompt, progress)
+                for name, value in _packed(readings).items():
                     tensors[name] = torch.cat([tensors[name], value[None]]) if name in tensors else value[None]  # (prompts, ...)
-                meta = {"prompts": prompt + 1, "seconds": meta["seconds"] + time.monotonic() - started}
+                meta = {"prompts": prompt + 1, "seconds": meta["seconds"] + time.monotonic() - started,
+                        "gradient_error": meta.get("gradient_error") if error is None else error}
                 if saved:
                     saved.save(tensors, meta)
-            meta = {"report": self.report(tensors, meta["seconds"]).to_json()}
+            meta = {"report": self.report(tensors, meta["seconds"], meta.get("gradient_error")).to_json()}
         if saved:
             saved.save({}, meta)  # also when it was found, so that its age is that of its last use
         return LayerReport.from_json(meta["report"])
@@ -165,8 +167,8 @@ class _Probe:
         return comfy_model.with_denoiser(self.model, self.prompts[prompt], self.negative, self.cfg, self.sigmas, self.shape,
                                          self.settings.seed, function, self.layers[-1], self.pooling)
 
-    def read(self, prompt: int, progress: Callable[[float], None]) -> PromptReadings:
-        """What is read under one prompt."""
+    def read(self, prompt: int, progress: Callable[[float], None]) -> tuple[PromptReadings, float | None]:
+        """What is read under one prompt, and the error of the gradient where it is looked at, once for all prompts."""
         settings, work = self.settings, self.settings.work(len(self.layers))
         done = prompt * work
 
@@ -175,19 +177,20 @@ class _Probe:
             done += passes
             progress(done / (work * len(self.prompts)))
 
-        def measure(denoiser) -> PromptReadings:
+        def measure(denoiser) -> tuple[PromptReadings, float | None]:
+            error = None
             if settings.matched and prompt == 0:
-                gradient_check.check_gradient(denoiser, self.shape, self.sigmas[0].item())
+                error = gradient_check.check_gradient(denoiser, self.shape, self.sigmas[0].item())
             # Noise of its own for every prompt: shared noise would be taken for what the prompts have in common.
             noise = starting_noise(len(self.prompts) * settings.samples, self.shape, settings.seed)
             noise = noise.unflatten(0, (len(self.prompts), settings.samples))[prompt]  # (N, C, H, W)
             batch = BatchSize(self.batch_size) if self.batch_size else BatchSize.automatic(noise[0].numel())
             return read_prompt(denoiser, self.sigmas, noise, self.layers, settings, layer_scores.Sketch(), settings.matched_latents(prompt),
-                               batch, heard)
+                               batch, heard), error
 
         return self.ask(prompt, measure)
 
-    def report(self, tensors: dict[str, Tensor], seconds: float) -> LayerReport:
+    def report(self, tensors: dict[str, Tensor], seconds: float, gradient_error: float | None) -> LayerReport:
         settings = self.settings
         grams = torch.stack([torch.stack([layer_scores.gram(tensors[_row_name(step, layer)]) for layer in self.layers])
                              for step in settings.steps])  # (S, L, P, N, P, N)
@@ -197,7 +200,8 @@ class _Probe:
             index = torch.tensor([settings.matched_latents(prompt) for prompt in range(len(self.prompts))])  # (P, M)
             matching = layer_scores.Matching(before, after, index)
         sigmas = [self.sigmas[step].item() for step in settings.steps]
-        return layer_report({**self.choices(), "sigmas": sigmas}, self.layers, grams, matching, seconds)
+        found = {"sigmas": sigmas} if gradient_error is None else {"sigmas": sigmas, "gradient_error": gradient_error}
+        return layer_report({**self.choices(), **found}, self.layers, grams, matching, seconds)
 
 
 def _row_name(step: int, layer: str) -> str:

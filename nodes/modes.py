@@ -69,6 +69,7 @@ class CLIPGMMClusters(io.ComfyNode):
             smallest, largest, len(images) if by_share else reduction["dimensions"], reduction["variance_share"] if by_share else 1.0,
             covariance, restarts, seed, minimum_size, small_clusters, regularisation)
         modes.check_count(len(images), settings)
+        modes.check_different(images)
         clusters = modes.cluster(embedded(images, clip_vision, image_encoder, embeddings), settings)
         return io.NodeOutput(clusters, mode_figures.contact_sheet(images, clusters, cell, columns), mode_figures.scatter_plot(clusters),
                              mode_figures.bic_curve(clusters), clusters.to_json())

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from comfy_api.latest import io, ui
 import comfy.cli_args
 import folder_paths
 
-from ..dma import denoising_training, runs
+from ..dma import denoising_training, gradient_check, runs
 from . import comfy_model, comfy_text, common_inputs, files
 from .progress import ProgressReporter
 from .training import PREVIEW_STEPS, check_latents, fingerprint, previewing, training_batch_size, training_records
@@ -60,42 +61,37 @@ class TrainModeEmbedding(io.ComfyNode):
                 io.Conditioning.Output("conditioning", display_name="conditioning", tooltip="The template with the trained vectors: the same as CLIP Text Encode makes of it."),
                 *training_records(),
             ],
+            hidden=[io.Hidden.dynprompt, io.Hidden.unique_id],
         )
+
+    @classmethod
+    def validate_inputs(cls, name=None, initial_text=None, template=None) -> bool | str:
+        # What is linked is None here. Whether the name is taken is seen when the node runs: its file may be its own.
+        try:
+            if name is not None:
+                embedding_path(plain_name(name))
+            if initial_text is not None:
+                check_initial_text(initial_text)
+            if template is not None:
+                comfy_text.check_template(template)
+        except ValueError as error:
+            return str(error)
+        return True
 
     @classmethod
     def execute(cls, model, clip, latents, name, initial_text, vectors, template, steps, learning_rate, seed, batch_size=1,
                 gradient_checkpointing=False, preview_interval=200, resume=True, overwrite=False) -> io.NodeOutput:
         settings = denoising_training.TrainingSettings(steps, learning_rate, batch_size, seed)
-        settings.check()
-        name = name.strip().removesuffix(ENDING)
-        path = embedding_path(name)
-        # A file that was written by this very training is no obstacle: the same graph may be queued again.
-        is_taken = check_name(name, path, may_exist=overwrite or resume) and not overwrite
-        if not 1 <= vectors <= MOST_VECTORS:
-            raise ValueError(f"vectors is {vectors}: choose a number from 1 to {MOST_VECTORS}.")
-        if not initial_text.strip():
-            raise ValueError("The initial text is empty: write a word that is close to the mode, such as its concept.")
-        shape = comfy_model.latent_shape(model, latents)
-        check_latents(latents["samples"])
+        task = prepare(model, clip, latents, name, initial_text, vectors, template, settings, resume, overwrite, unfolded_from(cls.hidden))
         comfy_model.check_model(model)
-        clean = comfy_model.latents_into_model(model, latents["samples"])  # (N, C, H, W)
-        prompt = comfy_text.prompt_with_vectors(clip, template, vectors)
-        with torch.inference_mode(False), torch.no_grad():
-            trained = prompt.vectors(initial_text, vectors)
-            start = prompt.encode(trained)
-        comfy_model.check_conditioning(start, "positive")
-        comfy_text.check_fits(model, start)
-        choices = {"node": NODE, "template": template, "initial_text": initial_text, "vectors": vectors}
-        key = runs.run_key({**settings.key(), **choices}, {"latents": clean, **comfy_model.conditioning_tensors(start, [])})
-        if is_taken and not runs.RunState(files.run_state_folder(), key, torch.empty(0)).path.exists():
-            raise name_is_taken(name, path)
+        prompt, shape, clean, trained = task.prompt, task.shape, task.clean, task.vectors
         reporter = ProgressReporter(model, NODE)
 
         def train(denoiser: comfy_model.ComfyDenoiser) -> denoising_training.Training:
             levels = denoiser.noise_levels()
-            saved = files.run_state(key, fingerprint(denoiser, levels, shape)) if resume else None
-            if is_taken and not is_finished(saved, steps):
-                raise name_is_taken(name, path)
+            saved = files.run_state(task.key, fingerprint(denoiser, levels, shape)) if resume else None
+            if task.is_taken and not is_finished(saved, steps):
+                raise name_is_taken(task.name, task.path)
             loss_now = denoising_training.loss_on(clean, denoiser.parametrization, denoiser.device,
                                                   denoiser.denoise_differentiably)
             sample = previewing(model, denoiser, shape, seed, preview_interval)
@@ -114,19 +110,91 @@ class TrainModeEmbedding(io.ComfyNode):
 
                 for values in trained:
                     values.requires_grad_()
+                gradient_check.check_differentiable(lambda: loss(torch.tensor([0]), torch.zeros(1, *shape), levels[:1]), trained,
+                                                    "no embedding can be trained on it")
                 return denoising_training.train(trained, loss, draws, settings, saved, reporter, preview)
 
         sigmas = comfy_model.sigmas_of(model, "normal", PREVIEW_STEPS)
-        training = comfy_model.with_denoiser(model, comfy_text.loaded_with_model(prompt, start), start, 1.0, sigmas, shape, seed,
-                                             train, layer=None, save_memory=gradient_checkpointing)
+        training = comfy_model.with_denoiser(model, comfy_text.loaded_with_model(prompt, task.start), task.start, 1.0, sigmas, shape,
+                                             seed, train, layer=None, save_memory=gradient_checkpointing)
         report = dataclasses.replace(training.report, settings={
-            **training.report.settings, **choices, "name": name, "latents": len(clean)})
+            **training.report.settings, **task.choices, "name": task.name, "latents": len(clean)})
         content = dict(zip(comfy_text.encoders(prompt.clip), training.parameters))
-        write_embedding(name, path, content, report.settings, overwrite)
+        write_embedding(task.name, task.path, content, report.settings, overwrite, task.origin)
         with torch.inference_mode(False), torch.no_grad():
             conditioning = prompt.encode(training.parameters)
-        return io.NodeOutput(f"embedding:{name}", conditioning, {"loss": training.report.losses}, report,
-                             ui=ui.PreviewText(f"Saved {name}{ENDING}"))
+        return io.NodeOutput(f"embedding:{task.name}", conditioning, {"loss": training.report.losses}, report,
+                             ui=ui.PreviewText(f"Saved {task.name}{ENDING}"))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is known of a training before it begins, all of it found to make sense."""
+
+    name: str
+    path: Path
+    shape: tuple[int, ...]
+    clean: Tensor  # (N, C, H, W)
+    prompt: comfy_text.Prompt
+    vectors: list[Tensor]  # (count, D) by encoder, those to start with
+    start: list  # the CONDITIONING with them
+    choices: dict[str, Any]
+    key: str
+    origin: str  # empty, or what a file has to come from to be replaced without being asked
+    is_taken: bool  # by a file that may be of this very training
+
+
+def prepare(model: Any, clip: Any, latents: dict, name: str, initial_text: str, vectors: int, template: str,
+            settings: denoising_training.TrainingSettings, resume: bool = True, overwrite: bool = False, owner: str = "") -> Prepared:
+    """Everything that a training needs but a sound MODEL. Raises ValueError where it could not begin or end in a file.
+
+    A file that this very training wrote is no obstacle: the same graph may be queued again. `owner` is the node of the
+    user's graph that has unfolded into this training, if one has; a file that the same one wrote, for the same latents and
+    texts under other numbers, is its own and replaced.
+    """
+    settings.check()
+    name = plain_name(name)
+    path = embedding_path(name)
+    check_readable(name, path)
+    if not 1 <= vectors <= MOST_VECTORS:
+        raise ValueError(f"vectors is {vectors}: choose a number from 1 to {MOST_VECTORS}.")
+    check_initial_text(initial_text)
+    shape = comfy_model.latent_shape(model, latents)
+    check_latents(latents["samples"])
+    clean = comfy_model.latents_into_model(model, latents["samples"])  # (N, C, H, W)
+    prompt = comfy_text.prompt_with_vectors(clip, template, vectors)
+    with torch.inference_mode(False), torch.no_grad():
+        first = prompt.vectors(initial_text, vectors)
+        start = prompt.encode(first)
+    comfy_model.check_conditioning(start, "positive")
+    comfy_text.check_fits(model, start)
+    texts = {"node": NODE, "template": template, "initial_text": initial_text}
+    choices = {**texts, "vectors": vectors}
+    key = runs.run_key({**settings.key(), **choices}, {"latents": clean, **comfy_model.conditioning_tensors(start, [])})
+    # The first vector is the same for any number of them, and tells one CLIP from another.
+    source = {"latents": clean, **{str(place): values[:1] for place, values in enumerate(first)}}
+    origin = runs.run_key({**texts, "owner": owner}, source) if owner else ""
+    is_taken = path.exists() and not overwrite and not is_from(path, origin)
+    if is_taken and not (resume and runs.RunState(files.run_state_folder(), key, torch.empty(0)).path.exists()):
+        raise name_is_taken(name, path)
+    return Prepared(name, path, shape, clean, prompt, first, start, choices, key, origin, is_taken)
+
+
+def unfolded_from(hidden: Any) -> str:
+    """The node of the user's graph that has unfolded into the one with these hidden inputs; empty if it stands there itself."""
+    if hidden is None or hidden.dynprompt is None:
+        return ""
+    node = hidden.dynprompt.get_real_node_id(hidden.unique_id)
+    return "" if node == hidden.unique_id else node
+
+
+def plain_name(name: str) -> str:
+    return name.strip().removesuffix(ENDING)
+
+
+def check_initial_text(text: str) -> None:
+    if not text.strip():
+        raise ValueError("The initial text is empty: write a word that is close to the mode, such as its concept.")
 
 
 def embedding_path(name: str) -> Path:
@@ -145,14 +213,11 @@ def embedding_path(name: str) -> Path:
     return path
 
 
-def check_name(name: str, path: Path, may_exist: bool) -> bool:
-    """Whether the file exists. Raises ValueError if it may not, or if `embedding:name` could be read from another file."""
+def check_readable(name: str, path: Path) -> None:
+    """Raise ValueError if `embedding:name` could be read from another file."""
     others = [found for found in comfy_text.embeddings_named(name) if found != path]
     if others:
         raise ValueError(f"embedding:{name} is read from {others[0]} already: choose another name.")
-    if path.exists() and not may_exist:
-        raise name_is_taken(name, path)
-    return path.exists()
 
 
 def name_is_taken(name: str, path: Path) -> ValueError:
@@ -161,14 +226,27 @@ def name_is_taken(name: str, path: Path) -> ValueError:
 
 def is_finished(saved: runs.RunState | None, steps: int) -> bool:
     """Whether this training has been done before, all of it."""
-    found = saved.load() if saved else None
+    found = denoising_training.state_for(saved, steps).load() if saved else None
     return found is not None and len(found[1]["losses"]) == steps
 
 
-def write_embedding(name: str, path: Path, content: dict[str, Tensor], settings: dict[str, Any], overwrite: bool) -> None:
+def is_from(path: Path, origin: str) -> bool:
+    """Whether an embedding's file says that it is of this origin."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+    except (SafetensorError, OSError):
+        return False
+    return bool(origin) and header.get("format") == FORMAT and header.get("origin") == origin
+
+
+def write_embedding(name: str, path: Path, content: dict[str, Tensor], settings: dict[str, Any], overwrite: bool,
+                    origin: str = "") -> None:
     """Write a file that `embedding:name` reads, whole or not at all. One with the same vectors is left as it is.
 
-    Raises ValueError if there is another in its place by now, and where it cannot be written.
+    Raises ValueError if there is one of another origin in its place by now, and where it cannot be written.
     """
     from safetensors.torch import load_file, save_file
 
@@ -176,8 +254,9 @@ def write_embedding(name: str, path: Path, content: dict[str, Tensor], settings:
         present = load_file(path)
         if present.keys() == content.keys() and all(torch.equal(present[encoder], content[encoder]) for encoder in content):
             return
-        raise name_is_taken(name, path)
-    header = {} if comfy.cli_args.args.disable_metadata else {"format": FORMAT, "settings": json.dumps(settings)}
+        if not is_from(path, origin):
+            raise name_is_taken(name, path)
+    header = {} if comfy.cli_args.args.disable_metadata else {"format": FORMAT, "settings": json.dumps(settings), "origin": origin}
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

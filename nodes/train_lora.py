@@ -7,7 +7,7 @@ import torch
 from comfy_api.latest import io
 import comfy.sd
 
-from ..dma import denoising_training, runs
+from ..dma import denoising_training, gradient_check, runs
 from . import comfy_adapters, comfy_model, common_inputs, files
 from .progress import ProgressReporter
 from .training import PREVIEW_STEPS, check_latents, fingerprint, previewing, training_batch_size, training_records
@@ -78,6 +78,9 @@ class TrainModeLoRA(io.ComfyNode):
             own = comfy_adapters.target_layers(network, target)
             adapters = comfy_adapters.new_adapters(own, rank, alpha, seed, denoiser.device)
             with comfy_adapters.attached(network, adapters, gradient_checkpointing):
+                gradient_check.check_differentiable(
+                    lambda: denoiser.denoise_differentiably(clean[:1].clone().to(denoiser.device), levels[:1].to(denoiser.device)),
+                    comfy_adapters.parameters_of(adapters), "no LoRA can be trained on it")
                 return denoising_training.train(
                     comfy_adapters.parameters_of(adapters),
                     denoising_training.loss_on(clean, denoiser.parametrization, denoiser.device, denoiser.denoise_differentiably),

@@ -254,22 +254,23 @@ An interrupted training goes on where it stopped when you press Run again.
                        "31": PREVIEW, "41": 640, "43": 460},
     ),
     "09_modes_in_one_node": Layout(
-        note="""## Modes in one node
+        note="""## From a prompt to its modes
 
-*Find the modes* samples the concept, looks for modes in the model's own semantic space, and averages each without any training. *An adapter and an average for each* then does for every mode what template 08 wires by hand: it trains an adapter on the mode's samples and averages with it.
+*Samples* draws the concept many times. *Clusters* sorts the pictures by what they show, and *An adapter and an average for each* does for every mode what template 08 wires by hand: it trains an adapter on the mode's samples, and averages with it. Its sheet has one row per mode: its share, its average, its most typical pictures.
 
 - **One mode again, the others as they are**: write a line into `overrides`, such as `1: steps=500`. Only that mode runs again.
-- **Clusters of another kind**: *CLIPGMMClusters* of template 06 fits in place of *Find the modes*.
-- **No training**: choose `none` as adapter.
-- **Another model**: choose its checkpoint and size, and the paper's 2000 steps at 0.0001 for training. The values here suit the small demo model.
+- **By what a question asks**: put *Attribute Embed* of template 07 before *Clusters*.
+- **No training**: choose `none` as adapter. *Align Mixture Modes* of template 08 needs no image encoder either.
+- **Another model**: choose its checkpoint and size, an image encoder for its pictures (see template 06), and the paper's 2000 steps at 0.0001 for training. The values here suit the small demo model.
 """,
         groups=(
-            (Group("1. Model and prompt", MODEL, (("1", "2", "3", "4", NOTE),)),),
-            (Group("2. The modes", OTHER, (("5", "6"), ("7", "8"))), Group("3. An average of each", WORK, (("12",),))),
-            (Group("4. Pictures", PICTURES, (("13",), ("9",))), Group("5. What was measured", REPORTS, (("10", "11"),))),
+            (Group("1. Model and prompt", MODEL, (("1", "2", "3", NOTE),)),),
+            (Group("2. Samples", WORK, (("4", "5", "6"),)), Group("3. Modes", OTHER, (("7", "8"),))),
+            (Group("4. An average of each", WORK, (("12",),)),),
+            (Group("5. Pictures", PICTURES, (("13",), ("9",))),),
         ),
-        widths={NOTE: 440, "13": 760, "9": 400, "11": 760},
-        extra_heights={NOTE: 420, "6": PREVIEW, "12": 60, "13": 520, "9": 260, "11": 460},
+        widths={NOTE: 440, "13": 760, "9": 760},
+        extra_heights={NOTE: 420, "5": PREVIEW, "12": 60, "13": 520, "9": 460},
     ),
     "10_semantic_layer": Layout(
         note="""## Which layer stands for meaning?

@@ -158,6 +158,24 @@ def test_longer_training_goes_on_from_a_shorter_one_and_is_not_given_up_for_one(
     assert small(steps=5).key() == small().key() != small(seed=4).key()
 
 
+def test_a_shorter_training_than_the_saved_one_can_be_interrupted_too(tmp_path):
+    saved = RunState(tmp_path, "key", torch.zeros(3))
+    expected = Toy().train(small(steps=7))
+    Toy().train(small(), saved)
+    long, steps = saved.path.read_bytes(), []
+
+    def told(event):
+        steps.append(event)
+        if len(steps) == 4:
+            raise Interrupt
+
+    with pytest.raises(Interrupt):
+        Toy().train(small(steps=7), saved, told)
+    assert same(Toy().train(small(steps=7), saved, steps.append), expected) and len(steps) == 7
+    assert same(Toy().train(small(steps=7), saved, lambda event: pytest.fail("it was finished")), expected)
+    assert saved.path.read_bytes() == long
+
+
 def test_state_is_saved_at_intervals(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", 0.0)
     saved, seen = RunState(tmp_path, "key", torch.zeros(3)), []

@@ -29,17 +29,34 @@ def write_network(folder, network, processor):
     return folder
 
 
-def write_clip(folder):
+def write_vocabulary(folder, merges):
+    """A CLIP's vocab.json and merges.txt; returns how many tokens there are."""
     from tokenizers.pre_tokenizers import ByteLevel
-    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
     letters = sorted(ByteLevel.alphabet())
-    vocabulary = {token: index for index, token in enumerate([*letters, *(letter + "</w>" for letter in letters),
-                                                              "<|startoftext|>", "<|endoftext|>"])}
-    CLIPTokenizer(vocab=vocabulary, merges=[]).save_pretrained(folder)
-    last = len(vocabulary) - 1
-    text = {**TEXT, "vocab_size": len(vocabulary), "bos_token_id": last - 1, "eos_token_id": last, "pad_token_id": last}
+    tokens = [*letters, *(letter + "</w>" for letter in letters), *map("".join, merges), "<|startoftext|>", "<|endoftext|>"]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.json").write_text(json.dumps({token: index for index, token in enumerate(tokens)}), encoding="utf-8")
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *map(" ".join, merges), ""]), encoding="utf-8")
+    return len(tokens)
+
+
+def write_clip(folder):
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizerFast
+
+    last = write_vocabulary(folder, []) - 1
+    CLIPTokenizerFast(str(folder / "vocab.json"), str(folder / "merges.txt")).save_pretrained(folder)
+    for name in ("vocab.json", "merges.txt"):
+        (folder / name).unlink()  # some versions of the library write them, some do not
+    text = {**TEXT, "vocab_size": last + 1, "bos_token_id": last - 1, "eos_token_id": last, "pad_token_id": last}
     return write_network(folder, CLIPModel(CLIPConfig(text_config=text, vision_config=VISION, projection_dim=8)),
+                         CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}))
+
+
+def write_clip_vision(folder):
+    from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    return write_network(folder, CLIPVisionModelWithProjection(CLIPVisionConfig(**VISION, projection_dim=8)),
                          CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}))
 
 
@@ -51,24 +68,38 @@ def write_siglip(folder):
                          SiglipImageProcessor(size={"height": 32, "width": 32}))
 
 
-def write_dinov2(folder):
-    from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
+def write_siglip_vision(folder):
+    from transformers import SiglipImageProcessor, SiglipVisionConfig, SiglipVisionModel
 
-    config = Dinov2Config(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14)
-    return write_network(folder, Dinov2Model(config), BitImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 28, "width": 28}))
+    return write_network(folder, SiglipVisionModel(SiglipVisionConfig(**VISION)), SiglipImageProcessor(size={"height": 32, "width": 32}))
+
+
+def write_dinov2(folder, kind="Dinov2"):
+    import transformers
+
+    config = getattr(transformers, f"{kind}Config")(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14)
+    return write_network(folder, getattr(transformers, f"{kind}Model")(config),
+                         transformers.BitImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 28, "width": 28}))
+
+
+def write_dinov2_with_registers(folder):
+    return write_dinov2(folder, "Dinov2WithRegisters")
 
 
 def write_blip(folder):
     from transformers import BertTokenizer, BlipConfig, BlipForQuestionAnswering, BlipImageProcessor
 
-    BertTokenizer(vocab={word: index for index, word in enumerate(WORDS)}).save_pretrained(folder)
+    folder.mkdir(parents=True)
+    (folder / "vocab.txt").write_text("\n".join([*WORDS, ""]))
+    BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
     text = {**TEXT, "vocab_size": len(WORDS), "encoder_hidden_size": 16, "bos_token_id": WORDS.index("[DEC]"), "sep_token_id": 3,
             "eos_token_id": 3, "pad_token_id": 0}
     return write_network(folder, BlipForQuestionAnswering(BlipConfig(text_config=text, vision_config=VISION, projection_dim=8)),
                          BlipImageProcessor(size={"height": 32, "width": 32}))
 
 
-WRITERS = {"clip": write_clip, "siglip": write_siglip, "dinov2": write_dinov2, "blip": write_blip}
+WRITERS = {"clip": write_clip, "clip_vision_model": write_clip_vision, "siglip": write_siglip, "siglip_vision_model": write_siglip_vision,
+           "dinov2": write_dinov2, "dinov2_with_registers": write_dinov2_with_registers, "blip": write_blip}
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +120,18 @@ def images():
     return torch.rand(5, 40, 50, 3, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("kind, width", [("clip", 8), ("siglip", 16), ("dinov2", 16), ("blip", 16)])
+@pytest.fixture
+def plain_clip(clip_folder):
+    """A copy whose tokenizer is in the older form, with 60 words that are joined of letters."""
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        (clip_folder / name).unlink(missing_ok=True)
+    first, second = "abcdefghij", "uvwxyz"
+    write_vocabulary(clip_folder, [(one, other + "</w>") for one in first for other in second])
+    return clip_folder
+
+
+@pytest.mark.parametrize("kind, width", [("clip", 8), ("clip_vision_model", 8), ("siglip", 16), ("siglip_vision_model", 16), ("dinov2", 16),
+                                         ("dinov2_with_registers", 16), ("blip", 16)])
 def test_embeddings_are_those_of_the_library(folders, images, kind, width):
     with torch.inference_mode():  # ComfyUI loads and runs its nodes so
         encoder = load(folders[kind])
@@ -103,8 +145,10 @@ def test_embeddings_are_those_of_the_library(folders, images, kind, width):
         if kind in ("clip", "siglip"):
             features = encoder.network.get_image_features(pixel_values=pixels)
             expected = features if isinstance(features, torch.Tensor) else features.pooler_output
+        elif kind == "clip_vision_model":
+            expected = encoder.network(pixel_values=pixels).image_embeds
         else:
-            expected = (encoder.network if kind == "dinov2" else encoder.network.vision_model)(pixel_values=pixels).pooler_output
+            expected = (encoder.network.vision_model if kind == "blip" else encoder.network)(pixel_values=pixels).pooler_output
     torch.testing.assert_close(found, F.normalize(expected, dim=1), rtol=0, atol=0.02)  # rounding to bytes
 
 
@@ -128,8 +172,9 @@ def test_texts_are_those_of_the_library(folders):
     torch.testing.assert_close(embed_texts(encoder, ["a"])[0], embed_texts(encoder, ["dark", "a"])[1])
     with pytest.raises(ValueError, match="reads at most 12: shorten it"):
         embed_texts(encoder, ["a b c d e f g h i j k l m"])
-    with pytest.raises(ValueError, match="dinov2 model, which does not compare"):
-        embed_texts(load(folders["dinov2"]), ["dark", "light"])
+    for kind in ("clip_vision_model", "siglip_vision_model", "dinov2", "dinov2_with_registers", "blip"):
+        with pytest.raises(ValueError, match=f"{kind} model, which does not compare pictures with prompts: load a CLIP or SigLIP"):
+            embed_texts(load(folders[kind]), ["dark", "light"])
     with pytest.raises(ValueError, match="has no tokenizer"):
         embed_texts(load(folders["siglip"]), ["dark", "light"])
 
@@ -141,20 +186,55 @@ def test_bad_pictures(folders, bad, message):
         embed_images(load(folders["dinov2"]), bad)
 
 
-@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "model.safetensors"])
-def test_missing_files_are_named(clip_folder, name):
-    (clip_folder / name).unlink()
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "model.safetensors", "vocab.json", "merges.txt"])
+def test_missing_files_are_named(plain_clip, name):
+    (plain_clip / name).unlink()
     with pytest.raises(ValueError, match=f"has no {name}"):
-        load(clip_folder)
+        check_folder(plain_clip)
 
 
-@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "model.safetensors"])
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+                                  "vocab.json", "merges.txt"])
 @pytest.mark.parametrize("kept", [0, 0.5, 0.98])
-def test_truncated_files_are_named(clip_folder, name, kept):
-    content = (clip_folder / name).read_bytes()
-    (clip_folder / name).write_bytes(content[: int(len(content) * kept)])
+def test_truncated_files_are_named(request, name, kept):
+    folder = request.getfixturevalue("plain_clip" if name in ("vocab.json", "merges.txt") else "clip_folder")
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: int(len(content) * kept)])
     with pytest.raises(ValueError, match=f"{name} is damaged"):
+        check_folder(folder)
+
+
+def test_a_tokenizer_in_the_older_form(plain_clip):
+    tokenizer = load(plain_clip).tokenizer
+    assert tokenizer.convert_ids_to_tokens(tokenizer("AU b")["input_ids"]) == ["<|startoftext|>", "au</w>", "b</w>", "<|endoftext|>"]
+
+
+def test_a_tokenizer_that_is_not_the_networks(folders, tmp_path):
+    blip = shutil.copytree(folders["blip"], tmp_path / "blip")
+    for path in [path for path in blip.glob("*token*") if path.is_file()]:
+        path.unlink()
+    (blip / "vocab.txt").write_text("\n".join(WORDS[:9]))
+    with pytest.raises(ValueError, match="has 9 tokens, but the network reads 18: copy the whole folder"):
+        load(blip)
+
+
+@pytest.mark.parametrize("content", ['{"version": "1.0"}', '{"version": "1.0", "model": {"type": "unheard of"}}'])
+def test_what_the_tokenizers_library_cannot_read(clip_folder, content):
+    (clip_folder / "tokenizer.json").write_text(content)
+    with pytest.raises(ValueError, match="copy cannot be read .*: copy the whole folder of copy again"):
         load(clip_folder)
+
+
+def test_pictures_alone_need_no_tokenizer(folders, tmp_path, images):
+    copied = shutil.copytree(folders["clip_vision_model"], tmp_path / "vision")
+    (copied / "tokenizer.json").write_text("cut o")  # some folders bring one along, which is not read
+    torch.testing.assert_close(embed_images(load(copied), images), embed_images(load(folders["clip_vision_model"]), images))
+
+
+def test_several_vectors_of_a_picture_are_averaged():
+    tokens = torch.tensor([[[3.0, 0.0], [0.0, 4.0]], [[1.0, 0.0], [1.0, 0.0]]])  # (N, T, D)
+    found = image_encoders.unit_embeddings(torch.zeros(2, 4, 4, 3), lambda pictures: tokens)
+    torch.testing.assert_close(found, torch.tensor([[0.6, 0.8], [1.0, 0.0]]))
 
 
 def test_no_pickle(clip_folder):
@@ -198,7 +278,9 @@ def test_weights_in_parts(folders, tmp_path, images):
         load(split)
 
 
-@pytest.mark.parametrize("content, message", [('{"model_type": "bert"}', "type 'bert'"), ("[]", "not a JSON object"), ("{}", "type None")])
+@pytest.mark.parametrize("content, message", [
+    ('{"model_type": "bert"}', "type 'bert'"), ("[]", "not a JSON object"), ("{}", "type None"),
+    ('{"model_type": "siglip2"}', "NaFlex, of type 'siglip2'.*put a SigLIP 2 of one size"), ('{"model_type": "siglip2_vision_model"}', "NaFlex")])
 def test_other_models(clip_folder, content, message):
     (clip_folder / "config.json").write_text(content)
     with pytest.raises(ValueError, match=message):

@@ -244,3 +244,23 @@ def test_dimension_beyond_what_few_latents_can_tell_is_null():
     assert math.isinf(layer_scores.participation_ratio(layer_scores.gram(orthogonal)))
     grams = layer_scores.gram(orthogonal)[None, None]
     assert layer_report({"sigmas": [1.0]}, ["a"], grams, None, 0.0).layers[0].dimension == [None]
+
+
+def test_a_layer_whose_features_are_not_finite_is_never_chosen():
+    """Infinite features give a NaN, and features that are the same for all latents 0 / 0."""
+    grams = torch.cat([two_layers(3.0), two_layers(3.0)[:, :1]], dim=1)  # (S, 3, P, N, P, N)
+    grams[:, 0] = math.inf
+    grams[:, 2] = 0.0
+
+    def score(kept):
+        return layer_scores.aligned_separation(grams, None, kept)
+
+    count = grams.shape[-1]
+    assert score(list(range(count)))[[0, 2]].isnan().all()
+    choice = layer_scores.choose(score, count)
+    assert choice.best == 1 and choice.scores[0] == choice.scores[2] == -math.inf
+    assert choice.runner_up is None and choice.margin is None and choice.margin_error is None
+    assert layer_report({"sigmas": [1.0]}, ["a", "b", "c"], grams, None, 0.0).chosen == "b"
+    grams[:, 1] = math.nan
+    with pytest.raises(ValueError, match="No layer could be scored.*another precision"):
+        layer_scores.choose(score, count)

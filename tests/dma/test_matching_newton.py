@@ -138,6 +138,17 @@ def test_a_model_that_cannot_be_differentiated_twice_is_named(problem):
 
     with pytest.raises(ValueError, match="differentiated twice"):
         GaussNewton().solve(Once.apply, torch.ones(1, 3), torch.zeros(3) + 2)
+
+    class Detached(Once):
+        """Its backward pass records nothing, as that of a block checkpoint."""
+
+        @staticmethod
+        def backward(context, gradient):
+            with torch.no_grad():
+                return 2 * context.saved_tensors[0] * gradient
+
+    with pytest.raises(ValueError, match="block checkpoints"):
+        GaussNewton().solve(Detached.apply, torch.ones(1, 3), torch.zeros(3) + 2)
     assert LBFGS(iterations=30).solve(Once.apply, torch.ones(1, 3), torch.zeros(3) + 2).residual_after < 1e-4
 
 

@@ -239,6 +239,46 @@ def test_sampling_equals_core_and_alignment_pulls_together(cm, built, name):
     assert all(after < before for before, after in zip(report.steps[0].residual_before, report.steps[0].residual_after))
 
 
+@pytest.mark.parametrize("name", ["SD3", "Flux", "Z-Image"])
+def test_odd_sides_are_rounded_up_to_whole_patches(cm, built, name):
+    """The features of an odd latent are those of the latent that core pads it to."""
+    from comfy.ldm.common_dit import pad_to_patch_size
+
+    def compare(denoiser, x):
+        height, width = (side - 1 for side in x.shape[2:])
+        odd = x[:, :, :height, :width]
+        assert height % 2 and width % 2
+        for layer in EVERY_LAYER[name]:
+            denoiser = denoiser.at(layer)
+            with torch.no_grad():
+                features, padded = denoiser.features(odd, level_of(name)), denoiser.features(pad_to_patch_size(odd, (2, 2)), level_of(name))
+            assert features.shape[2:] == ((height + 1) // 2, (width + 1) // 2)
+            torch.testing.assert_close(features, padded, rtol=1e-4, atol=1e-5)
+
+    on_denoiser(cm, built(name), name, compare)
+
+
+def test_noise_laws_that_are_not_known_are_refused_by_name_or_number(cm):
+    import comfy.model_sampling as laws
+
+    def message(schedule, law, **numbers):
+        model = MODELS["SD1.5"].build()
+        sampling = type("ModelSampling", (schedule, law), {})(model.model.model_config)
+        for key, value in numbers.items():
+            setattr(sampling, key, value)
+        model.add_object_patch("model_sampling", sampling)
+        with pytest.raises(ValueError) as error:
+            cm.parametrization_of(model)
+        return str(error.value)
+
+    assert message(laws.ModelSamplingDiscrete, laws.IMG_TO_IMG).startswith("The noise law IMG_TO_IMG of this model is not supported")
+    assert "law IMG_TO_IMG_FLOW" in message(laws.ModelSamplingDiscreteFlow, laws.IMG_TO_IMG_FLOW)
+    assert "law V_PREDICTION_DDPM" in message(laws.ModelSamplingDiscrete, laws.V_PREDICTION_DDPM)
+    assert "law COSMOS_RFLOW" in message(laws.ModelSamplingCosmosRFlow, laws.COSMOS_RFLOW)
+    assert "scales its noise by 8 (noise_scale)" in message(laws.ModelSamplingDiscreteFlow, laws.CONST, noise_scale=8.0)
+    assert "standard deviation 0.5 (sigma_data)" in message(laws.ModelSamplingContinuousEDM, laws.EDM, sigma_data=0.5)
+
+
 def test_networks_that_are_not_in_the_table_are_refused_by_name(cm, built):
     import comfy.ldm.lumina.model
 

@@ -109,8 +109,46 @@ def test_several_entries_with_strengths_and_ranges(cm, unet):
     torch.testing.assert_close(compare(cm, unet, positive + default, negative), alone)
 
 
-def controlled(conditioning, strength=0.8, **options):
-    """A conditioning with a small ControlNet, loaded under inference mode as ComfyUI loads it."""
+def test_default_entries_get_what_the_others_leave(cm, unet):
+    positive, negative = prompts()
+    default = with_option(MODELS["SD1.5"].conditioning(3), default=True, strength=0.1)
+    alone, other = (compare(cm, unet, entries, negative) for entries in (positive, MODELS["SD1.5"].conditioning(3)))
+    for strength in (0.5, 0.25):
+        found = compare(cm, unet, with_option(positive, strength=strength) + default, negative)
+        torch.testing.assert_close(found, strength * alone + (1 - strength) * other, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(compare(cm, unet, default, negative), other)
+
+
+@pytest.mark.parametrize("branch", ["conditional", "unconditional", "guided"])
+def test_patches_are_told_which_side_a_prompt_is_on(cm, unet, branch):
+    from mental_averages.nodes import architectures
+
+    model, calls, layer = unet.clone(), [], "output_blocks.3"
+
+    def louder_negative(q, k, v, options):
+        calls.append(options["cond_or_uncond"])
+        factors = torch.tensor([1.0 + 2 * side for side in calls[-1]]).repeat_interleave(len(k) // len(calls[-1]))
+        return q, factors[:, None, None] * k, v
+
+    model.set_model_attn2_patch(louder_negative)
+    _, read = by_core(model, *prompts(), 7.0, SIGMA, SHAPE, architectures.places(unet.model.diffusion_model)[layer].module)
+    positive, negative = (read.chunk(2)[calls[-1].index(side)] for side in (0, 1))
+    expected = {"conditional": positive, "unconditional": negative, "guided": negative + 7 * (positive - negative)}[branch]
+    found = []
+
+    def run(denoiser):
+        with torch.no_grad():
+            found.append(denoiser.features(noise(SHAPE), SIGMA))
+        found.append(denoiser.all_features(noise(SHAPE), SIGMA, [layer])[layer])
+        return noise(SHAPE)
+
+    cm.with_denoiser(model, *prompts(), 7.0, torch.tensor([SIGMA, 0.0]), SHAPE, 0, run, layer, branch=branch)
+    for features in found:
+        torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-4)
+
+
+def controlled(conditioning, strength=0.8, lora=False, **options):
+    """A conditioning with a small ControlNet or ControlLora, loaded under inference mode as ComfyUI loads it."""
     import comfy.cldm.cldm
     import comfy.controlnet
     import comfy.ops
@@ -124,6 +162,12 @@ def controlled(conditioning, strength=0.8, **options):
         for parameter in network.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * (0.3 if parameter.ndim == 1 else parameter[0].numel() ** -0.5))
         control = comfy.controlnet.ControlNet(network.eval(), load_device=torch.device("cpu"))
+        if lora:
+            weights = {key: value for key, value in network.state_dict().items() if key.startswith(("input_hint", "zero_convs", "middle_block_out"))}
+            changed = network.input_blocks[1][0].out_layers[3].weight
+            weights["input_blocks.1.0.out_layers.3.up"] = 0.1 * torch.randn((len(changed), 2), generator=generator)
+            weights["input_blocks.1.0.out_layers.3.down"] = 0.1 * torch.randn((2, changed[0].numel()), generator=generator)
+            control = comfy.controlnet.ControlLora(weights)
         control.set_cond_hint(torch.rand((1, 3, 48, 32), generator=generator), strength, **options)
     return with_option(conditioning, control=control, control_apply_to_uncond=True)
 
@@ -136,6 +180,80 @@ def test_controlnet(cm, unet):
     assert not torch.allclose(compare(cm, unet, steered, negative), plain)
     late = controlled(positive, timestep_percent_range=(0.9, 1.0))
     torch.testing.assert_close(compare(cm, unet, late, negative), plain)
+
+
+def test_control_lora(cm, unet):
+    """It makes a network of its own from the model's weights for one sampling, and lists none."""
+    positive, negative = prompts()
+    steered = controlled(positive, lora=True)
+    assert steered[0][1]["control"].get_models() == []
+    assert not torch.allclose(compare(cm, unet, steered, negative), compare(cm, unet, positive, negative))
+
+
+class OneColour:
+    """A VAE that knows a picture's mean brightness only."""
+
+    def __init__(self, *frames):
+        self.frames = frames
+
+    def spacial_compression_encode(self):
+        return 8
+
+    def encode(self, pictures):
+        return pictures.mean() * torch.ones(len(pictures), 16, *self.frames, pictures.shape[1] // 8, pictures.shape[2] // 8)
+
+
+def block_patched(name, network, frames=()):
+    """A small MODEL with one of core's ControlNets of blocks, made under inference mode; and the patch."""
+    import comfy.model_patcher
+    from comfy_extras.nodes_model_patch import QwenImageDiffsynthControlnet
+
+    model, cpu, generator = MODELS[name].build(), torch.device("cpu"), torch.Generator().manual_seed(6)
+    with torch.inference_mode():
+        control = network()
+        for parameter in control.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * (0.3 if parameter.ndim == 1 else parameter[0].numel() ** -0.5))
+        patcher = comfy.model_patcher.ModelPatcher(control, load_device=cpu, offload_device=cpu)
+        patched = QwenImageDiffsynthControlnet().diffsynth_controlnet(model, patcher, OneColour(*frames), torch.full((1, 48, 32, 3), 0.7), 0.8)[0]
+    assert all(parameter.is_inference() for parameter in control.parameters())
+    return model, patched, patched.model_options["transformer_options"]["patches"]["double_block"][0]
+
+
+def test_control_nets_of_blocks(cm):
+    import comfy.ops
+    from comfy_extras.nodes_model_patch import QwenImageBlockWiseControlNet
+
+    shape = (16, *MODELS["Qwen-Image"].size)
+    model, patched, patch = block_patched("Qwen-Image", lambda: QwenImageBlockWiseControlNet(2, 64, 0, 32, operations=comfy.ops.manual_cast), (1,))
+    before = dict(patch.model_patch.model.named_parameters())
+    _, plain, _ = by_us(cm, model, *prompts("Qwen-Image"), 4.0, 0.6, shape, "auto")
+    _, features, error = by_us(cm, patched, *prompts("Qwen-Image"), 4.0, 0.6, shape, "auto")
+    assert not torch.allclose(features, plain) and error < 0.01
+    assert all(parameter is before[key] for key, parameter in patch.model_patch.model.named_parameters())
+
+
+def test_a_block_patch_does_not_remember_a_pass_that_ended_early(cm):
+    import comfy.ops
+    from comfy.ldm.lumina.controlnet import ZImage_Control
+
+    shape = (16, *MODELS["Z-Image"].size)
+    model, patched, patch = block_patched("Z-Image", lambda: ZImage_Control(dim=256, n_heads=16, n_kv_heads=16, multiple_of=8, n_control_layers=30,
+                                                                             operations=comfy.ops.manual_cast))
+
+    def one_after_the_other(denoiser):
+        for x in (noise(shape, 0.6)[:1], noise(shape, 0.6)[1:]):
+            with torch.no_grad():
+                found.append(denoiser.features(x, 0.6))
+            assert patch.temp_data is None
+        return x
+
+    found = []
+    arguments = (*prompts("Z-Image"), 1.0, torch.tensor([0.6, 0.0]), shape, 0)
+    cm.with_denoiser(patched, *arguments, one_after_the_other, "layers.1")
+    _, together, error = by_us(cm, patched, *prompts("Z-Image"), 1.0, 0.6, shape, "layers.1")
+    torch.testing.assert_close(torch.cat(found), together, rtol=1e-4, atol=1e-5)
+    _, plain, _ = by_us(cm, model, *prompts("Z-Image"), 1.0, 0.6, shape, "layers.1")
+    assert not torch.allclose(together, plain) and error < 0.01
 
 
 def with_weight_patch(model):
@@ -193,6 +311,32 @@ def test_patched_models(cm, unet, patch, moves_features):
     assert torch.allclose(patched, plain, rtol=1e-3, atol=1e-4) != moves_features
     # The patch is gone with its MODEL: another node that uses the unpatched one gets what it got before.
     assert torch.equal(compare(cm, unet, *prompts()), plain)
+
+
+@pytest.mark.parametrize("name", ["SD1.5", "SD3"])
+def test_a_weight_patch_on_weights_that_do_not_fit_the_device(cm, name):
+    """Weights that are patched anew at every layer (on the CPU, so without buffers of a GPU)."""
+    import comfy.model_patcher
+    import comfy.patcher_extension
+
+    model, patched_at_each_call = with_weight_patch(MODELS[name].build()), []
+
+    def load_in_part(executor, patcher, *arguments, **options):
+        result = executor(patcher, *arguments, **options)
+        patcher.unpatch_model(patcher.offload_device)  # otherwise its weights would be patched twice
+        patcher.patch_model(patcher.load_device, lowvram_model_memory=1)
+        patched_at_each_call.append(any(isinstance(function, comfy.model_patcher.LowVramPatch) for module in patcher.model.modules()
+                                        for function in getattr(module, "weight_function", [])))
+        return result
+
+    sigma = 0.6 if name == "SD3" else SIGMA
+    shape = (model.model.latent_format.latent_channels, *MODELS[name].size)
+    expected, _ = by_core(model, *prompts(name), 4.0, sigma, shape)
+    model.unpatch_model()
+    model.add_wrapper(comfy.patcher_extension.WrappersMP.PREPARE_SAMPLING, load_in_part)
+    denoised, _, error = by_us(cm, model, *prompts(name), 4.0, sigma, shape, "auto")
+    torch.testing.assert_close(denoised, expected, rtol=1e-4, atol=1e-4)
+    assert error < 0.01 and patched_at_each_call == [True]
 
 
 def test_zero_terminal_snr_samples_like_core(cm, unet):

@@ -98,6 +98,7 @@ def test_outputs_name_the_layer_of_the_highest_score(cm, built, probe, name):
     assert layer == report.chosen == max(report.layers, key=lambda entry: entry.score).name
     assert isinstance(hspace, cm.HSpace) and (hspace.model, hspace.layer, hspace.pooling) == (built(name), layer, "none")
     assert curve.shape[0] == 1 and curve.shape[3] == 3 and f"| **{layer}** |" in table
+    assert 0 <= report.settings["gradient_error"] < 0.01
     assert len(report.settings["sigmas"]) == 2 and all(len(entry.left) == 2 and max(entry.left) <= 1 for entry in report.layers)
 
 
@@ -184,7 +185,7 @@ def test_layers_can_be_chosen_by_name(cm, built, probe):
     assert chosen_layers(names, "*put_blocks.1, middle_block") == ["input_blocks.1", "middle_block", "output_blocks.1"]
     assert chosen_layers([f"joint_blocks.{i}" for i in range(12)], "joint_blocks.1") == ["joint_blocks.1"], "not joint_blocks.10"
     only = probe(layers="middle_block", matched=0)
-    assert only[4] == "middle_block" and only[3].margin is None and only[3].layers[0].left == []
+    assert only[4] == "middle_block" and only[3].margin is None and "gradient_error" not in only[3].settings and only[3].layers[0].left == []
 
 
 def test_bad_inputs_are_refused_before_the_model_runs(built, probe, passes):

@@ -56,12 +56,17 @@ def clusters_of(images, components=THREE, **change):
     return CLIPGMMClusters.execute(images, **{**arguments, **change}).args
 
 
-def random_clip_vision():
+VISION = {"clip_vision": dict(model_type="clip_vision_model", projection_dim=8, hidden_act="quick_gelu"),
+          "siglip_vision": dict(model_type="siglip_vision_model", hidden_act="gelu_pytorch_tanh"),
+          "siglip2_vision": dict(model_type="siglip2_vision_model", num_patches=16, hidden_act="gelu_pytorch_tanh")}
+
+
+def random_clip_vision(kind):
     """A small CLIP_VISION of ComfyUI's own class."""
     import comfy.clip_vision
 
-    config = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, hidden_act="quick_gelu", image_size=32,
-                  patch_size=8, num_channels=3, projection_dim=8, model_type="clip_vision_model", layer_norm_eps=1e-5)
+    config = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, image_size=32, patch_size=8, num_channels=3,
+                  layer_norm_eps=1e-5, **VISION[kind])
     generator = torch.Generator().manual_seed(0)
     with torch.inference_mode():
         model = comfy.clip_vision.ClipVisionModel(config)
@@ -71,13 +76,13 @@ def random_clip_vision():
     return model
 
 
-@pytest.mark.parametrize("source", ["clip_vision", "clip", "dinov2", "maker/blip", "prompts"])
+@pytest.mark.parametrize("source", [*VISION, "clip", "dinov2", "maker/blip", "prompts"])
 def test_colours_are_found_from_every_source(encoders, images, source):
     from mental_averages.nodes.attributes import AttributeEmbed
 
     pictures, truth = images
-    if source == "clip_vision":
-        change = dict(clip_vision=random_clip_vision())
+    if source in VISION:
+        change = dict(clip_vision=random_clip_vision(source))
     elif source == "prompts":
         with torch.inference_mode():
             change = dict(embeddings=AttributeEmbed.execute(pictures, load("clip"), PROMPTS).args[0])
@@ -135,6 +140,19 @@ def test_encoders_are_listed_and_stay_in_their_folder(encoders, tmp_path):
             LoadImageEncoder.execute(name)
 
 
+def test_a_linked_name_is_not_known_before_the_graph_runs(encoders):
+    from mental_averages.nodes.attributes import LoadImageEncoder
+
+    assert LoadImageEncoder.validate_inputs(None) is True
+    before = LoadImageEncoder.fingerprint_inputs(None)
+    (encoders / "clip" / "note").write_text("any change of any encoder")
+    try:
+        assert LoadImageEncoder.fingerprint_inputs(None) != before
+    finally:
+        (encoders / "clip" / "note").unlink()
+    assert LoadImageEncoder.fingerprint_inputs(None) == before
+
+
 def test_a_damaged_folder_is_refused_before_the_graph_runs(encoders):
     from mental_averages.nodes.attributes import LoadImageEncoder
 
@@ -167,8 +185,11 @@ def test_bad_input_before_the_encoder_runs(comfyui, images):
     from mental_averages.nodes.attributes import AttributeEmbed
 
     encoder = object()  # any use of it would fail
+    one, several = {"components": "fixed", "count": 1}, {"components": "bic", "smallest": 1, "largest": 8}
     for pictures, change, message in (
-            (images[0][:1], {}, "at least two pictures"), (images[0][:2], {}, "3 clusters need at least as many pictures"),
+            (images[0][:1], {}, "at least two pictures"), (images[0][:1], dict(components=one), "at least two pictures, but there is 1"),
+            (images[0][:1], dict(components=several), "at least two pictures"), (images[0][:5], dict(components=several), "8 clusters need at least as many"),
+            (images[0][:1].expand(5, -1, -1, -1), {}, "All 5 pictures are the same"), (images[0][:2], {}, "3 clusters need at least as many pictures"),
             (torch.zeros(0, 8, 8, 3), {}, "shape"), (images[0] * float("nan"), {}, "NaN"), (images[0], dict(minimum_size=17), "only 16 pictures"),
             (images[0], dict(components={"components": "bic", "smallest": 4, "largest": 2}), "from 4 to 2")):
         with pytest.raises(ValueError, match=message):
@@ -177,9 +198,17 @@ def test_bad_input_before_the_encoder_runs(comfyui, images):
         AttributeEmbed.execute(images[0] * float("nan"), encoder, PROMPTS)
 
 
-def test_identical_pictures(encoders, images):
+def test_broken_embeddings_and_pictures_that_no_encoder_tells_apart(encoders, images):
+    from mental_averages.dma.attributes import AttributeEmbeddings
+
+    values = torch.randn(16, 3)
+    values[4, 1] = float("nan")
+    with pytest.raises(ValueError, match=r"embedding of 1 of 16 pictures contains NaN or infinity \(first: picture 4\)"):
+        clusters_of(images[0], embeddings=AttributeEmbeddings(values, ("",) * 16, {}))
+    nearly = images[0][:1].repeat(5, 1, 1, 1)
+    nearly[1, 0, 0, 0] += 1e-6
     with pytest.raises(ValueError, match="All 5 pictures have the same embedding"):
-        clusters_of(images[0][:1].expand(5, -1, -1, -1), image_encoder=load("clip"))
+        clusters_of(nearly, image_encoder=load("clip"))
 
 
 def test_attributes_name_what_is_wrong(encoders, images):

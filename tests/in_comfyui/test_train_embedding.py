@@ -330,6 +330,21 @@ def test_names_that_leave_the_folder_or_cannot_be_read_are_refused(embeddings, m
     refuse(monkeypatch, {**others, "steps": 4, "learning_rate": 1e-2, "seed": 0}, "cannot be the name", name=name)
 
 
+def test_what_the_widgets_say_is_checked_when_the_graph_is_queued(embeddings):
+    from mental_averages.nodes.train_embedding import TrainModeEmbedding
+
+    good = dict(name="mode", initial_text="castle", template="a {}")
+    assert TrainModeEmbedding.validate_inputs(**good) is True
+    for name, value, message in (("name", "../mode", "cannot be the name"), ("name", "my mode", "cannot be the name"), ("name", "", "cannot be the name"),
+                                 ("initial_text", " ", "initial text is empty"), ("template", "a photo", "has 0 placeholders"),
+                                 ("template", "{} {}", "has 2 placeholders")):
+        assert message in TrainModeEmbedding.validate_inputs(**{**good, name: value})
+        assert TrainModeEmbedding.validate_inputs(**{**good, name: None}) is True, "linked: not known yet"
+    # It may be of the training that is queued.
+    (embeddings / "mode.safetensors").write_bytes(b"somebody's work")
+    assert TrainModeEmbedding.validate_inputs(**good) is True and TrainModeEmbedding.validate_inputs() is True
+
+
 def test_a_link_out_of_the_folder_is_not_followed(case, embeddings, folders, monkeypatch):
     (embeddings / "elsewhere").symlink_to(folders / "output")
     refuse(monkeypatch, case("SD1.5"), "cannot be the name", name="elsewhere/mode")
