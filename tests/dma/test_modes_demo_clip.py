@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 import pack
+from mental_averages.dma import image_encoders
+from mental_averages.dma.attributes import prompt_scores
 
 sys.path.insert(0, str(pack.ROOT / "demo"))
 import clip_model  # noqa: E402
@@ -138,3 +141,20 @@ def test_training_learns_a_handful_of_pictures_and_evaluation_sees_it(tmp_path, 
     after = train_clip.evaluate(trained, tokenizer, pictures, images)
     assert after["image_to_caption_top1"] == after["caption_to_image_top1"] == 1.0 > before["image_to_caption_top1"]
     assert after["caption_candidates"] == 5 and after["skin_tone_pictures"] == 2
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("encoders") / "demo_clip"
+    clip_model.write_folder(folder, *clip_model.unpack())
+    return image_encoders.load(folder)
+
+
+def test_the_stored_network_is_light_and_knows_a_cat_when_it_sees_one(encoder):
+    """The pictures that come with the pack, all of cats' faces."""
+    assert clip_model.PATH.stat().st_size <= 5 * 2**20
+    pictures = sorted((pack.ROOT / "demo" / "pictures").glob("*.png"))
+    images = torch.stack([torch.from_numpy(np.array(Image.open(path).convert("RGB").resize((64, 64)))) for path in pictures]).float() / 255
+    scored = prompt_scores(encoder, images, ["cat face", "dog face", "red heart", "pizza", "house", "rocket", "tree", "yellow circle"])
+    # The crying one is closed in by its tears.
+    assert scored.answers.count("cat face") >= 7
