@@ -1,10 +1,10 @@
 """Modes on the demo model: whether clusters find known labels, and whether adapters and averages stay in their mode.
 
 First, held-out real pictures with known labels (skin tone, kind) are clustered by AttributeEmbed and by plain CLIP
-embeddings. Then K samples of each concept are clustered in the demo CLIP's embeddings; for the largest modes a LoRA
-and an embedding are trained on the members' own latents. Measured are the share of samples from new noise that fall
-into the mode, judged by a logistic regression in the features of an independent ImageNet network, and the mental
-averages of the modes by the plain prompt, the LoRA, the embedding, and without training: of the mode's own samples, and
+embeddings. Then K samples of each concept are clustered in the demo CLIP's embeddings. Concepts are left out whose clusters
+the judge, a logistic regression in the features of an independent ImageNet network, cannot tell apart: their modes are not
+visible. For the largest modes of the others a LoRA and an embedding are trained on the members' own latents. Measured are the share of samples from new noise that fall
+into the mode, as judged, and the mental averages of the modes by the plain prompt, the LoRA, the embedding, and without training: of the mode's own samples, and
 of the mode of a mixture in the semantic space that shares most samples with it. Distances are 1 - cosine in those features; intervals are 95 % bootstrap intervals over modes. All times
 are CPU seconds.
 """
@@ -28,7 +28,8 @@ import environment
 from mental_averages.dma import image_encoders, modes
 from mental_averages.dma.presets import PRESETS
 
-CONCEPTS = ["woman", "heart", "moon", "hand", "man", "person"]
+CONCEPTS = ["heart", "woman", "circle", "moon", "cat", "hand", "flower", "book"]
+VISIBLE = 0.8  # accuracy of the judge on samples that it was not fitted to, from which on modes count as visible
 GUIDANCE = 3.0  # the paper's with adapters
 METHODS = ("none", "lora", "embedding", "members", "mixture")
 TITLES = {"none": "plain prompt", "lora": "LoRA", "embedding": "embedding", "members": "its samples, no training",
@@ -65,6 +66,22 @@ def overlap(members: tuple[int, ...], inside: np.ndarray) -> float:
     return (found & inside).sum() / (found | inside).sum()
 
 
+def clusters_of(pictures: Tensor, encoder: image_encoders.ImageEncoder) -> modes.Clusters:
+    embeddings = image_encoders.embed_images(encoder, pictures)
+    return modes.cluster(embeddings, modes.ClusterSettings(1, 5, dimensions=8, minimum_size=max(5, len(pictures) // 8)))
+
+
+def look_at(concept: str, arguments) -> tuple[list[int], list[tuple[int, float]], float]:
+    """Sizes of a concept's modes, BIC by their number, and how well the judge tells them apart."""
+    torch.set_num_threads(arguments.threads)
+    demo, judge, encoder, _ = tools(arguments.encoder)
+    pictures = demo.decode(adapters.samples_of(demo, adapters.plain(demo, concept), GUIDANCE, arguments.count, 0))
+    clusters = clusters_of(pictures, encoder)
+    accuracy = classifier_of(judge(pictures), clusters.labels)[1] if len(clusters.members) > 1 else 0.0
+    print(f"{concept}: modes of {[share.count for share in clusters.shares]}, judge {accuracy:.2f}", flush=True)
+    return [share.count for share in clusters.shares], list(clusters.bic), accuracy
+
+
 def measure_concept(concept: str, arguments) -> dict:
     """All measures of one concept, in a process of its own."""
     torch.set_num_threads(arguments.threads)
@@ -73,13 +90,7 @@ def measure_concept(concept: str, arguments) -> dict:
     seeds = range(arguments.repetitions)
     mixtures = [adapters.mixture(demo, concept, GUIDANCE, arguments.preset, arguments.count, seed) for seed in seeds]
     decoded = [demo.decode(mixture.samples) for mixture in mixtures]
-    embeddings = image_encoders.embed_images(encoder, decoded[0])
-    clusters = modes.cluster(embeddings, modes.ClusterSettings(2, 5, dimensions=8, minimum_size=max(5, arguments.count // 8)))
-    one = modes.cluster(embeddings, modes.ClusterSettings(1, 1, dimensions=8)).bic[0][1]
-    print(f"{concept}: BIC of one mode is {one - min(value for _, value in clusters.bic):+.0f} beside that of the number chosen", flush=True)
-    if len(clusters.members) < 2:
-        print(f"{concept}: one cluster only", flush=True)
-        return {"modes": []}
+    clusters = clusters_of(decoded[0], encoder)
     features = [judge(pictures) for pictures in decoded]  # (K, D) for each seed
     classifier, accuracy = classifier_of(features[0], clusters.labels)
     labels = [clusters.labels.numpy(), *(classifier.predict(found.numpy()) for found in features[1:])]
@@ -136,18 +147,18 @@ def measure_concept(concept: str, arguments) -> dict:
     return {"modes": found}
 
 
-def expected_seconds(arguments, concepts: int) -> float:
+def expected_seconds(arguments, concepts: int, candidates: int) -> float:
     """CPU seconds that the run will take, roughly."""
     mode = ((arguments.steps_lora + arguments.steps_embedding) * STEP + 2 * arguments.samples * PICTURE
             + 2 * arguments.repetitions * AVERAGE[arguments.preset])
     concept = arguments.repetitions * (arguments.count * PICTURE + 4 * AVERAGE[arguments.preset]) + arguments.modes * mode
-    return concepts * concept + len(ATTRIBUTES) * arguments.subsets * SUBSET
+    return candidates * arguments.count * PICTURE + concepts * concept + len(ATTRIBUTES) * arguments.subsets * SUBSET
 
 
 def main() -> None:
     default = dict(type=int)
     arguments = parse_arguments(
-        __doc__.splitlines()[0], concepts=dict(default, help=f"how many of {', '.join(CONCEPTS)}; 0 for real pictures alone"),
+        __doc__.splitlines()[0], concepts=dict(default, help=f"how many with visible modes, of twice as many of {', '.join(CONCEPTS)}; 0 for real pictures alone"),
         modes=dict(default, help="adapters for so many of the largest modes of a concept"), count=dict(default, help="K"),
         repetitions=dict(default, help="averages of each kind"), samples=dict(default, help="new samples for the share of a mode"),
         steps_lora=default, steps_embedding=default, preset=dict(choices=list(PRESETS)),
@@ -165,16 +176,25 @@ def main() -> None:
     if arguments.repetitions < 2:
         raise SystemExit("The share of a mode before training is that of the second repetition on: --repetitions is at least 2.")
     arguments.threads = max(1, (os.cpu_count() or 1) // arguments.workers)
-    concepts = CONCEPTS[: arguments.concepts]
-    expected = expected_seconds(arguments, len(concepts)) / 60
+    candidates = CONCEPTS[: 2 * arguments.concepts]
+    expected = expected_seconds(arguments, arguments.concepts, len(candidates)) / 60
     cores = min(arguments.workers, os.cpu_count() or 1)
     print(f"About {expected:.0f} CPU minutes, {expected / cores:.0f} minutes on idle cores.", flush=True)
     with ProcessPoolExecutor(arguments.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         real = pool.map(functools.partial(measure_attribute, arguments=arguments), [attribute.name for attribute in ATTRIBUTES])
+        seen = dict(zip(candidates, pool.map(functools.partial(look_at, arguments=arguments), candidates)))
+        concepts = [concept for concept, (_, _, accuracy) in seen.items() if accuracy >= VISIBLE][: arguments.concepts]
         generated = pool.map(functools.partial(measure_concept, arguments=arguments), concepts)
         real, generated = list(real), [mode for result in generated for mode in result["modes"]]
     print_labels(real, arguments.subsets)
     figures = label_figures(real)
+    if seen:
+        print(f"\nModes of {arguments.count} samples in the demo CLIP's embeddings, and how well the judge tells them apart; measured are the "
+              f"first {arguments.concepts} concepts with {VISIBLE} or more.\n")
+        print_table(["concept", "samples by mode", "BIC of one mode, above the lowest", "judge's accuracy", "measured"],
+                    [[concept, ", ".join(map(str, sizes)), f"{bic[0][1] - min(value for _, value in bic):.0f}",
+                      f"{accuracy:.2f}" if accuracy else "", "yes" if concept in concepts else "no"]
+                     for concept, (sizes, bic, accuracy) in seen.items()])
     if generated:
         print_modes(generated, arguments)
         figures |= mode_figures(generated, arguments)
@@ -200,8 +220,6 @@ def print_modes(results: list[dict], arguments) -> None:
                 [[f"{mode['concept']} {mode['mode']}", str(mode["members"]), f"{mode['accuracy']:.2f}",
                   *(share_in_words(mode["shares"][name], count) for name, count in judged.items())] for mode in results])
     print("\nIn parentheses: 95 % Wilson intervals.")
-    if len({mode["concept"] for mode in results}) < min(4, arguments.concepts):
-        print("Some concepts had one cluster alone: fewer concepts than asked for were measured.")
     print()
     rows = []
     for method in METHODS:
