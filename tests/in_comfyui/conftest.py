@@ -64,6 +64,13 @@ def built(comfyui):
     return lambda name: kept.setdefault(name, MODELS[name].build())
 
 
+@pytest.fixture(scope="module")
+def unet(comfyui):
+    from small_models import MODELS
+
+    return MODELS["SD1.5"].build()
+
+
 @pytest.fixture
 def stop_training(comfyui, monkeypatch):
     """Stops the next training in its fifth step, once, by an interrupt or an error.

@@ -77,7 +77,7 @@ def checked_error(model, small):
     """The error of the gradient self-test in the model's own precision; the prediction has to be the very one of core's guider."""
     from mental_averages.dma.gradient_check import check_gradient
     from mental_averages.nodes import comfy_model
-    from test_architectures_conditioning import by_core, noise
+    from core_predictions import by_core, noise
 
     sigma, shape = 0.6 if small.parametrization == "flow" else 5.0, (model.model.latent_format.latent_channels, *small.size)
     positive, negative = small.conditioning(1), small.conditioning(2)
@@ -149,7 +149,7 @@ def test_quantised_checkpoints(comfyui, kind, highest, tolerance):
     import comfy.ops
     import comfy.quant_ops
     import comfy.supported_models
-    from test_architectures_conditioning import by_core
+    from core_predictions import by_core
 
     small, storage = MODELS["SD3"], comfy.quant_ops.QUANT_ALGOS[kind]["storage_t"]
     weights = dict(small.build().model.diffusion_model.state_dict())
