@@ -28,7 +28,7 @@ import environment
 from mental_averages.dma import image_encoders, modes
 from mental_averages.dma.presets import PRESETS
 
-CONCEPTS = ["heart", "woman", "circle", "moon", "cat", "hand", "flower", "book"]
+CONCEPTS = ["heart", "circle", "hand", "square", "diamond", "button", "woman", "moon"]
 VISIBLE = 0.8  # accuracy of the judge on samples that it was not fitted to, from which on modes count as visible
 GUIDANCE = 3.0  # the paper's with adapters
 METHODS = ("none", "lora", "embedding", "members", "mixture")
@@ -206,7 +206,7 @@ def main() -> None:
 
 
 def print_modes(results: list[dict], arguments) -> None:
-    print(f"\nK {arguments.count}, guidance {GUIDANCE}, preset {arguments.preset}, {arguments.repetitions} repetitions; LoRA of rank 1, "
+    print(f"\nK {arguments.count}, guidance {GUIDANCE}, preset {arguments.preset}, {arguments.repetitions} repetitions; LoRA of rank 1 on all layers, "
           f"{arguments.steps_lora} steps at {arguments.rate_lora:g}; embedding of 1 vector, {arguments.steps_embedding} steps at "
           f"{arguments.rate_embedding:g}, without the idle layers of the demo's text encoder, which would take "
           f"{results[0]['encoding_seconds']:.2f} s more per step. {arguments.samples} new samples per adapter.\n")
