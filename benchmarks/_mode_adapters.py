@@ -49,8 +49,7 @@ def plain(demo: DemoModel, concept: str) -> Source:
 def with_lora(demo: DemoModel, concept: str, latents: Tensor, steps: int, learning_rate: float) -> Source:
     """An adapter of rank 1 on all layers for latents (N, C, H, W) in the model's units.
 
-    On all, because the demo U-Net has attention in two places only: on heart's brown mode a LoRA there reached half of the
-    new samples, one on all layers 23 of 24.
+    On all, because the demo U-Net has attention in few places, and a LoRA of these alone hardly changes colours.
     """
     from mental_averages.nodes.comfy_adapters import ALL
     from mental_averages.nodes.train_lora import TrainModeLoRA
