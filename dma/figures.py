@@ -35,7 +35,14 @@ def plot_report(report: AlignmentReport, width: int = 1024) -> Tensor:
     errors.set(title="standard error of the mean / its norm", xlabel="aligned step", ylim=(0, None))
     for axes in figure.axes:
         axes.set_xticks(numbers)
+    note_gradient_error(figure, report.settings)
     return drawn(figure)
+
+
+def note_gradient_error(figure, settings: dict) -> None:
+    """Say at the bottom what the gradient self-test of the model has found, if it was made."""
+    if "gradient_error" in settings:
+        figure.supxlabel(f"gradient self-test: {settings['gradient_error']:.1e} off the measured slope", fontsize=8, color="#666666")
 
 
 def new_figure(width: int, ratio: float = 0.62):

@@ -6,7 +6,7 @@ import math
 import numpy as np
 from torch import Tensor
 
-from .figures import drawn, new_figure
+from .figures import drawn, new_figure, note_gradient_error
 from .layer_report import LayerReport
 
 CHOSEN, CURVE = "#d1495b", "#30638e"
@@ -48,4 +48,5 @@ def plot_layers(report: LayerReport, width: int = 1024) -> Tensor:
             axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center")
     for axes in (dimension, left):
         axes.set_xticks(depth[::every], [layer.name for layer in layers][::every], rotation=90)
+    note_gradient_error(figure, report.settings)
     return drawn(figure)

@@ -83,6 +83,8 @@ class LayerReport:
             ratio, left = (", ".join("none" if value is None else f"{value:.2f}" for value in values) for values in (layer.ratio, layer.left))
             score = "none" if layer.score is None else f"{layer.score:.3f} ± {layer.error:.3f}"
             lines.append(f"| {name} | {score} | {ratio} | {', '.join(dimension)} | {left or 'not tried'} |")
+        if "gradient_error" in self.settings:
+            lines += ["", f"Gradient self-test: {self.settings['gradient_error']:.1e} off the measured slope."]
         return "\n".join([*lines, "", self.verdict()])
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from . import records
-from .figures import drawn, new_figure
+from .figures import drawn, new_figure, note_gradient_error
 from .report import AlignedStep
 
 FORMAT = "mental-averages/mode-alignment-report"
@@ -88,4 +88,5 @@ def plot_mode_alignment(report: ModeAlignmentReport, width: int = 1024) -> Tenso
     components, criterion = zip(*report.bic)
     bic.plot(components, criterion, "o-", color="#30638e", markersize=4)
     bic.set(title="BIC by number of components", xlabel="components", xticks=components)
+    note_gradient_error(figure, report.settings)
     return drawn(figure)

@@ -13,7 +13,7 @@ from environment import Environment
 
 TEMPLATE = "01_mental_average"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-START_SECONDS, RUN_SECONDS = 90, 120
+START_SECONDS, RUN_SECONDS = 90, 600
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="There is no chromium, chromium-browser or google-chrome here.")
 

@@ -31,6 +31,7 @@ def test_aligned_latents_agree_and_plain_ones_do_not(hspace, prompts, empty_late
         assert all(after <= before for before, after in zip(step.residual_before, step.residual_after))
     assert report.steps[0].spread < 0.8 * report.initial_spread
     assert report.settings["layer"] == "middle_block" and report.settings["guidance_scale"] == 4.0
+    assert 0 <= report.settings["gradient_error"] < 0.01
 
 
 def test_same_seed_same_picture_for_any_batch_size(hspace, prompts, empty_latent):
