@@ -60,7 +60,8 @@ class DemoModel:
         embeddings, options = zip(*(pack.encode_prompt(self.clip, prompt)[0] for prompt in prompts))
         return [[torch.cat(embeddings), {"pooled_output": torch.cat([option["pooled_output"] for option in options])}]]
 
-    def with_denoiser(self, prompt: str | list[str], guidance_scale: float, function: Callable, steps: int = STEPS, **options) -> Any:
+    def with_denoiser(self, prompt: str | list[str], guidance_scale: float, function: Callable, steps: int = STEPS,
+                      scheduler: str = SCHEDULER, **options) -> Any:
         """Call `function(denoiser, sigmas)` on the prompt's Denoiser; its result is returned as it is.
 
         A list holds a prompt for each latent; the Denoiser must then be called with all of them at once.
@@ -68,7 +69,7 @@ class DemoModel:
         from mental_averages.nodes import comfy_model
 
         prompts = [prompt] if isinstance(prompt, str) else prompt
-        sigmas = comfy_model.sigmas_of(self.model, SCHEDULER, steps)
+        sigmas = comfy_model.sigmas_of(self.model, scheduler, steps)
         return comfy_model.with_denoiser(self.model, self.encode(prompts), pack.encode_prompt(self.clip, ""),
                                          guidance_scale, sigmas, self.shape, 0, lambda denoiser: function(denoiser, sigmas), **options)
 

@@ -36,28 +36,9 @@ LARGER_IS_BETTER = np.array([-1, -1, 1])
 PLAIN_SEED = 1000  # apart from those of the repetitions
 
 
-class Model(DemoModel):
-    """The checkpoint, and its prompts as ComfyUI encodes them, pooled vectors included."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.shape = (self.model.model.latent_format.latent_channels, *self.shape[1:])
-
-    def prompt(self, text: str) -> list:
-        return pack.encode_prompt(self.clip, text)
-
-    def on(self, text: str, arguments, function, **options):
-        """What `function(denoiser, sigmas)` returns for the Denoiser of a prompt."""
-        from mental_averages.nodes import comfy_model
-
-        sigmas = comfy_model.sigmas_of(self.model, arguments.scheduler, STEPS)
-        return comfy_model.with_denoiser(self.model, self.prompt(text), self.prompt(""), arguments.guidance, sigmas, self.shape,
-                                         0, lambda denoiser: function(denoiser, sigmas), **options)
-
-
 @functools.cache
-def tools() -> tuple[Model, FeatureSpace]:
-    return Model(), FeatureSpace()
+def tools() -> tuple[DemoModel, FeatureSpace]:
+    return DemoModel(), FeatureSpace()
 
 
 def probe(arguments) -> LayerReport:
@@ -66,10 +47,10 @@ def probe(arguments) -> LayerReport:
     model, _ = tools()
     from mental_averages.nodes.layer_probe import SemanticLayerProbe  # ComfyUI is there only now
 
-    prompts = {f"prompts{number}": model.prompt(concept) for number, concept in enumerate(CONCEPTS[: arguments.prompts])}
+    prompts = {f"prompts{number}": pack.encode_prompt(model.clip, concept) for number, concept in enumerate(CONCEPTS[: arguments.prompts])}
     with torch.inference_mode():
         return SemanticLayerProbe.execute(
-            model.model, prompts, model.prompt(""), {"samples": torch.zeros(1, *model.shape)}, arguments.samples,
+            model.model, prompts, pack.encode_prompt(model.clip, ""), {"samples": torch.zeros(1, *model.shape)}, arguments.samples,
             arguments.levels, STEPS, arguments.guidance, arguments.scheduler, arguments.seed, "none", layers=arguments.layers,
             cached=False).args[3]
 
@@ -78,6 +59,7 @@ def end_to_end(concept: str, arguments, layers: list[str]) -> dict:
     """The three measures of every layer (L, 3), and pictures to show, of one concept."""
     torch.set_num_threads(arguments.threads)
     model, judge = tools()
+    on_prompt = functools.partial(model.with_denoiser, concept, arguments.guidance, scheduler=arguments.scheduler)
 
     def plain(denoiser, sigmas):
         noise = starting_noise(3 * arguments.count, model.shape, PLAIN_SEED)
@@ -88,13 +70,13 @@ def end_to_end(concept: str, arguments, layers: list[str]) -> dict:
                     for seed in range(arguments.repetitions)]
         return torch.cat([align(denoiser, sigmas, model.shape, chosen, batch_size=32).latents for chosen in settings])
 
-    samples = model.decode(model.on(concept, arguments, plain))
+    samples = model.decode(on_prompt(plain))
     reference, sharp = judge(samples), sharpness(samples).mean()
-    zero = judge(model.decode(model.on(concept, arguments, lambda denoiser, sigmas: sample(
+    zero = judge(model.decode(on_prompt(lambda denoiser, sigmas: sample(
         denoiser, torch.zeros(1, *model.shape), sigmas, BatchSize(1)))))
     measured, to_zero, shown = [], [], [samples[:4]]
     for layer in layers:
-        pictures = model.decode(model.on(concept, arguments, averages, layer=layer))
+        pictures = model.decode(on_prompt(averages, layer=layer))
         features = judge(pictures)
         measured.append([pairwise_distance(features), float(1 - (features @ reference.T).mean()),
                          float(sharpness(pictures).mean() / sharp)])

@@ -1,7 +1,6 @@
 """AlignModes: an adapter and a mental average for each mode, as one node that unfolds into a graph."""
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import folder_paths
 
 from ..dma import alignment, denoising_training, presets
 from ..dma.modes import Clusters
-from . import comfy_adapters, comfy_model, train_embedding
+from . import comfy_adapters, comfy_model, common_inputs, files, train_embedding
 from .hspace import LAYERS
 from .mode_overrides import (EMBEDDING, LORA, NO_ADAPTER, NUMBERS, OF_ADAPTER, OF_AVERAGE, SAMPLING_STEPS, check_number,
                              parse_overrides)
@@ -67,7 +66,7 @@ class AlignModes(io.ComfyNode):
                 io.Model.Input("model", tooltip="The model that made the samples."),
                 io.Vae.Input("vae", tooltip="Its VAE, which decodes the averages."),
                 io.Conditioning.Input("positive", tooltip="The prompt of the samples."),
-                io.Conditioning.Input("negative", tooltip="What guidance leads away from; an empty prompt is fine."),
+                common_inputs.negative(),
                 io.Latent.Input("latents", tooltip="The latents of the samples, one for each clustered picture in the same order."),
                 CLUSTERS.Input("clusters", tooltip="From CLIPGMMClusters or AlignMixtureModes."),
                 io.DynamicCombo.Input("adapter", options=adapter, tooltip="What turns the model towards a mode. lora: TrainModeLoRA (the paper's choice). embedding: TrainModeEmbedding. none: no training; alignment starts from the mode's samples, as in AlignMixtureModes."),
@@ -75,7 +74,7 @@ class AlignModes(io.ComfyNode):
                 number("count", 64, "K: how many trajectories of each mode's model are averaged. Without an adapter these are the mode's samples, whatever their number."),
                 io.Int.Input("steps", default=20, min=SAMPLING_STEPS[1], max=SAMPLING_STEPS[2], tooltip="Sampling steps."),
                 number("cfg", 3.0, "Guidance scale. The paper uses 3 with adapters.", step=0.1),
-                io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="ddim_uniform", tooltip="Noise levels. ddim_uniform with 20 steps is the paper's schedule."),
+                common_inputs.scheduler(),
                 number("seed", 0, "Seed of training and of all starting noise.", control_after_generate=True),
                 io.Combo.Input("preset", options=list(presets.PRESETS), default="standard", tooltip="How much work goes into each average, as in AlignTrajectories."),
                 io.String.Input("overrides", multiline=True, default="",
@@ -208,8 +207,7 @@ def check_prefix(given: str, prefix: str) -> None:
     """Raise ValueError if Save LoRA Weights could not write files of this prefix into ComfyUI's output folder."""
     root = Path(folder_paths.get_output_directory()).resolve()
     target = (root / prefix).resolve()
-    folder = next(parent for parent in target.parents if parent.exists())
-    if not target.is_relative_to(root) or not folder.is_dir() or not os.access(folder, os.W_OK):
+    if not target.is_relative_to(root) or not files.writable_folder(target)[1]:
         raise ValueError(f"save_as is {given!r}, which is no place for files in ComfyUI's output folder: use a name, with / for sub-folders, such "
                          "as loras/concept.")
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from comfy_api.latest import io
+import comfy.samplers
 
 
 def batch_size() -> io.Int.Input:
@@ -12,3 +13,25 @@ def batch_size() -> io.Int.Input:
 def resume() -> io.Boolean.Input:
     return io.Boolean.Input("resume", default=True, optional=True, advanced=True,
                             tooltip="Keep the state on disk and go on from it when the same graph is queued again after an interrupt or a crash.")
+
+
+def concept() -> io.Conditioning.Input:
+    return io.Conditioning.Input("positive", tooltip="The concept, for example 'a photo of a castle'.")
+
+
+def negative() -> io.Conditioning.Input:
+    return io.Conditioning.Input("negative", tooltip="What guidance leads away from; an empty prompt is fine.")
+
+
+def latent_size() -> io.Latent.Input:
+    return io.Latent.Input("latent_image", tooltip="Gives the size only. Use Empty Latent Image at the model's own resolution.")
+
+
+def scheduler() -> io.Combo.Input:
+    return io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="ddim_uniform",
+                          tooltip="Noise levels. ddim_uniform with 20 steps is the paper's schedule.")
+
+
+def noise_seed() -> io.Int.Input:
+    return io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
+                        tooltip="Seed of all starting noise. The same seed in a KSampler with a batch of K starts from the same noise.")

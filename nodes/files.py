@@ -38,6 +38,12 @@ def output_path(prefix: str, ending: str) -> Path:
     return path
 
 
+def writable_folder(path: Path) -> tuple[Path, bool]:
+    """The nearest folder above a path that is there, and whether files and folders can be made in it."""
+    folder = next(parent for parent in path.parents if parent.exists())
+    return folder, folder.is_dir() and os.access(folder, os.W_OK)
+
+
 def readable_path(name: str) -> Path:
     """An existing file named relative to ComfyUI's output or input folder.
 

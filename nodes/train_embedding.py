@@ -18,7 +18,7 @@ import folder_paths
 from ..dma import denoising_training, gradient_check, runs
 from . import comfy_model, comfy_text, common_inputs, files
 from .progress import ProgressReporter
-from .training import PREVIEW_STEPS, check_latents, fingerprint, previewing, training_batch_size, training_records
+from .training import PREVIEW_STEPS, check_latents, fingerprint, mode_latents, previewing, training_batch_size, training_records
 
 NODE = "TrainModeEmbedding"
 FORMAT = "mental-averages/embedding-1"
@@ -38,7 +38,7 @@ class TrainModeEmbedding(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="The model to train on, of SD1.5 or SDXL. It stays as it is."),
                 io.Clip.Input("clip", tooltip="The CLIP of the same checkpoint. It stays as it is."),
-                io.Latent.Input("latents", tooltip="The latents of one mode, such as those that SelectMode picks out of the samples. Pictures have to be encoded by the model's own VAE."),
+                mode_latents(),
                 io.String.Input("name", default="mode", tooltip="What the embedding is called: the file NAME.safetensors in models/embeddings, embedding:NAME in a prompt. Sub-folders with /. A name that is taken is refused."),
                 io.String.Input("initial_text", default="", tooltip="Where the vectors start: at the tokens of this text, which are repeated or cut. The concept's own word is a good choice."),
                 io.Int.Input("vectors", default=1, min=1, max=MOST_VECTORS, tooltip="How many vectors are trained. Each takes the room of one token in a prompt. More can say more."),
@@ -207,8 +207,8 @@ def embedding_path(name: str) -> Path:
     if not NAME.fullmatch(name) or not path.is_relative_to(root):
         raise ValueError(f"{name!r} cannot be the name of an embedding inside {root.name}: use letters, digits, _, - and single "
                          "dots, and / for sub-folders, such as castle/mode_1.")
-    folder = next(parent for parent in path.parents if parent.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
+    folder, is_writable = files.writable_folder(path)
+    if not is_writable:
         raise ValueError(f"The embedding {name!r} cannot be written, because {folder} is not a folder that can be written to.")
     return path
 

@@ -10,7 +10,7 @@ import comfy.sd
 from ..dma import denoising_training, gradient_check, runs
 from . import comfy_adapters, comfy_model, common_inputs, files
 from .progress import ProgressReporter
-from .training import PREVIEW_STEPS, check_latents, fingerprint, previewing, training_batch_size, training_records
+from .training import PREVIEW_STEPS, check_latents, fingerprint, mode_latents, previewing, training_batch_size, training_records
 
 PRECISIONS = {"as loaded": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
 NODE = "TrainModeLoRA"
@@ -25,7 +25,7 @@ class TrainModeLoRA(io.ComfyNode):
             search_aliases=["train lora", "adapter", "fine-tune", "mode", "cluster"],
             inputs=[
                 io.Model.Input("model", tooltip="The model to train on. It stays as it is."),
-                io.Latent.Input("latents", tooltip="The latents of one mode, such as those that SelectMode picks out of the samples. Pictures have to be encoded by the model's own VAE."),
+                mode_latents(),
                 io.Conditioning.Input("positive", tooltip="The prompt that is to make pictures of this mode: the prompt of the samples."),
                 io.Int.Input("steps", default=2000, min=1, max=100000, tooltip="Training steps. When this is raised, the training goes on from where it ended."),
                 io.Float.Input("learning_rate", default=1e-4, min=1e-7, max=1.0, step=1e-7, round=False, tooltip="AdamW's learning rate."),

@@ -19,6 +19,10 @@ from .sockets import REPORT
 PREVIEW_STEPS = 10
 
 
+def mode_latents() -> io.Latent.Input:
+    return io.Latent.Input("latents", tooltip="The latents of one mode, such as those that SelectMode picks out of the samples. Pictures have to be encoded by the model's own VAE.")
+
+
 def training_batch_size() -> io.Int.Input:
     return io.Int.Input("batch_size", default=1, min=1, max=1024, optional=True, advanced=True,
                         tooltip="Latents per step. They are split into several passes when memory runs out; the result does not depend on that.")

@@ -1,14 +1,11 @@
 """AlignMixtureModes on small models of ComfyUI's classes, inside inference mode as ComfyUI runs it."""
 import copy
 import json
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
-from small_models import MODELS  # noqa: E402
+from small_models import MODELS
 
 TWO = {"components": "fixed", "modes": 2}
 

@@ -1,16 +1,13 @@
 """AlignModes unfolded and executed by ComfyUI's own executor, on a small model."""
 import asyncio
 import re
-import sys
 import uuid
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
-from small_models import MODELS  # noqa: E402
+from small_models import MODELS
 from test_train_embedding import embeddings, small_clip  # noqa: E402, F401
 
 SIZES = (5, 3, 2)  # samples of each mode

@@ -1,12 +1,8 @@
 """Every row of the table of architectures against a small network of that kind, built and run by ComfyUI itself."""
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
-from small_models import MODELS  # noqa: E402
+from small_models import MODELS
 
 # The first image row in blocks whose sequence begins with text: 7 tokens of text, 8 registers in AuraFlow, prompts padded
 # to 512 in Flux 2 and to 32 in Z-Image.

@@ -2,15 +2,11 @@
 
 Features have to come from the same pass, so they are compared with what a hook reads while core's guider runs.
 """
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
-from core_predictions import SHAPE, SIGMA, by_core, by_us, compare, noise, prompts, with_option  # noqa: E402
-from small_models import MODELS  # noqa: E402
+from core_predictions import SHAPE, SIGMA, by_core, by_us, compare, noise, prompts, with_option
+from small_models import MODELS
 
 
 @pytest.mark.parametrize("name", ["SD1.5", "SD2.x", "SDXL", "SDXL refiner"])

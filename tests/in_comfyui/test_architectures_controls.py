@@ -1,12 +1,8 @@
 """ControlNets, on the conditioning and in a model's blocks: their predictions are core's, and gradients go through them."""
-import sys
-from pathlib import Path
-
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
-from core_predictions import by_us, compare, noise, prompts, with_option  # noqa: E402
-from small_models import MODELS  # noqa: E402
+from core_predictions import by_us, compare, noise, prompts, with_option
+from small_models import MODELS
 
 
 def controlled(conditioning, strength=0.8, lora=False, **options):

@@ -1,12 +1,8 @@
 """The matrix: architecture x parametrisation x precision x patched. Run with -s to see it as docs/architectures.md has it."""
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
-from small_models import MODELS  # noqa: E402
+from small_models import MODELS
 
 # The precision of the weights, and of the computation where ComfyUI casts them.
 PRECISIONS = {"fp32": (torch.float32, None), "bf16": (torch.bfloat16, None), "fp16": (torch.float16, None),

@@ -1,13 +1,10 @@
 """Adapters in the forward pass of a small network of every kind: against core's weight patches and finite differences."""
 import dataclasses
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
-from small_models import MODELS  # noqa: E402
+from small_models import MODELS
 
 ATTENTION_OF_SD15 = {"to_q", "to_k", "to_v", "to_out.0"}
 

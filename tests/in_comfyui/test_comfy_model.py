@@ -1,14 +1,10 @@
 """The Denoiser of a ComfyUI MODEL against finite differences and core's own samplers."""
 import copy
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 import pack
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 LEVELS = torch.tensor([5.0, 0.0])
 

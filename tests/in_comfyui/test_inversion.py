@@ -230,16 +230,9 @@ def test_fixed_point_says_where_it_did_not_arrive(tiny_model, texts):
 
 
 def test_demo_model_against_the_inverse_scheduler_of_diffusers(demo, prompts):
-    import sys
-    from pathlib import Path
-
     from diffusers import DDIMInverseScheduler
+    from test_diffusers import diffusers_unet
 
-    sys.path.insert(0, str(Path(__file__).parent))
-    try:
-        from test_diffusers import diffusers_unet
-    finally:
-        sys.path.pop(0)
     scheduler = DDIMInverseScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
                                      set_alpha_to_one=True, steps_offset=1)
     scheduler.set_timesteps(8)

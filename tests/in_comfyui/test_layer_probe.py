@@ -1,12 +1,8 @@
 """SemanticLayerProbe and the reading of all layers at once, on small models of ComfyUI's own classes."""
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
-from small_models import MODELS  # noqa: E402
+from small_models import MODELS
 
 LEVELS = {"SD1.5": 5.0, "SD3": 0.7, "Flux": 0.7, "Z-Image": 0.7}
 

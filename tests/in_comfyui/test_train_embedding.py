@@ -1,15 +1,11 @@
 """TrainModeEmbedding: on small models of SD1.5 and SDXL with small text encoders, and on the demo model."""
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 import pack
-
-sys.path.insert(0, str(Path(__file__).parent))
-from small_models import MODELS  # noqa: E402
+from small_models import MODELS
 
 LEVELS = torch.tensor([5.0, 0.0])
 

@@ -1,14 +1,9 @@
 """TrainModeLoRA: on small models with every prediction, and on the demo model with core's own nodes around it."""
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
 import pack
-
-sys.path.insert(0, str(Path(__file__).parent))
-from small_models import MODELS  # noqa: E402
+from small_models import MODELS
 
 
 def train(model, latents, positive, **change):
