@@ -23,18 +23,22 @@ from mental_averages.dma import attributes, image_encoders
 
 QUESTIONS = {"skin_tone": "what is the skin tone?", "kind": "what kind of thing is it?"}
 NAME_QUESTION = "what is it?"
+SHARES = {QUESTIONS["skin_tone"]: 0.4, QUESTIONS["kind"]: 0.35, NAME_QUESTION: 0.25}  # of what is asked in training
 PAD, UNKNOWN, START, END, BEGIN = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[DEC]"
 SIZE, WIDTH, BATCH, PEAK = 64, 160, 64, 1e-3
 
 
-def examples_of(pictures: list[dataset.Picture], folder: Path) -> list[list[tuple[str, str]]]:
-    """The questions about each picture that have an answer."""
-    found = [[(NAME_QUESTION, picture.concept)] for picture in pictures]
-    for attribute, question in QUESTIONS.items():
-        for row, label in enumerate(labels_of(attribute, pictures, folder)):
-            if label:
-                found[row].append((question, label))
-    return found
+def examples_of(pictures: list[dataset.Picture], folder: Path) -> tuple[list[tuple[int, str, str]], np.ndarray]:
+    """Row, question and answer of everything that can be asked about the pictures, and how often to ask it (sums to 1)."""
+    answers = {NAME_QUESTION: [picture.concept for picture in pictures],
+               **{question: labels_of(attribute, pictures, folder) for attribute, question in QUESTIONS.items()}}
+    weight = dataset.sampling_weights(pictures)
+    examples, probability = [], []
+    for question, share in SHARES.items():
+        rows = [row for row, answer in enumerate(answers[question]) if answer]
+        examples += [(row, question, answers[question][row]) for row in rows]
+        probability.append(share * weight[rows] / weight[rows].sum())
+    return examples, np.concatenate(probability)
 
 
 def words(text: str) -> list[str]:
@@ -59,7 +63,7 @@ def write_network(folder: Path, vocabulary: list[str]):
     return network, tokenizer
 
 
-def train(network, tokenizer, images: torch.Tensor, examples: list[list[tuple[str, str]]], weight: np.ndarray, steps: int) -> None:
+def train(network, tokenizer, images: torch.Tensor, examples: list[tuple[int, str, str]], probability: np.ndarray, steps: int) -> None:
     """Teach the network to answer; pictures (N, 3, H, W) are normalised as its processor does."""
     optimiser = torch.optim.AdamW(network.parameters(), lr=PEAK, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK, total_steps=steps, pct_start=0.1)
@@ -67,13 +71,12 @@ def train(network, tokenizer, images: torch.Tensor, examples: list[list[tuple[st
     started = time.monotonic()
     for step in range(steps):
         generator = np.random.default_rng(step)
-        rows = generator.choice(len(images), BATCH, p=weight)
-        asked = [examples[row][generator.integers(len(examples[row]))] for row in rows]
-        question = tokenizer([question for question, _ in asked], padding=True, return_tensors="pt")
-        answer = tokenizer([f"{BEGIN} {answer} {END}" for _, answer in asked], padding=True, add_special_tokens=False,
+        rows, questions, answers = zip(*(examples[number] for number in generator.choice(len(examples), BATCH, p=probability)))
+        question = tokenizer(list(questions), padding=True, return_tensors="pt")
+        answer = tokenizer([f"{BEGIN} {answer} {END}" for answer in answers], padding=True, add_special_tokens=False,
                            return_tensors="pt")
         labels = answer["input_ids"].masked_fill(answer["attention_mask"] == 0, -100)
-        loss = network(input_ids=question["input_ids"], attention_mask=question["attention_mask"], pixel_values=images[rows],
+        loss = network(input_ids=question["input_ids"], attention_mask=question["attention_mask"], pixel_values=images[list(rows)],
                        decoder_input_ids=answer["input_ids"], decoder_attention_mask=answer["attention_mask"],
                        labels=labels).loss.mean()
         optimiser.zero_grad(set_to_none=True)
@@ -89,16 +92,15 @@ def train(network, tokenizer, images: torch.Tensor, examples: list[list[tuple[st
 def trained_encoder(folder: Path, data: Path, steps: int) -> image_encoders.ImageEncoder:
     pictures, images = dataset.load(data, SIZE)
     rows = [row for row, picture in enumerate(pictures) if not picture.held_out]
-    pictures, examples = [pictures[row] for row in rows], examples_of([pictures[row] for row in rows], data)
-    spoken = sorted({word for found in examples for pair in found for text in pair for word in words(text)})
+    examples, probability = examples_of([pictures[row] for row in rows], data)
+    spoken = sorted({word for _, *texts in examples for text in texts for word in words(text)})
     network, tokenizer = write_network(folder, [PAD, UNKNOWN, START, END, BEGIN, "[MASK]", *spoken])
     from transformers import BlipImageProcessor
 
     processor = BlipImageProcessor.from_pretrained(folder)
     mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (processor.image_mean, processor.image_std))
     normalised = (torch.from_numpy(images[rows]).float().permute(0, 3, 1, 2) / 255 - mean) / deviation  # (N, 3, H, W)
-    weight = dataset.sampling_weights(pictures)
-    train(network, tokenizer, normalised, examples, weight / weight.sum(), steps)
+    train(network, tokenizer, normalised, examples, probability, steps)
     network.save_pretrained(folder)
     return image_encoders.load(folder)
 
