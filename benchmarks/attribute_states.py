@@ -55,7 +55,7 @@ def write_network(folder: Path, vocabulary: list[str]):
                 num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=32, pad_token_id=vocabulary.index(PAD),
                 bos_token_id=vocabulary.index(BEGIN), eos_token_id=end, sep_token_id=end)
     vision = dict(hidden_size=WIDTH, intermediate_size=4 * WIDTH, num_hidden_layers=4, num_attention_heads=4, image_size=SIZE,
-                  patch_size=8)
+                  patch_size=16)
     torch.manual_seed(0)
     network = BlipForQuestionAnswering(BlipConfig(text_config=text, vision_config=vision))
     tokenizer.save_pretrained(folder)
@@ -108,10 +108,11 @@ def trained_encoder(folder: Path, data: Path, steps: int) -> image_encoders.Imag
 def main() -> None:
     arguments = parse_arguments(
         __doc__.splitlines()[0], steps=dict(type=int, help="of training"), subsets=dict(type=int, help="of real pictures"),
-        data=dict(type=Path, default=environment.home() / "icons", help="folder of the icon sets"))
-    steps, subsets = arguments.steps or (200 if arguments.quick else 2000), arguments.subsets or (4 if arguments.quick else 20)
+        data=dict(type=Path, default=environment.home() / "icons", help="folder of the icon sets"),
+        keep=dict(type=Path, help="write the network here, for example into ComfyUI's models/image_encoders"))
+    steps, subsets = arguments.steps or (200 if arguments.quick else 5000), arguments.subsets or (4 if arguments.quick else 20)
     with tempfile.TemporaryDirectory() as written:
-        encoder = trained_encoder(Path(written), arguments.data, steps)
+        encoder = trained_encoder(arguments.keep or Path(written), arguments.data, steps)
     rows, figures = [], {}
     for attribute in ATTRIBUTES:
         images, labels = labelled_pictures(attribute, arguments.data)

@@ -18,7 +18,7 @@ from .mode_overrides import (EMBEDDING, LORA, NO_ADAPTER, NUMBERS, OF_ADAPTER, O
                              parse_overrides)
 from .modes import batch_size, take
 from .sockets import CLUSTERS
-from .training import check_latents
+from .training import check_latents, lora_target
 
 NODE = "AlignModes"
 MOST_MODES = 20  # rows of a LabelledSheet
@@ -45,6 +45,7 @@ class AlignModes(io.ComfyNode):
                 learning_rate(1e-4),
                 number("rank", 1, "Rank of the change of each layer. 1 is the paper's choice."),
                 io.String.Input("save_as", default="", tooltip="If set, each LoRA is also written to output/<save_as>_mode_<number>_00001_.safetensors."),
+                lora_target(),
             ]),
             io.DynamicCombo.Option(EMBEDDING, [
                 io.Clip.Input("clip", tooltip="The CLIP of the model's checkpoint."),
@@ -179,7 +180,7 @@ def check_modes(model: Any, latents: dict, clusters: Clusters, modes: list[Mode]
         aligned = presets.PRESETS[settings["preset"]].apply(alignment.AlignmentSettings(settings["count"], keep=1), settings["steps"])
         aligned.check(len(comfy_model.sigmas_of(model, settings["scheduler"], settings["steps"])) - 1)
         if kind == LORA:
-            layers = comfy_adapters.target_layers(comfy_model.network_of(model), comfy_adapters.ATTENTION)
+            layers = comfy_adapters.target_layers(comfy_model.network_of(model), target_of(training))
             comfy_adapters.check_rank(layers, training["rank"])
             if training["save_as"]:
                 check_prefix(training["save_as"], saved_name(training["save_as"], index))
@@ -193,6 +194,10 @@ def check_modes(model: Any, latents: dict, clusters: Clusters, modes: list[Mode]
         raise ValueError(f"Several modes would have their embeddings in one file, because there are links of the names "
                          f"{', '.join(embedding_name(mode.training['name'], index) for index, mode in enumerate(modes))}: remove the links, "
                          "or choose another name.")
+
+
+def target_of(training: dict[str, Any]) -> str:
+    return training.get("target") or comfy_adapters.ATTENTION  # ComfyUI gives None for what the graph does not name
 
 
 def saved_name(prefix: str, mode: int) -> str:
@@ -252,7 +257,8 @@ class Unfolded:
                                       initial_text=training["initial_text"], vectors=training["vectors"], template=training["template"],
                                       overwrite=training["overwrite"], **shared)
             return links["model"], trained.out(1)
-        trained = self.nodes.node("TrainModeLoRA", f"mode_{mode}_adapter", positive=links["positive"], rank=training["rank"], **shared)
+        trained = self.nodes.node("TrainModeLoRA", f"mode_{mode}_adapter", positive=links["positive"], rank=training["rank"],
+                                  target=target_of(training), **shared)
         if training["save_as"]:
             self.nodes.node("SaveLoRA", f"mode_{mode}_saved", lora=trained.out(0), prefix=saved_name(training["save_as"], mode))
         return trained.out(1), links["positive"]

@@ -53,8 +53,10 @@ class LowRank:
 def target_layers(network: nn.Module, target: str) -> dict[str, nn.Module]:
     """The layers of the network's blocks that an adapter with this target has, by name, in a fixed order.
 
-    Raises ValueError for networks that are not in the table of architectures, and where no layer matches.
+    Raises ValueError for networks that are not in the table of architectures, unknown targets, and where no layer matches.
     """
+    if target not in NAMES:
+        raise ValueError(f"There is no target {target!r}: choose one of {', '.join(NAMES)}.")
     blocks = tuple(f"{blocks.path}." for blocks in architectures.architecture_of(network).blocks)
     found = {name: module for name, module in network.named_modules()
              if name.startswith(blocks) and NAMES[target].search(name) and _sizes(module) is not None}

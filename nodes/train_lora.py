@@ -10,7 +10,7 @@ import comfy.sd
 from ..dma import denoising_training, gradient_check, runs
 from . import comfy_adapters, comfy_model, common_inputs, files
 from .progress import ProgressReporter
-from .training import PREVIEW_STEPS, check_latents, fingerprint, mode_latents, previewing, training_batch_size, training_records
+from .training import PREVIEW_STEPS, check_latents, fingerprint, lora_target, mode_latents, previewing, training_batch_size, training_records
 
 PRECISIONS = {"as loaded": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
 NODE = "TrainModeLoRA"
@@ -34,8 +34,7 @@ class TrainModeLoRA(io.ComfyNode):
                              tooltip="Fixes everything random: the adapter's start, the order of the latents, noise and noise levels."),
                 io.Float.Input("alpha", default=1.0, min=0.001, max=1024.0, step=0.001, round=False, optional=True, advanced=True,
                                tooltip="The change of a layer is scaled by alpha / rank. Set it to the rank for a factor of 1."),
-                io.Combo.Input("target", options=list(comfy_adapters.NAMES), default=comfy_adapters.ATTENTION, optional=True, advanced=True,
-                               tooltip="Which layers of the model's blocks are changed: those around attention, these and the feed-forward layers, or all of them."),
+                lora_target(advanced=True),
                 training_batch_size(),
                 io.Combo.Input("precision", options=list(PRECISIONS), default="as loaded", optional=True, advanced=True,
                                tooltip="In which precision the model computes while it is trained on. The adapter itself is always trained in float32."),

@@ -12,7 +12,7 @@ from ..dma import sampling
 from ..dma.batching import BatchSize
 from ..dma.diffusion import initial_latent
 from ..dma.noise import starting_noise
-from . import comfy_model
+from . import comfy_adapters, comfy_model
 from .latent_inputs import finite
 from .sockets import REPORT
 
@@ -21,6 +21,11 @@ PREVIEW_STEPS = 10
 
 def mode_latents() -> io.Latent.Input:
     return io.Latent.Input("latents", tooltip="The latents of one mode, such as those that SelectMode picks out of the samples. Pictures have to be encoded by the model's own VAE.")
+
+
+def lora_target(**options: bool) -> io.Combo.Input:
+    return io.Combo.Input("target", options=list(comfy_adapters.NAMES), default=comfy_adapters.ATTENTION, optional=True, **options,
+                          tooltip="Which layers of the model's blocks are changed: those around attention, these and the feed-forward layers, or all of them.")
 
 
 def training_batch_size() -> io.Int.Input:

@@ -211,7 +211,7 @@ def test_the_graph_is_checked_when_it_is_queued(registered):
         valid, _, _, found = asyncio.run(execution.validate_prompt("id", graph_of(adapter, **change), None))
         return [] if valid else [error["details"] for node in found.values() for error in node["errors"]]
 
-    assert errors() == errors(EMBEDDING) == errors(NONE, images=None) == []
+    assert errors() == errors(EMBEDDING) == errors(NONE, images=None) == errors({**LORA, "adapter.target": "all linear and conv"}) == []
     assert errors({**EMBEDDING, "adapter.clip": ["given", 0]}), "a MODEL is no CLIP"
     assert any("'few' is not a whole number for rank" in text for text in errors(overrides="1: rank=few"))
     assert errors(cfg=-1.0) and errors(most_modes=21) and errors({**LORA, "adapter.rank": 1025})
@@ -232,6 +232,13 @@ def test_saved_adapters(registered):
     comfy.queue(graph_of({**LORA, "adapter.save_as": "loras/concept"}, most_modes=2))
     written = sorted(path.name for path in (registered / "output" / "loras").iterdir())
     assert written == ["concept_mode_0_00001_.safetensors", "concept_mode_1_00001_.safetensors"]
+
+
+def test_the_layers_that_a_lora_changes(values, registered):
+    targets = {adapter.get("adapter.target"): {node["inputs"]["target"] for node in unfolded(values, adapter).expand.values()
+                                               if node["class_type"] == "TrainModeLoRA"}
+               for adapter in (LORA, {**LORA, "adapter.target": "all linear and conv"})}
+    assert targets == {None: {"attention"}, "all linear and conv": {"all linear and conv"}}
 
 
 def unfolded(values, adapter, links=None, **change):
@@ -306,6 +313,7 @@ def test_overrides(comfyui):
     (LORA, dict(latents=["few", 0]), "latents holds 4"), (LORA, dict(images=["few", 1]), "images holds 4"),
     (LORA, dict(positive=["few", 2]), "positive conditioning is empty"), (LORA, dict(layer="blocks.77"), "no layer 'blocks.77'"),
     (LORA, dict(latents=["few", 3]), r"Latent 9 of 10 is empty"), (LORA, dict(overrides="2: rank=1000"), "rank is 1000, but the layer"),
+    ({**LORA, "adapter.target": "everything"}, {}, "no target 'everything': choose one of attention"),
     ({**LORA, "adapter.rank": 0}, {}, "rank is 0 for mode 0"), ({**LORA, "adapter.learning_rate": 2.0}, {}, "learning_rate is 2.0 for mode 0"),
     ({**LORA, "adapter.save_as": "../loras/x"}, {}, "save_as is '../loras/x', which is no place"), ({**LORA, "adapter.save_as": "/tmp/x"}, {}, "save_as is"),
     (LORA, dict(seed=2**64), "seed is 18446744073709551616 for mode 0"), (LORA, dict(cfg=-1.0), "cfg is -1.0"), (LORA, dict(count=0), "count is 0"),
