@@ -46,18 +46,14 @@ def plain(demo: DemoModel, concept: str) -> Source:
     return Source(demo.model, pack.encode_prompt(demo.clip, concept))
 
 
-def with_lora(demo: DemoModel, concept: str, latents: Tensor, steps: int, learning_rate: float) -> Source:
-    """An adapter of rank 1 on all layers for latents (N, C, H, W) in the model's units.
-
-    On all, because the demo U-Net has attention in few places, and a LoRA of these alone hardly changes colours.
-    """
-    from mental_averages.nodes.comfy_adapters import ALL
+def with_lora(demo: DemoModel, concept: str, latents: Tensor, steps: int, learning_rate: float, target: str) -> Source:
+    """An adapter of rank 1 on the target's layers for latents (N, C, H, W) in the model's units."""
     from mental_averages.nodes.train_lora import TrainModeLoRA
 
     started, source = time.process_time(), plain(demo, concept)
     with torch.inference_mode():
         _, adapted, _, _ = TrainModeLoRA.execute(
-            demo.model, as_latent(demo, latents), source.positive, steps, learning_rate, 1, 0, target=ALL, preview_interval=0,
+            demo.model, as_latent(demo, latents), source.positive, steps, learning_rate, 1, 0, target=target, preview_interval=0,
             resume=False).args
     return Source(adapted, source.positive, time.process_time() - started)
 

@@ -35,6 +35,7 @@ GUIDANCE = 3.0  # the paper's with adapters
 METHODS = ("none", "lora", "embedding", "members", "mixture")
 TITLES = {"none": "plain prompt", "lora": "LoRA", "embedding": "embedding", "members": "its samples, no training",
           "mixture": "mixture, no training"}
+TARGETS = ("attention", "attention and feed-forward", "all linear and conv")
 NEW_SEED = 20_000  # apart from the seeds that modes were found and averages made with
 SHOWN = 6
 # CPU seconds on one core of the machine that the defaults were chosen on, for the estimate alone.
@@ -120,9 +121,10 @@ def measure_concept(concept: str, arguments) -> dict:
         shares = {"before": float(np.mean([label == mode for label in labels[1:]]))}
         pictures, costs = {"none": plain_pictures}, {"none": (0.0, plain_seconds)}
         news = {}
-        for method, train, steps, rate in (("lora", adapters.with_lora, arguments.steps_lora, arguments.rate_lora),
-                                           ("embedding", adapters.with_embedding, arguments.steps_embedding, arguments.rate_embedding)):
-            source = train(demo, concept, mixtures[0].samples[rows], steps, rate)
+        trainings = {"lora": (adapters.with_lora, arguments.steps_lora, arguments.rate_lora, arguments.target),
+                     "embedding": (adapters.with_embedding, arguments.steps_embedding, arguments.rate_embedding)}
+        for method, (train, *settings) in trainings.items():
+            source = train(demo, concept, mixtures[0].samples[rows], *settings)
             news[method] = demo.decode(adapters.samples_of(demo, source, GUIDANCE, arguments.samples, NEW_SEED))
             shares[method] = float((classifier.predict(judge(news[method]).numpy()) == mode).mean())
             pictures[method], seconds = averages(source)
@@ -168,6 +170,8 @@ def main() -> None:
         repetitions=dict(default, help="averages of each kind"), samples=dict(default, help="new samples for the share of a mode"),
         steps_lora=default, steps_embedding=default, preset=dict(choices=list(PRESETS)),
         rate_lora=dict(type=float, help="learning rate; the paper's is 1e-4, for 2000 steps"),
+        # The demo U-Net has attention in few places: a LoRA of these alone hardly changes colours.
+        target=dict(choices=TARGETS, default=TARGETS[-1], help="layers that the LoRA changes"),
         rate_embedding=dict(type=float, default=1e-2), subsets=dict(default, help="of real pictures"),
         data=dict(type=Path, default=environment.home() / "icons", help="folder of the icon sets"),
         encoder=dict(type=Path, help="folder of another CLIP in place of the demo CLIP"),
@@ -211,7 +215,7 @@ def main() -> None:
 
 
 def print_modes(results: list[dict], arguments) -> None:
-    print(f"\nK {arguments.count}, guidance {GUIDANCE}, preset {arguments.preset}, {arguments.repetitions} repetitions; LoRA of rank 1 on all layers, "
+    print(f"\nK {arguments.count}, guidance {GUIDANCE}, preset {arguments.preset}, {arguments.repetitions} repetitions; LoRA of rank 1 on {arguments.target}, "
           f"{arguments.steps_lora} steps at {arguments.rate_lora:g}; embedding of 1 vector, {arguments.steps_embedding} steps at "
           f"{arguments.rate_embedding:g}, without the idle layers of the demo's text encoder, which would take "
           f"{results[0]['encoding_seconds']:.2f} s more per step. {arguments.samples} new samples per adapter.\n")
