@@ -95,7 +95,7 @@ def check_question(encoder: ImageEncoder, question: str) -> None:
         raise ValueError("The question has no text: ask something about each picture, such as 'what is the skin tone?'.")
 
 
-def question_states(encoder: ImageEncoder, images: Tensor, question: str, state: str = "answer_start",
+def question_states(encoder: ImageEncoder, images: Tensor, question: str, state: str = "answer_mean",
                     after_batch: Callable[[float], None] | None = None) -> AttributeEmbeddings:
     """The hidden state (N, D) of a BLIP-VQA that was asked a question about pictures (N, H, W, 3) in [0, 1], with its answers.
 

@@ -105,7 +105,7 @@ class AttributeEmbed(io.ComfyNode):
         question = io.DynamicCombo.Option("question", [
             io.String.Input("question", default="what is the skin tone?",
                             tooltip="Asked of each picture. Needs a BLIP-VQA encoder."),
-            io.Combo.Input("state", options=list(attributes.STATES), default="answer_start",
+            io.Combo.Input("state", options=list(attributes.STATES), default="answer_mean",
                            tooltip=f"Which hidden state is the embedding. {states}"),
         ])
         prompts = io.DynamicCombo.Option("prompts", [

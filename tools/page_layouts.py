@@ -202,12 +202,13 @@ Latents can be picked as well as pictures: connect those of *Make pictures* to *
 
 Clusters of plain image embeddings differ in what is most visible. To see modes of one attribute, ask about it: a BLIP-VQA answers a question about each picture, and the state in which it answers is the embedding that is clustered.
 
-**Needed once**: a BLIP-VQA in the format of the transformers library, such as Salesforce's `blip-vqa-base`, as a folder under `models/image_encoders`: `config.json`, `preprocessor_config.json`, `model.safetensors` and the tokenizer's files. Nothing is downloaded while a graph runs. Refresh the page and choose the folder in *Encoder that answers*.
+**Needed once**: a BLIP-VQA in the format of the transformers library, such as Salesforce's `blip-vqa-base`, as a folder under `models/image_encoders`: `config.json`, `preprocessor_config.json`, `model.safetensors` and the tokenizer's files. Nothing is downloaded while a graph runs. Refresh the page and choose the folder in *Encoder that answers*. A small one for the demo model comes from the repository's bench `attribute_states` with `--keep FOLDER`.
 
 *Answers* counts what was answered. If nearly all pictures get one answer, the question does not divide them.
 
 - **Your question**: type it in *The question*; a question with few possible answers works best.
-- **Which state**: four candidates in `state`. Compare their clusters with the counted answers.
+- **Which state**: four candidates in `state`; `answer_mean` did best where it was measured. Compare their clusters with the counted answers.
+- **How many dimensions**: 64 pictures are few, so three principal components are clustered. Take more with more pictures.
 - **Without a BLIP**: choose `prompts` as method, with a CLIP or SigLIP as encoder and one prompt per line, such as *light skin* and *dark skin*.
 
 What the network answers is not what is there: it has prejudices of its own.
