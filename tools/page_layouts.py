@@ -262,7 +262,7 @@ An interrupted training goes on where it stopped when you press Run again.
 - **One mode again, the others as they are**: write a line into `overrides`, such as `1: steps=500`. Only that mode runs again.
 - **By what a question asks**: put *Attribute Embed* of template 07 before *Clusters*.
 - **No training**: choose `none` as adapter. *Align Mixture Modes* of template 08 needs no image encoder either.
-- **Another model**: choose its checkpoint and size, an image encoder for its pictures (see template 06), and the paper's 2000 steps at 0.0001 for training. The values here suit the small demo model.
+- **Another model**: choose its checkpoint and size, an image encoder for its pictures (see template 06), and the paper's 2000 steps at 0.0001 for training. The values here suit the small demo model, and so does `target`: large models have enough layers in `attention`.
 """,
         groups=(
             (Group("1. Model and prompt", MODEL, (("1", "2", "3", NOTE),)),),
