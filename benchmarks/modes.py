@@ -29,7 +29,7 @@ import environment
 from mental_averages.dma import image_encoders, modes
 from mental_averages.dma.presets import PRESETS
 
-CONCEPTS = ["heart", "circle", "hand", "square", "diamond", "arrow", "star", "woman"]
+CONCEPTS = ["heart", "circle", "hand", "square", "diamond", "arrow", "star", "man", "face", "woman"]
 VISIBLE = 0.75  # Cohen's kappa of judge and clusters on samples that the judge was not fitted to, from which on modes count as visible
 GUIDANCE = 3.0  # the paper's with adapters
 METHODS = ("none", "lora", "embedding", "members", "mixture")
@@ -74,18 +74,26 @@ def overlap(members: tuple[int, ...], inside: np.ndarray) -> float:
 
 def clusters_of(pictures: Tensor, encoder: image_encoders.ImageEncoder) -> modes.Clusters:
     embeddings = image_encoders.embed_images(encoder, pictures)
-    return modes.cluster(embeddings, modes.ClusterSettings(1, 5, dimensions=8, minimum_size=max(5, len(pictures) // 8)))
+    return modes.cluster(embeddings, modes.ClusterSettings(2, 5, dimensions=8, minimum_size=max(5, len(pictures) // 8)))
 
 
-def look_at(concept: str, arguments) -> tuple[list[int], list[tuple[int, float]], float]:
-    """Sizes of a concept's modes, BIC by their number, and how well the judge tells them apart."""
+def look_at(concept: str, arguments) -> tuple[list[int], float, float]:
+    """Sizes of a concept's modes, how well the judge tells them apart, and how far apart they are for it.
+
+    That distance is the mean silhouette: 0 where modes are as far from each other as their own samples are, 1 at most.
+    """
+    from sklearn.metrics import silhouette_score
+
     torch.set_num_threads(arguments.threads)
     demo, judge, encoder, _ = tools(arguments.encoder)
     pictures = demo.decode(adapters.samples_of(demo, adapters.plain(demo, concept), GUIDANCE, arguments.count, 0))
-    clusters = clusters_of(pictures, encoder)
-    kappa = classifier_of(judge(pictures), clusters.labels)[1] if len(clusters.members) > 1 else 0.0
-    print(f"{concept}: modes of {[share.count for share in clusters.shares]}, judge {kappa:.2f}", flush=True)
-    return [share.count for share in clusters.shares], list(clusters.bic), kappa
+    clusters, features = clusters_of(pictures, encoder), judge(pictures)
+    sizes = [share.count for share in clusters.shares]
+    if len(sizes) < 2:  # too small ones were joined
+        return sizes, 0.0, 0.0
+    kappa, silhouette = classifier_of(features, clusters.labels)[1], silhouette_score(features, clusters.labels, metric="cosine")
+    print(f"{concept}: modes of {sizes}, judge {kappa:.2f}, silhouette {silhouette:.2f}", flush=True)
+    return sizes, kappa, float(silhouette)
 
 
 def measure_concept(concept: str, arguments) -> dict:
@@ -166,6 +174,7 @@ def main() -> None:
     default = dict(type=int)
     arguments = parse_arguments(
         __doc__.splitlines()[0], concepts=dict(default, help=f"how many with visible modes, of twice as many of {', '.join(CONCEPTS)}; 0 for real pictures alone"),
+        names=dict(nargs="+", metavar="NAME", help="look at these concepts instead"),
         modes=dict(default, help="adapters for so many of the largest modes of a concept"), count=dict(default, help="K"),
         repetitions=dict(default, help="averages of each kind"), samples=dict(default, help="new samples for the share of a mode"),
         steps_lora=default, steps_embedding=default, preset=dict(choices=list(PRESETS)),
@@ -177,7 +186,7 @@ def main() -> None:
         encoder=dict(type=Path, help="folder of another CLIP in place of the demo CLIP"),
         workers=dict(type=int, default=2, help="processes that share the concepts"),
         sheet=dict(type=Path, help="write a sheet of all modes"))
-    sizes = dict(concepts=(4, 2), modes=(2, 1), count=(64, 40), repetitions=(3, 2), samples=(32, 16), steps_lora=(600, 300),
+    sizes = dict(concepts=(5, 2), modes=(2, 1), count=(64, 40), repetitions=(3, 2), samples=(32, 16), steps_lora=(600, 300),
                  steps_embedding=(800, 300), rate_lora=(1e-3, 1e-3), preset=("standard", "draft"), subsets=(20, 4))
     for name, (full, quick) in sizes.items():
         if getattr(arguments, name) is None:
@@ -185,14 +194,14 @@ def main() -> None:
     if arguments.repetitions < 2:
         raise SystemExit("The share of a mode before training is that of the second repetition on: --repetitions is at least 2.")
     arguments.threads = max(1, (os.cpu_count() or 1) // arguments.workers)
-    candidates = CONCEPTS[: 2 * arguments.concepts]
+    candidates = arguments.names or CONCEPTS[: 2 * arguments.concepts]
     expected = expected_seconds(arguments, arguments.concepts, len(candidates)) / 60
     cores = min(arguments.workers, os.cpu_count() or 1)
     print(f"About {expected:.0f} CPU minutes, {expected / cores:.0f} minutes on idle cores.", flush=True)
     with ProcessPoolExecutor(arguments.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         real = pool.map(functools.partial(measure_attribute, arguments=arguments), [attribute.name for attribute in ATTRIBUTES])
         seen = dict(zip(candidates, pool.map(functools.partial(look_at, arguments=arguments), candidates)))
-        concepts = [concept for concept, (_, _, kappa) in seen.items() if kappa >= VISIBLE][: arguments.concepts]
+        concepts = [concept for concept, (_, kappa, _) in seen.items() if kappa >= VISIBLE][: arguments.concepts]
         generated = pool.map(functools.partial(measure_concept, arguments=arguments), concepts)
         real, generated = list(real), [mode for result in generated for mode in result["modes"]]
     print_labels(real, arguments.subsets)
@@ -200,10 +209,9 @@ def main() -> None:
     if seen:
         print(f"\nModes of {arguments.count} samples in the demo CLIP's embeddings, and how well the judge tells them apart; measured are the "
               f"first {arguments.concepts} concepts with a Cohen's kappa of {VISIBLE} or more.\n")
-        print_table(["concept", "samples by mode", "BIC of one mode, above the lowest", "judge's kappa", "measured"],
-                    [[concept, ", ".join(map(str, sizes)), f"{bic[0][1] - min(value for _, value in bic):.0f}",
-                      f"{kappa:.2f}" if kappa else "", "yes" if concept in concepts else "no"]
-                     for concept, (sizes, bic, kappa) in seen.items()])
+        print_table(["concept", "samples by mode", "judge's kappa", "silhouette", "measured"],
+                    [[concept, ", ".join(map(str, sizes)), f"{kappa:.2f}", f"{silhouette:.2f}", "yes" if concept in concepts else "no"]
+                     for concept, (sizes, kappa, silhouette) in seen.items()])
     if generated:
         print_modes(generated, arguments)
         figures |= mode_figures(generated, arguments)
