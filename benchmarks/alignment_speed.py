@@ -160,17 +160,20 @@ def naive_picture(folder: Path, concept: str, seed: int) -> Path:
 
 def measure_pictures(demo: DemoModel, concepts: list[str], repetitions: int, folder: Path, large: bool, figures: dict,
                      sheet: Path | None) -> None:
-    """What the user sees: agreement of repetitions, distance to plain samples, sharpness, and distance to the naive pictures."""
+    """What the user sees: agreement of repetitions, distance to plain samples, sharpness, and distance to the naive pictures.
+
+    The naive recipe is compared on the concepts that have naive pictures of two or more seeds.
+    """
     judge, names = FeatureSpace(), ["plain sample", "zero latent", *(f"{name}, K {PICTURE_COUNT}" for name in PAIRS)]
     if large:
         names += [f"{name}, K 256" for name in PAIRS]
     naive = {concept: [json.loads(path.read_text()) for seed in range(repetitions)
                        if (path := naive_picture(folder, concept, seed)).exists()] for concept in concepts}
-    complete = all(len(naive[concept]) >= 2 for concept in concepts)
-    names += ["naive"] if complete else []
+    compared = [concept for concept in concepts if len(naive[concept]) >= 2]
+    names += ["naive"] if compared else []
     keys = ("consistency", "representativeness", "sharpness", "to_naive")
-    measures: dict[str, dict[str, list[float]]] = {name: {key: [] for key in keys} for name in names}
-    apart, shown = [], []
+    measures: dict[str, dict[str, dict[str, float]]] = {name: {key: {} for key in keys} for name in names}  # values by concept
+    shown = []
     for concept in concepts:
         def run(denoiser, sigmas):
             def average(name, count, seed):
@@ -184,36 +187,36 @@ def measure_pictures(demo: DemoModel, concepts: list[str], repetitions: int, fol
                 if name != "naive":
                     preset, count = name.split(", K ")
                     found[name] = torch.cat([average(preset, int(count), seed) for seed in range(repetitions)])
+            if concept in compared:
+                found["naive"] = torch.tensor([entry["latent"] for entry in naive[concept]]).view(-1, *demo.shape)
             return found
 
         latents = demo.with_denoiser(concept, GUIDANCE, run)
-        if complete:
-            latents["naive"] = torch.tensor([entry["latent"] for entry in naive[concept]]).view(-1, *demo.shape)
-        pictures = {name: demo.decode(latents[name]) for name in names}
-        features = {name: judge(pictures[name]) for name in names}
+        pictures = {name: demo.decode(found) for name, found in latents.items()}
+        features = {name: judge(found) for name, found in pictures.items()}
         sharp = sharpness(pictures["plain sample"]).mean()
-        if complete:
-            apart.append(pairwise_distance(features["naive"]))
-        for name in names:
+        for name in latents:
             measured = measures[name]
-            measured["consistency"].append(pairwise_distance(features[name]))
-            measured["representativeness"].append(float(1 - (features[name] @ features["plain sample"].T).mean()))
-            measured["sharpness"].append(float(sharpness(pictures[name]).mean() / sharp))
-            if complete:
+            measured["consistency"][concept] = pairwise_distance(features[name])
+            measured["representativeness"][concept] = float(1 - (features[name] @ features["plain sample"].T).mean())
+            measured["sharpness"][concept] = float(sharpness(pictures[name]).mean() / sharp)
+            if concept in compared:
                 # The same seed stands for the same ensemble, except for plain samples.
                 same = min(len(features[name]), len(features["naive"]))
-                measured["to_naive"].append(float(1 - (features[name][:same] * features["naive"][:same]).sum(1).mean()))
-        shown.append(torch.cat([pictures[name][: 1 if name == "zero latent" else 2] for name in names]))
-        print(f"{concept}: " + ", ".join(f"{name} {measures[name]['consistency'][-1]:.3f}" for name in names), flush=True)
+                measured["to_naive"][concept] = float(1 - (features[name][:same] * features["naive"][:same]).sum(1).mean())
+        shown.append(torch.cat([pictures[name][: 1 if name == "zero latent" else 2] for name in latents]))
+        print(f"{concept}: " + ", ".join(f"{name} {measures[name]['consistency'][concept]:.3f}" for name in latents), flush=True)
     print(f"\n{len(concepts)} concepts, {repetitions} repetitions, guidance {GUIDANCE}\n")
     print_table(["recipe", "consistency distance", "representativeness distance", "sharpness", "distance to naive of the same seed"],
-                [[name, *(with_interval(np.array(measures[name][key])) for key in keys[:3]),
-                  with_interval(np.array(measures[name]["to_naive"])) if complete else "missing"] for name in names])
-    if complete:
-        standard = measures[f"standard, K {PICTURE_COUNT}"]
-        figures |= {"consistency_ratio": float(np.mean(standard["consistency"]) / np.mean(measures["naive"]["consistency"])),
-                    "picture_distance_ratio": float(np.mean(standard["to_naive"]) / np.mean(apart))}
-        print(f"\nnaive averages of different seeds are {np.mean(apart):.3f} apart")
+                [[f"naive ({', '.join(compared)})" if name == "naive" else name,
+                  *(with_interval(np.array(list(measures[name][key].values()))) for key in keys[:3]),
+                  with_interval(np.array(list(measures[name]["to_naive"].values()))) if compared else "missing"] for name in names])
+    if compared:
+        standard, apart = measures[f"standard, K {PICTURE_COUNT}"], measures["naive"]["consistency"]
+        figures |= {"consistency_ratio": sum(standard["consistency"][concept] for concept in compared) / sum(apart.values()),
+                    "picture_distance_ratio": sum(standard["to_naive"].values()) / sum(apart.values())}
+        print(f"\nnaive averages of different seeds are {np.mean(list(apart.values())):.3f} apart, over "
+              + ", ".join(f"{len(naive[concept])} seeds of {concept}" for concept in compared))
     else:
         print("\nconsistency_ratio and picture_distance_ratio are missing: make the naive recipe's pictures with --naive-pictures FOLDER")
     if sheet:
