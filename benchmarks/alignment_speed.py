@@ -170,9 +170,9 @@ def measure_pictures(demo: DemoModel, concepts: list[str], repetitions: int, fol
     naive = {concept: [json.loads(path.read_text()) for seed in range(repetitions)
                        if (path := naive_picture(folder, concept, seed)).exists()] for concept in concepts}
     compared = [concept for concept in concepts if len(naive[concept]) >= 2]
-    names += ["naive"] if compared else []
+    recipes = [*names, "naive"] if compared else names
     keys = ("consistency", "representativeness", "sharpness", "to_naive")
-    measures: dict[str, dict[str, dict[str, float]]] = {name: {key: {} for key in keys} for name in names}  # values by concept
+    measures: dict[str, dict[str, dict[str, float]]] = {name: {key: {} for key in keys} for name in recipes}  # values by concept
     shown = []
     for concept in concepts:
         def run(denoiser, sigmas):
@@ -184,14 +184,13 @@ def measure_pictures(demo: DemoModel, concepts: list[str], repetitions: int, fol
             found = {"plain sample": sample(denoiser, noise, sigmas, BatchSize(BATCH)),
                      "zero latent": sample(denoiser, torch.zeros(1, *demo.shape), sigmas, BatchSize(1)).expand(repetitions, -1, -1, -1)}
             for name in names[2:]:
-                if name != "naive":
-                    preset, count = name.split(", K ")
-                    found[name] = torch.cat([average(preset, int(count), seed) for seed in range(repetitions)])
-            if concept in compared:
-                found["naive"] = torch.tensor([entry["latent"] for entry in naive[concept]]).view(-1, *demo.shape)
+                preset, count = name.split(", K ")
+                found[name] = torch.cat([average(preset, int(count), seed) for seed in range(repetitions)])
             return found
 
         latents = demo.with_denoiser(concept, GUIDANCE, run)
+        if concept in compared:
+            latents["naive"] = torch.tensor([entry["latent"] for entry in naive[concept]]).view(-1, *demo.shape)
         pictures = {name: demo.decode(found) for name, found in latents.items()}
         features = {name: judge(found) for name, found in pictures.items()}
         sharp = sharpness(pictures["plain sample"]).mean()
@@ -210,7 +209,7 @@ def measure_pictures(demo: DemoModel, concepts: list[str], repetitions: int, fol
     print_table(["recipe", "consistency distance", "representativeness distance", "sharpness", "distance to naive of the same seed"],
                 [[f"naive ({', '.join(compared)})" if name == "naive" else name,
                   *(with_interval(np.array(list(measures[name][key].values()))) for key in keys[:3]),
-                  with_interval(np.array(list(measures[name]["to_naive"].values()))) if compared else "missing"] for name in names])
+                  with_interval(np.array(list(measures[name]["to_naive"].values()))) if compared else "missing"] for name in recipes])
     if compared:
         standard, apart = measures[f"standard, K {PICTURE_COUNT}"], measures["naive"]["consistency"]
         figures |= {"consistency_ratio": sum(standard["consistency"][concept] for concept in compared) / sum(apart.values()),

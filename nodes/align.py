@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from comfy_api.latest import io
-import comfy.samplers
 
 from ..dma import alignment, gradient_check, matching, newton, presets, runs
 from . import comfy_model, common_inputs, files

@@ -6,7 +6,6 @@ from dataclasses import asdict
 
 import torch
 from comfy_api.latest import io
-import comfy.samplers
 
 from ..dma import alignment, gradient_check, mode_alignment, modes, presets, runs
 from . import comfy_model, common_inputs, files

@@ -7,7 +7,6 @@ from typing import Any
 
 from comfy_api.latest import io
 from comfy_execution.graph_utils import GraphBuilder
-import comfy.samplers
 import folder_paths
 
 from ..dma import alignment, denoising_training, presets

@@ -134,7 +134,7 @@ def child_variables() -> dict[str, str]:
     variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     variables["PYTHONUTF8"] = "1"
     # Threads that spin while they wait take the cores from those they wait for: beside other busy processes a forward
-    # pass was five times slower with OpenMP's own count than with this one, which costs a tenth on an idle machine.
+    # pass is several times slower with OpenMP's own count than with this one, which costs little on an idle machine.
     if "OMP_WAIT_POLICY" not in variables:
         variables.setdefault("GOMP_SPINCOUNT", "10000")
     return variables
