@@ -153,6 +153,8 @@ class _Run:
         tensors["target"] = moments.mean.float()
         if meta["records"]:
             self.expect(moments.deviations.sum().item() / moments.weight / max(1e-30, moments.mean.square().sum().item()))
+            # Matching may be one batch and take most of what is left.
+            self.tell(self.work_before_matching(), f"{self.where()}: matching the mean")
         if meta["update"] == 0:
             meta["mean_error"] = moments.standard_error if moments.effective_count > 1 else 0.0
             for name in ("residual_before", "residual_after", *COUNTS):

@@ -89,22 +89,31 @@ def seconds_left(pace: Pace, plan: Plan, records: list[AlignedStep], residual: f
 def iterations_ahead(solver: Solver, records: list[AlignedStep], residual: float, steps: int) -> float:
     """Iterations per latent to be expected of `steps` aligned steps, the first of which starts from `residual`.
 
-    Every iteration is taken to divide the residual as it did in the last step that had any, no step to take more of
-    them than that one, and every change of the noise level to multiply what was left as the last change did.
+    No step is taken to need more of them than the last step that had any, and every change of the noise level to
+    multiply what was left as the last change did. How much an iteration gains is not known where that step ended on a
+    plateau: the residual may fall at once by what it fell there on the whole, or as if no plateau were met again. The
+    mean of both is expected.
     """
     matched = next((step for step in reversed(records) if sum(step.iterations)), None)
     if matched is None:
         return 0.0
     most = sum(matched.iterations) / len(matched.iterations)
-    gained = sum(math.log(before / after) for before, after in zip(matched.residual_before, matched.residual_after) if after > 0)
-    rate = gained / sum(matched.iterations)
+    gained = plain = 0.0
+    for before, after in zip(matched.residual_before, matched.residual_after):
+        if after > 0:
+            gained += math.log(before / after)
+            met_plateau = solver.plateau and solver.tolerance < after < before
+            # What is above the plateau falls to the share `plateau` of it.
+            plain += math.log((before - after) / (solver.plateau * after)) if met_plateau else math.log(before / after)
+    rate, faster = gained / sum(matched.iterations), max(gained, plain) / sum(matched.iterations)
     change = residual / max(1e-30, sum(records[-1].residual_after) / len(records[-1].residual_after))
     total = 0.0
     for _ in range(steps):
         if residual <= solver.tolerance:
             break
-        wanted = math.log(residual / solver.tolerance) / rate if solver.tolerance and rate > 0 else math.inf
-        taken = min(most, wanted)
+        needed = [min(most, math.log(residual / solver.tolerance) / each) if solver.tolerance and each > 0 else most
+                  for each in (rate, faster)]
+        taken = sum(needed) / 2
         total += taken
         residual *= math.exp(-rate * taken) * change
     return total

@@ -1,6 +1,7 @@
 """How much work an alignment does, what it keeps in memory, and what it says about the time left."""
 import dataclasses
 import gc
+import math
 import time
 
 import pytest
@@ -10,10 +11,11 @@ from test_alignment import Memory, copy_meta
 from toys import LinearGaussian, sigmas
 from mental_averages.dma import alignment
 from mental_averages.dma.alignment import AlignmentSettings, align
+from mental_averages.dma.effort import iterations_ahead
 from mental_averages.dma.matching import Adam
 from mental_averages.dma.newton import LBFGS
 from mental_averages.dma.noise import NoiseRows, starting_noise
-from mental_averages.dma.report import AlignmentReport
+from mental_averages.dma.report import AlignedStep, AlignmentReport
 
 SHAPE = (2, 3, 3)
 SETTINGS = AlignmentSettings(count=60, aligned_steps=2, keep=2, carried=3, seed=3, solver=LBFGS(iterations=30, tolerance=1e-8))
@@ -150,6 +152,30 @@ def test_latents_that_are_averaged_and_left_behind_are_never_held_together():
         align(denoiser, sigmas(2), (1, 7, 11), settings, batch_size=200)
         most[count] = denoiser.most
     assert most[2000] < most[600] + 32 < 1200
+
+
+def record_of(before, after, iterations):
+    return AlignedStep(sigma=1.0, mean_error=0.0, spread=0.0, norm=0.0, mean_count=8, residual_before=[before] * 4,
+                       residual_after=[after] * 4, iterations=[iterations] * 4, forwards=[0] * 4, backwards=[0] * 4)
+
+
+def test_iterations_ahead_go_by_what_an_iteration_gained():
+    """A residual that halved in each of 10 iterations halves again; each later step starts at a quarter of what was left."""
+    solver = LBFGS(iterations=40, tolerance=2**-12)
+    last = record_of(1.0, 2**-10, 10)
+    assert iterations_ahead(solver, [last], 2**-8, 1) == pytest.approx(4)
+    assert iterations_ahead(solver, [last], 2**-12, 3) == 0
+    # 2^-6 is 16 times what was left: the first of two steps gets to the tolerance in 6, and the second starts at 2^-8.
+    assert iterations_ahead(solver, [last], 2**-6, 2) == pytest.approx(6 + 4)
+    assert iterations_ahead(dataclasses.replace(solver, tolerance=0.0), [last], 2**-8, 3) == 30
+
+
+def test_iterations_ahead_lie_between_meeting_a_plateau_again_and_not():
+    solver = LBFGS(iterations=40, tolerance=0.001, plateau=0.02)
+    ended_on_plateau = record_of(0.12, 0.02, 30)
+    again, free = (math.log(4) / (math.log(ratio) / 30) for ratio in (0.12 / 0.02, (0.12 - 0.02) / (0.02 * 0.02)))
+    assert iterations_ahead(solver, [ended_on_plateau], 0.004, 1) == pytest.approx((again + free) / 2)
+    assert iterations_ahead(solver, [ended_on_plateau], 0.009, 1) < 30
 
 
 class Slow(LinearGaussian):
