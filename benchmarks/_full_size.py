@@ -1,16 +1,19 @@
-"""The costs of one alignment on the full architectures of SD1.5, SDXL and SD3 medium, with random weights: needs a GPU.
+"""The costs of an alignment on the full architectures of SD1.5, SDXL and SD3 medium, with random weights: needs a GPU.
 
-Random weights give no pictures and residuals without meaning, but every pass costs what it costs with real ones.
+Random weights give no pictures and residuals without meaning, so that presets iterate as long as they may; but every pass
+costs what it costs with real ones.
 """
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from _common import pack, print_table
+from _common import SCHEDULER, STEPS, pack, print_table
+from _speed_work import measure_work, work_table
 
 COMMON = dict(image_size=32, in_channels=4, out_channels=4, model_channels=320, use_spatial_transformer=True, legacy=False,
               use_temporal_attention=False, use_temporal_resblock=False)
@@ -63,6 +66,21 @@ def prompt(name: str) -> list:
     generator, architecture = torch.Generator().manual_seed(0), ARCHITECTURES[name]
     options = {"pooled_output": torch.randn(1, architecture.pooled, generator=generator)} if architecture.pooled else {}
     return [[torch.randn(1, 77, architecture.width, generator=generator), options]]
+
+
+class RandomModel:
+    """An architecture with random weights in the place of a DemoModel; its prompt is always the same random numbers."""
+
+    def __init__(self, name: str, dtype: torch.dtype, device: torch.device, size: int, **changes: Any) -> None:
+        self.model, self.conditioning = random_model(name, dtype, device, **changes), prompt(name)
+        self.shape = (ARCHITECTURES[name].channels, size, size)
+
+    def with_denoiser(self, prompt: str, guidance_scale: float, function: Callable) -> Any:
+        from mental_averages.nodes import comfy_model
+
+        sigmas = comfy_model.sigmas_of(self.model, SCHEDULER, STEPS)
+        return comfy_model.with_denoiser(self.model, self.conditioning, self.conditioning, guidance_scale, sigmas, self.shape, 0,
+                                         lambda denoiser: function(denoiser, sigmas))
 
 
 def matrix_rate(dtype: torch.dtype, device: torch.device, size: int = 8192) -> float:
@@ -123,7 +141,7 @@ def measure_one(name: str, dtype: torch.dtype, device: torch.device, rate: float
 
 
 def measure() -> None:
-    """Print the table of the full sizes, or say that it is missing."""
+    """Print the tables of the full sizes, or say that they are missing."""
     if not torch.cuda.is_available():
         print("\nfull size (SD1.5, SDXL and SD3 medium in bf16): missing, there is no GPU here\n")
         return
@@ -134,3 +152,8 @@ def measure() -> None:
     print(f"\n{torch.cuda.get_device_name()}, random weights, milliseconds per latent\n")
     print_table(["model", "type", "latent size", "batch", "truncated forward", "its backward", "guided prediction", "GiB", "achieved TFLOP/s",
                  "matrix rate TFLOP/s", "share"], rows)
+    for name in ("SD15", "SDXL"):
+        full = ARCHITECTURES[name]
+        subject = RandomModel(name, dtype, device, full.size)
+        work_table({256: measure_work(subject, [f"{name} with random weights"], 256, 1, full.batch, naive_rows=full.batch)},
+                   [f"{name} with random weights"])

@@ -64,14 +64,22 @@ class Counted:
 
 
 def timed(function, *arguments):
+    """Seconds, and what the function returned. What a GPU still had to do before does not count, what it was given does."""
+    wait_for_gpu()
     started = time.monotonic()
     result = function(*arguments)
+    wait_for_gpu()
     return time.monotonic() - started, result
 
 
-def measure_costs(denoiser, sigma: float, repeats: int) -> dict[str, float]:
+def wait_for_gpu() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def measure_costs(denoiser, shape: tuple[int, ...], sigma: float, repeats: int, batch: int = BATCH) -> dict[str, float]:
     """Seconds of one row's truncated forward; its backward and a whole forward in units of that. In turns, medians."""
-    x = starting_noise(BATCH, (4, 8, 8), 0) * sigma
+    x = starting_noise(batch, shape, 0).to(denoiser.device) * sigma
     seconds = {"forward": [], "both": [], "prediction": []}
 
     def both():
@@ -81,6 +89,6 @@ def measure_costs(denoiser, sigma: float, repeats: int) -> dict[str, float]:
 
     for _ in range(repeats + 1):
         for name, function in (("forward", lambda: denoiser.features(x, sigma)), ("both", both), ("prediction", lambda: denoiser.denoise(x, sigma))):
-            seconds[name].append(timed(function)[0] / BATCH)
+            seconds[name].append(timed(function)[0] / batch)
     forward, both_ways, prediction = (float(np.median(seconds[name][1:])) for name in seconds)
     return {"forward_seconds": forward, "backward": both_ways / forward - 1, "whole": prediction / 2 / forward}

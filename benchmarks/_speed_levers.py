@@ -20,7 +20,7 @@ def solver_table(demo: DemoModel, concepts: list[str], count: int) -> None:
     solvers = [Adam(2e-2, 300), Adam(5e-2, 40), Adam(5e-2, 40, plateau=0.02), Adam(1e-1, 40),
                *(LBFGS(n) for n in (8, 15, 30, 60)), LBFGS(60, plateau=0.02),
                GaussNewton(2), GaussNewton(4), GaussNewton(4, inner=12), GaussNewton(8, plateau=0.02)]
-    costs = demo.with_denoiser(concepts[0], GUIDANCE, lambda denoiser, sigmas: measure_costs(denoiser, sigmas[0].item(), 3))
+    costs = demo.with_denoiser(concepts[0], GUIDANCE, lambda denoiser, sigmas: measure_costs(denoiser, demo.shape, sigmas[0].item(), 3))
     rows = []
     for solver in solvers:
         measured = []
@@ -84,7 +84,7 @@ def warm_start_table(demo: DemoModel, concepts: list[str], count: int) -> None:
         def run(denoiser, sigmas):
             sigma, following = sigmas[0].item(), sigmas[1].item()
             scale = paper_scale(denoiser.parametrization, sigma)
-            z = starting_noise(count, demo.shape, 0)
+            z = starting_noise(count, demo.shape, 0).to(denoiser.device)
             x = z / scale
             target = torch.cat([denoiser.features(part, sigma) for part in x.split(BATCH)]).mean(0)
             clean = torch.cat([denoiser.denoise(part, sigma) for part in x.split(BATCH)]).mean(0)
@@ -118,7 +118,7 @@ def format_table(demo: DemoModel, concept: str) -> None:
 
     def run(denoiser, sigmas):
         sigma = sigmas[0].item()
-        x = starting_noise(BATCH, demo.shape, 0) * sigma
+        x = starting_noise(BATCH, demo.shape, 0).to(denoiser.device) * sigma
 
         def both():
             leaf = x.clone().requires_grad_()

@@ -35,13 +35,15 @@ class Measured:
     """The repetitions of one recipe for one concept.
 
     features (N, D) have unit length; typical (N,) is the mean distance of each to the plain samples; sharp (N,) is
-    relative to theirs; to_naive (M,) is the distance to the naive picture of the same seed, or empty.
+    relative to theirs; to_naive (M,) is the distance to the naive picture of the same seed, or empty; shared is the mean
+    distance between the repetitions whose seeds have a naive picture.
     """
 
     features: Tensor
     typical: np.ndarray
     sharp: np.ndarray
     to_naive: np.ndarray
+    shared: float
 
     @property
     def consistency(self) -> float:
@@ -146,13 +148,14 @@ def measure(judge: FeatureSpace, pictures: dict[str, Tensor], naive_seeds: list[
     plain, sharp = features["plain sample"], sharpness(pictures["plain sample"]).mean()
     measured = {}
     for name, rows in pictures.items():
-        near = torch.empty(0)
+        # The same seed stands for the same ensemble, except for plain samples.
+        own, near = features[name] if name == "naive" else features[name][naive_seeds], torch.empty(0)
         if "naive" in pictures:
-            # The same seed stands for the same ensemble, except for plain samples.
-            own = features[name] if name == "naive" else features[name][naive_seeds]
             near = 1 - (own * features["naive"]).sum(1).clamp(max=1)
-        measured[name] = Measured(features[name], 1 - (features[name] @ plain.T).mean(1).numpy(),
-                                  (sharpness(rows) / sharp).numpy(), near.numpy())
+        others = len(plain) - 1 if name == "plain sample" else len(plain)  # not from itself
+        typical = (len(plain) - (features[name] @ plain.T).sum(1)) / others
+        measured[name] = Measured(features[name], typical.numpy(), (sharpness(rows) / sharp).numpy(), near.numpy(),
+                                  pairwise_distance(own))
     return measured
 
 
@@ -170,19 +173,23 @@ def table_beside_naive(compared: dict[str, dict[str, Measured]]) -> None:
     """Every recipe for every concept that has naive pictures; what lies outside the naive recipe's interval is said."""
     rows = []
     for concept, measured in compared.items():
-        _, _, farthest = interval(measured["naive"].typical)
-        _, dullest, _ = interval(measured["naive"].sharp)
+        naive = measured["naive"]
+        _, _, farthest = interval(naive.typical)
+        _, dullest, _ = interval(naive.sharp)
         for name, each in measured.items():
-            rows.append([f"{concept}, {name}", str(len(each.features)), f"{each.consistency:.4f}",
+            rows.append([f"{concept}, {name}", f"{each.shared:.4f}",
                          with_interval(each.typical) + (" worse" if each.typical.mean() > farthest else ""),
                          with_interval(each.sharp) + (" worse" if each.sharp.mean() < dullest else ""),
-                         f"{each.to_naive.mean():.4f}"])
-    print_table(["recipe", "repetitions", "consistency distance", "representativeness distance", "sharpness",
-                 "distance to naive of the same seed"], rows)
+                         f"{each.to_naive.mean():.4f}", str(len(naive.features))])
+    print_table(["recipe", "consistency distance, seeds with a naive picture", "representativeness distance", "sharpness",
+                 "distance to naive of the same seed", "such seeds"], rows)
 
 
 def ratios(compared: dict[str, dict[str, Measured]], name: str, suffix: str) -> dict[str, float]:
-    """A recipe's consistency over the naive recipe's, and its distance to naive pictures over theirs from each other."""
-    apart = sum(measured["naive"].consistency for measured in compared.values())
-    return {f"consistency_ratio{suffix}": sum(measured[name].consistency for measured in compared.values()) / apart,
+    """A recipe's consistency over the naive recipe's, and its distance to naive pictures over theirs from each other.
+
+    Both of the same seeds, means over concepts.
+    """
+    apart = sum(measured["naive"].shared for measured in compared.values())
+    return {f"consistency_ratio{suffix}": sum(measured[name].shared for measured in compared.values()) / apart,
             f"picture_distance_ratio{suffix}": sum(float(measured[name].to_naive.mean()) for measured in compared.values()) / apart}

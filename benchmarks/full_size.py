@@ -80,7 +80,7 @@ def main() -> None:
                 case = {"name": name, "size": ARCHITECTURES[name].size if on_gpu else 32, "batch": batch, "save_memory": save_memory}
                 done = subprocess.run([sys.executable, __file__, "--case", json.dumps(case)], capture_output=True, text=True)
                 if done.returncode:
-                    rows.append([name, f"{case['size']}", f"{batch}", "yes" if save_memory else "no", done.stderr.strip().splitlines()[-1], "", "", ""])
+                    rows.append([name, f"{case['size']}", f"{batch}", "yes" if save_memory else "no", (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1], "", "", ""])
                     continue
                 found = json.loads(done.stdout.strip().splitlines()[-1])
                 rows.append([name, f"{case['size']}", f"{batch}", "yes" if save_memory else "no", f"{found['seconds'] / batch:.1f}",

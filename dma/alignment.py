@@ -101,7 +101,8 @@ class _Run:
             "pace": {}, "finished": False})
         self.pace = Pace(self.meta["pace"])
         self.seconds_before = self.meta["seconds"]
-        self.expected_end: float | None = None
+        left = self.meta.get("seconds_left")
+        self.expected_end = None if left is None else time.monotonic() + left
 
     @property
     def plan(self) -> Plan:
@@ -151,7 +152,7 @@ class _Run:
         tensors, meta = self.tensors, self.meta
         moments = self.moments_of_all(sigma) if "latents" not in tensors else self.moments_of_moving(sigma)
         tensors["target"] = moments.mean.float()
-        if meta["records"]:
+        if meta["records"] and meta["update"] == 0:
             self.expect(moments.deviations.sum().item() / moments.weight / max(1e-30, moments.mean.square().sum().item()))
             # Matching may be one batch and take most of what is left.
             self.tell(self.work_before_matching(), f"{self.where()}: matching the mean")
@@ -236,7 +237,6 @@ class _Run:
             for name in COUNTS:
                 tensors[name][rows] += getattr(matched, name).cpu()
             meta["matched"] = rows.stop
-            self.pace.lap("match", matched.iterations.sum().item())
             now = time.monotonic()
             if now - self.last_preview > SECONDS_BETWEEN_PREVIEWS:
                 self.last_preview = now
@@ -244,6 +244,8 @@ class _Run:
             residual = tensors["residual_after"][: rows.stop].mean().item()
             done = self.work_before_matching() + rows.stop / len(latents) * (self.plan.update - len(latents))
             self.tell(done, f"{self.where()}: matched {rows.stop} of {len(latents)}, residual {residual:.2g}")
+            # With its previews, which later matches have too.
+            self.pace.lap("match", matched.iterations.sum().item())
             if rows.stop < len(latents) and now - self.last_save > SECONDS_BETWEEN_SAVES:
                 self.save()
 
@@ -295,12 +297,14 @@ class _Run:
     def tell(self, done: float, message: str) -> None:
         # A picture is worth decoding and sending once.
         preview, self.preview = self.preview, None
-        left = None if self.expected_end is None else max(0.0, self.expected_end - time.monotonic())
-        self.progress(Progress(min(1.0, done / self.plan.total), message, preview, left))
+        self.progress(Progress(min(1.0, done / self.plan.total), message, preview, self.seconds_left()))
+
+    def seconds_left(self) -> float | None:
+        return None if self.expected_end is None else max(0.0, self.expected_end - time.monotonic())
 
     def save(self) -> None:
         self.meta["seconds"] = self.seconds_before + time.monotonic() - self.started
-        self.meta["pace"] = self.pace.state
+        self.meta.update(pace=self.pace.state, seconds_left=self.seconds_left())
         if self.saved:
             self.saved.save(self.tensors, self.meta)
         self.last_save = time.monotonic()

@@ -74,7 +74,7 @@ class Pace:
 
 
 def seconds_left(pace: Pace, plan: Plan, records: list[AlignedStep], residual: float) -> float:
-    """Expected seconds from the moment when, after the aligned steps `records`, the next target has been taken.
+    """Expected seconds from the moment when, after the aligned steps `records`, the next step's first target has been taken.
 
     `residual` is that of the moving latents to this target, on average. After the last aligned step it means nothing.
     """
@@ -99,10 +99,10 @@ def iterations_ahead(solver: Solver, records: list[AlignedStep], residual: float
         return 0.0
     most = sum(matched.iterations) / len(matched.iterations)
     gained = plain = 0.0
-    for before, after in zip(matched.residual_before, matched.residual_after):
+    for before, after, taken in zip(matched.residual_before, matched.residual_after, matched.iterations):
         if after > 0:
             gained += math.log(before / after)
-            met_plateau = solver.plateau and solver.tolerance < after < before
+            met_plateau = solver.plateau and taken < solver.iterations and solver.tolerance < after < before
             # What is above the plateau falls to the share `plateau` of it.
             plain += math.log((before - after) / (solver.plateau * after)) if met_plateau else math.log(before / after)
     rate, faster = gained / sum(matched.iterations), max(gained, plain) / sum(matched.iterations)
@@ -113,7 +113,7 @@ def iterations_ahead(solver: Solver, records: list[AlignedStep], residual: float
             break
         needed = [min(most, math.log(residual / solver.tolerance) / each) if solver.tolerance and each > 0 else most
                   for each in (rate, faster)]
-        taken = sum(needed) / 2
-        total += taken
-        residual *= math.exp(-rate * taken) * change
+        expected = sum(needed) / 2
+        total += expected
+        residual *= math.exp(-rate * expected) * change
     return total

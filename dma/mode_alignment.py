@@ -95,10 +95,16 @@ def align_modes(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], sett
     sampled = time.monotonic()
     averages = []
     for mode, members in enumerate(clusters.members):
+        mode_started = time.monotonic()
+
         def tell(event: Progress) -> None:
             fraction = share + (1 - share) * (mode + event.fraction) / len(clusters.members)
-            # The time left of one mode is not that of the run.
-            progress(Progress(fraction, f"mode {mode + 1} of {len(clusters.members)}, {event.message}", event.preview))
+            left = event.seconds_left
+            if left is not None:
+                # The modes that follow are taken to need what those so far needed, this one included.
+                taken = time.monotonic() - mode_started + left + sum(average.report.seconds for average in averages)
+                left += (len(clusters.members) - mode - 1) * taken / (mode + 1)
+            progress(Progress(fraction, f"mode {mode + 1} of {len(clusters.members)}, {event.message}", event.preview, left))
 
         ensemble = Ensemble(explored.latents, clusters.responsibilities[:, mode], members)
         averages.append(align(denoiser, sigmas[level:], shape, settings, batch_size, saved(f"mode {mode}"), tell, ensemble))

@@ -211,3 +211,13 @@ def test_the_time_left_is_right_after_the_first_aligned_step(settings):
     later = [when + event.seconds_left - ended for when, event in events if event.seconds_left is not None]
     assert abs(later[-1]) < 0.1 * (ended - started)
     assert all(event.seconds_left is None for when, event in events if when < first)
+
+
+def test_a_resumed_run_knows_the_time_left_at_once(monkeypatch):
+    monkeypatch.setattr(alignment, "SECONDS_BETWEEN_SAVES", 0.0)
+    memory, events = Memory(), []
+    settings = dataclasses.replace(SETTINGS, aligned_steps=3, carried=0, solver=LBFGS(iterations=4))
+    align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=20, saved=memory)
+    tensors, meta = next(save for save in memory.saves if save[1]["step"] == 1 and save[1]["matched"])
+    align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=20, saved=Memory((tensors, copy_meta(meta))), progress=events.append)
+    assert events[0].seconds_left is not None and 0 <= events[0].seconds_left <= meta["seconds_left"]
