@@ -17,7 +17,6 @@ import torch
 from _common import ROOT, DemoModel, FeatureSpace, parse_arguments, print_table, save_sheet, write_figures
 import environment
 import pack
-import workspace
 from mental_averages.dma.alignment import starting_noise
 from mental_averages.dma.batching import BatchSize
 from mental_averages.dma.diffusion import initial_latent
@@ -69,9 +68,7 @@ def main() -> None:
     from sklearn.linear_model import LogisticRegression
 
     pictures, images = dataset.load(arguments.data)
-    # The demo transformer lies beside the U-Net's checkpoint.
-    checkpoint = pack.demo_checkpoint().resolve().with_name(workspace.TRANSFORMER_CHECKPOINT) if arguments.transformer else None
-    demo, judge = DemoModel(checkpoint), FeatureSpace()
+    demo, judge = DemoModel(pack.demo_transformer() if arguments.transformer else None), FeatureSpace()
     held = [row for row, picture in enumerate(pictures) if picture.held_out]
     originals = torch.from_numpy(images[held[:: 4 if arguments.quick else 1]]).float() / 255
     restored = demo.restore(originals)

@@ -7,7 +7,7 @@ Laplacian relative to those. Layers are ranked by each of the three (the mean ov
 ranks. Consistency alone would be misleading: a layer that hardly sees the prompt matches latents to their pixel mean, which
 repeats best and shows least. How well other rules than the score would rank the layers is shown beside it.
 
-The checkpoint is the demo model's, or the one that the variable MENTAL_AVERAGES_CHECKPOINT names.
+The model is the demo U-Net, or the demo transformer with --transformer.
 """
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ PLAIN_SEED = 1000  # apart from those of the repetitions
 
 
 @functools.cache
-def tools() -> tuple[DemoModel, FeatureSpace]:
-    return DemoModel(), FeatureSpace()
+def tools(transformer: bool) -> tuple[DemoModel, FeatureSpace]:
+    return DemoModel(pack.demo_transformer() if transformer else None), FeatureSpace()
 
 
 def probe(arguments) -> LayerReport:
     """The report of the node itself, measured anew, under all prompts."""
     torch.set_num_threads(arguments.threads)
-    model, _ = tools()
+    model, _ = tools(arguments.transformer)
     from mental_averages.nodes.layer_probe import SemanticLayerProbe  # ComfyUI is there only now
 
     prompts = {f"prompts{number}": pack.encode_prompt(model.clip, concept) for number, concept in enumerate(CONCEPTS[: arguments.prompts])}
@@ -58,7 +58,7 @@ def probe(arguments) -> LayerReport:
 def end_to_end(concept: str, arguments, layers: list[str]) -> dict:
     """The three measures of every layer (L, 3), and pictures to show, of one concept."""
     torch.set_num_threads(arguments.threads)
-    model, judge = tools()
+    model, judge = tools(arguments.transformer)
     on_prompt = functools.partial(model.with_denoiser, concept, arguments.guidance, scheduler=arguments.scheduler)
 
     def plain(denoiser, sigmas):
@@ -125,6 +125,7 @@ def main() -> None:
         concepts=dict(type=int, help="concepts measured end to end"),
         repetitions=dict(type=int), count=dict(type=int, help="K"), preset=dict(choices=list(PRESETS), default="standard"),
         guidance=dict(type=float, default=7.0), scheduler=dict(default=SCHEDULER),
+        transformer=dict(action="store_true", help="measure the demo transformer instead of the U-Net"),
         workers=dict(type=int, default=2, help="processes that share the concepts"),
         sheet=dict(type=Path, help="write a sheet of averages by layer"))
     small, large = dict(prompts=4, concepts=2, repetitions=3, count=6), dict(prompts=8, concepts=6, repetitions=6, count=16)

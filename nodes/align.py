@@ -16,6 +16,8 @@ from .sockets import HSPACE, REPORT
 FINGERPRINT_VALUES = 2048
 CUSTOM = "custom"
 SOLVERS = ("Adam", "L-BFGS", "Gauss-Newton")
+# The widgets of a new node hold its numbers, so that they can be changed one by one.
+STANDARD = presets.PRESETS["standard"]
 
 
 class AlignTrajectories(io.ComfyNode):
@@ -33,18 +35,18 @@ class AlignTrajectories(io.ComfyNode):
                 io.Int.Input("count", default=64, min=0, max=100000,
                              tooltip="K: how many trajectories are averaged (1 or more). The paper uses 1000; the error of the mean falls with the square root of K."),
                 io.Int.Input("steps", default=20, min=1, max=1000, tooltip="Sampling steps."),
-                io.Int.Input("aligned_steps", default=10, min=0, max=1000,
-                             tooltip="How many of the first steps pull the trajectories together; the rest is plain sampling."),
-                io.Int.Input("iterations", default=300, min=0, max=10000,
-                             tooltip="Most optimiser iterations per aligned step. A latent that reaches the tolerance stops earlier."),
+                io.Int.Input("aligned_steps", default=STANDARD.aligned_steps, min=0, max=1000,
+                             tooltip="How many of the first steps pull the trajectories together; the rest is plain sampling. The paper uses 10 of 20."),
+                io.Int.Input("iterations", default=STANDARD.solver.iterations, min=0, max=10000,
+                             tooltip="Most optimiser iterations per aligned step; the paper uses 300 of Adam. A latent that reaches the tolerance stops earlier."),
                 io.Float.Input("learning_rate", default=0.02, min=0.0001, max=1.0, step=0.0001, round=False,
-                               tooltip="Adam's learning rate, in the units of the paper (latents of unit variance)."),
+                               tooltip="Adam's learning rate, in the units of the paper (latents of unit variance). Other solvers have none."),
                 io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1, tooltip="Guidance scale. The paper uses 7, and 3 with adapters."),
                 common_inputs.scheduler(),
                 common_inputs.noise_seed(),
                 io.Int.Input("keep", default=4, min=1, max=4096,
                              tooltip="How many of the aligned trajectories are finished and returned. They should look alike: that is the check."),
-                io.Float.Input("tolerance", default=0.003, min=0.0, max=1.0, step=0.0001, round=False, optional=True, advanced=True,
+                io.Float.Input("tolerance", default=STANDARD.solver.tolerance, min=0.0, max=1.0, step=0.0001, round=False, optional=True, advanced=True,
                                tooltip="A latent is matched when its squared feature distance to the mean, relative to the mean's squared norm, is below this. 0 always runs all iterations."),
                 common_inputs.batch_size(),
                 io.Combo.Input("branch", options=list(comfy_model.BRANCHES), default="conditional", optional=True, advanced=True,
@@ -52,17 +54,17 @@ class AlignTrajectories(io.ComfyNode):
                 common_inputs.resume(),
                 io.Float.Input("restored_noise", default=0.0, min=0.0, max=1.0, step=0.05, optional=True, advanced=True,
                                tooltip="Averaging cancels noise, and detail with it. This share of the lost noise is given back after the last aligned step, the same for all latents: sharper pictures, which depend a little more on the seed. 0 is the paper's method."),
-                io.Int.Input("carried", default=0, min=0, max=100000, optional=True, advanced=True,
-                             tooltip="How many latents are matched and carried on after the first mean has been taken over all count of them. 0: all, as in the paper. 8 with a large count costs little more than 8 alone."),
+                io.Int.Input("carried", default=STANDARD.carried, min=0, max=100000, optional=True, advanced=True,
+                             tooltip="How many latents are matched and carried on after the first mean has been taken over all count of them. 0: all, as in the paper. 4 with a large count cost little more than 4 alone; at least keep are carried."),
                 io.Combo.Input("preset", options=[CUSTOM, *presets.PRESETS], default=CUSTOM, optional=True, advanced=True,
-                               tooltip="How much work goes into the average. custom: the values of this node as they stand. The others set aligned_steps, iterations, learning_rate, tolerance, carried, solver, mean_error, plateau and own_noise, whatever stands there; their numbers are in the help page."),
-                io.Combo.Input("solver", options=list(SOLVERS), default="Adam", optional=True, advanced=True,
+                               tooltip="How much work goes into the average. custom: the values of this node as they stand, which are those of standard until you change them. The others set aligned_steps, iterations, learning_rate, tolerance, carried, solver, mean_error, plateau and own_noise, whatever stands there; their numbers are in the help page."),
+                io.Combo.Input("solver", options=list(SOLVERS), default="L-BFGS", optional=True, advanced=True,
                                tooltip="How latents are matched to the mean. Adam: the paper's. L-BFGS: the same result in fewer iterations, no learning rate. Gauss-Newton: few costly iterations, needs a model that can be differentiated twice."),
-                io.Float.Input("mean_error", default=0.0, min=0.0, max=1.0, step=0.001, round=False, optional=True, advanced=True,
+                io.Float.Input("mean_error", default=STANDARD.mean_error, min=0.0, max=1.0, step=0.001, round=False, optional=True, advanced=True,
                                tooltip="Stop adding trajectories to the first mean when its standard error, relative to its norm, is at most this; count is then the most that are taken. 0 always takes all."),
-                io.Float.Input("plateau", default=0.0, min=0.0, max=1.0, step=0.001, round=False, optional=True, advanced=True,
+                io.Float.Input("plateau", default=STANDARD.solver.plateau, min=0.0, max=1.0, step=0.001, round=False, optional=True, advanced=True,
                                tooltip="A latent is also done when its residual has fallen by less than this share over the last iterations (10 of Adam, 5 of L-BFGS, 3 of Gauss-Newton). 0: never."),
-                io.Float.Input("own_noise", default=1.0, min=0.0, max=1.0, step=0.05, round=False, optional=True, advanced=True,
+                io.Float.Input("own_noise", default=STANDARD.own_noise, min=0.0, max=1.0, step=0.05, round=False, optional=True, advanced=True,
                                tooltip="Share of its own noise with which a trajectory enters the first matching; the rest is the mean of all. 1 is the paper's method, smaller is faster. At 0 all would be the same, so one is returned."),
                 io.Boolean.Input("save_memory", default=False, optional=True, advanced=True,
                                  tooltip="Keep only the inputs of the model's blocks for the backward pass and run each block again there: the same gradients for less memory and more time. Turn it on when one latent alone does not fit."),
@@ -75,9 +77,10 @@ class AlignTrajectories(io.ComfyNode):
 
     @classmethod
     def execute(cls, hspace, positive, negative, latent_image, count, steps, aligned_steps, iterations, learning_rate,
-                cfg, scheduler, seed, keep, tolerance=0.003, batch_size=0, branch="conditional", resume=True,
-                restored_noise=0.0, carried=0, preset=CUSTOM, solver="Adam", mean_error=0.0, plateau=0.0,
-                own_noise=1.0, save_memory=False) -> io.NodeOutput:
+                cfg, scheduler, seed, keep, tolerance=STANDARD.solver.tolerance, batch_size=0, branch="conditional",
+                resume=True, restored_noise=0.0, carried=STANDARD.carried, preset=CUSTOM, solver="L-BFGS",
+                mean_error=STANDARD.mean_error, plateau=STANDARD.solver.plateau, own_noise=STANDARD.own_noise,
+                save_memory=False) -> io.NodeOutput:
         model = hspace.model
         settings = alignment.AlignmentSettings(
             count=count, aligned_steps=aligned_steps, keep=min(keep, max(count, 1)), seed=seed, restored_noise=restored_noise, carried=carried,

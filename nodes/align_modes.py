@@ -48,7 +48,7 @@ class AlignModes(io.ComfyNode):
             ]),
             io.DynamicCombo.Option(EMBEDDING, [
                 io.Clip.Input("clip", tooltip="The CLIP of the model's checkpoint."),
-                io.String.Input("name", default="mode", tooltip="The embeddings are called <name>_0, <name>_1, ... and are saved in models/embeddings. Names that are taken are refused."),
+                io.String.Input("name", default="mode", tooltip="The embeddings are called <name>_0, <name>_1, ... and are saved in models/embeddings. Names taken by other files are refused."),
                 io.String.Input("initial_text", default="", tooltip="Where the vectors start: the concept's own word is a good choice."),
                 io.String.Input("template", default="{}", tooltip="The prompt that is trained on and averaged, in place of positive; {} is where the vectors stand."),
                 number("vectors", 1, "How many vectors are trained for each mode."),

@@ -16,7 +16,7 @@ class PlotReport(io.ComfyNode):
             description="Draws what an alignment, an inversion or an interpolation measured.",
             search_aliases=["residual plot", "alignment report"],
             inputs=[
-                REPORT.Input("report", tooltip="From AlignTrajectories, AlignMixtureModes, DDIMInvert, ChannelMeanInterpolate, LatentStatistics, TrainModeLoRA, TrainModeEmbedding, SemanticLayerProbe or LoadReport."),
+                REPORT.Input("report", tooltip="From any output of this pack called report, or from LoadReport."),
                 io.Int.Input("width", default=1024, min=256, max=4096, step=8, tooltip="Width of the plot in pixels."),
             ],
             outputs=[io.Image.Output("image", display_name="image", tooltip="The plot.")],
@@ -60,7 +60,7 @@ class SaveReport(io.ComfyNode):
             node_id="SaveReport", display_name="Save Report", category="dma/figures", is_output_node=True,
             description="Writes a report as JSON into ComfyUI's output folder.",
             inputs=[
-                REPORT.Input("report", tooltip="From AlignTrajectories, DDIMInvert, ChannelMeanInterpolate or LatentStatistics."),
+                REPORT.Input("report", tooltip="From any output of this pack called report."),
                 io.String.Input("filename_prefix", default="mental_average_report", tooltip="File name without number and ending."),
             ],
             outputs=[io.String.Output("path", display_name="path", tooltip="The file that was written, relative to the output folder.")],

@@ -31,7 +31,7 @@ class HSpaceHook(io.ComfyNode):
             description="Chooses the layer of a model whose features stand for meaning: its semantic space.",
             search_aliases=["semantic space", "bottleneck", "mid block", "mental average"],
             inputs=[
-                io.Model.Input("model", tooltip="A Stable Diffusion 1.x, 2.x, SDXL, 3 or 3.5, Flux, Chroma, PixArt, AuraFlow, HunyuanDiT, Lumina 2, Z-Image or Qwen-Image model, with LoRAs or other patches if you like. It is not changed."),
+                io.Model.Input("model", tooltip="A Stable Diffusion 1.x, 2.x, SDXL (also its refiner), 3 or 3.5, Flux, Flux 2, Chroma, PixArt, AuraFlow, HunyuanDiT, Lumina 2, Z-Image or Qwen-Image model, with LoRAs or other patches if you like. It is not changed."),
                 io.Combo.Input("layer", options=LAYERS, default=comfy_model.AUTO_LAYER,
                                tooltip="Where features are read. auto: a U-Net's middle block, as in the paper; the last block of a transformer. A layer that this model does not have is refused with the list of those it has."),
                 io.Combo.Input("pooling", options=["none", "mean"], default="none",

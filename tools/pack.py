@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import workspace
+
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "mental_averages"
 
@@ -68,6 +70,11 @@ def demo_checkpoint() -> Path:
     if not path:
         raise SystemExit("Start this through tools/run_tests.py or tools/run_benchmark.py, which assemble the demo model.")
     return Path(path)
+
+
+def demo_transformer() -> Path:
+    """The demo transformer's checkpoint, which lies beside the U-Net's."""
+    return demo_checkpoint().resolve().with_name(workspace.TRANSFORMER_CHECKPOINT)
 
 
 def encode_prompt(clip: Any, text: str) -> list:

@@ -46,7 +46,7 @@ The sheet shows six pictures of it:
 6. **mental average**: many trajectories pulled to their mean in the model's semantic space. Several are finished; that they look alike is the check.
 
 - **More trajectories**: raise `count` of *Align trajectories* (and `batch_size` of *Size* for more plain samples).
-- **A better match**: raise `aligned_steps` and `iterations`. The paper uses count 1000, 10 aligned steps, 300 iterations and cfg 7, which takes hours.
+- **A steadier average**: raise `count` to 256 or more; only the first mean gets longer. The paper's own recipe is the advanced `preset` *paper* with `count` 1000, which takes hours.
 - **Another model**: choose its checkpoint, and its own resolution in *Size*.
 - **Another seed**: the seeds of *Plain samples* and *Align trajectories* stay equal, so that both start from the same noise.
 
@@ -71,7 +71,8 @@ An interrupted run goes on where it stopped when you press Run again. What was m
 
 The sheet shows the picture, what encoding and decoding alone make of it, and the way back from its noise. The second and the third should look alike. *Report* says how much each step lost.
 
-- **Your picture**: choose it in *Picture* and describe it in *What the pictures show*. *Size* is the model's own resolution.
+- **Your picture**: choose it in *Picture* and describe it in *What the pictures show*. `demo_cat_face.png` is one of the pack's small demo pictures; its quickstart puts them into the input folder.
+- **Another model**: choose its checkpoint and set *Size* to its own resolution; 64 × 64 is the small demo model's.
 - **Method**: `fixed_point` solves every step. `ddim` is the plain method: choose it to see what it loses. `exact` returns the latent itself.
 - **Guidance**: inversion at cfg 1. `null_text` is for a way back with more; connect the negative prompt then.
 
@@ -85,7 +86,7 @@ Group 3 does the same with **SamplerCustomAdvanced**: *DDIM Sampler* goes up alo
              Group("5. What was measured", REPORTS, (("21", "22"), ("23",)))),
         ),
         widths={NOTE: 440, "20": 400, "21": 340, "23": 760},
-        extra_heights={NOTE: 520, "4": PREVIEW, "8": PREVIEW, "16": PREVIEW, "17": PREVIEW, "20": 560, "23": 500},
+        extra_heights={NOTE: 620, "4": PREVIEW, "8": PREVIEW, "16": PREVIEW, "17": PREVIEW, "20": 560, "23": 500},
     ),
     "03_average_of_pictures": Layout(
         note="""## The average of four pictures
@@ -100,7 +101,8 @@ Three ways to average, one row each:
 
 With four pictures the last two are still close.
 
-- **Your pictures**: choose them in *Picture 1* to *4*; *Pictures* has room for more. Describe what they have in common in *What the pictures show*.
+- **Your pictures**: choose them in *Picture 1* to *4*; *Pictures* has room for more. Describe what they have in common in *What the pictures show*. The `demo_*.png` are the pack's small demo pictures; its quickstart puts them into the input folder.
+- **Another model**: choose its checkpoint and set *Size* to its own resolution; 64 × 64 is the small demo model's.
 - **Weights**: empty `weights` treat all pictures alike. Type one row, such as `0.7 0.1 0.1 0.1`, to lean towards one.
 - **cfg** of the three samples: 1 follows the noise, more follows the prompt.
 
@@ -115,7 +117,7 @@ With four pictures the last two are still close.
             (Group("5. Pictures", PICTURES, (("21", "23"), ("22",))),),
         ),
         widths={NOTE: 440, "22": 700, "25": 640},
-        extra_heights={NOTE: 580, "4": PREVIEW, "5": PREVIEW, "6": PREVIEW, "7": PREVIEW, "15": PREVIEW, "17": PREVIEW,
+        extra_heights={NOTE: 680, "4": PREVIEW, "5": PREVIEW, "6": PREVIEW, "7": PREVIEW, "15": PREVIEW, "17": PREVIEW,
                        "19": PREVIEW, "22": 560, "23": PREVIEW, "25": 460, "26": 160},
     ),
     "04_morph": Layout(
@@ -125,10 +127,11 @@ The noise of four inverted pictures is mixed with rows of weights: one row, one 
 
 `restored_variance` gives each input back where it has all the weight, so that the pictures themselves are the ends of the morph. In between the mixed noise keeps the norm of noise.
 
-- **Your pictures**: choose them in *Picture 1* to *4*. The order is that of the path; on the grid they are at top left, top right, bottom left and bottom right.
+- **Your pictures**: choose them in *Picture 1* to *4*. The order is that of the path; on the grid they are at top left, top right, bottom left and bottom right. The `demo_*.png` come with the pack's quickstart.
+- **Another model**: choose its checkpoint and set *Size* to its own resolution; 64 × 64 is the small demo model's.
 - **More pictures between**: raise `steps` of the path or `size` of the grid (and `columns` of *Labelled sheet* and *Lay out*).
 - **A loop**: switch on `closed`.
-- **Only some pictures**: `inputs` is the number of pictures that are connected. A grid needs three or four.
+- **Other numbers of pictures**: *Pictures* takes them, and both *Mixing Weights* count what is connected to `batch`. A grid needs three or four.
 - **cfg**: at 1 the ends come back exactly. More makes pictures between the ends sharper and the ends less like the originals.
 """,
         groups=(
@@ -138,7 +141,7 @@ The noise of four inverted pictures is mixed with rows of weights: one row, one 
              Group("4. On a grid", PICTURES, (("18", "19"), ("20", "21"), ("22", "23"), ("24",)))),
         ),
         widths={NOTE: 440, "17": 800, "24": 480},
-        extra_heights={NOTE: 500, "4": PREVIEW, "5": PREVIEW, "6": PREVIEW, "7": PREVIEW, "14": PREVIEW, "20": PREVIEW,
+        extra_heights={NOTE: 580, "4": PREVIEW, "5": PREVIEW, "6": PREVIEW, "7": PREVIEW, "14": PREVIEW, "20": PREVIEW,
                        "17": 260, "24": 480},
     ),
     "05_degeneracy": Layout(
@@ -155,7 +158,8 @@ The last row puts such a bias into the noise of one picture by hand: two channel
 Degeneration is a matter of large models and large pictures. The inversions of this pack's small demo model have so much in common that the growth soon levels off, and its first three rows of averages look alike.
 
 - **A folder of pictures**: put it into ComfyUI's input folder and use *Load Image (from Folder)*, *Upscale Image* to the model's size and *Rebatch Images* with `batch_size` 96 in place of *Make pictures* and *Pictures*.
-- **Another number**: change `batch_size`, `inputs` and `counts` together.
+- **Another number**: change `batch_size` of *How many pictures* and `counts` of *The first N pictures* together.
+- **Another model**: choose its checkpoint and set *How many pictures* to its own resolution; 64 × 64 is the small demo model's.
 - **Another concept**: the prompt is used for making, inverting and sampling.
 """,
         groups=(
@@ -167,7 +171,7 @@ Degeneration is a matter of large models and large pictures. The inversions of t
             (Group("6. The figure", PICTURES, (("23",), ("24",))),),
         ),
         widths={NOTE: 440, "24": 900, "26": 640},
-        extra_heights={NOTE: 700, "5": PREVIEW, "11": PREVIEW, "14": PREVIEW, "17": PREVIEW, "21": PREVIEW, "24": 620, "26": 460,
+        extra_heights={NOTE: 750, "5": PREVIEW, "11": PREVIEW, "14": PREVIEW, "17": PREVIEW, "21": PREVIEW, "24": 620, "26": 460,
                        "27": 160},
     ),
     "06_modes": Layout(
@@ -175,7 +179,7 @@ Degeneration is a matter of large models and large pictures. The inversions of t
 
 Many pictures of one prompt are embedded by an image encoder and sorted by a Gaussian mixture. The Bayesian information criterion (BIC) chooses how many modes there are.
 
-**Image encoder**: `demo_clip` is the small CLIP of this pack's demo model, for its pictures alone. The pack's own tools put it in place; elsewhere `python demo/clip_model.py ComfyUI/models/image_encoders/demo_clip` does. For other pictures copy a CLIP, SigLIP or DINOv2 in the format of the transformers library into a folder of its own under `models/image_encoders`, refresh the page and choose it: `config.json`, `preprocessor_config.json` and `model.safetensors`. Nothing is downloaded while a graph runs.
+**Image encoder**: `demo_clip` is the small CLIP of this pack's demo model, for its pictures alone. The pack's quickstart puts it in place; in a copy of its repository `python demo/clip_model.py ComfyUI/models/image_encoders/demo_clip` does, with ComfyUI's Python. For other pictures copy a CLIP, SigLIP or DINOv2 in the format of the transformers library into a folder of its own under `models/image_encoders`, refresh the page and choose it: `config.json`, `preprocessor_config.json` and `model.safetensors`. Nothing is downloaded while a graph runs.
 
 - *Modes*: one row per mode, the largest on top, its most typical pictures first
 - *Scatter*: the pictures on their first two principal components
@@ -185,6 +189,7 @@ Many pictures of one prompt are embedded by an image encoder and sorted by a Gau
 
 Latents can be picked as well as pictures: connect those of *Make pictures* to *One mode*.
 
+- **Another model**: choose its checkpoint, set *How many pictures* to its own resolution (64 × 64 is the small demo model's), and choose another image encoder.
 - **A number of your own**: choose `fixed` for the components.
 - **Few or many pictures**: lower or raise the dimensions and `minimum_size` with them.
 """,
@@ -195,7 +200,7 @@ Latents can be picked as well as pictures: connect those of *Make pictures* to *
              Group("5. One mode, and all of them", REPORTS, (("13", "17"), ("14",), ("15", "16")))),
         ),
         widths={NOTE: 440, "9": 700, "10": 480, "11": 480, "14": 400},
-        extra_heights={NOTE: 680, "5": PREVIEW, "9": 560, "10": 360, "11": 300, "12": 240, "14": 400, "16": PREVIEW, "17": 60},
+        extra_heights={NOTE: 730, "5": PREVIEW, "9": 560, "10": 360, "11": 300, "12": 240, "14": 400, "16": PREVIEW, "17": 60},
     ),
     "07_modes_by_a_question": Layout(
         note="""## Modes by a question
@@ -206,6 +211,7 @@ Clusters of plain image embeddings differ in what is most visible. To see modes 
 
 *Answers* counts what was answered. If nearly all pictures get one answer, the question does not divide them.
 
+- **Another model**: choose its checkpoint and set *How many pictures* to its own resolution; 64 × 64 is the small demo model's.
 - **Your question**: type it in *The question*; a question with few possible answers works best.
 - **Which state**: four candidates in `state`; `answer_mean` did best where it was measured. Compare their clusters with the counted answers.
 - **How many dimensions**: 64 pictures are few, so three principal components are clustered. Take more with more pictures.
@@ -220,7 +226,7 @@ What the network answers is not what is there: it has prejudices of its own.
              Group("5. One mode", REPORTS, (("14",), ("15",)))),
         ),
         widths={NOTE: 440, "11": 700, "12": 480, "13": 480, "15": 400},
-        extra_heights={NOTE: 600, "5": PREVIEW, "9": 160, "11": 560, "12": 360, "13": 300, "15": 400},
+        extra_heights={NOTE: 640, "5": PREVIEW, "9": 160, "11": 560, "12": 360, "13": 300, "15": 400},
     ),
     "08_adapter_per_mode": Layout(
         note="""## One adapter per mode
@@ -236,7 +242,8 @@ A concept has more than one look, and one average of all is a blend of them. Her
 
 *Sheet* shows for each mode its members, new samples with its adapter and its average; the averages without training are at the bottom. The adapters are in ComfyUI's output folder under `loras`: move them to `models/loras` to use them anywhere.
 
-- **Another model**: choose its checkpoint and its resolution, and the node's own defaults for training: 2000 steps at 0.0001. The values here suit the small demo model.
+- **Another prompt**: choose another `name` for *A word for the largest mode*, because a file of another concept is not replaced, and the concept's own word as `initial_text`.
+- **Another model**: choose its checkpoint and its resolution, and the node's own defaults for training: 2000 steps at 0.0001. The values here suit the small demo model. Words can be trained for SD1.5 and SDXL; remove group 3 for others.
 - **Other modes**: raise `modes`, and choose numbers in the four *Select Mode* nodes; 0 is the largest.
 - **Clusters of pictures**: *CLIPGMMClusters* of template 06 can take the place of *Modes without training*.
 
@@ -251,7 +258,7 @@ An interrupted training goes on where it stopped when you press Run again.
             (Group("6. Side by side", PICTURES, (("40", "41"),)), Group("7. What was measured", REPORTS, (("42", "43"),))),
         ),
         widths={NOTE: 440, "41": 760, "43": 760},
-        extra_heights={NOTE: 640, "6": PREVIEW, "12": PREVIEW, "14": PREVIEW, "17": PREVIEW, "22": PREVIEW, "24": PREVIEW, "27": PREVIEW,
+        extra_heights={NOTE: 740, "6": PREVIEW, "12": PREVIEW, "14": PREVIEW, "17": PREVIEW, "22": PREVIEW, "24": PREVIEW, "27": PREVIEW,
                        "31": PREVIEW, "41": 640, "43": 460},
     ),
     "09_modes_in_one_node": Layout(

@@ -16,7 +16,7 @@ def run_align(hspace, prompts, latent, **change):
     from mental_averages.nodes.align import AlignTrajectories
 
     arguments = dict(count=4, steps=6, aligned_steps=2, iterations=25, learning_rate=0.02, cfg=4.0, scheduler="normal",
-                     seed=1, keep=2, resume=False)
+                     seed=1, keep=2, resume=False, carried=0, solver="Adam", mean_error=0.0, plateau=0.0, own_noise=1.0)
     with torch.inference_mode():
         return AlignTrajectories.execute(hspace, *prompts, latent, **{**arguments, **change}).args
 

@@ -30,7 +30,7 @@ def mental_average(checkpoint: str, prompt: str = "red heart", layer: str = "aut
     """A small mental average with its picture and its report; `settings` are inputs of AlignTrajectories."""
     chosen = dict(count=4, steps=8, aligned_steps=2, iterations=10, learning_rate=0.02, cfg=4.0,
                   scheduler="ddim_uniform", seed=0, keep=1, tolerance=0.0, batch_size=0, branch="conditional",
-                  resume=True, restored_noise=0.0)
+                  resume=True, restored_noise=0.0, carried=0, solver="Adam", mean_error=0.0, plateau=0.0, own_noise=1.0)
     graph = conditioned(checkpoint, prompt)
     graph["picture"]["inputs"]["filename_prefix"] = prefix
     graph["hspace"] = node("HSpaceHook", model=["checkpoint", 0], layer=layer, pooling="none")
