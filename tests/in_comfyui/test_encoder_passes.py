@@ -7,9 +7,10 @@ from mental_averages.dma.settings import AlignmentSettings
 from mental_averages.dma.presets import PRESETS
 
 # Rows through the U-Net up to the semantic layer (with their backward passes) and whole guided predictions, of one
-# average at K 32 in 12 steps that returns one picture. Lower them when an average becomes cheaper.
-LIMITS = {"draft": {"features": 45, "gradients": 9, "predictions": 13},
-          "standard": {"features": 205, "gradients": 150, "predictions": 22}}
+# average in 12 steps that returns one picture, by preset and K. Lower them when an average becomes cheaper.
+LIMITS = {("draft", 32): {"features": 45, "gradients": 9, "predictions": 13},
+          ("draft", 1000): {"features": 77, "gradients": 9, "predictions": 13},
+          ("standard", 32): {"features": 205, "gradients": 150, "predictions": 22}}
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def counted(demo, prompts):
     from mental_averages.dma.alignment import align
     from mental_averages.nodes import comfy_model
 
-    def run(name):
+    def run(name, count):
         rows = {"features": 0, "gradients": 0, "predictions": 0}
         reports = []
 
@@ -37,7 +38,7 @@ def counted(demo, prompts):
                 return denoise(x, sigma)
 
             denoiser.features, denoiser.denoise = counting_features, counting_denoise
-            settings = PRESETS[name].apply(AlignmentSettings(count=32, keep=1, seed=4), 12)
+            settings = PRESETS[name].apply(AlignmentSettings(count=count, keep=1, seed=4), 12)
             result = align(denoiser, sigmas, (4, 8, 8), settings)
             reports.append(result.report)
             return result.latents
@@ -50,20 +51,30 @@ def counted(demo, prompts):
     return run
 
 
-@pytest.mark.parametrize("name", LIMITS)
-def test_a_preset_needs_no_more_passes_than_it_did(counted, name, monkeypatch):
+@pytest.mark.parametrize("name, count", LIMITS)
+def test_a_preset_needs_no_more_passes_than_it_did(counted, name, count, monkeypatch):
     from mental_averages.dma import alignment
 
     # Previews depend on the clock.
     monkeypatch.setattr(alignment, "SECONDS_BETWEEN_PREVIEWS", float("inf"))
-    report, rows = counted(name)
-    for kind, limit in LIMITS[name].items():
+    report, rows = counted(name, count)
+    for kind, limit in LIMITS[name, count].items():
         assert rows[kind] <= limit, f"{name}: {rows[kind]} {kind}, at most {limit} before"
     # Where latents leave a batch one by one, the batch runs a few gradients more than they need.
     assert sum(step.mean_count + sum(step.forwards) for step in report.steps) <= rows["features"]
     # Cheap must not mean that nothing was aligned: most of what was between the latents and the mean is gone.
     final = report.steps[-1]
     assert sum(final.residual_after) / len(final.residual_after) < 0.05
+
+
+def test_a_new_node_has_the_values_of_the_standard_preset(demo, prompts):
+    from mental_averages.nodes.align import AlignTrajectories, make_solver
+
+    defaults = {given.id: getattr(given, "default", None) for given in AlignTrajectories.GET_SCHEMA().inputs}
+    standard = PRESETS["standard"]
+    assert make_solver(*(defaults[name] for name in ("solver", "learning_rate", "iterations", "tolerance", "plateau"))) == standard.solver
+    assert all(defaults[name] == getattr(standard, name) for name in ("aligned_steps", "carried", "own_noise", "mean_error"))
+    assert defaults["preset"] == "custom"
 
 
 def run_node(demo, prompts, **change):
