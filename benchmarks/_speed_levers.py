@@ -9,10 +9,12 @@ import torch
 from _common import STEPS, DemoModel, FeatureSpace, pairwise_distance, print_table, sharpness
 from _passes import BATCH, GUIDANCE, Counted, measure_costs, timed
 from mental_averages.dma.alignment import AlignmentSettings, align, starting_noise
+from mental_averages.dma.batching import BatchSize
 from mental_averages.dma.diffusion import deterministic_step, paper_scale
 from mental_averages.dma.matching import Adam
 from mental_averages.dma.newton import LBFGS, GaussNewton
 from mental_averages.dma.presets import PRESETS
+from mental_averages.dma.sampling import sample
 
 
 def solver_table(demo: DemoModel, concepts: list[str], count: int) -> None:
@@ -48,30 +50,34 @@ def solver_table(demo: DemoModel, concepts: list[str], count: int) -> None:
 def carried_table(demo: DemoModel, concepts: list[str], repetitions: int, count: int) -> None:
     """Few latents matched and carried instead of all: how far their picture is from that of the full ensemble."""
     judge, choices = FeatureSpace(), [(0, 1.0), (16, 1.0), (8, 1.0), (4, 1.0), (1, 1.0), (16, 0.3), (8, 0.3), (4, 0.3), (1, 0.3), (1, 0.0)]
-    measured: dict[tuple[int, float], list[list[float]]] = {choice: [] for choice in choices}
+    measured: dict[tuple[int, float] | str, list[list[float]]] = {choice: [] for choice in [*choices, "zero-latent sample"]}
     for concept in concepts:
-        features = {}
-        for choice in choices:
-            def run(denoiser, sigmas):
+        def run(denoiser, sigmas):
+            latents, passes = {}, {}
+            for choice in choices:
                 counted = Counted(denoiser)
                 settings = PRESETS["standard"].apply(AlignmentSettings(count=count, keep=1), STEPS)
-                settings = dataclasses.replace(settings, carried=choice[0], own_noise=choice[1])
-                results = [align(counted, sigmas, demo.shape, dataclasses.replace(settings, seed=seed), BATCH) for seed in range(repetitions)]
-                return torch.cat([result.latents for result in results]), counted, [result.report.final_residual for result in results]
+                settings = dataclasses.replace(settings, carried=choice[0], own_noise=choice[1], mean_error=0.0)
+                latents[choice] = torch.cat([align(counted, sigmas, demo.shape, dataclasses.replace(settings, seed=seed), BATCH).latents
+                                             for seed in range(repetitions)])
+                passes[choice] = (counted.features_run / repetitions, counted.gradients_run / repetitions)
+            zero = sample(denoiser, torch.zeros(1, *demo.shape), sigmas, BatchSize(1))
+            latents["zero-latent sample"] = zero.expand(repetitions, -1, -1, -1)
+            return latents, passes | {"zero-latent sample": (0, 0)}
 
-            latents, counted, residuals = demo.with_denoiser(concept, GUIDANCE, run)
-            pictures = demo.decode(latents)
-            features[choice] = judge(pictures)
-            measured[choice].append([pairwise_distance(features[choice]), float(1 - (features[choice] * features[choices[0]]).sum(1).mean()),
-                                     float(sharpness(pictures).mean()), float(np.mean(residuals)),
-                                     counted.features_run / repetitions, counted.gradients_run / repetitions])
-            print(concept, choice, [round(value, 4) for value in measured[choice][-1]], flush=True)
-    print(f"\nK {count}, {len(concepts)} concepts, {repetitions} repetitions, otherwise the standard preset\n")
+        latents, passes = demo.with_denoiser(concept, GUIDANCE, run)
+        pictures = {choice: demo.decode(rows) for choice, rows in latents.items()}
+        features = {choice: judge(rows) for choice, rows in pictures.items()}
+        whole, sharp = features[choices[0]], float(sharpness(pictures[choices[0]]).mean())
+        for choice in measured:
+            distance = max(0.0, float(1 - (features[choice] * whole).sum(1).mean()))
+            measured[choice].append([pairwise_distance(features[choice]), distance, float(sharpness(pictures[choice]).mean()) / sharp, *passes[choice]])
+        print(f"{concept}: " + ", ".join(f"{choice} {rows[-1][0]:.4f} {rows[-1][1]:.4f}" for choice, rows in measured.items()), flush=True)
+    print(f"\nK {count}, {', '.join(concepts)}, {repetitions} repetitions, otherwise the standard preset\n")
+    titles = {choice: [str(choice[0] or f"{count} (all)"), f"{choice[1]:g}"] for choice in choices} | {"zero-latent sample": ["zero-latent sample", ""]}
     means = {choice: np.mean(rows, axis=0) for choice, rows in measured.items()}
-    print_table(["carried", "own noise", "distance between repetitions", "distance to all carried", "sharpness", "last residual",
-                 "forward passes", "backward passes"],
-                [[str(carried or count), f"{own:g}", f"{row[0]:.3f}", f"{row[1]:.3f}", f"{row[2] / means[choices[0]][2]:.2f}", f"{row[3]:.5f}",
-                  f"{row[4]:.0f}", f"{row[5]:.0f}"] for (carried, own), row in means.items()])
+    print_table(["carried", "own noise", "distance between repetitions", "distance to all carried", "sharpness", "forward passes", "backward passes"],
+                [[*titles[choice], f"{row[0]:.4f}", f"{row[1]:.4f}", f"{row[2]:.2f}", f"{row[3]:.0f}", f"{row[4]:.0f}"] for choice, row in means.items()])
 
 
 def warm_start_table(demo: DemoModel, concepts: list[str], count: int) -> None:
