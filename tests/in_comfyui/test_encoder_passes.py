@@ -2,7 +2,6 @@
 import pytest
 import torch
 
-import pack
 from mental_averages.dma.settings import AlignmentSettings
 from mental_averages.dma.presets import PRESETS
 
