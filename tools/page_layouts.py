@@ -45,8 +45,8 @@ The sheet shows six pictures of it:
 5. **zero-latent sample**: one sample that starts from zero instead of noise
 6. **mental average**: many trajectories pulled to their mean in the model's semantic space. Several are finished; that they look alike is the check.
 
-- **More trajectories**: raise `count` of *Align trajectories* (and `batch_size` of *Size* for more plain samples).
-- **A steadier average**: raise `count` to 256 or more; only the first mean gets longer. The paper's own recipe is the advanced `preset` *paper* with `count` 1000, which takes hours.
+- **More trajectories**: raise `count` of *Align trajectories*, to 256 for a steadier average; only its first mean takes longer. `batch_size` of *Size* is the number of plain samples.
+- **The paper's own recipe**: its advanced `preset` *paper* with `count` 1000, which takes hours.
 - **Another model**: choose its checkpoint, and its own resolution in *Size*.
 - **Another seed**: the seeds of *Plain samples* and *Align trajectories* stay equal, so that both start from the same noise.
 
