@@ -20,7 +20,7 @@ def arguments(environment: Environment, base: Path) -> list[str]:
     """The arguments of a server that works in `base`, which is made ready for it.
 
     A ComfyUI of the user's own keeps its folders: the pack is linked into its custom nodes, and the checkpoints
-    of `base` are added to those it has.
+    and image encoders of `base` are added to those it has.
     """
     make_base(base)
     # One server at a time may open a database file; nothing here needs it to last.
@@ -29,7 +29,7 @@ def arguments(environment: Environment, base: Path) -> list[str]:
         link_pack(environment.comfyui / "custom_nodes")
         models = base / "models.yaml"
         # JSON is YAML too, and quotes paths safely.
-        folders = {"mental_averages": {"checkpoints": str(base / "models" / "checkpoints")}}
+        folders = {"mental_averages": {kind: str(base / "models" / kind) for kind in ("checkpoints", "image_encoders")}}
         models.write_text(json.dumps(folders), encoding="utf-8")
         # A starting ComfyUI empties its folder of temporary files, which another one may be using.
         chosen += ["--extra-model-paths-config", str(models), "--temp-directory", str(base)]
