@@ -100,7 +100,7 @@ def measure_pictures(demo: DemoModel, concepts: list[str], repetitions: int, lar
     judge = FeatureSpace()
     presets = [(name, count) for count in ((PICTURE_COUNT, 256) if large else (PICTURE_COUNT,)) for name in PAIRS]
     found: dict[str, dict[str, Measured]] = {}
-    shown = []
+    shown: dict[str, Tensor] = {}
     for concept in concepts:
         naive = naive_runs(concept, repetitions)
         latents = draw(demo, concept, presets, repetitions)
@@ -108,7 +108,7 @@ def measure_pictures(demo: DemoModel, concepts: list[str], repetitions: int, lar
             latents["naive"] = torch.tensor([entry["latent"] for entry in naive]).view(-1, *demo.shape)
         pictures = {name: demo.decode(rows) for name, rows in latents.items()}
         found[concept] = measure(judge, pictures, [entry["seed"] for entry in naive])
-        shown.append(torch.cat([rows[: 1 if name == "zero-latent sample" else 2] for name, rows in pictures.items()]))
+        shown[concept] = torch.cat([rows[: 1 if name == "zero-latent sample" else 2] for name, rows in pictures.items()])
         print(f"{concept}: " + ", ".join(f"{name} {each.consistency:.3f}" for name, each in found[concept].items()), flush=True)
     print(f"\n{len(concepts)} concepts, {repetitions} repetitions, guidance {GUIDANCE}; intervals over concepts\n")
     table_of_presets(found)
@@ -122,8 +122,9 @@ def measure_pictures(demo: DemoModel, concepts: list[str], repetitions: int, lar
     else:
         print("\nconsistency_ratio and picture_distance_ratio are missing: make the naive recipe's pictures with --naive-pictures FOLDER")
     if sheet:
-        names = [name for name in next(iter(found.values())) if name != "naive"]
-        save_sheet(shown, concepts, ", ".join([*names, "naive where there are such"] if compared else names), sheet)
+        shown = {concept: shown[concept] for concept in compared or shown}
+        names = next(iter(compared.values() or found.values()))
+        save_sheet(list(shown.values()), list(shown), ", ".join(names), sheet, columns=max(map(len, shown.values())))
 
 
 def draw(demo: DemoModel, concept: str, presets: Sequence[tuple[str, int]], repetitions: int) -> dict[str, Tensor]:
