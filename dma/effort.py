@@ -11,6 +11,9 @@ from .report import AlignedStep
 # Costs in passes through the network up to the semantic layer; they only steer the progress bar.
 BACKWARD_COST = 2.0
 PREDICTION_COST = 6.0
+# How likely a match that ended on a plateau is taken to be followed by one that does; benchmarks/alignment_speed.py
+# shows how near the estimates come.
+PLATEAU_AGAIN = 0.75
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,8 @@ def iterations_ahead(solver: Solver, records: list[AlignedStep], residual: float
 
     No step is taken to need more of them than the last step that had any, and every change of the noise level to
     multiply what was left as the last change did. How much an iteration gains is not known where that step ended on a
-    plateau: the residual may fall at once by what it fell there on the whole, or as if no plateau were met again. The
-    mean of both is expected.
+    plateau: the residual may fall as it fell there on the whole, or as if no plateau were met again. What is expected
+    lies between, nearer to the first.
     """
     matched = next((step for step in reversed(records) if sum(step.iterations)), None)
     if matched is None:
@@ -113,7 +116,7 @@ def iterations_ahead(solver: Solver, records: list[AlignedStep], residual: float
             break
         needed = [min(most, math.log(residual / solver.tolerance) / each) if solver.tolerance and each > 0 else most
                   for each in (rate, faster)]
-        expected = sum(needed) / 2
+        expected = (1 - PLATEAU_AGAIN) * needed[1] + PLATEAU_AGAIN * needed[0]
         total += expected
         residual *= math.exp(-rate * expected) * change
     return total
