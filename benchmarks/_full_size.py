@@ -5,7 +5,6 @@ costs what it costs with real ones.
 """
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from _common import SCHEDULER, STEPS, pack, print_table
+from _passes import timed
 from _speed_work import measure_work, work_table
 
 COMMON = dict(image_size=32, in_channels=4, out_channels=4, model_channels=320, use_spatial_transformer=True, legacy=False,
@@ -86,18 +86,16 @@ class RandomModel:
 def matrix_rate(dtype: torch.dtype, device: torch.device, size: int = 8192) -> float:
     """Floating-point operations per second of large matrix products: what the device can do at most."""
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    return 2 * size**3 / seconds_of(lambda: a @ b, device)
+    return 2 * size**3 / seconds_of(lambda: a @ b)
 
 
-def seconds_of(function, device: torch.device, repeats: int = 5) -> float:
-    synchronise = torch.cuda.synchronize if device.type == "cuda" else (lambda: None)
+def seconds_of(function, repeats: int = 5) -> float:
+    def repeated() -> None:
+        for _ in range(repeats):
+            function()
+
     function()
-    synchronise()
-    started = time.monotonic()
-    for _ in range(repeats):
-        function()
-    synchronise()
-    return (time.monotonic() - started) / repeats
+    return timed(repeated)[0] / repeats
 
 
 def measure_one(name: str, dtype: torch.dtype, device: torch.device, rate: float, size: int, batch: int, profile: bool = True,
@@ -121,7 +119,7 @@ def measure_one(name: str, dtype: torch.dtype, device: torch.device, rate: float
 
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        forward, matched, prediction = (seconds_of(function, device) / batch for function in (
+        forward, matched, prediction = (seconds_of(function) / batch for function in (
             lambda: denoiser.features(x, sigma), both, lambda: denoiser.denoise(x, sigma)))
         memory = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0.0
         with FlopCounterMode(display=False) as counter:
