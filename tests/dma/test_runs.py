@@ -78,6 +78,15 @@ def test_key_depends_on_every_setting_and_tensor():
     assert len({base, *others}) == 5
 
 
+@pytest.mark.parametrize("value", [torch.tensor(0.5), torch.tensor(3), torch.tensor(True), torch.empty(0, 4), torch.empty(2, 0).bfloat16()])
+def test_key_of_tensors_without_dimensions_or_elements(value):
+    """A number in a conditioning is a tensor without dimensions."""
+    key = runs.run_key({}, {"a": value})
+    assert key == runs.run_key({}, {"a": value.clone()}) != runs.run_key({}, {"a": value.unsqueeze(0)})
+    if value.numel():
+        assert key != runs.run_key({}, {"a": value == 0})
+
+
 def report():
     step = AlignedStep(sigma=3.0, mean_error=0.1, residual_before=[0.5, 0.4], residual_after=[0.01, 0.02],
                        iterations=[5, 6], spread=0.3, norm=0.9)
