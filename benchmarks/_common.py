@@ -48,7 +48,8 @@ def print_table(header: list[str], rows: list[list[str]]) -> None:
 
 
 class DemoModel:
-    """The demo checkpoint (or another for such pictures) in ComfyUI, with prompts encoded and latents decoded by core."""
+    """The demo checkpoint (or another for such pictures) in ComfyUI, with prompts encoded and latents decoded by
+    core."""
 
     def __init__(self, checkpoint: Path | None = None) -> None:
         pack.load_comfyui()
@@ -71,7 +72,8 @@ class DemoModel:
         prompts = [prompt] if isinstance(prompt, str) else prompt
         sigmas = comfy_model.sigmas_of(self.model, scheduler, steps)
         return comfy_model.with_denoiser(self.model, self.encode(prompts), pack.encode_prompt(self.clip, ""),
-                                         guidance_scale, sigmas, self.shape, 0, lambda denoiser: function(denoiser, sigmas), **options)
+                                         guidance_scale, sigmas, self.shape, 0,
+                                         lambda denoiser: function(denoiser, sigmas), **options)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Pictures (N, H, W, 3) in [0, 1] of latents in the model's units."""
@@ -81,7 +83,8 @@ class DemoModel:
     def restore(self, pictures: Tensor) -> Tensor:
         """Pictures (N, H, W, 3) through the autoencoder and back."""
         with torch.inference_mode():
-            return torch.cat([self.vae.decode(self.vae.encode(chunk)) for chunk in pictures.split(64)]).clamp(0, 1).clone()
+            return torch.cat([self.vae.decode(self.vae.encode(chunk))
+                              for chunk in pictures.split(64)]).clamp(0, 1).clone()
 
 
 class FeatureSpace:
@@ -134,7 +137,8 @@ def with_interval(values: np.ndarray) -> str:
     return f"{mean:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
 
 
-def save_sheet(rows: list[Tensor], captions: list[str], title: str, path: Path, cell: int = 96, columns: int = 12) -> None:
+def save_sheet(rows: list[Tensor], captions: list[str], title: str, path: Path, cell: int = 96,
+               columns: int = 12) -> None:
     from PIL import Image
 
     from mental_averages.dma.figures import labelled_sheet

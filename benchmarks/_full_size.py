@@ -1,7 +1,7 @@
 """The costs of an alignment on the full architectures of SD1.5, SDXL and SD3 medium, with random weights: needs a GPU.
 
-Random weights give no pictures and residuals without meaning, so that presets iterate as long as they may; but every pass
-costs what it costs with real ones.
+Random weights give no pictures and residuals without meaning, so that presets iterate as long as they may; but every
+pass costs what it costs with real ones.
 """
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-
 from _common import SCHEDULER, STEPS, pack, print_table
 from _passes import timed
 from _speed_work import measure_work, work_table
 
-COMMON = dict(image_size=32, in_channels=4, out_channels=4, model_channels=320, use_spatial_transformer=True, legacy=False,
-              use_temporal_attention=False, use_temporal_resblock=False)
+COMMON = dict(image_size=32, in_channels=4, out_channels=4, model_channels=320, use_spatial_transformer=True,
+              legacy=False, use_temporal_attention=False, use_temporal_resblock=False)
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network as ComfyUI builds it, its usual latents (C, H, H), a micro-batch for a large GPU, and the widths of its prompts."""
+    """A network as ComfyUI builds it, its usual latents (C, H, H), a micro-batch for a large GPU, and the widths of its
+    prompts."""
 
     network: dict
     channels: int
@@ -42,7 +42,8 @@ ARCHITECTURES = {
         use_linear_in_transformer=True, num_heads=-1, num_head_channels=64, adm_in_channels=2816,
         num_classes="sequential"), 4, 128, 1, 2048, 1280),
     "SD3": Architecture(dict(
-        in_channels=16, patch_size=2, depth=24, input_size=None, num_patches=192**2, pos_embed_max_size=192, adm_in_channels=2048,
+        in_channels=16, patch_size=2, depth=24, input_size=None, num_patches=192**2, pos_embed_max_size=192,
+        adm_in_channels=2048,
         context_embedder_config=dict(target="torch.nn.Linear", params=dict(in_features=4096, out_features=1536)),
         pos_embed_scaling_factor=None, x_block_self_attn_layers=[]), 16, 128, 1, 4096, 2048),
 }
@@ -79,8 +80,8 @@ class RandomModel:
         from mental_averages.nodes import comfy_model
 
         sigmas = comfy_model.sigmas_of(self.model, SCHEDULER, STEPS)
-        return comfy_model.with_denoiser(self.model, self.conditioning, self.conditioning, guidance_scale, sigmas, self.shape, 0,
-                                         lambda denoiser: function(denoiser, sigmas))
+        return comfy_model.with_denoiser(self.model, self.conditioning, self.conditioning, guidance_scale, sigmas,
+                                         self.shape, 0, lambda denoiser: function(denoiser, sigmas))
 
 
 def matrix_rate(dtype: torch.dtype, device: torch.device, size: int = 8192) -> float:
@@ -98,7 +99,8 @@ def seconds_of(function, repeats: int = 5) -> float:
     return timed(repeated)[0] / repeats
 
 
-def measure_one(name: str, dtype: torch.dtype, device: torch.device, rate: float, size: int, batch: int, profile: bool = True,
+def measure_one(name: str, dtype: torch.dtype, device: torch.device, rate: float, size: int, batch: int,
+                profile: bool = True,
                 **changes: Any) -> list[str]:
     """A row of the table: milliseconds per latent of each kind of pass, memory, and the share of the matrix rate."""
     from torch.utils.flop_counter import FlopCounterMode
@@ -125,8 +127,10 @@ def measure_one(name: str, dtype: torch.dtype, device: torch.device, rate: float
         with FlopCounterMode(display=False) as counter:
             both()
         achieved = counter.get_total_flops() / batch / matched
-        row = [name, str(dtype).removeprefix("torch."), f"{size}", f"{batch}", f"{1000 * forward:.1f}", f"{1000 * (matched - forward):.1f}",
-                     f"{1000 * prediction:.1f}", f"{memory:.1f}", f"{achieved / 1e12:.1f}", f"{rate / 1e12:.1f}", f"{100 * achieved / rate:.0f} %"]
+        row = [name, str(dtype).removeprefix("torch."), f"{size}", f"{batch}", f"{1000 * forward:.1f}",
+               f"{1000 * (matched - forward):.1f}",
+                     f"{1000 * prediction:.1f}", f"{memory:.1f}", f"{achieved / 1e12:.1f}", f"{rate / 1e12:.1f}",
+               f"{100 * achieved / rate:.0f} %"]
         if profile:
             with torch.profiler.profile(activities=list(torch.profiler.supported_activities())) as found:
                 both()
@@ -135,7 +139,8 @@ def measure_one(name: str, dtype: torch.dtype, device: torch.device, rate: float
             print(found.key_averages().table(sort_by=key, row_limit=8, max_name_column_width=50))
         return row
 
-    return comfy_model.with_denoiser(model, conditioning, conditioning, 7.0, torch.tensor([10.0, 0.0]), (channels, size, size), 0, run)
+    return comfy_model.with_denoiser(model, conditioning, conditioning, 7.0, torch.tensor([10.0, 0.0]),
+                                     (channels, size, size), 0, run)
 
 
 def measure() -> None:
@@ -148,10 +153,11 @@ def measure() -> None:
     rate = matrix_rate(dtype, device)
     rows = [measure_one(name, dtype, device, rate, full.size, full.batch) for name, full in ARCHITECTURES.items()]
     print(f"\n{torch.cuda.get_device_name()}, random weights, milliseconds per latent\n")
-    print_table(["model", "type", "latent size", "batch", "truncated forward", "its backward", "guided prediction", "GiB", "achieved TFLOP/s",
-                 "matrix rate TFLOP/s", "share"], rows)
+    print_table(["model", "type", "latent size", "batch", "truncated forward", "its backward", "guided prediction",
+                 "GiB", "achieved TFLOP/s", "matrix rate TFLOP/s", "share"], rows)
     for name in ("SD15", "SDXL"):
         full = ARCHITECTURES[name]
         subject = RandomModel(name, dtype, device, full.size)
-        work_table({256: measure_work(subject, [f"{name} with random weights"], 256, 1, full.batch, naive_rows=full.batch)},
+        work_table({256: measure_work(subject, [f"{name} with random weights"], 256, 1, full.batch,
+                                      naive_rows=full.batch)},
                    [f"{name} with random weights"])

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from _common import SCHEDULER, STEPS, DemoModel, pack
 from torch import Tensor
 
-from _common import SCHEDULER, STEPS, DemoModel, pack
 from mental_averages.dma.alignment import AlignmentSettings, align
 from mental_averages.dma.batching import BatchSize
 from mental_averages.dma.diffusion import initial_latent
@@ -53,8 +53,8 @@ def with_lora(demo: DemoModel, concept: str, latents: Tensor, steps: int, learni
     started, source = time.process_time(), plain(demo, concept)
     with torch.inference_mode():
         _, adapted, _, _ = TrainModeLoRA.execute(
-            demo.model, as_latent(demo, latents), source.positive, steps, learning_rate, 1, 0, target=target, preview_interval=0,
-            resume=False).args
+            demo.model, as_latent(demo, latents), source.positive, steps, learning_rate, 1, 0, target=target,
+            preview_interval=0, resume=False).args
     return Source(adapted, source.positive, time.process_time() - started)
 
 
@@ -65,8 +65,8 @@ def with_embedding(demo: DemoModel, concept: str, latents: Tensor, steps: int, l
     started = time.process_time()
     with embeddings_elsewhere(), torch.inference_mode():
         _, conditioning, _, _ = TrainModeEmbedding.execute(
-            demo.model, demo.clip, as_latent(demo, latents), "mode", concept, 1, "{}", steps, learning_rate, 0, preview_interval=0,
-            resume=False).args
+            demo.model, demo.clip, as_latent(demo, latents), "mode", concept, 1, "{}", steps, learning_rate, 0,
+            preview_interval=0, resume=False).args
     return Source(demo.model, conditioning, time.process_time() - started)
 
 
@@ -78,22 +78,24 @@ def mixture(demo: DemoModel, concept: str, guidance: float, preset: str, count: 
     started = time.process_time()
     with torch.inference_mode():
         averages, clusters, samples, report = AlignMixtureModes.execute(
-            *_inputs_of_mixture(demo, concept), count, {"components": "bic", "smallest": 2, "largest": 6}, STEPS, 4, guidance, SCHEDULER, seed, preset, 0.3, resume=False).args
+            *_inputs_of_mixture(demo, concept), count, {"components": "bic", "smallest": 2, "largest": 6}, STEPS, 4,
+            guidance, SCHEDULER, seed, preset, 0.3, resume=False).args
     spent, found = time.process_time() - started, len(clusters.members)
     averaging = spent * (1 - report.sampling_seconds / report.seconds)
     return Mixture(latents_into_model(demo.model, samples["samples"]), clusters.members,
                    latents_into_model(demo.model, averages["samples"]), report.in_own_mode / found, averaging / found)
 
 
-def average_of_members(demo: DemoModel, concept: str, latents: Tensor, guidance: float, preset: str, seed: int) -> Tensor:
+def average_of_members(demo: DemoModel, concept: str, latents: Tensor, guidance: float, preset: str,
+                       seed: int) -> Tensor:
     """The average (1, C, H, W) of a mode's own samples (N, C, H, W) without training, as AlignModes makes it."""
     from mental_averages.nodes.align_mixture import AlignMixtureModes
     from mental_averages.nodes.comfy_model import latents_into_model
 
     with torch.inference_mode():
         averages = AlignMixtureModes.execute(
-            *_inputs_of_mixture(demo, concept), len(latents), {"components": "fixed", "modes": 1}, STEPS, 4, guidance, SCHEDULER, seed,
-            preset, 0.3, samples=as_latent(demo, latents), minimum_size=1, resume=False).args[0]
+            *_inputs_of_mixture(demo, concept), len(latents), {"components": "fixed", "modes": 1}, STEPS, 4, guidance,
+            SCHEDULER, seed, preset, 0.3, samples=as_latent(demo, latents), minimum_size=1, resume=False).args[0]
     return latents_into_model(demo.model, averages["samples"])
 
 
@@ -109,21 +111,23 @@ def samples_of(demo: DemoModel, source: Source, guidance: float, count: int, see
     """Plain samples (count, C, H, W), in the model's units."""
     noise = starting_noise(count, demo.shape, seed)
     return _on(demo, source, guidance, lambda denoiser, sigmas: sample(
-        denoiser, initial_latent(denoiser.parametrization, noise, sigmas[0].item()), sigmas, BatchSize(BATCH)), layer=None)
+        denoiser, initial_latent(denoiser.parametrization, noise, sigmas[0].item()), sigmas, BatchSize(BATCH)),
+               layer=None)
 
 
 def average_of(demo: DemoModel, source: Source, guidance: float, preset: str, count: int, seed: int) -> Tensor:
     """A mental average (1, C, H, W), in the model's units."""
     settings = PRESETS[preset].apply(AlignmentSettings(count=count, seed=seed, keep=1), STEPS)
-    return _on(demo, source, guidance, lambda denoiser, sigmas: align(denoiser, sigmas, demo.shape, settings, BATCH).latents)
+    return _on(demo, source, guidance,
+               lambda denoiser, sigmas: align(denoiser, sigmas, demo.shape, settings, BATCH).latents)
 
 
 def _on(demo: DemoModel, source: Source, guidance: float, function: Callable, **options: Any) -> Any:
     from mental_averages.nodes import comfy_model
 
     sigmas = comfy_model.sigmas_of(source.model, SCHEDULER, STEPS)
-    return comfy_model.with_denoiser(source.model, source.positive, pack.encode_prompt(demo.clip, ""), guidance, sigmas, demo.shape, 0,
-                                     lambda denoiser: function(denoiser, sigmas), **options)
+    return comfy_model.with_denoiser(source.model, source.positive, pack.encode_prompt(demo.clip, ""), guidance, sigmas,
+                                     demo.shape, 0, lambda denoiser: function(denoiser, sigmas), **options)
 
 
 def as_latent(demo: DemoModel, latents: Tensor) -> dict:
@@ -147,10 +151,11 @@ def embeddings_elsewhere() -> Iterator[None]:
 
 
 def drop_idle_layers(demo: DemoModel) -> float:
-    """Take the layers out of the demo's text encoder, where they add nothing; the CPU seconds that a training step loses by it.
+    """Take the layers out of the demo's text encoder, where they add nothing; the CPU seconds that a training step
+    loses by it.
 
-    The demo checkpoint has the twelve layers of CLIP-L with outputs of zero, on which textual inversion would spend most
-    of its time. Raises SystemExit if it makes a difference.
+    The demo checkpoint has the twelve layers of CLIP-L with outputs of zero, on which textual inversion would spend
+    most of its time. Raises SystemExit if it makes a difference.
     """
     from mental_averages.nodes import comfy_text
 
@@ -167,5 +172,6 @@ def drop_idle_layers(demo: DemoModel) -> float:
             demo.clip.cond_stage_model.clip_l.transformer.text_model.encoder.layers = torch.nn.ModuleList()
             after = encode(vectors)[0][0]
     if not torch.equal(before, after):
-        raise SystemExit("The layers of this checkpoint's text encoder do something: this benchmark is for the demo checkpoint.")
+        raise SystemExit("The layers of this checkpoint's text encoder do something: this benchmark is for the demo "
+                         "checkpoint.")
     return spent

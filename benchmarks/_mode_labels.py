@@ -12,18 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _common import ROOT, print_table, with_interval
 from torch import Tensor
 
-from _common import ROOT, print_table, with_interval
 from mental_averages.dma import attributes, image_encoders, modes
 
 sys.path.insert(0, str(ROOT / "demo"))
-import clip_model  # noqa: E402
-import dataset  # noqa: E402
+import clip_model
+import dataset
 
 TONE = re.compile(r"\b(medium light|medium dark|light|medium|dark) skin tone")
 BARE_TONE = re.compile(r"-(medium-light|medium-dark|light|medium|dark)(-skin-tone)?$")
-CATEGORIES = {"People & Body": "person", "Animals & Nature": "animal or plant", "Food & Drink": "food", "Symbols": "symbol"}
+CATEGORIES = {"People & Body": "person", "Animals & Nature": "animal or plant", "Food & Drink": "food",
+              "Symbols": "symbol"}
 PER_LABEL, LARGEST_COUNT, DIMENSIONS = 32, 8, 8
 
 
@@ -43,8 +44,8 @@ TONES = ("light", "medium light", "medium", "medium dark", "dark")
 ATTRIBUTES = (
     Attribute("skin_tone", TONES, tuple(f"person {tone} skin tone" for tone in TONES)),
     Attribute("kind", tuple(CATEGORIES.values()), (
-        "woman", "man", "person", "hand", "cat", "dog", "bird", "flower", "apple", "bread", "cake", "bowl", "button", "arrow",
-        "square", "circle")),
+        "woman", "man", "person", "hand", "cat", "dog", "bird", "flower", "apple", "bread", "cake", "bowl", "button",
+        "arrow", "square", "circle")),
 )
 
 
@@ -56,15 +57,16 @@ def load_encoder(folder: Path | None) -> image_encoders.ImageEncoder:
     if folder:
         return image_encoders.load(folder)
     if not clip_model.PATH.exists():
-        raise SystemExit(f"There is no {clip_model.PATH.name} in demo/: train it by demo/train_clip.py, or name another CLIP with "
-                         "--encoder.")
+        raise SystemExit(f"There is no {clip_model.PATH.name} in demo/: train it by demo/train_clip.py, or name "
+                         "another CLIP with --encoder.")
     with tempfile.TemporaryDirectory() as written:
         clip_model.write_folder(Path(written) / "demo_clip", *clip_model.unpack())
         return image_encoders.load(Path(written) / "demo_clip")
 
 
 def categories(folder: Path) -> dict[str, str]:
-    """The category of each concept, from the icon sets' own lists; sets with other categories than Unicode's are left out."""
+    """The category of each concept, from the icon sets' own lists; sets with other categories than Unicode's are left
+    out."""
     votes: dict[str, Counter] = {}
     for icons in dataset.ICON_SETS:
         with tarfile.open(dataset.archive_path(folder, icons)) as archive:
@@ -125,7 +127,8 @@ def agreement(embeddings: dict[str, Tensor], labels: np.ndarray, subsets: int) -
         rows = np.concatenate([generator.choice(np.flatnonzero(labels == label), PER_LABEL, replace=False)
                                for label in range(true_count)])
         for way, values in embeddings.items():
-            told, chosen = (modes.cluster(values[rows], modes.ClusterSettings(smallest, largest, DIMENSIONS, minimum_size=4))
+            told, chosen = (modes.cluster(values[rows],
+                                          modes.ClusterSettings(smallest, largest, DIMENSIONS, minimum_size=4))
                             for smallest, largest in ((true_count, true_count), (1, LARGEST_COUNT)))
             measured[way]["ari"].append(adjusted_rand_score(labels[rows], told.labels))
             measured[way]["ari_by_bic"].append(adjusted_rand_score(labels[rows], chosen.labels))
@@ -134,18 +137,21 @@ def agreement(embeddings: dict[str, Tensor], labels: np.ndarray, subsets: int) -
 
 
 def print_labels(results: list[dict], subsets: int) -> None:
-    print(f"\nHeld-out real pictures, {subsets} random subsets with {PER_LABEL} pictures per label. Agreement: adjusted Rand index, 1 for "
-          f"the labels themselves, 0 for chance. Clusters in {DIMENSIONS} principal components, BIC over 1 to {LARGEST_COUNT}; intervals "
-          "over subsets, which share pictures. The question way of AttributeEmbed is measured by attribute_states.")
+    print(f"\nHeld-out real pictures, {subsets} random subsets with {PER_LABEL} pictures per label. Agreement: "
+          f"adjusted Rand index, 1 for the labels themselves, 0 for chance. Clusters in {DIMENSIONS} principal "
+          f"components, BIC over 1 to {LARGEST_COUNT}; intervals over subsets, which share pictures. The question way "
+          "of AttributeEmbed is measured by attribute_states.")
     for result in results:
         attribute = result["attribute"]
         pictures = ", ".join(f"{label} {count}" for label, count in zip(attribute.labels, result["counts"]))
         print(f"{attribute.name}: {pictures}; prompts: {', '.join(attribute.prompts)}")
     print()
-    print_table(["labels", "embedding", "agreement, number of labels given", "agreement, number by BIC", "number by BIC",
-                 "BIC finds the true number"],
-                [[result["attribute"].name.replace("_", " "), way, with_interval(found["ari"]), with_interval(found["ari_by_bic"]),
-                  f"{np.mean(found['found']):.1f} of {len(result['attribute'].labels)}", f"{100 * found_share(result, way):.0f} %"]
+    print_table(["labels", "embedding", "agreement, number of labels given", "agreement, number by BIC",
+                 "number by BIC", "BIC finds the true number"],
+                [[result["attribute"].name.replace("_", " "), way, with_interval(found["ari"]),
+                  with_interval(found["ari_by_bic"]),
+                  f"{np.mean(found['found']):.1f} of {len(result['attribute'].labels)}",
+                  f"{100 * found_share(result, way):.0f} %"]
                  for result in results for way, found in result["measured"].items()])
 
 
@@ -159,7 +165,8 @@ def label_figures(results: list[dict]) -> dict[str, float]:
     for result in results:
         name = result["attribute"].name
         for way, found in result["measured"].items():
-            figures |= {f"ari_{name}_{way}": float(np.mean(found["ari"])), f"ari_{name}_{way}_by_bic": float(np.mean(found["ari_by_bic"])),
+            figures |= {f"ari_{name}_{way}": float(np.mean(found["ari"])),
+                        f"ari_{name}_{way}_by_bic": float(np.mean(found["ari_by_bic"])),
                         f"bic_found_true_number_{name}_{way}": found_share(result, way)}
     for way, name in (("attribute", "bic_found_true_number"), ("clip", "bic_found_true_number_clip")):
         figures[name] = float(np.mean([found_share(result, way) for result in results]))

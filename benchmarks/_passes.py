@@ -7,8 +7,8 @@ import time
 
 import numpy as np
 import torch
-
 from _common import DemoModel  # noqa: F401  loads the pack
+
 from mental_averages.dma import early_exit
 from mental_averages.dma.noise import starting_noise
 
@@ -20,7 +20,8 @@ def whole_forwards():
     """Let every forward pass run to its end, as a plain hook on the layer would."""
     def output_of(layer, forward):
         found = []
-        hook = layer.register_forward_hook(lambda module, inputs, output: found.append(output[0] if isinstance(output, tuple) else output))
+        hook = layer.register_forward_hook(lambda module, inputs, output: found.append(
+            output[0] if isinstance(output, tuple) else output))
         try:
             forward()
         finally:
@@ -28,7 +29,8 @@ def whole_forwards():
         return found[0] if found else None
 
     truncated = early_exit.output_of
-    users = [module for name, module in sys.modules.items() if name.startswith("mental_averages.") and hasattr(module, "output_of")]
+    users = [module for name, module in sys.modules.items() if name.startswith("mental_averages.")
+             and hasattr(module, "output_of")]
     for module in users:
         module.output_of = output_of
     try:
@@ -64,7 +66,8 @@ class Counted:
 
 
 def timed(function, *arguments):
-    """Seconds, and what the function returned. What a GPU still had to do before does not count, what it was given does."""
+    """Seconds, and what the function returned. What a GPU still had to do before does not count, what it was given
+    does."""
     wait_for_gpu()
     started = time.monotonic()
     result = function(*arguments)
@@ -88,7 +91,8 @@ def measure_costs(denoiser, shape: tuple[int, ...], sigma: float, repeats: int, 
             torch.autograd.grad(denoiser.features(leaf, sigma).square().sum(), leaf)
 
     for _ in range(repeats + 1):
-        for name, function in (("forward", lambda: denoiser.features(x, sigma)), ("both", both), ("prediction", lambda: denoiser.denoise(x, sigma))):
+        for name, function in (("forward", lambda: denoiser.features(x, sigma)), ("both", both),
+                               ("prediction", lambda: denoiser.denoise(x, sigma))):
             seconds[name].append(timed(function)[0] / batch)
     forward, both_ways, prediction = (float(np.median(seconds[name][1:])) for name in seconds)
     return {"forward_seconds": forward, "backward": both_ways / forward - 1, "whole": prediction / 2 / forward}

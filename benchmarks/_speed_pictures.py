@@ -1,7 +1,7 @@
 """What the presets' pictures are worth beside those of the naive recipe, for alignment_speed.py.
 
-The naive recipe's pictures come from complete runs at K 32, made once and kept beside this script as final latents. They
-may use the truncated forward: the features are the same numbers.
+The naive recipe's pictures come from complete runs at K 32, made once and kept beside this script as final latents.
+They may use the truncated forward: the features are the same numbers.
 """
 from __future__ import annotations
 
@@ -12,10 +12,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _common import (
+    STEPS,
+    DemoModel,
+    FeatureSpace,
+    interval,
+    pairwise_distance,
+    print_table,
+    save_sheet,
+    sharpness,
+    with_interval,
+)
+from _passes import BATCH, GUIDANCE
 from torch import Tensor
 
-from _common import STEPS, DemoModel, FeatureSpace, interval, pairwise_distance, print_table, save_sheet, sharpness, with_interval
-from _passes import BATCH, GUIDANCE
 from mental_averages.dma import runs
 from mental_averages.dma.alignment import AlignmentSettings, align, starting_noise
 from mental_averages.dma.batching import BatchSize
@@ -35,8 +45,8 @@ class Measured:
     """The repetitions of one recipe for one concept.
 
     features (N, D) have unit length; typical (N,) is the mean distance of each to the plain samples; sharp (N,) is
-    relative to theirs; to_naive (M,) is the distance to the naive picture of the same seed, or empty; shared is the mean
-    distance between the repetitions whose seeds have a naive picture.
+    relative to theirs; to_naive (M,) is the distance to the naive picture of the same seed, or empty; shared is the
+    mean distance between the repetitions whose seeds have a naive picture.
     """
 
     features: Tensor
@@ -92,7 +102,8 @@ def naive_runs(concept: str, repetitions: int) -> list[dict]:
     return [json.loads(path.read_text()) for path in paths if path.exists()]
 
 
-def measure_pictures(demo: DemoModel, concepts: list[str], repetitions: int, large: bool, figures: dict, sheet: Path | None) -> None:
+def measure_pictures(demo: DemoModel, concepts: list[str], repetitions: int, large: bool, figures: dict,
+                     sheet: Path | None) -> None:
     """Agreement of repetitions, distance to plain samples, sharpness, and distance to the naive recipe's pictures.
 
     The naive recipe is compared on the concepts that have naive pictures of two or more seeds.
@@ -108,8 +119,10 @@ def measure_pictures(demo: DemoModel, concepts: list[str], repetitions: int, lar
             latents["naive"] = torch.tensor([entry["latent"] for entry in naive]).view(-1, *demo.shape)
         pictures = {name: demo.decode(rows) for name, rows in latents.items()}
         found[concept] = measure(judge, pictures, [entry["seed"] for entry in naive])
-        shown[concept] = torch.cat([rows[: 1 if name == "zero-latent sample" else 2] for name, rows in pictures.items()])
-        print(f"{concept}: " + ", ".join(f"{name} {each.consistency:.3f}" for name, each in found[concept].items()), flush=True)
+        shown[concept] = torch.cat([rows[: 1 if name == "zero-latent sample" else 2]
+                                    for name, rows in pictures.items()])
+        print(f"{concept}: " + ", ".join(f"{name} {each.consistency:.3f}" for name, each in found[concept].items()),
+              flush=True)
     print(f"\n{len(concepts)} concepts, {repetitions} repetitions, guidance {GUIDANCE}; intervals over concepts\n")
     table_of_presets(found)
     compared = {concept: measured for concept, measured in found.items() if "naive" in measured}
@@ -120,7 +133,8 @@ def measure_pictures(demo: DemoModel, concepts: list[str], repetitions: int, lar
         if large:
             figures |= ratios(compared, "standard, K 256", "_256")
     else:
-        print("\nconsistency_ratio and picture_distance_ratio are missing: make the naive recipe's pictures with --naive-pictures FOLDER")
+        print("\nconsistency_ratio and picture_distance_ratio are missing: make the naive recipe's pictures with "
+              "--naive-pictures FOLDER")
     if sheet:
         shown = {concept: shown[concept] for concept in compared or shown}
         names = next(iter(compared.values() or found.values()))
@@ -130,7 +144,8 @@ def measure_pictures(demo: DemoModel, concepts: list[str], repetitions: int, lar
 def draw(demo: DemoModel, concept: str, presets: Sequence[tuple[str, int]], repetitions: int) -> dict[str, Tensor]:
     """Final latents of plain samples, of the zero latent and of each preset at each K, by the recipe's name."""
     def run(denoiser, sigmas):
-        noise = initial_latent(denoiser.parametrization, starting_noise(3 * repetitions, demo.shape, 1000), sigmas[0].item())
+        noise = initial_latent(denoiser.parametrization, starting_noise(3 * repetitions, demo.shape, 1000),
+                               sigmas[0].item())
         zero = sample(denoiser, torch.zeros(1, *demo.shape), sigmas, BatchSize(1))
         latents = {"plain sample": sample(denoiser, noise, sigmas, BatchSize(BATCH)),
                    "zero-latent sample": zero.expand(repetitions, -1, -1, -1)}
@@ -166,7 +181,8 @@ def table_of_presets(found: dict[str, dict[str, Measured]]) -> None:
     for name in names:
         measured = [each[name] for each in found.values()]
         rows.append([name, *(with_interval(np.array(values)) for values in (
-            [each.consistency for each in measured], [each.typical.mean() for each in measured], [each.sharp.mean() for each in measured]))])
+            [each.consistency for each in measured], [each.typical.mean() for each in measured],
+            [each.sharp.mean() for each in measured]))])
     print_table(["recipe", "consistency distance", "representativeness distance", "sharpness"], rows)
 
 
@@ -182,8 +198,8 @@ def table_beside_naive(compared: dict[str, dict[str, Measured]]) -> None:
                          with_interval(each.typical) + (" worse" if each.typical.mean() > farthest else ""),
                          with_interval(each.sharp) + (" worse" if each.sharp.mean() < dullest else ""),
                          f"{each.to_naive.mean():.4f}", str(len(naive.features))])
-    print_table(["recipe", "consistency distance, seeds with a naive picture", "representativeness distance", "sharpness",
-                 "distance to naive of the same seed", "such seeds"], rows)
+    print_table(["recipe", "consistency distance, seeds with a naive picture", "representativeness distance",
+                 "sharpness", "distance to naive of the same seed", "such seeds"], rows)
 
 
 def ratios(compared: dict[str, dict[str, Measured]], name: str, suffix: str) -> dict[str, float]:
@@ -193,4 +209,5 @@ def ratios(compared: dict[str, dict[str, Measured]], name: str, suffix: str) -> 
     """
     apart = sum(measured["naive"].shared for measured in compared.values())
     return {f"consistency_ratio{suffix}": sum(measured[name].shared for measured in compared.values()) / apart,
-            f"picture_distance_ratio{suffix}": sum(float(measured[name].to_naive.mean()) for measured in compared.values()) / apart}
+            f"picture_distance_ratio{suffix}": sum(float(measured[name].to_naive.mean())
+                                                   for measured in compared.values()) / apart}

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-
 from _common import STEPS, DemoModel, print_table
 from _passes import BATCH, GUIDANCE, Counted, measure_costs, timed, whole_forwards
 from _speed_pictures import NAIVE, PAIRS, PICTURE_COUNT, naive_runs
+
 from mental_averages.dma.alignment import AlignmentSettings, Progress, align
 from mental_averages.dma.batching import BatchSize
 from mental_averages.dma.presets import PRESETS
@@ -35,7 +35,8 @@ class Subject(Protocol):
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a recipe. `passes` are encoder-pass equivalents; `estimate` is the whole time as it was first told, over the truth."""
+    """One run of a recipe. `passes` are encoder-pass equivalents; `estimate` is the whole time as it was first told,
+    over the truth."""
 
     seconds: float
     passes: float
@@ -46,7 +47,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Work:
-    """What was measured at one K. naive: seconds of one iteration of one latent, by round. runs: of the presets and the zero latent."""
+    """What was measured at one K. naive: seconds of one iteration of one latent, by round. runs: of the presets and the
+    zero latent."""
 
     costs: dict[str, float]
     naive: list[float]
@@ -64,10 +66,12 @@ class FirstEstimate:
             self.seconds = time.monotonic() - self.started + event.seconds_left
 
 
-def measure_work(subject: Subject, concepts: list[str], count: int, rounds: int, batch: int = BATCH, naive_rows: int = 0) -> Work:
+def measure_work(subject: Subject, concepts: list[str], count: int, rounds: int, batch: int = BATCH,
+                 naive_rows: int = 0) -> Work:
     """Time and passes of the naive recipe and of the presets at K `count`, in turns in one run.
 
-    The naive recipe runs SHARE of its iterations, dealt out to concepts and rounds, on `naive_rows` latents (0: on all K).
+    The naive recipe runs SHARE of its iterations, dealt out to concepts and rounds, on `naive_rows` latents (0: on all
+    K).
     """
     iterations = math.ceil(SHARE * NAIVE.aligned_steps * NAIVE.solver.iterations / rounds / len(concepts))
     rows, found = naive_rows or count, Work({}, [], {name: [] for name in (*PAIRS, "zero")})
@@ -89,7 +93,8 @@ def measure_work(subject: Subject, concepts: list[str], count: int, rounds: int,
                 seconds, result = timed(align, counted, sigmas, subject.shape, settings, batch, None, guess)
                 steps = result.report.steps
                 found.runs[name].append(Run(seconds, counted.equivalents(costs), steps[0].mean_count,
-                                            tuple(float(np.mean(step.residual_after)) for step in steps), guess.seconds / seconds))
+                                            tuple(float(np.mean(step.residual_after)) for step in steps),
+                                            guess.seconds / seconds))
             seconds, _ = timed(sample, denoiser, torch.zeros(1, *subject.shape), sigmas, BatchSize(1))
             found.runs["zero"].append(Run(seconds, 2 * STEPS * costs["whole"]))
 
@@ -102,7 +107,8 @@ def measure_work(subject: Subject, concepts: list[str], count: int, rounds: int,
 def naive_work(count: int, seconds_per_iteration: float, costs: dict[str, float]) -> tuple[float, float]:
     """Seconds and encoder-pass equivalents of a complete naive run that returns one picture."""
     prediction = 2 * costs["whole"] * costs["forward_seconds"]
-    rows = (NAIVE.aligned_steps - 1) * count + 1 + STEPS - NAIVE.aligned_steps  # predictions; in the last step one is kept
+    # Predictions; in the last step one is kept.
+    rows = (NAIVE.aligned_steps - 1) * count + 1 + STEPS - NAIVE.aligned_steps
     iterations = NAIVE.aligned_steps * count * NAIVE.solver.iterations
     means = NAIVE.aligned_steps * count * 2  # the mean, and the last look at the residual
     seconds = (iterations + means) * seconds_per_iteration + rows * prediction
@@ -114,29 +120,34 @@ def work_table(found: dict[int, Work], concepts: list[str]) -> dict[str, float]:
     """Print every recipe at every K, and give the figures of the largest K."""
     largest = max(found)
     costs, figures = found[largest].costs, {}
-    print(f"\n{', '.join(concepts)}; {torch.get_num_threads()} threads. One truncated forward: {1000 * costs['forward_seconds']:.2f} ms "
-          f"a latent; its backward {costs['backward']:.2f}, a whole forward {costs['whole']:.2f} of that\n")
+    print(f"\n{', '.join(concepts)}; {torch.get_num_threads()} threads. One truncated forward: "
+          f"{1000 * costs['forward_seconds']:.2f} ms a latent; its backward {costs['backward']:.2f}, a whole forward "
+          f"{costs['whole']:.2f} of that\n")
     rows, estimates = [], []
     for count, work in found.items():
         floor = NAIVE.aligned_steps * count + 2 * STEPS * work.costs["whole"]
         seconds, passes = naive_work(count, float(np.mean(work.naive)), work.costs)
-        complete = [entry["residual_after"] for concept in concepts for entry in naive_runs(concept, 10)] if count == PICTURE_COUNT else []
-        rows.append([f"naive, K {count}", f"{count}", f"{passes:.0f}", "1", f"{passes / floor:.1f}", f"{seconds:.0f} (extrapolated)", "1",
+        complete = ([entry["residual_after"] for concept in concepts for entry in naive_runs(concept, 10)]
+                    if count == PICTURE_COUNT else [])
+        rows.append([f"naive, K {count}", f"{count}", f"{passes:.0f}", "1", f"{passes / floor:.1f}",
+                     f"{seconds:.0f} (extrapolated)", "1",
                      listed(np.mean(complete, axis=0)) if complete else "not run to the end"])
         for name, runs in work.runs.items():
-            taken, needed, averaged = (float(np.mean([getattr(run, field) for run in runs])) for field in ("seconds", "passes", "averaged"))
+            taken, needed, averaged = (float(np.mean([getattr(run, field) for run in runs]))
+                                       for field in ("seconds", "passes", "averaged"))
             residuals = listed(np.mean([run.residuals for run in runs], axis=0)) or "none"
             title = "zero-latent sample" if name == "zero" else name
-            rows.append([f"{title}, K {count}", f"{averaged:.0f}", f"{needed:.0f}", f"{passes / needed:.0f}", f"{needed / floor:.2f}",
-                         f"{taken:.2f}", f"{seconds / taken:.0f}", residuals])
+            rows.append([f"{title}, K {count}", f"{averaged:.0f}", f"{needed:.0f}", f"{passes / needed:.0f}",
+                         f"{needed / floor:.2f}", f"{taken:.2f}", f"{seconds / taken:.0f}", residuals])
             if name in PAIRS:
                 errors = [100 * (run.estimate - 1) for run in runs]
-                estimates.append([f"{name}, K {count}", f"{min(errors):+.0f} % to {max(errors):+.0f} %", f"{np.mean(np.abs(errors)):.0f} %"])
+                estimates.append([f"{name}, K {count}", f"{min(errors):+.0f} % to {max(errors):+.0f} %",
+                                  f"{np.mean(np.abs(errors)):.0f} %"])
             if count == largest and name in PAIRS:
                 suffix = "" if name == "standard" else f"_{name}"
                 figures |= {f"passes_ratio{suffix}": passes / needed, f"wall_ratio{suffix}": seconds / taken}
-    print_table(["recipe", "latents averaged", "encoder-pass equivalents", "naive over this", "of the floor", "seconds", "naive over this",
-                 "residual after each aligned step"], rows)
+    print_table(["recipe", "latents averaged", "encoder-pass equivalents", "naive over this", "of the floor", "seconds",
+                 "naive over this", "residual after each aligned step"], rows)
     print("\nthe run's time as it was told after the first aligned step, against the truth\n")
     print_table(["recipe", "error", "mean size of the error"], estimates)
     return figures | {"backward_cost": costs["backward"], "whole_cost": costs["whole"]}
@@ -147,9 +158,11 @@ def listed(residuals) -> str:
 
 
 def memory_of(concept: str, count: int) -> None:
-    """In a process of its own: an average of exactly `count` latents, then the most memory it had as the last line, in MiB."""
+    """In a process of its own: an average of exactly `count` latents, then the most memory it had as the last line, in
+    MiB."""
     demo = DemoModel()
-    settings = dataclasses.replace(PRESETS["standard"].apply(AlignmentSettings(count=count, keep=1), STEPS), mean_error=0.0)
+    settings = dataclasses.replace(PRESETS["standard"].apply(AlignmentSettings(count=count, keep=1), STEPS),
+                                   mean_error=0.0)
 
     def run(denoiser, sigmas) -> None:
         # The kernel's own high-water mark, which loading the model has raised, starts anew.
@@ -165,5 +178,6 @@ def memory_ratio(script: str) -> float:
     """Peak memory at K 1000 over that at K 32, of a process on the CPU. Linux alone tells it."""
     peaks = [float(subprocess.run([sys.executable, script, "--memory-of", str(count)], check=True, capture_output=True,
                                   text=True).stdout.split()[-1]) for count in (32, 1000)]
-    print(f"\npeak memory of the process during the alignment: {peaks[0]:.0f} MiB at K 32, {peaks[1]:.0f} MiB at K 1000, all averaged")
+    print(f"\npeak memory of the process during the alignment: {peaks[0]:.0f} MiB at K 32, {peaks[1]:.0f} MiB at K "
+          "1000, all averaged")
     return peaks[1] / peaks[0]

@@ -1,9 +1,9 @@
 """How much cheaper the presets are than the published recipe, and what that costs in the picture.
 
 The naive recipe: the whole U-Net forward, Adam at 2e-2 for 300 iterations from fresh state at each of 10 steps, all K
-latents, fp32, no early stop, no compilation; the best of the 300 iterates goes on. Its cost per iteration is constant, so
-its time is extrapolated from 2 % of its iterations, run in turns with the presets. Its pictures come from complete runs
-at K 32 (--naive-pictures).
+latents, fp32, no early stop, no compilation; the best of the 300 iterates goes on. Its cost per iteration is constant,
+so its time is extrapolated from 2 % of its iterations, run in turns with the presets. Its pictures come from complete
+runs at K 32 (--naive-pictures).
 
 Costs are in encoder-pass equivalents: one forward pass of one latent up to the semantic layer is 1; its backward pass
 and the whole forward pass count by their times in the same run. The floor of the method without shortcuts: the mean
@@ -33,11 +33,13 @@ def main() -> None:
         carried=dict(action="store_true", help="few carried latents against all of them, and stop"),
         formats=dict(action="store_true", help="memory layout, precision and compilation, and stop"),
         count=dict(type=int, default=32, help="K of --solvers, --warm-starts and --carried"),
-        sheet=dict(type=Path, help="write a sheet of all recipes"), memory_of=dict(type=int, help="used by the memory measurement"))
+        sheet=dict(type=Path, help="write a sheet of all recipes"),
+        memory_of=dict(type=int, help="used by the memory measurement"))
     if arguments.memory_of:
         return memory_of(CONCEPTS[0], arguments.memory_of)
     concepts = CONCEPTS[: arguments.concepts or (1 if arguments.quick else len(CONCEPTS))]
-    repetitions, counts = arguments.repetitions or (3 if arguments.quick else 10), [256] if arguments.quick else [32, 256]
+    repetitions, counts = (arguments.repetitions or (3 if arguments.quick else 10),
+                           [256] if arguments.quick else [32, 256])
     demo = DemoModel()
     if arguments.naive_pictures:
         return make_naive_pictures(demo, concepts, repetitions, arguments.naive_pictures)
@@ -51,7 +53,8 @@ def main() -> None:
         return _speed_levers.format_table(demo, concepts[0])
     # A quick run measures the naive recipe on the first 32 latents only; all latents cost the same.
     rounds, rows = (3, BATCH) if arguments.quick else (2, 0)
-    figures = work_table({count: measure_work(demo, concepts, count, rounds, naive_rows=rows) for count in counts}, concepts)
+    figures = work_table({count: measure_work(demo, concepts, count, rounds, naive_rows=rows) for count in counts},
+                         concepts)
     figures["memory_ratio"] = memory_ratio(__file__)
     measure_pictures(demo, concepts, repetitions, not arguments.quick, figures, arguments.sheet)
     _full_size.measure()

@@ -1,10 +1,11 @@
-"""Which state of a BLIP-VQA tells attributes apart best: the candidates of AttributeEmbed on pictures with known labels.
+"""Which state of a BLIP-VQA tells attributes apart best: the candidates of AttributeEmbed on pictures with known \
+labels.
 
 The paper's BLIP-VQA is too large for this repository and the demo set. So a small network of the same class, from the
-transformers library, is trained here to answer three questions about the training pictures: skin tone, kind, and what it
-is. Then each held-out picture is asked, every candidate state is clustered, and the adjusted Rand index against the labels
-is measured over random subsets; beside them the vision network's own class token, which has not heard the question.
-What a small network does need not hold for the large one.
+transformers library, is trained here to answer three questions about the training pictures: skin tone, kind, and what
+it is. Then each held-out picture is asked, every candidate state is clustered, and the adjusted Rand index against the
+labels is measured over random subsets; beside them the vision network's own class token, which has not heard the
+question. What a small network does need not hold for the large one.
 """
 from __future__ import annotations
 
@@ -15,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
 from _common import parse_arguments, print_table, with_interval, write_figures
 from _mode_labels import ATTRIBUTES, DIMENSIONS, PER_LABEL, agreement, dataset, labelled_pictures, labels_of
+
 import environment
 from mental_averages.dma import attributes, image_encoders
 
@@ -29,7 +30,8 @@ SIZE, WIDTH, BATCH, PEAK = 64, 160, 64, 1e-3
 
 
 def examples_of(pictures: list[dataset.Picture], folder: Path) -> tuple[list[tuple[int, str, str]], np.ndarray]:
-    """Row, question and answer of everything that can be asked about the pictures, and how often to ask it (sums to 1)."""
+    """Row, question and answer of everything that can be asked about the pictures, and how often to ask it (sums to
+    1)."""
     answers = {NAME_QUESTION: [picture.concept for picture in pictures],
                **{question: labels_of(attribute, pictures, folder) for attribute, question in QUESTIONS.items()}}
     weight = dataset.sampling_weights(pictures)
@@ -49,13 +51,15 @@ def write_network(folder: Path, vocabulary: list[str]):
     """A BLIP-VQA with fresh weights in a folder of the transformers format; returns network and tokenizer."""
     from transformers import BertTokenizer, BlipConfig, BlipForQuestionAnswering, BlipImageProcessor
 
-    tokenizer = BertTokenizer(vocab={word: index for index, word in enumerate(vocabulary)}, additional_special_tokens=[BEGIN])
+    tokenizer = BertTokenizer(vocab={word: index for index, word in enumerate(vocabulary)},
+                              additional_special_tokens=[BEGIN])
     end = vocabulary.index(END)
     text = dict(vocab_size=len(vocabulary), hidden_size=WIDTH, encoder_hidden_size=WIDTH, intermediate_size=4 * WIDTH,
-                num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=32, pad_token_id=vocabulary.index(PAD),
-                bos_token_id=vocabulary.index(BEGIN), eos_token_id=end, sep_token_id=end)
-    vision = dict(hidden_size=WIDTH, intermediate_size=4 * WIDTH, num_hidden_layers=4, num_attention_heads=4, image_size=SIZE,
-                  patch_size=16)
+                num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=32,
+                pad_token_id=vocabulary.index(PAD), bos_token_id=vocabulary.index(BEGIN), eos_token_id=end,
+                sep_token_id=end)
+    vision = dict(hidden_size=WIDTH, intermediate_size=4 * WIDTH, num_hidden_layers=4, num_attention_heads=4,
+                  image_size=SIZE, patch_size=16)
     torch.manual_seed(0)
     network = BlipForQuestionAnswering(BlipConfig(text_config=text, vision_config=vision))
     tokenizer.save_pretrained(folder)
@@ -63,7 +67,8 @@ def write_network(folder: Path, vocabulary: list[str]):
     return network, tokenizer
 
 
-def train(network, tokenizer, images: torch.Tensor, examples: list[tuple[int, str, str]], probability: np.ndarray, steps: int) -> None:
+def train(network, tokenizer, images: torch.Tensor, examples: list[tuple[int, str, str]], probability: np.ndarray,
+          steps: int) -> None:
     """Teach the network to answer; pictures (N, 3, H, W) are normalised as its processor does."""
     optimiser = torch.optim.AdamW(network.parameters(), lr=PEAK, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK, total_steps=steps, pct_start=0.1)
@@ -71,21 +76,23 @@ def train(network, tokenizer, images: torch.Tensor, examples: list[tuple[int, st
     started = time.monotonic()
     for step in range(steps):
         generator = np.random.default_rng(step)
-        rows, questions, answers = zip(*(examples[number] for number in generator.choice(len(examples), BATCH, p=probability)))
+        rows, questions, answers = zip(*(examples[number]
+                                         for number in generator.choice(len(examples), BATCH, p=probability)))
         question = tokenizer(list(questions), padding=True, return_tensors="pt")
         answer = tokenizer([f"{BEGIN} {answer} {END}" for answer in answers], padding=True, add_special_tokens=False,
                            return_tensors="pt")
         labels = answer["input_ids"].masked_fill(answer["attention_mask"] == 0, -100)
-        loss = network(input_ids=question["input_ids"], attention_mask=question["attention_mask"], pixel_values=images[list(rows)],
-                       decoder_input_ids=answer["input_ids"], decoder_attention_mask=answer["attention_mask"],
-                       labels=labels).loss.mean()
+        loss = network(input_ids=question["input_ids"], attention_mask=question["attention_mask"],
+                       pixel_values=images[list(rows)], decoder_input_ids=answer["input_ids"],
+                       decoder_attention_mask=answer["attention_mask"], labels=labels).loss.mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         schedule.step()
         if (step + 1) % 100 == 0:
-            print(f"step {step + 1} of {steps}: loss {loss.item():.3f}, {(time.monotonic() - started) / (step + 1):.2f} s a step", flush=True)
+            print(f"step {step + 1} of {steps}: loss {loss.item():.3f}, "
+                  f"{(time.monotonic() - started) / (step + 1):.2f} s a step", flush=True)
     network.eval()
 
 
@@ -107,16 +114,19 @@ def trained_encoder(folder: Path, data: Path, steps: int) -> image_encoders.Imag
 
 def main() -> None:
     arguments = parse_arguments(
-        __doc__.splitlines()[0], steps=dict(type=int, help="of training"), subsets=dict(type=int, help="of real pictures"),
+        __doc__.splitlines()[0], steps=dict(type=int, help="of training"),
+        subsets=dict(type=int, help="of real pictures"),
         data=dict(type=Path, default=environment.home() / "icons", help="folder of the icon sets"),
         keep=dict(type=Path, help="write the network here, for example into ComfyUI's models/image_encoders"))
-    steps, subsets = arguments.steps or (200 if arguments.quick else 5000), arguments.subsets or (4 if arguments.quick else 20)
+    steps, subsets = arguments.steps or (200 if arguments.quick
+                                         else 5000), arguments.subsets or (4 if arguments.quick else 20)
     with tempfile.TemporaryDirectory() as written:
         encoder = trained_encoder(arguments.keep or Path(written), arguments.data, steps)
     rows, figures = [], {}
     for attribute in ATTRIBUTES:
         images, labels = labelled_pictures(attribute, arguments.data)
-        found = {state: attributes.question_states(encoder, images, QUESTIONS[attribute.name], state) for state in attributes.STATES}
+        found = {state: attributes.question_states(encoder, images, QUESTIONS[attribute.name], state)
+                 for state in attributes.STATES}
         answers = found["answer_start"].answers
         right = float(np.mean([answer == attribute.labels[label] for answer, label in zip(answers, labels)]))
         embeddings = {state: answered.values for state, answered in found.items()}
@@ -125,12 +135,14 @@ def main() -> None:
         figures[f"right_{attribute.name}"] = right
         for state, measured in agreement(embeddings, labels, subsets).items():
             share = float(np.mean(np.array(measured["found"]) == len(attribute.labels)))
-            rows.append([attribute.name.replace("_", " "), state, with_interval(measured["ari"]), with_interval(measured["ari_by_bic"]),
-                         f"{100 * share:.0f} %"])
+            rows.append([attribute.name.replace("_", " "), state, with_interval(measured["ari"]),
+                         with_interval(measured["ari_by_bic"]), f"{100 * share:.0f} %"])
             figures[f"ari_{attribute.name}_{state.replace(' ', '_')}"] = float(np.mean(measured["ari"]))
-    print(f"\nA BLIP-VQA of {sum(weights.numel() for weights in encoder.network.parameters()) / 1e6:.1f} M weights, {steps} steps; {subsets} "
-          f"random subsets with {PER_LABEL} held-out pictures per label, {DIMENSIONS} principal components.\n")
-    print_table(["labels", "state", "agreement, number of labels given", "agreement, number by BIC", "BIC finds the true number"], rows)
+    print(f"\nA BLIP-VQA of {sum(weights.numel() for weights in encoder.network.parameters()) / 1e6:.1f} M weights, "
+          f"{steps} steps; {subsets} random subsets with {PER_LABEL} held-out pictures per label, {DIMENSIONS} "
+          "principal components.\n")
+    print_table(["labels", "state", "agreement, number of labels given", "agreement, number by BIC",
+                 "BIC finds the true number"], rows)
     write_figures(figures, arguments.json)
 
 

@@ -16,9 +16,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _common import (
+    STEPS,
+    DemoModel,
+    FeatureSpace,
+    pairwise_distance,
+    parse_arguments,
+    print_table,
+    save_sheet,
+    sharpness,
+    write_figures,
+)
 
-from _common import (STEPS, DemoModel, FeatureSpace, pairwise_distance, parse_arguments, print_table, save_sheet, sharpness,
-                     write_figures)
 from mental_averages.dma.alignment import AlignmentSettings, align, starting_noise
 from mental_averages.dma.batching import BatchSize
 from mental_averages.dma.diffusion import initial_latent
@@ -84,7 +93,8 @@ def plain_pictures(concept: str, guidance: float, count: int) -> torch.Tensor:
     """Pictures of ordinary samples from noise that no average starts from."""
     def plain(denoiser, sigmas):
         noise = starting_noise(count, tools()[0].shape, seed=1000)
-        return sample(denoiser, initial_latent(denoiser.parametrization, noise, sigmas[0].item()), sigmas, BatchSize(32))
+        return sample(denoiser, initial_latent(denoiser.parametrization, noise, sigmas[0].item()), sigmas,
+                      BatchSize(32))
 
     return tools()[0].decode(tools()[0].with_denoiser(concept, guidance, plain))
 
@@ -107,15 +117,18 @@ def measure(choice: Choice, base: AlignmentSettings, concepts: list[str], repeti
         measured.append([pairwise_distance(features), float(1 - (features @ reference.T).mean()),
                          float(sharpness(pictures).mean() / sharpness(plain).mean()), pairwise_distance(reference),
                          np.mean([average.report.final_residual for average in found]),
-                         np.mean([sum(np.mean(step.iterations) for step in average.report.steps) for average in found])])
+                         np.mean([sum(np.mean(step.iterations) for step in average.report.steps)
+                                  for average in found])])
         shown.append(pictures)
     print(f"{choice.name}: {np.round(np.mean(measured, axis=0), 3).tolist()}", flush=True)
     return {"measured": np.array(measured), "pictures": torch.cat(shown),
-            "plain": torch.cat([plain_pictures(concept, choice.guidance, plain_count)[:repetitions] for concept in concepts])}
+            "plain": torch.cat([plain_pictures(concept, choice.guidance, plain_count)[:repetitions]
+                                for concept in concepts])}
 
 
 def main() -> None:
-    arguments = parse_arguments(__doc__.splitlines()[0], sheet=dict(type=Path, help="write a sheet, one row per choice"),
+    arguments = parse_arguments(__doc__.splitlines()[0],
+                                sheet=dict(type=Path, help="write a sheet, one row per choice"),
                                 only=dict(default="", help="only choices whose name contains this, and the base"))
     concepts, repetitions, count, carried = (CONCEPTS[1:2], 2, 8, 1) if arguments.quick else (CONCEPTS, 3, 32, 2)
     base = AlignmentSettings(count=count, aligned_steps=4, keep=1, carried=carried,
@@ -127,19 +140,22 @@ def main() -> None:
     rows, figures = [], {}
     for choice, result in zip(choices, results):
         consistency, representativeness, sharp, plain_distance, residual, iterations = result["measured"].mean(axis=0)
-        rows.append([choice.name, f"{consistency:.3f}", f"{consistency / plain_distance:.2f}", f"{representativeness:.3f}", f"{sharp:.2f}",
-                     f"{residual:.4f}", f"{iterations:.0f}"])
+        rows.append([choice.name, f"{consistency:.3f}", f"{consistency / plain_distance:.2f}",
+                     f"{representativeness:.3f}", f"{sharp:.2f}", f"{residual:.4f}", f"{iterations:.0f}"])
         key = "".join(letter if letter.isalnum() else "_" for letter in choice.name)
         figures |= {f"consistency_{key}": consistency, f"consistency_ratio_{key}": consistency / plain_distance,
                     f"representativeness_{key}": representativeness, f"sharpness_{key}": sharp}
-    print(f"\n{len(concepts)} concepts, {repetitions} repetitions, K {count}, {carried} carried; base: guidance 7, 4 aligned steps, at most "
-          "40 iterations at 0.05, tolerance 0.003, conditional branch, mid block\n")
-    print_table(["choice", "consistency", "relative to plain samples", "representativeness", "sharpness", "residual", "iterations"], rows)
+    print(f"\n{len(concepts)} concepts, {repetitions} repetitions, K {count}, {carried} carried; base: guidance 7, 4 "
+          "aligned steps, at most 40 iterations at 0.05, tolerance 0.003, conditional branch, mid block\n")
+    print_table(["choice", "consistency", "relative to plain samples", "representativeness", "sharpness", "residual",
+                 "iterations"], rows)
     print()
     print_table(["consistency by concept", *concepts],
-                [[choice.name, *(f"{value:.3f}" for value in result["measured"][:, 0])] for choice, result in zip(choices, results)])
+                [[choice.name, *(f"{value:.3f}" for value in result["measured"][:, 0])]
+                 for choice, result in zip(choices, results)])
     if arguments.sheet:
-        save_sheet([results[0]["plain"], *[result["pictures"] for result in results]], ["plain samples", *[choice.name for choice in choices]],
+        save_sheet([results[0]["plain"], *[result["pictures"] for result in results]],
+                   ["plain samples", *[choice.name for choice in choices]],
                    "", arguments.sheet, cell=64, columns=len(concepts) * repetitions)
     write_figures(figures, arguments.json)
 

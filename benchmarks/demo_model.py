@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
 from _common import ROOT, DemoModel, FeatureSpace, parse_arguments, print_table, save_sheet, write_figures
+
 import environment
 import pack
 from mental_averages.dma.alignment import starting_noise
@@ -23,7 +23,7 @@ from mental_averages.dma.diffusion import initial_latent
 from mental_averages.dma.sampling import sample
 
 sys.path.insert(0, str(ROOT / "demo"))
-import dataset  # noqa: E402
+import dataset
 
 GUIDANCE = 7.0
 CONCEPTS = 80
@@ -46,7 +46,8 @@ def features_by_concept(pictures, images, concepts, judge, held_out, most=12):
     """Features (N, D) and concept numbers (N,) of real pictures on one side of the split."""
     chosen, labels = [], []
     for number, concept in enumerate(concepts):
-        rows = [row for row, picture in enumerate(pictures) if picture.concept == concept and picture.held_out == held_out]
+        rows = [row for row, picture in enumerate(pictures) if picture.concept == concept
+                and picture.held_out == held_out]
         chosen += rows[:: max(1, len(rows) // most)][:most]
         labels += [number] * (len(chosen) - len(labels))
     return judge(torch.from_numpy(images[chosen]).float() / 255), np.array(labels)
@@ -61,9 +62,11 @@ def wilson(successes: int, total: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    arguments = parse_arguments(__doc__.splitlines()[0], data=dict(type=Path, default=environment.home() / "icons", help="folder of the icon sets"),
+    arguments = parse_arguments(__doc__.splitlines()[0], data=dict(type=Path, default=environment.home() / "icons",
+                                                                   help="folder of the icon sets"),
                                 guidance=dict(type=float, default=GUIDANCE),
-                                transformer=dict(action="store_true", help="measure the demo transformer instead of the U-Net"),
+                                transformer=dict(action="store_true",
+                                                 help="measure the demo transformer instead of the U-Net"),
                                 sheet=dict(type=Path, help="write a sheet of generated pictures"))
     from sklearn.linear_model import LogisticRegression
 
@@ -85,7 +88,8 @@ def main() -> None:
     hits = defaultdict(int)
     for number, concept in enumerate(concepts):
         def generate(denoiser, sigmas):
-            start = initial_latent(denoiser.parametrization, starting_noise(per_concept, demo.shape, seed=number), sigmas[0].item())
+            start = initial_latent(denoiser.parametrization, starting_noise(per_concept, demo.shape, seed=number),
+                                   sigmas[0].item())
             return sample(denoiser, start, sigmas, BatchSize(8))
 
         generated = demo.decode(demo.with_denoiser(concept, arguments.guidance, generate))
@@ -97,17 +101,22 @@ def main() -> None:
     real, generated_share = real_right / len(real_labels), right / total
     print(f"autoencoder on {len(originals)} held-out pictures: PSNR {psnr.mean():.2f} dB (of the mean error: "
           f"{-10 * (originals - restored).square().mean().log10():.2f} dB)")
-    print(f"{len(concepts)} concepts, guidance {arguments.guidance}, {total} generated pictures, {seconds:.2f} s each\n")
+    print(f"{len(concepts)} concepts, guidance {arguments.guidance}, {total} generated pictures, {seconds:.2f} s "
+          "each\n")
     print_table(["pictures", "classified right", "95 % interval"],
-                [["held-out real", f"{real:.3f} ({real_right}/{len(real_labels)})", "{:.3f}-{:.3f}".format(*wilson(real_right, len(real_labels)))],
-                 ["generated", f"{generated_share:.3f} ({right}/{total})", "{:.3f}-{:.3f}".format(*wilson(right, total))],
+                [["held-out real", f"{real:.3f} ({real_right}/{len(real_labels)})",
+                  "{:.3f}-{:.3f}".format(*wilson(real_right, len(real_labels)))],
+                 ["generated", f"{generated_share:.3f} ({right}/{total})",
+                  "{:.3f}-{:.3f}".format(*wilson(right, total))],
                  ["chance", f"{1 / len(concepts):.3f}", ""]])
     if arguments.sheet:
         rows = [torch.cat(shown[first : first + 10]) for first in range(0, len(shown) - len(shown) % 10, 10)]
-        names = [", ".join(f"{name} {hits[name]}" for name in concepts[first : first + 10]) for first in range(0, len(rows) * 10, 10)]
+        names = [", ".join(f"{name} {hits[name]}" for name in concepts[first : first + 10])
+                 for first in range(0, len(rows) * 10, 10)]
         save_sheet(rows, names, f"one picture per concept, guidance {arguments.guidance}", arguments.sheet)
     write_figures({"autoencoder_psnr": psnr.mean().item(), "accuracy_real": real, "accuracy_generated": generated_share,
-                   "accuracy_ratio": generated_share / real, "concepts": len(concepts), "seconds_per_picture": seconds}, arguments.json)
+                   "accuracy_ratio": generated_share / real, "concepts": len(concepts), "seconds_per_picture": seconds},
+                  arguments.json)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """What matching costs at full size: SD1.5 (with a GPU also SDXL and SD3 medium) with random weights, by micro-batch.
 
 Every case runs in a process of its own: 20 iterations of L-BFGS for a micro-batch of latents at one aligned step, to a
-target that they cannot reach, through the same Denoiser that AlignTrajectories uses, and its gradient self-test afterwards.
-Random weights give no pictures, but every pass costs what it costs with real ones. Without a GPU latents are 32 x 32,
-weights fp32, and memory is the largest resident size of the process; with one latents have their full size, weights are
-bf16, and memory is the most that was allocated.
+target that they cannot reach, through the same Denoiser that AlignTrajectories uses, and its gradient self-test
+afterwards. Random weights give no pictures, but every pass costs what it costs with real ones. Without a GPU latents
+are 32 x 32, weights fp32, and memory is the largest resident size of the process; with one latents have their full
+size, weights are bf16, and memory is the most that was allocated.
 """
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import sys
 import time
 
 import torch
-
 from _common import pack, parse_arguments, print_table, write_figures
 from _full_size import ARCHITECTURES, prompt, random_model
 
@@ -48,7 +47,8 @@ def run_case(name: str, size: int, batch: int, save_memory: bool) -> dict[str, f
 
     on_gpu = torch.cuda.is_available()
     device, dtype = torch.device("cuda" if on_gpu else "cpu"), torch.bfloat16 if on_gpu else torch.float32
-    model, conditioning, shape = random_model(name, dtype, device), prompt(name), (ARCHITECTURES[name].channels, size, size)
+    model, conditioning, shape = random_model(name, dtype,
+                                              device), prompt(name), (ARCHITECTURES[name].channels, size, size)
     parametrization = comfy_model.parametrization_of(model)
     sigma = 0.8 if parametrization is Parametrization.FLOW else 5.0
 
@@ -72,24 +72,32 @@ def main() -> None:
         print(json.dumps(run_case(**json.loads(arguments.case))))
         return
     on_gpu = torch.cuda.is_available()
-    names, batches = (list(ARCHITECTURES), (1, 2, 4, 8)) if on_gpu else (["SD15"], (1,) if arguments.quick else (1, 2, 4))
+    names, batches = ((list(ARCHITECTURES), (1, 2, 4, 8)) if on_gpu
+                      else (["SD15"], (1,) if arguments.quick else (1, 2, 4)))
     rows, figures = [], {}
     for name in names:
         for save_memory in (False, True):
             for batch in batches:
-                case = {"name": name, "size": ARCHITECTURES[name].size if on_gpu else 32, "batch": batch, "save_memory": save_memory}
-                done = subprocess.run([sys.executable, __file__, "--case", json.dumps(case)], capture_output=True, text=True)
+                case = {"name": name, "size": ARCHITECTURES[name].size if on_gpu else 32, "batch": batch,
+                        "save_memory": save_memory}
+                done = subprocess.run([sys.executable, __file__, "--case", json.dumps(case)], capture_output=True,
+                                      text=True)
                 if done.returncode:
-                    rows.append([name, f"{case['size']}", f"{batch}", "yes" if save_memory else "no", (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1], "", "", ""])
+                    rows.append([name, f"{case['size']}", f"{batch}", "yes" if save_memory else "no",
+                                 (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1], "", "",
+                                 ""])
                     continue
                 found = json.loads(done.stdout.strip().splitlines()[-1])
-                rows.append([name, f"{case['size']}", f"{batch}", "yes" if save_memory else "no", f"{found['seconds'] / batch:.1f}",
-                             f"{found['peak']:.2f}", f"{found['peak'] - found['before']:.2f}", f"{found['gradient_error']:.1e}"])
+                rows.append([name, f"{case['size']}", f"{batch}", "yes" if save_memory else "no",
+                             f"{found['seconds'] / batch:.1f}", f"{found['peak']:.2f}",
+                             f"{found['peak'] - found['before']:.2f}", f"{found['gradient_error']:.1e}"])
                 key = f"{name.lower()}_batch_{batch}{'_saving' if save_memory else ''}"
                 figures |= {f"seconds_{key}": found["seconds"] / batch, f"peak_gib_{key}": found["peak"]}
                 print(rows[-1], flush=True)
-    print(f"\n{torch.cuda.get_device_name() if on_gpu else 'no GPU'}, {torch.get_num_threads()} threads, {ITERATIONS} iterations of L-BFGS\n")
-    print_table(["model", "latent size", "micro-batch", "save_memory", "s per latent", "peak GiB", "of which matching", "gradient self-test"], rows)
+    print(f"\n{torch.cuda.get_device_name() if on_gpu else 'no GPU'}, {torch.get_num_threads()} threads, {ITERATIONS} "
+          "iterations of L-BFGS\n")
+    print_table(["model", "latent size", "micro-batch", "save_memory", "s per latent", "peak GiB", "of which matching",
+                 "gradient self-test"], rows)
     write_figures(figures, arguments.json)
 
 

@@ -3,8 +3,8 @@
 Pictures of one class are inverted by DDIM at guidance 1 with the class as prompt. Centroids of N of them, in random
 subsets, are sampled with guidance and judged against all real pictures of the class in the features of an independent
 ImageNet network (EfficientNet-Lite0, unit length): KID with the kernel (1 + cosine)^3 by class, Frechet distance in
-the first 16 principal components over all classes together, and 1 - cosine to the mean of the class. Intervals are 95 % bootstrap
-over classes.
+the first 16 principal components over all classes together, and 1 - cosine to the mean of the class. Intervals are 95 %
+bootstrap over classes.
 """
 from __future__ import annotations
 
@@ -15,9 +15,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _common import (
+    ROOT,
+    DemoModel,
+    FeatureSpace,
+    interval,
+    parse_arguments,
+    print_table,
+    save_sheet,
+    with_interval,
+    write_figures,
+)
 from torch import Tensor
 
-from _common import ROOT, DemoModel, FeatureSpace, interval, parse_arguments, print_table, save_sheet, with_interval, write_figures
 import environment
 from mental_averages.dma import latent_statistics
 from mental_averages.dma.batching import BatchSize
@@ -26,7 +36,7 @@ from mental_averages.dma.inversion import invert, sample_back
 from mental_averages.dma.norm_guided import norm_guided_centroid
 
 sys.path.insert(0, str(ROOT / "demo"))
-import dataset  # noqa: E402
+import dataset
 
 # A class is every picture whose caption has this word; the word is its prompt.
 CLASSES = ["face", "hand", "heart", "worker", "wheelchair", "button", "kiss", "wrestling"]
@@ -47,9 +57,10 @@ class Way:
     low_pass_width: float = float("inf")
 
 
-WAYS = [Way("lin", "lin", "none"), Way("fix/0", "fix", "none"), Way("nin/0", "nin", "none"), Way("fix/m", "fix", "global"),
-        Way("fix/chm", "fix", "channel"), Way("nin/chm", "nin", "channel"), Way("lol/chm", "lol", "channel"),
-        Way("ours/chm", "restored_variance", "channel"), Way("ours/low pass 2", "restored_variance", "low_pass", 2.0)]
+WAYS = [Way("lin", "lin", "none"), Way("fix/0", "fix", "none"), Way("nin/0", "nin", "none"),
+        Way("fix/m", "fix", "global"), Way("fix/chm", "fix", "channel"), Way("nin/chm", "nin", "channel"),
+        Way("lol/chm", "lol", "channel"), Way("ours/chm", "restored_variance", "channel"),
+        Way("ours/low pass 2", "restored_variance", "low_pass", 2.0)]
 FIX, FIX_CHANNEL, OURS, FRESH = "fix/0", "fix/chm", "ours/chm", "fresh noise"
 
 
@@ -113,7 +124,8 @@ def frechet_distance(found: Tensor, real: Tensor) -> float:
     values, vectors = torch.linalg.eigh(second)
     root = vectors * values.clamp_min(0).sqrt() @ vectors.T
     crossed = torch.linalg.eigvalsh(root @ first @ root).clamp_min(0).sqrt().sum()
-    return float((found.double().mean(0) - real.double().mean(0)).square().sum() + first.trace() + second.trace() - 2 * crossed)
+    return float((found.double().mean(0) - real.double().mean(0)).square().sum() + first.trace() + second.trace()
+                 - 2 * crossed)
 
 
 def pooled_frechet(found: list[Tensor], classes: list[Class], draws: int) -> list[float]:
@@ -129,7 +141,8 @@ def pooled_frechet(found: list[Tensor], classes: list[Class], draws: int) -> lis
 
 
 def growth_of_bias(classes: list[Class], counts: list[int], subsets: int) -> dict[str, float]:
-    """Prints how channel means of fix centroids grow with N; returns R^2 of the laws sqrt(N) and alpha(N), all classes together."""
+    """Prints how channel means of fix centroids grow with N; returns R^2 of the laws sqrt(N) and alpha(N), all classes
+    together."""
     rows, averaged, predicted = [], [], []
     for group in classes:
         growth = latent_statistics.channel_mean_growth(group.noise, counts, subsets, seed=0)
@@ -140,10 +153,11 @@ def growth_of_bias(classes: list[Class], counts: list[int], subsets: int) -> dic
         rows.append([group.name, " ".join(f"{value:+.3f}" for value in bias.tolist()),
                      " ".join(f"{value:.2f}" for value in growth.averaged.norm(dim=1).tolist()),
                      " ".join(f"{value:.2f}" for value in alpha.tolist()),
-                     f"{latent_statistics.norms(group.noise).mean():.3f}", f"{latent_statistics.square_root_fit(counts, growth.averaged)[1]:.3f}"])
+                     f"{latent_statistics.norms(group.noise).mean():.3f}",
+                     f"{latent_statistics.square_root_fit(counts, growth.averaged)[1]:.3f}"])
     numbers = " ".join(map(str, counts))
-    print_table(["class", "channel means of the noise", f"norm of a centroid's channel means, N = {numbers}", f"alpha, N = {numbers}",
-                 "norm / sqrt(L)", "R^2 of sqrt(N)"], rows)
+    print_table(["class", "channel means of the noise", f"norm of a centroid's channel means, N = {numbers}",
+                 f"alpha, N = {numbers}", "norm / sqrt(L)", "R^2 of sqrt(N)"], rows)
     together, law = torch.cat(averaged, dim=1), torch.cat(predicted, dim=1)
     spread = (together - together.mean(0)).square().sum()
     return {"bias_sqrt_n_r2": latent_statistics.square_root_fit(counts, together)[1],
@@ -155,8 +169,10 @@ def reproduction(demo: DemoModel, classes: list[Class], count: int) -> dict[str,
     ways, errors = [way for way in WAYS if way.name in (FIX, FIX_CHANNEL, "nin/chm", OURS)], []
     for group in classes:
         noise = group.noise[:count]
-        returned = sampled(demo, group.name, torch.cat([noise, *(centroids(way, noise, torch.eye(count)) for way in ways)]), 1.0)
-        difference = returned.unflatten(0, (-1, count)) - demo.restore(group.pictures[:count])  # (1 + ways, count, H, W, 3)
+        returned = sampled(demo, group.name,
+                           torch.cat([noise, *(centroids(way, noise, torch.eye(count)) for way in ways)]), 1.0)
+        # (1 + ways, count, H, W, 3)
+        difference = returned.unflatten(0, (-1, count)) - demo.restore(group.pictures[:count])
         errors.append((-10 * difference.square().mean(dim=(2, 3, 4)).clamp_min(1e-10).log10()).mean(dim=1).numpy())
     by_way = dict(zip(["noise as it is", *(way.name for way in ways)], np.array(errors).T))
     print(f"\nPSNR in dB of {count} pictures a class from one-hot weights, guidance 1\n")
@@ -181,7 +197,8 @@ def cost_of_a_centroid(demo: DemoModel, group: Class, count: int) -> dict[str, f
     chosen = group.noise[rows[0] > 0]
     call = demo.with_denoiser(group.name, 1.0, lambda denoiser, sigmas: median_seconds(
         lambda: denoiser.denoise(group.noise[:1], sigmas[0].item())), layer=None)
-    return {"seconds_per_centroid": median_seconds(lambda: interpolate(chosen, None, way.method, way.mean_adjustment)), "seconds_per_model_call": call}
+    return {"seconds_per_centroid": median_seconds(lambda: interpolate(chosen, None, way.method, way.mean_adjustment)),
+            "seconds_per_model_call": call}
 
 
 def in_words(values: tuple[float, float, float]) -> str:
@@ -196,12 +213,14 @@ def plot(quality: dict, counts: list[int], path: Path) -> None:
 
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     names = [name for name in dict.fromkeys(name for name, _ in quality) if name != FRESH]
-    for axes, measure, title in zip(figure.subplots(1, 3), ("kid", "frechet", "cosine"), ("KID", "Fréchet distance", "1 - cosine to the class mean")):
+    for axes, measure, title in zip(figure.subplots(1, 3), ("kid", "frechet", "cosine"),
+                                    ("KID", "Fréchet distance", "1 - cosine to the class mean")):
         for number, name in enumerate(names):
             present = [count for count in counts if (name, count) in quality]
             middle, low, high = np.array([quality[name, count][measure] for count in present]).T
             line = "-" if "chm" in name or "low" in name else "--"
-            axes.plot(present, middle, line, marker="o", markersize=3, color=f"C{number}", label=name, linewidth=2 if name == OURS else 1.2)
+            axes.plot(present, middle, line, marker="o", markersize=3, color=f"C{number}", label=name,
+                      linewidth=2 if name == OURS else 1.2)
             axes.fill_between(present, low, high, color=f"C{number}", alpha=0.07, linewidth=0)
         axes.axhline(quality[FRESH, counts[0]][measure][0], color="#999999", linestyle=":", label=FRESH)
         axes.set_xscale("log", base=2)
@@ -215,9 +234,12 @@ def plot(quality: dict, counts: list[int], path: Path) -> None:
 
 def main() -> None:
     arguments = parse_arguments(
-        __doc__.splitlines()[0], data=dict(type=Path, default=environment.home() / "icons", help="folder of the icon sets"),
-        guidance=dict(type=float, default=GUIDANCE), classes=dict(type=int, help="how many classes"), subsets=dict(type=int, help="centroids per class and N"),
-        sheet=dict(type=Path, help="write a sheet of pictures"), figure=dict(type=Path, help="write a plot of quality against N"))
+        __doc__.splitlines()[0],
+        data=dict(type=Path, default=environment.home() / "icons", help="folder of the icon sets"),
+        guidance=dict(type=float, default=GUIDANCE), classes=dict(type=int, help="how many classes"),
+        subsets=dict(type=int, help="centroids per class and N"),
+        sheet=dict(type=Path, help="write a sheet of pictures"),
+        figure=dict(type=Path, help="write a plot of quality against N"))
     names = CLASSES[: arguments.classes or (4 if arguments.quick else len(CLASSES))]
     subsets = arguments.subsets or (3 if arguments.quick else 5)
     counts, pool = (QUICK_COUNTS, QUICK_POOL) if arguments.quick else (COUNTS, POOL)
@@ -237,38 +259,47 @@ def main() -> None:
             rows = random_subsets(len(group.noise), count, subsets)
             noises |= {(way.name, count): centroids(way, group.noise, rows) for way in WAYS}
             if count in NORM_GUIDED_COUNTS and not arguments.quick:
-                noises[NORM_GUIDED, count] = torch.cat([norm_guided_centroid(group.noise[row > 0]).latents for row in rows])
+                noises[NORM_GUIDED, count] = torch.cat([norm_guided_centroid(group.noise[row > 0]).latents
+                                                        for row in rows])
         generated = sampled(demo, group.name, torch.cat(list(noises.values())), arguments.guidance)
         features = judge(generated).split(subsets)
         shown[group.name] = dict(zip(noises, generated.split(subsets)))
         mean = torch.nn.functional.normalize(group.features.mean(0), dim=0)
         for key, found in zip(noises, features):
             made.setdefault(key, []).append(found)
-            by_class.setdefault(key, []).append((kernel_distance(found, group.features), float(1 - (found @ mean).mean())))
+            by_class.setdefault(key, []).append((kernel_distance(found, group.features),
+                                                 float(1 - (found @ mean).mean())))
         print(f"{group.name}: {len(generated)} pictures", flush=True)
 
     quality = {}
     for key, found in made.items():
         kid, cosine = np.array(by_class[key]).T
         frechet = pooled_frechet(found, classes, draws=100)
-        quality[key] = {"kid": interval(kid), "cosine": interval(cosine), "frechet": (frechet[0], *np.quantile(frechet[1:], (0.025, 0.975)))}
+        quality[key] = {"kid": interval(kid), "cosine": interval(cosine),
+                        "frechet": (frechet[0], *np.quantile(frechet[1:], (0.025, 0.975)))}
     for measure in ("kid", "frechet", "cosine"):
         print(f"\n{measure}, {subsets} centroids per class and N, guidance {arguments.guidance}\n")
         print_table(["way", *(f"N = {count}" for count in counts)],
-                    [[name, *(in_words(quality[name, count][measure]) if (name, count) in quality else "" for count in counts)]
+                    [[name, *(in_words(quality[name, count][measure]) if (name, count) in quality else ""
+                              for count in counts)]
                      for name in dict.fromkeys(name for name, _ in quality)])
     print("\nKID of ours/chm less that of another way, paired by class (below 0: ours is better)\n")
     kid_of = lambda name, count: np.array(by_class[name, count])[:, 0]  # noqa: E731
     print_table(["way", *(f"N = {count}" for count in counts)],
-                [[way.name, *(in_words(interval(kid_of(OURS, count) - kid_of(way.name, count))) for count in counts)] for way in WAYS if way.name != OURS])
+                [[way.name, *(in_words(interval(kid_of(OURS, count) - kid_of(way.name, count))) for count in counts)]
+                 for way in WAYS if way.name != OURS])
     for key, name in (("fix", FIX), ("fix_channel", FIX_CHANNEL), ("ours", OURS)):
-        figures |= {f"{measure}_{key}_n{COMPARED}": quality[name, COMPARED][measure][0] for measure in ("kid", "frechet", "cosine")}
-    figures[f"kid_ours_minus_fix_channel_n{COMPARED}"] = float((kid_of(OURS, COMPARED) - kid_of(FIX_CHANNEL, COMPARED)).mean())
+        figures |= {f"{measure}_{key}_n{COMPARED}": quality[name, COMPARED][measure][0]
+                    for measure in ("kid", "frechet", "cosine")}
+    figures[f"kid_ours_minus_fix_channel_n{COMPARED}"] = float((kid_of(OURS, COMPARED)
+                                                                - kid_of(FIX_CHANNEL, COMPARED)).mean())
     if arguments.figure:
         plot(quality, counts, arguments.figure)
     if arguments.sheet:
-        ways = [("lin", "linear"), (FIX, "fixed norm"), (FIX_CHANNEL, "fixed norm, channel mean"), (OURS, "restored variance, channel mean")]
-        save_sheet([torch.cat([shown[group.name][name, count][:1] for count in counts]) for group in classes[:4] for name, _ in ways],
+        ways = [("lin", "linear"), (FIX, "fixed norm"), (FIX_CHANNEL, "fixed norm, channel mean"),
+                (OURS, "restored variance, channel mean")]
+        save_sheet([torch.cat([shown[group.name][name, count][:1] for count in counts]) for group in classes[:4]
+                    for name, _ in ways],
                    [f"{group.name}: {label}" for group in classes[:4] for _, label in ways],
                    "centroids of N = " + ", ".join(map(str, counts)) + " inverted pictures", arguments.sheet)
     write_figures(figures, arguments.json)

@@ -1,8 +1,8 @@
 """How well inversions come back: held-out real pictures of the demo set, up to the noise and down again.
 
 Each picture's prompt is its caption. Errors are those of the round trip alone: in latents against the encoded picture,
-in pictures of the decoded result against the decoded original latent, so that the autoencoder's own loss is not counted.
-Model calls are predictions per picture for the way up; one with guidance counts once.
+in pictures of the decoded result against the decoded original latent, so that the autoencoder's own loss is not
+counted. Model calls are predictions per picture for the way up; one with guidance counts once.
 """
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _common import ROOT, DemoModel, parse_arguments, print_table, save_sheet, with_interval, write_figures
 from torch import Tensor
 
-from _common import ROOT, DemoModel, parse_arguments, print_table, save_sheet, with_interval, write_figures
 import environment
 from mental_averages.dma import null_text
 from mental_averages.dma.batching import BatchSize
@@ -26,7 +26,7 @@ from mental_averages.dma.inversion_methods import Ddim, FixedPoint
 from mental_averages.dma.inversion_report import round_trip_error
 
 sys.path.insert(0, str(ROOT / "demo"))
-import dataset  # noqa: E402
+import dataset
 
 GUIDANCE = 7.5
 NULL_TEXT = null_text.NullText()
@@ -58,8 +58,10 @@ ENTRIES = [
 ]
 
 
-def round_trip(demo: DemoModel, entry: Entry, captions: list[str], clean: Tensor, steps: int) -> tuple[Tensor, float, list[float]]:
-    """Clean latents (B, C, H, W) after their round trip, the calls of the way up, and the norms of the noise over sqrt(L)."""
+def round_trip(demo: DemoModel, entry: Entry, captions: list[str], clean: Tensor,
+               steps: int) -> tuple[Tensor, float, list[float]]:
+    """Clean latents (B, C, H, W) after their round trip, the calls of the way up, and the norms of the noise over
+    sqrt(L)."""
     optimised, batch = isinstance(entry.method, null_text.NullText), BatchSize(len(clean))
 
     def up(denoiser, sigmas):
@@ -114,16 +116,16 @@ def main() -> None:
         error, decoded = round_trip_error(clean, restored), demo.decode(restored)
         psnr = [picture_psnr(found, expected) for found, expected in zip(decoded, originals)]
         table.append([entry.name, with_interval(np.array(error.psnr)), with_interval(np.array(psnr)),
-                      f"{np.median(error.relative):.1e}", f"{max(error.relative):.1e}", f"{np.mean(calls):.0f}", f"{np.mean(norms):.3f}",
-                      f"{(time.monotonic() - started) / count:.1f}"])
+                      f"{np.median(error.relative):.1e}", f"{max(error.relative):.1e}", f"{np.mean(calls):.0f}",
+                      f"{np.mean(norms):.3f}", f"{(time.monotonic() - started) / count:.1f}"])
         print(table[-1], flush=True)
         if entry.key:
             figures |= {entry.key: float(np.mean(error.psnr)), f"picture_{entry.key}": float(np.mean(psnr)),
                         f"relative_{entry.key[5:]}": max(error.relative)}
         shown.append(decoded)
     print(f"\n{count} held-out pictures, {steps} steps, 95 % intervals over pictures\n")
-    print_table(["method", "latent PSNR in dB", "picture PSNR in dB", "relative error, median", "worst", "calls", "norm of z",
-                 "s per picture"], table)
+    print_table(["method", "latent PSNR in dB", "picture PSNR in dB", "relative error, median", "worst", "calls",
+                 "norm of z", "s per picture"], table)
     if arguments.sheet:
         names = ["decoded original", *[entry.name for entry in ENTRIES]]
         save_sheet([originals, *shown], names, "", arguments.sheet, cell=64, columns=16)

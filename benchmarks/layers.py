@@ -1,11 +1,12 @@
-"""Whether the probe of layers chooses well: its scores for every layer beside what averages made with that layer are worth.
+"""Whether the probe of layers chooses well: its scores for every layer beside what averages made with that layer are \
+worth.
 
 For each layer, concept and repetition a mental average is made with a preset. Measures, in the feature space of an
 independent ImageNet network: consistency is the mean distance (1 - cosine) between the repetitions' pictures,
 representativeness the mean distance from such a picture to plain samples of the concept, sharpness the variance of the
-Laplacian relative to those. Layers are ranked by each of the three (the mean over concepts) and by the mean of the three
-ranks. Consistency alone would be misleading: a layer that hardly sees the prompt matches latents to their pixel mean, which
-repeats best and shows least. How well other rules than the score would rank the layers is shown beside it.
+Laplacian relative to those. Layers are ranked by each of the three (the mean over concepts) and by the mean of the
+three ranks. Consistency alone would be misleading: a layer that hardly sees the prompt matches latents to their pixel
+mean, which repeats best and shows least. How well other rules than the score would rank the layers is shown beside it.
 
 The model is the demo U-Net, or the demo transformer with --transformer.
 """
@@ -19,9 +20,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _common import (
+    SCHEDULER,
+    STEPS,
+    DemoModel,
+    FeatureSpace,
+    interval,
+    pack,
+    pairwise_distance,
+    parse_arguments,
+    print_table,
+    save_sheet,
+    sharpness,
+    write_figures,
+)
 
-from _common import (SCHEDULER, STEPS, DemoModel, FeatureSpace, interval, pack, pairwise_distance, parse_arguments, print_table,
-                     save_sheet, sharpness, write_figures)
 from mental_averages.dma.alignment import AlignmentSettings, align, starting_noise
 from mental_averages.dma.batching import BatchSize
 from mental_averages.dma.diffusion import initial_latent
@@ -29,7 +42,8 @@ from mental_averages.dma.layer_report import LayerReport, LayerScore
 from mental_averages.dma.presets import PRESETS
 from mental_averages.dma.sampling import sample
 
-# The first are measured end to end, those whose averages differ most from the zero-latent sample. All are the probe's prompts.
+# The first are measured end to end, those whose averages differ most from the zero-latent sample. All are the probe's
+# prompts.
 CONCEPTS = ["pizza", "tree", "woman", "house", "fish", "cat face", "red apple", "rocket"]
 MEASURES = ("consistency", "representativeness", "sharpness")
 LARGER_IS_BETTER = np.array([-1, -1, 1])
@@ -47,12 +61,13 @@ def probe(arguments) -> LayerReport:
     model, _ = tools(arguments.transformer)
     from mental_averages.nodes.layer_probe import SemanticLayerProbe  # ComfyUI is there only now
 
-    prompts = {f"prompts{number}": pack.encode_prompt(model.clip, concept) for number, concept in enumerate(CONCEPTS[: arguments.prompts])}
+    prompts = {f"prompts{number}": pack.encode_prompt(model.clip, concept)
+               for number, concept in enumerate(CONCEPTS[: arguments.prompts])}
     with torch.inference_mode():
         return SemanticLayerProbe.execute(
-            model.model, prompts, pack.encode_prompt(model.clip, ""), {"samples": torch.zeros(1, *model.shape)}, arguments.samples,
-            arguments.levels, STEPS, arguments.guidance, arguments.scheduler, arguments.seed, "none", layers=arguments.layers,
-            cached=False).args[3]
+            model.model, prompts, pack.encode_prompt(model.clip, ""), {"samples": torch.zeros(1, *model.shape)},
+            arguments.samples, arguments.levels, STEPS, arguments.guidance, arguments.scheduler, arguments.seed, "none",
+            layers=arguments.layers, cached=False).args[3]
 
 
 def end_to_end(concept: str, arguments, layers: list[str]) -> dict:
@@ -63,7 +78,8 @@ def end_to_end(concept: str, arguments, layers: list[str]) -> dict:
 
     def plain(denoiser, sigmas):
         noise = starting_noise(3 * arguments.count, model.shape, PLAIN_SEED)
-        return sample(denoiser, initial_latent(denoiser.parametrization, noise, sigmas[0].item()), sigmas, BatchSize(32))
+        return sample(denoiser, initial_latent(denoiser.parametrization, noise, sigmas[0].item()), sigmas,
+                      BatchSize(32))
 
     def averages(denoiser, sigmas):
         settings = [PRESETS[arguments.preset].apply(AlignmentSettings(count=arguments.count, keep=1, seed=seed), STEPS)
@@ -87,7 +103,8 @@ def end_to_end(concept: str, arguments, layers: list[str]) -> dict:
 
 
 def separation(layer: LayerScore, power: float = 0.0) -> float:
-    """asinh of variance between / within, times the dimension to a power, mean over noise levels: a logarithm that takes 0."""
+    """asinh of variance between / within, times the dimension to a power, mean over noise levels: a logarithm that
+    takes 0."""
     dimension = [np.inf if value is None else value for value in layer.dimension]
     return float(np.mean([np.arcsinh(ratio * size**power) for ratio, size in zip(layer.ratio, dimension)]))
 
@@ -119,16 +136,18 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
 def main() -> None:
     arguments = parse_arguments(
         __doc__.splitlines()[0], prompts=dict(type=int, help="prompts of the probe"),
-        samples=dict(type=int, default=8, help="its samples per prompt"), levels=dict(default="0, 0.2", help="its noise levels"),
-        seed=dict(type=int, default=0, help="its seed"),
+        samples=dict(type=int, default=8, help="its samples per prompt"),
+        levels=dict(default="0, 0.2", help="its noise levels"), seed=dict(type=int, default=0, help="its seed"),
         layers=dict(default="", help="only these layers, as in the node"),
         concepts=dict(type=int, help="concepts measured end to end"),
-        repetitions=dict(type=int), count=dict(type=int, help="K"), preset=dict(choices=list(PRESETS), default="standard"),
-        guidance=dict(type=float, default=7.0), scheduler=dict(default=SCHEDULER),
+        repetitions=dict(type=int), count=dict(type=int, help="K"),
+        preset=dict(choices=list(PRESETS), default="standard"), guidance=dict(type=float, default=7.0),
+        scheduler=dict(default=SCHEDULER),
         transformer=dict(action="store_true", help="measure the demo transformer instead of the U-Net"),
         workers=dict(type=int, default=2, help="processes that share the concepts"),
         sheet=dict(type=Path, help="write a sheet of averages by layer"))
-    small, large = dict(prompts=4, concepts=2, repetitions=3, count=6), dict(prompts=8, concepts=6, repetitions=6, count=16)
+    small, large = dict(prompts=4, concepts=2, repetitions=3,
+                        count=6), dict(prompts=8, concepts=6, repetitions=6, count=16)
     for name, value in (small if arguments.quick else large).items():
         setattr(arguments, name, getattr(arguments, name) or value)
     arguments.threads = max(1, (os.cpu_count() or 1) // arguments.workers)
@@ -148,20 +167,24 @@ def main() -> None:
           f"{np.mean([result['plain'] for result in results]):.3f}\n")
     to_zero = np.mean([result["to_zero"] for result in results], axis=0)
     print_table(["layer", "score", *MEASURES, "distance to the zero-latent sample", "rank by each", "rank"],
-                [[f"**{name}**" if name == report.chosen else name, f"{score:.3f}", *(f"{value:.3f}" for value in values),
-                  f"{zero:.3f}", " / ".join(f"{rank:g}" for rank in row), f"{place:g}"]
-                 for name, score, values, zero, row, place in zip(layers, scores, measured.mean(0), to_zero, ranks, overall)])
+                [[f"**{name}**" if name == report.chosen else name, f"{score:.3f}",
+                  *(f"{value:.3f}" for value in values), f"{zero:.3f}", " / ".join(f"{rank:g}" for rank in row),
+                  f"{place:g}"]
+                 for name, score, values, zero, row, place in zip(layers, scores, measured.mean(0), to_zero, ranks,
+                                                                  overall)])
     print("\nRank correlation over layers, 1 where the rule orders them as the measure does:\n")
     rules = {name: np.array([rule(layer) for layer in report.layers]) for name, rule in RULES.items()}
     print_table(["rule", *MEASURES, "mean rank", "its three best layers"],
                 [[name, *(f"{correlation(values, good[:, number]):+.2f}" for number in range(3)),
-                  f"{correlation(values, -overall):+.2f}", ", ".join(layers[index] for index in np.argsort(-values)[:3])]
+                  f"{correlation(values, -overall):+.2f}",
+                  ", ".join(layers[index] for index in np.argsort(-values)[:3])]
                  for name, values in rules.items()])
     best, default = layers.index(report.chosen), len(layers) - 1
     if "middle_block" in layers:
         default = layers.index("middle_block")
     print(f"\n{report.chosen} minus {layers[default]}, 95 % intervals over concepts: " + "; ".join(
-        "{} {:+.3f} ({:+.3f} to {:+.3f})".format(name, *interval(measured[:, best, number] - measured[:, default, number]))
+        "{} {:+.3f} ({:+.3f} to {:+.3f})".format(name,
+                                                 *interval(measured[:, best, number] - measured[:, default, number]))
         for number, name in enumerate(MEASURES)))
     if arguments.sheet:
         title = f"4 plain samples, then 2 averages of each layer: {', '.join(layers)}"

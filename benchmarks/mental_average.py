@@ -2,10 +2,10 @@
 zero-latent sample.
 
 For each concept and repetition K noise latents are drawn, and with --large-count a larger number for a "large average".
-Averages are made by a preset. Measures, in the feature space of an independent ImageNet network: consistency is the mean
-distance (1 - cosine) between the repetitions' pictures; representativeness the mean distance from such a picture to all
-plain samples of the concept; sharpness the variance of the Laplacian, relative to the mean over plain samples of the
-concept. Intervals are 95 % bootstrap intervals over concepts.
+Averages are made by a preset. Measures, in the feature space of an independent ImageNet network: consistency is the
+mean distance (1 - cosine) between the repetitions' pictures; representativeness the mean distance from such a picture
+to all plain samples of the concept; sharpness the variance of the Laplacian, relative to the mean over plain samples of
+the concept. Intervals are 95 % bootstrap intervals over concepts.
 """
 from __future__ import annotations
 
@@ -18,9 +18,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _common import (
+    STEPS,
+    DemoModel,
+    FeatureSpace,
+    pairwise_distance,
+    parse_arguments,
+    print_table,
+    save_sheet,
+    sharpness,
+    with_interval,
+    write_figures,
+)
 
-from _common import (STEPS, DemoModel, FeatureSpace, pairwise_distance, parse_arguments, print_table, save_sheet, sharpness,
-                    with_interval, write_figures)
 from mental_averages.dma import baselines
 from mental_averages.dma.alignment import AlignmentSettings, align, starting_noise
 from mental_averages.dma.batching import BatchSize
@@ -28,15 +38,16 @@ from mental_averages.dma.diffusion import initial_latent
 from mental_averages.dma.presets import PRESETS
 from mental_averages.dma.sampling import sample
 
-CONCEPTS = ["woman", "red heart", "cat face", "dog face", "red apple", "grinning face", "health worker", "house", "pizza",
-            "rocket", "tree", "fish", "car", "flower", "bird", "crown"]
+CONCEPTS = ["woman", "red heart", "cat face", "dog face", "red apple", "grinning face", "health worker", "house",
+            "pizza", "rocket", "tree", "fish", "car", "flower", "bird", "crown"]
 LARGE_SEED = 10_000  # apart from the seeds of the small ensembles, which would share their first latents
 NAMES = ("consistency", "representativeness", "sharpness", "to_zero")
 LARGE = "large average"
 
 
 def methods(arguments) -> list[str]:
-    return ["plain sample", "medoid", "pixel mean", "latent mean", "zero latent", "mental average", *[LARGE][: arguments.large_count]]
+    return ["plain sample", "medoid", "pixel mean", "latent mean", "zero latent", "mental average",
+            *[LARGE][: arguments.large_count]]
 
 
 def pictures_of(demo, judge, concept, arguments, repetitions):
@@ -50,10 +61,13 @@ def pictures_of(demo, judge, concept, arguments, repetitions):
         zero = sample(denoiser, torch.zeros(1, *demo.shape), sigmas, BatchSize(1))
         for repetition in range(repetitions):
             noise = starting_noise(arguments.count, demo.shape, repetition)
-            samples = sample(denoiser, initial_latent(denoiser.parametrization, noise, sigmas[0].item()), sigmas, BatchSize(32))
+            samples = sample(denoiser, initial_latent(denoiser.parametrization, noise, sigmas[0].item()), sigmas,
+                             BatchSize(32))
             for method, count, seed in ensembles:
-                settings = AlignmentSettings(count=count, seed=seed + repetition, keep=1, restored_noise=arguments.restored_noise)
-                average = align(denoiser, sigmas, demo.shape, PRESETS[arguments.preset].apply(settings, STEPS), batch_size=32)
+                settings = AlignmentSettings(count=count, seed=seed + repetition, keep=1,
+                                             restored_noise=arguments.restored_noise)
+                average = align(denoiser, sigmas, demo.shape, PRESETS[arguments.preset].apply(settings, STEPS),
+                                batch_size=32)
                 found[method].append(demo.decode(average.latents))
                 if method != LARGE:
                     reports.append(average.report)
@@ -61,7 +75,8 @@ def pictures_of(demo, judge, concept, arguments, repetitions):
             plain.append(decoded)
             central = baselines.medoid(judge(decoded))
             for method, picture in (("plain sample", decoded[:1]), ("medoid", decoded[central : central + 1]),
-                                    ("pixel mean", baselines.mean_of(decoded)), ("latent mean", demo.decode(baselines.mean_of(samples))),
+                                    ("pixel mean", baselines.mean_of(decoded)),
+                                    ("latent mean", demo.decode(baselines.mean_of(samples))),
                                     ("zero latent", demo.decode(zero))):
                 found[method].append(picture)
 
@@ -79,11 +94,15 @@ def measure_concept(concept: str, arguments) -> dict:
     measured = {}
     for method, pictures in found.items():
         features = judge(pictures)
-        measured[method] = {"consistency": pairwise_distance(features), "representativeness": float(1 - (features @ reference.T).mean()),
-                            "sharpness": float(sharpness(pictures).mean() / sharp), "to_zero": float(1 - (features @ zero.T).mean())}
-    shown = torch.cat([plain[:4], *[found[method][: 2 if "average" in method else 1] for method in methods(arguments)[1:]]])
+        measured[method] = {"consistency": pairwise_distance(features),
+                            "representativeness": float(1 - (features @ reference.T).mean()),
+                            "sharpness": float(sharpness(pictures).mean() / sharp),
+                            "to_zero": float(1 - (features @ zero.T).mean())}
+    shown = torch.cat([plain[:4],
+                       *[found[method][: 2 if "average" in method else 1] for method in methods(arguments)[1:]]])
     print(f"{concept}: {time.monotonic() - started:.0f} s, " + ", ".join(
-        f"{method} {measured[method]['consistency']:.3f}/{measured[method]['sharpness']:.2f}" for method in measured), flush=True)
+        f"{method} {measured[method]['consistency']:.3f}/{measured[method]['sharpness']:.2f}" for method in measured),
+          flush=True)
     return {"measured": measured, "shown": shown,
             "residuals": [[np.mean(step.residual_after) for step in report.steps] for report in reports],
             "iterations": np.mean([sum(np.mean(step.iterations) for step in report.steps) for report in reports])}
@@ -98,10 +117,14 @@ def main() -> None:
     arguments = parse_arguments(
         __doc__.splitlines()[0], count=dict(type=int, help="K"), repetitions=dict(type=int), concepts=dict(type=int),
         guidance=dict(type=float, default=7.0), preset=dict(choices=list(PRESETS), default="standard"),
-        branch=dict(choices=["conditional", "unconditional", "guided"], default="conditional", help="whose features are matched"),
-        restored_noise=dict(type=float, default=0.0), large_count=dict(type=int, default=0, help="K of a large average, 0 for none"),
-        workers=dict(type=int, default=2, help="processes that share the concepts"), sheet=dict(type=Path, help="write a sheet of all methods"))
-    # The paper's 300 iterations at 10 steps are hours on a CPU: the preset stops on the residual; say how much was left.
+        branch=dict(choices=["conditional", "unconditional", "guided"], default="conditional",
+                    help="whose features are matched"),
+        restored_noise=dict(type=float, default=0.0),
+        large_count=dict(type=int, default=0, help="K of a large average, 0 for none"),
+        workers=dict(type=int, default=2, help="processes that share the concepts"),
+        sheet=dict(type=Path, help="write a sheet of all methods"))
+    # The paper's 300 iterations at 10 steps are hours on a CPU: the preset stops on the residual; say how much was
+    # left.
     arguments.count = arguments.count or (12 if arguments.quick else 32)
     arguments.repetitions = arguments.repetitions or (4 if arguments.quick else 10)
     arguments.threads = max(1, (os.cpu_count() or 1) // arguments.workers)
@@ -109,26 +132,36 @@ def main() -> None:
     with ProcessPoolExecutor(arguments.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         results = list(pool.map(functools.partial(measure_concept, arguments=arguments), concepts))
     compared = methods(arguments)
-    measures = {method: {name: [result["measured"][method][name] for result in results] for name in NAMES} for method in compared}
+    measures = {method: {name: [result["measured"][method][name] for result in results] for name in NAMES}
+                for method in compared}
     residuals = np.array([result["residuals"] for result in results])  # (concepts, repetitions, aligned steps)
-    print(f"\nK {arguments.count} (large average: {arguments.large_count}), {arguments.repetitions} repetitions, {len(concepts)} concepts, "
-          f"guidance {arguments.guidance}, preset {arguments.preset}, branch {arguments.branch}, restored noise {arguments.restored_noise}")
+    print(f"\nK {arguments.count} (large average: {arguments.large_count}), {arguments.repetitions} repetitions, "
+          f"{len(concepts)} concepts, guidance {arguments.guidance}, preset {arguments.preset}, branch "
+          f"{arguments.branch}, restored noise {arguments.restored_noise}")
     print(f"residual left after each aligned step: {np.round(residuals.mean(axis=(0, 1)), 5).tolist()}; "
           f"{np.mean([result['iterations'] for result in results]):.0f} iterations per latent in all\n")
-    print_table(["method", "consistency distance", "representativeness distance", "sharpness", "distance to the zero-latent sample"],
+    print_table(["method", "consistency distance", "representativeness distance", "sharpness",
+                 "distance to the zero-latent sample"],
                 [[method, *(with_interval(measures[method][name]) for name in NAMES)] for method in compared])
     print()
-    print_table(["concept", *compared], [[concept, *(f"{measures[m]['consistency'][i]:.3f} / {measures[m]['representativeness'][i]:.3f} / "
-                                                     f"{measures[m]['sharpness'][i]:.2f}" for m in compared)] for i, concept in enumerate(concepts)])
+    print_table(["concept", *compared],
+                [[concept, *(f"{measures[m]['consistency'][i]:.3f} / {measures[m]['representativeness'][i]:.3f} / "
+                             f"{measures[m]['sharpness'][i]:.2f}" for m in compared)]
+                 for i, concept in enumerate(concepts)])
     if arguments.sheet:
         save_sheet([result["shown"] for result in results], concepts,
-                   "4 plain samples, medoid, pixel mean, latent mean, zero latent, 2 mental averages" + (", 2 large ones" if arguments.large_count else ""), arguments.sheet)
+                   "4 plain samples, medoid, pixel mean, latent mean, zero latent, 2 mental averages"
+                   + (", 2 large ones" if arguments.large_count else ""), arguments.sheet)
     mean = lambda method, name: float(np.mean(measures[method][name]))  # noqa: E731
     write_figures({
-        "consistency_plain": mean("plain sample", "consistency"), "consistency_average": mean("mental average", "consistency"),
-        "consistency_medoid": mean("medoid", "consistency"), "consistency_zero_latent": mean("zero latent", "consistency"),
-        "sharpness_ratio_average": mean("mental average", "sharpness"), "sharpness_ratio_pixel_mean": mean("pixel mean", "sharpness"),
-        "sharpness_ratio_latent_mean": mean("latent mean", "sharpness"), "sharpness_ratio_zero_latent": mean("zero latent", "sharpness"),
+        "consistency_plain": mean("plain sample", "consistency"),
+        "consistency_average": mean("mental average", "consistency"),
+        "consistency_medoid": mean("medoid", "consistency"),
+        "consistency_zero_latent": mean("zero latent", "consistency"),
+        "sharpness_ratio_average": mean("mental average", "sharpness"),
+        "sharpness_ratio_pixel_mean": mean("pixel mean", "sharpness"),
+        "sharpness_ratio_latent_mean": mean("latent mean", "sharpness"),
+        "sharpness_ratio_zero_latent": mean("zero latent", "sharpness"),
         "representativeness_plain": mean("plain sample", "representativeness"),
         "representativeness_average": mean("mental average", "representativeness"),
         "representativeness_zero_latent": mean("zero latent", "representativeness"),

@@ -1,13 +1,13 @@
 """Modes on the demo model: whether clusters find known labels, and whether adapters and averages stay in their mode.
 
 First, held-out real pictures with known labels (skin tone, kind) are clustered by AttributeEmbed and by plain CLIP
-embeddings. Then K samples of each concept are clustered in the demo CLIP's embeddings. Concepts are left out whose clusters
-the judge, a logistic regression in the features of an independent ImageNet network, cannot tell apart: their modes are not
-visible. For the largest modes of the others a LoRA and an embedding are trained on the members' own latents. Measured are
-the share of samples from new noise that fall into the mode, as judged, and the mental averages of the modes by the plain
-prompt, the LoRA, the embedding, and without training: of the mode's own samples, and of the mode of a mixture in the
-semantic space that shares most samples with it. Distances are 1 - cosine in those features; intervals are 95 % bootstrap
-intervals over modes. All times are CPU seconds.
+embeddings. Then K samples of each concept are clustered in the demo CLIP's embeddings. Concepts are left out whose
+clusters the judge, a logistic regression in the features of an independent ImageNet network, cannot tell apart: their
+modes are not visible. For the largest modes of the others a LoRA and an embedding are trained on the members' own
+latents. Measured are the share of samples from new noise that fall into the mode, as judged, and the mental averages of
+the modes by the plain prompt, the LoRA, the embedding, and without training: of the mode's own samples, and of the mode
+of a mixture in the semantic space that shares most samples with it. Distances are 1 - cosine in those features;
+intervals are 95 % bootstrap intervals over modes. All times are CPU seconds.
 """
 from __future__ import annotations
 
@@ -18,19 +18,29 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import _mode_adapters as adapters
 import numpy as np
 import torch
+from _common import (
+    DemoModel,
+    FeatureSpace,
+    pairwise_distance,
+    parse_arguments,
+    print_table,
+    save_sheet,
+    with_interval,
+    write_figures,
+)
+from _mode_labels import ATTRIBUTES, label_figures, load_encoder, measure_attribute, print_labels
 from torch import Tensor
 
-import _mode_adapters as adapters
-from _common import DemoModel, FeatureSpace, pairwise_distance, parse_arguments, print_table, save_sheet, with_interval, write_figures
-from _mode_labels import ATTRIBUTES, label_figures, load_encoder, measure_attribute, print_labels
 import environment
 from mental_averages.dma import image_encoders, modes
 from mental_averages.dma.presets import PRESETS
 
 CONCEPTS = ["heart", "circle", "hand", "square", "diamond", "arrow", "star", "man", "face", "woman"]
-VISIBLE = 0.75  # Cohen's kappa of judge and clusters on samples that the judge was not fitted to, from which on modes count as visible
+# Cohen's kappa of judge and clusters on samples that the judge was not fitted to, from which on modes count as visible.
+VISIBLE = 0.75
 GUIDANCE = 3.0  # the paper's with adapters
 METHODS = ("none", "lora", "embedding", "members", "mixture")
 TITLES = {"none": "plain prompt", "lora": "LoRA", "embedding": "embedding", "members": "its samples, no training",
@@ -51,7 +61,8 @@ def tools(encoder: Path | None) -> tuple[DemoModel, FeatureSpace, image_encoders
 
 
 def classifier_of(features: Tensor, labels: Tensor):
-    """A logistic regression from features (N, D) to labels (N,), and its agreement with them on fifths that it was not fitted to.
+    """A logistic regression from features (N, D) to labels (N,), and its agreement with them on fifths that it was not
+    fitted to.
 
     Agreement is Cohen's kappa, 0 for chance: of unequal modes the largest alone would make a high accuracy.
     """
@@ -91,7 +102,8 @@ def look_at(concept: str, arguments) -> tuple[list[int], float, float]:
     sizes = [share.count for share in clusters.shares]
     if len(sizes) < 2:  # too small ones were joined
         return sizes, 0.0, 0.0
-    kappa, silhouette = classifier_of(features, clusters.labels)[1], silhouette_score(features, clusters.labels, metric="cosine")
+    kappa, silhouette = classifier_of(features, clusters.labels)[1], silhouette_score(features, clusters.labels,
+                                                                                      metric="cosine")
     print(f"{concept}: modes of {sizes}, judge {kappa:.2f}, silhouette {silhouette:.2f}", flush=True)
     return sizes, kappa, float(silhouette)
 
@@ -112,14 +124,16 @@ def measure_concept(concept: str, arguments) -> dict:
 
     def averages(source: adapters.Source) -> tuple[Tensor, float]:
         begun = time.process_time()
-        latents = [adapters.average_of(demo, source, GUIDANCE, arguments.preset, arguments.count, seed) for seed in seeds]
+        latents = [adapters.average_of(demo, source, GUIDANCE, arguments.preset, arguments.count, seed)
+                   for seed in seeds]
         return demo.decode(torch.cat(latents)), (time.process_time() - begun) / len(seeds)
 
     def measures(pictures: Tensor, mode: int, training: float, averaging: float) -> dict:
         found = judge(pictures)  # (seeds, D)
         distances = torch.stack([1 - (found @ others.T).mean(1) for others in members], dim=1)  # (seeds, modes)
         return {"nearest": float((distances.argmin(1) == mode).float().mean()), "own": float(distances[:, mode].mean()),
-                "other": float(distances[:, [other for other in range(len(members)) if other != mode]].min(1).values.mean()),
+                "other": float(distances[:, [other
+                                             for other in range(len(members)) if other != mode]].min(1).values.mean()),
                 "consistency": pairwise_distance(found), "training": training, "averaging": averaging}
 
     plain_pictures, plain_seconds = averages(adapters.plain(demo, concept))
@@ -139,13 +153,15 @@ def measure_concept(concept: str, arguments) -> dict:
             costs[method] = source.seconds, seconds
         begun = time.process_time()
         pictures["members"] = demo.decode(torch.cat([
-            adapters.average_of_members(demo, concept, mixture.samples[torch.from_numpy(label == mode)], GUIDANCE, arguments.preset, seed)
+            adapters.average_of_members(demo, concept, mixture.samples[torch.from_numpy(label == mode)], GUIDANCE,
+                                        arguments.preset, seed)
             for seed, (mixture, label) in enumerate(zip(mixtures, labels)) if (label == mode).sum() >= 2]))
         costs["members"] = 0.0, (time.process_time() - begun) / len(pictures["members"])
         # A mixture finds modes of its own: the one that shares most samples with this mode stands for it.
         nearest = [max(range(len(mixture.members)), key=lambda own: overlap(mixture.members[own], label == mode))
                    for mixture, label in zip(mixtures, labels)]
-        pictures["mixture"] = demo.decode(torch.cat([mixture.averages[own : own + 1] for mixture, own in zip(mixtures, nearest)]))
+        pictures["mixture"] = demo.decode(torch.cat([mixture.averages[own : own + 1]
+                                                     for mixture, own in zip(mixtures, nearest)]))
         costs["mixture"] = 0.0, float(np.mean([mixture.seconds for mixture in mixtures]))
         found.append({
             "concept": concept, "mode": mode, "members": len(rows), "shares": shares, "kappa": kappa,
@@ -158,7 +174,8 @@ def measure_concept(concept: str, arguments) -> dict:
                                 *(news[method][:3] for method in ("lora", "embedding"))])})
         print(f"{concept}, mode {mode} ({len(rows)} of {arguments.count}), judge {kappa:.2f}: " + ", ".join(
             f"share {name} {share:.2f}" for name, share in shares.items()), flush=True)
-    print(f"{concept}: {time.process_time() - started:.0f} CPU s, modes of {[share.count for share in clusters.shares]}", flush=True)
+    print(f"{concept}: {time.process_time() - started:.0f} CPU s, modes of "
+          f"{[share.count for share in clusters.shares]}", flush=True)
     return {"modes": found}
 
 
@@ -166,17 +183,21 @@ def expected_seconds(arguments, concepts: int, candidates: int) -> float:
     """CPU seconds that the run will take, roughly."""
     mode = ((arguments.steps_lora + arguments.steps_embedding) * STEP + 2 * arguments.samples * PICTURE
             + 2 * arguments.repetitions * AVERAGE[arguments.preset])
-    concept = arguments.repetitions * (arguments.count * PICTURE + 4 * AVERAGE[arguments.preset]) + arguments.modes * mode
+    concept = (arguments.repetitions * (arguments.count * PICTURE + 4 * AVERAGE[arguments.preset])
+               + arguments.modes * mode)
     return candidates * arguments.count * PICTURE + concepts * concept + len(ATTRIBUTES) * arguments.subsets * SUBSET
 
 
 def main() -> None:
     default = dict(type=int)
     arguments = parse_arguments(
-        __doc__.splitlines()[0], concepts=dict(default, help=f"how many with visible modes, of twice as many of {', '.join(CONCEPTS)}; 0 for real pictures alone"),
+        __doc__.splitlines()[0], concepts=dict(default,
+                                               help="how many with visible modes, of twice as many of "
+                                                    f"{', '.join(CONCEPTS)}; 0 for real pictures alone"),
         names=dict(nargs="+", metavar="NAME", help="look at these concepts instead"),
-        modes=dict(default, help="adapters for so many of the largest modes of a concept"), count=dict(default, help="K"),
-        repetitions=dict(default, help="averages of each kind"), samples=dict(default, help="new samples for the share of a mode"),
+        modes=dict(default, help="adapters for so many of the largest modes of a concept"),
+        count=dict(default, help="K"), repetitions=dict(default, help="averages of each kind"),
+        samples=dict(default, help="new samples for the share of a mode"),
         steps_lora=default, steps_embedding=default, preset=dict(choices=list(PRESETS)),
         rate_lora=dict(type=float, help="learning rate; the paper's is 1e-4, for 2000 steps"),
         # The demo U-Net has attention in few places: a LoRA of these alone hardly changes colours.
@@ -186,20 +207,23 @@ def main() -> None:
         encoder=dict(type=Path, help="folder of another CLIP in place of the demo CLIP"),
         workers=dict(type=int, default=2, help="processes that share the concepts"),
         sheet=dict(type=Path, help="write a sheet of all modes"))
-    sizes = dict(concepts=(5, 2), modes=(2, 1), count=(64, 40), repetitions=(3, 2), samples=(32, 16), steps_lora=(600, 300),
-                 steps_embedding=(800, 300), rate_lora=(1e-3, 1e-3), preset=("standard", "draft"), subsets=(20, 4))
+    sizes = dict(concepts=(5, 2), modes=(2, 1), count=(64, 40), repetitions=(3, 2), samples=(32, 16),
+                 steps_lora=(600, 300), steps_embedding=(800, 300), rate_lora=(1e-3, 1e-3),
+                 preset=("standard", "draft"), subsets=(20, 4))
     for name, (full, quick) in sizes.items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, quick if arguments.quick else full)
     if arguments.repetitions < 2:
-        raise SystemExit("The share of a mode before training is that of the second repetition on: --repetitions is at least 2.")
+        raise SystemExit("The share of a mode before training is that of the second repetition on: --repetitions is at "
+                         "least 2.")
     arguments.threads = max(1, (os.cpu_count() or 1) // arguments.workers)
     candidates = arguments.names or CONCEPTS[: 2 * arguments.concepts]
     expected = expected_seconds(arguments, arguments.concepts, len(candidates)) / 60
     cores = min(arguments.workers, os.cpu_count() or 1)
     print(f"About {expected:.0f} CPU minutes, {expected / cores:.0f} minutes on idle cores.", flush=True)
     with ProcessPoolExecutor(arguments.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        real = pool.map(functools.partial(measure_attribute, arguments=arguments), [attribute.name for attribute in ATTRIBUTES])
+        real = pool.map(functools.partial(measure_attribute, arguments=arguments),
+                        [attribute.name for attribute in ATTRIBUTES])
         seen = dict(zip(candidates, pool.map(functools.partial(look_at, arguments=arguments), candidates)))
         concepts = [concept for concept, (_, kappa, _) in seen.items() if kappa >= VISIBLE][: arguments.concepts]
         generated = pool.map(functools.partial(measure_concept, arguments=arguments), concepts)
@@ -207,27 +231,32 @@ def main() -> None:
     print_labels(real, arguments.subsets)
     figures = label_figures(real)
     if seen:
-        print(f"\nModes of {arguments.count} samples in the demo CLIP's embeddings, and how well the judge tells them apart; measured are the "
-              f"first {arguments.concepts} concepts with a Cohen's kappa of {VISIBLE} or more.\n")
+        print(f"\nModes of {arguments.count} samples in the demo CLIP's embeddings, and how well the judge tells them "
+              f"apart; measured are the first {arguments.concepts} concepts with a Cohen's kappa of {VISIBLE} or "
+              "more.\n")
         print_table(["concept", "samples by mode", "judge's kappa", "silhouette", "measured"],
-                    [[concept, ", ".join(map(str, sizes)), f"{kappa:.2f}", f"{silhouette:.2f}", "yes" if concept in concepts else "no"]
+                    [[concept, ", ".join(map(str, sizes)), f"{kappa:.2f}", f"{silhouette:.2f}",
+                      "yes" if concept in concepts else "no"]
                      for concept, (sizes, kappa, silhouette) in seen.items()])
     if generated:
         print_modes(generated, arguments)
         figures |= mode_figures(generated, arguments)
         if arguments.sheet:
-            save_sheet([mode["shown"] for mode in generated], [f"{mode['concept']}, mode {mode['mode']}" for mode in generated],
+            save_sheet([mode["shown"] for mode in generated],
+                       [f"{mode['concept']}, mode {mode['mode']}" for mode in generated],
                        f"{SHOWN} members, 2 averages each by {', '.join(TITLES[method] for method in METHODS)}; "
                        "3 new samples each by LoRA, embedding", arguments.sheet, columns=SHOWN + 2 * len(METHODS) + 6)
     write_figures(figures, arguments.json)
 
 
 def print_modes(results: list[dict], arguments) -> None:
-    print(f"\nK {arguments.count}, guidance {GUIDANCE}, preset {arguments.preset}, {arguments.repetitions} repetitions; LoRA of rank 1 on {arguments.target}, "
-          f"{arguments.steps_lora} steps at {arguments.rate_lora:g}; embedding of 1 vector, {arguments.steps_embedding} steps at "
+    print(f"\nK {arguments.count}, guidance {GUIDANCE}, preset {arguments.preset}, {arguments.repetitions} "
+          f"repetitions; LoRA of rank 1 on {arguments.target}, {arguments.steps_lora} steps at "
+          f"{arguments.rate_lora:g}; embedding of 1 vector, {arguments.steps_embedding} steps at "
           f"{arguments.rate_embedding:g}, without the idle layers of the demo's text encoder, which would take "
           f"{results[0]['encoding_seconds']:.2f} s more per step. {arguments.samples} new samples per adapter.\n")
-    judged = {"before": arguments.count * (arguments.repetitions - 1), "lora": arguments.samples, "embedding": arguments.samples}
+    judged = {"before": arguments.count * (arguments.repetitions - 1), "lora": arguments.samples,
+              "embedding": arguments.samples}
 
     def share_in_words(share: float, count: int) -> str:
         low, high = modes.wilson_interval(round(share * count), count)
@@ -235,21 +264,24 @@ def print_modes(results: list[dict], arguments) -> None:
 
     print_table(["mode", "members", "judge's kappa", "share before", "with LoRA", "with embedding"],
                 [[f"{mode['concept']} {mode['mode']}", str(mode["members"]), f"{mode['kappa']:.2f}",
-                  *(share_in_words(mode["shares"][name], count) for name, count in judged.items())] for mode in results])
+                  *(share_in_words(mode["shares"][name], count) for name, count in judged.items())]
+                 for mode in results])
     print("\nIn parentheses: 95 % Wilson intervals.")
     print()
     rows = []
     for method in METHODS:
-        columns = {name: np.array([mode["methods"][method][name] for mode in results]) for name in results[0]["methods"][method]}
+        columns = {name: np.array([mode["methods"][method][name] for mode in results])
+                   for name in results[0]["methods"][method]}
         rows.append([TITLES[method], f"{100 * columns['nearest'].mean():.0f} %",
                      *(with_interval(columns[name]) for name in ("own", "other", "consistency")),
                      f"{columns['training'].mean():.0f}", f"{columns['averaging'].mean():.1f}"])
-    print_table(["averages by", "in their own mode", "distance to own mode", "to the nearest other", "consistency distance",
-                 "seconds of training", "seconds of averaging"], rows)
-    print(f"\nMembers of a mode are {np.mean([mode['spread'] for mode in results]):.3f} from each other. By its own measure, the mixture "
-          f"has {100 * np.mean([mode['mixture_in_own_mode'] for mode in results]):.0f} % of its averages in their own mode; its modes share "
-          f"{100 * np.mean([mode['mixture_overlap'] for mode in results]):.0f} % of their samples (intersection over union) with those of "
-          "the demo CLIP.\n")
+    print_table(["averages by", "in their own mode", "distance to own mode", "to the nearest other",
+                 "consistency distance", "seconds of training", "seconds of averaging"], rows)
+    print(f"\nMembers of a mode are {np.mean([mode['spread'] for mode in results]):.3f} from each other. By its own "
+          f"measure, the mixture has {100 * np.mean([mode['mixture_in_own_mode'] for mode in results]):.0f} % of its "
+          "averages in their own mode; its modes share "
+          f"{100 * np.mean([mode['mixture_overlap'] for mode in results]):.0f} % of their samples (intersection over "
+          "union) with those of the demo CLIP.\n")
 
 
 def mode_figures(results: list[dict], arguments) -> dict[str, float]:
@@ -260,7 +292,8 @@ def mode_figures(results: list[dict], arguments) -> dict[str, float]:
     for name in ("lora", "embedding"):
         figures[f"modes_at_80_percent_{name}"] = float(np.mean([mode["shares"][name] >= 0.8 for mode in results]))
         figures[f"seconds_{name}"] = mean("methods", name, "training")
-    for figure, name in (("own_mode_nearest", "nearest"), ("own_mode_distance", "own"), ("other_mode_distance", "other"),
+    for figure, name in (("own_mode_nearest", "nearest"), ("own_mode_distance", "own"),
+                         ("other_mode_distance", "other"),
                          ("mode_consistency", "consistency"), ("seconds_averaging", "averaging")):
         figures |= {f"{figure}_{method}": mean("methods", method, name) for method in METHODS}
     encoding = arguments.steps_embedding * mean("encoding_seconds")

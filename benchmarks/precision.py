@@ -8,8 +8,17 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from _common import (
+    STEPS,
+    DemoModel,
+    FeatureSpace,
+    pairwise_distance,
+    parse_arguments,
+    print_table,
+    with_interval,
+    write_figures,
+)
 
-from _common import STEPS, DemoModel, FeatureSpace, pairwise_distance, parse_arguments, print_table, with_interval, write_figures
 from mental_averages.dma.alignment import AlignmentSettings, align
 from mental_averages.dma.gradient_check import check_gradient
 from mental_averages.dma.presets import PRESETS
@@ -41,7 +50,8 @@ def averages(demo: DemoModel, concept: str, settings: list[AlignmentSettings]) -
 def main() -> None:
     arguments = parse_arguments(__doc__.splitlines()[0])
     concepts, seeds, count = (CONCEPTS[:2], 2, 4) if arguments.quick else (CONCEPTS, 4, 16)
-    settings = [PRESETS["standard"].apply(AlignmentSettings(count=count, keep=1, seed=seed), STEPS) for seed in range(seeds)]
+    settings = [PRESETS["standard"].apply(AlignmentSettings(count=count, keep=1, seed=seed), STEPS)
+                for seed in range(seeds)]
     judge, rows, figures, references = FeatureSpace(), [], {}, {}
     for name, dtype in PRECISIONS.items():
         demo, measured = in_precision(dtype), []
@@ -50,13 +60,17 @@ def main() -> None:
             pictures, residual, error = averages(demo, concept, settings)
             features = judge(pictures)
             reference = references.setdefault(concept, features)
-            measured.append([residual, error, float(1 - (features * reference).sum(1).mean()), pairwise_distance(reference)])
+            measured.append([residual, error, float(1 - (features * reference).sum(1).mean()),
+                             pairwise_distance(reference)])
         residual, error, distance, between = np.array(measured).T
-        rows.append([name, str(len(measured)), with_interval(residual), f"{error.max():.1e}", with_interval(distance), with_interval(between)])
+        rows.append([name, str(len(measured)), with_interval(residual), f"{error.max():.1e}", with_interval(distance),
+                     with_interval(between)])
         print(rows[-1], flush=True)
-        figures |= {f"residual_{name}": residual.mean(), f"gradient_error_{name}": error.max(), f"to_fp32_{name}": distance.mean()}
+        figures |= {f"residual_{name}": residual.mean(), f"gradient_error_{name}": error.max(),
+                    f"to_fp32_{name}": distance.mean()}
     print()
-    print_table(["weights", "concepts", "final residual", "largest gradient error", "pictures to fp32", "between seeds, fp32"], rows)
+    print_table(["weights", "concepts", "final residual", "largest gradient error", "pictures to fp32",
+                 "between seeds, fp32"], rows)
     write_figures({key: float(value) for key, value in figures.items()}, arguments.json)
 
 

@@ -3,10 +3,11 @@
     python tools/run_benchmark.py unchanged --record FOLDER      before the change
     python tools/run_benchmark.py unchanged --compare FOLDER     after it, on the same machine
 
-Nodes are asked by their ids, which are a public contract, so that nothing here depends on where code stands. Each run that
-keeps a state on disk is made three times when recorded: to the end, to an interrupt in the middle, and on from there. What the
-interrupt left is kept; the code that is compared has to go on from it to the same bits. Another processor or number of threads
-adds up in another order, so a record is worth nothing elsewhere, and is not kept in the repository.
+Nodes are asked by their ids, which are a public contract, so that nothing here depends on where code stands. Each run
+that keeps a state on disk is made three times when recorded: to the end, to an interrupt in the middle, and on from
+there. What the interrupt left is kept; the code that is compared has to go on from it to the same bits. Another
+processor or number of threads adds up in another order, so a record is worth nothing elsewhere, and is not kept in the
+repository.
 """
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
-import pack  # noqa: E402
+import pack
 
 # Of a report: how long it took is never the same twice.
 CLOCKS = ("seconds", "sampling_seconds")
@@ -64,7 +65,16 @@ def record(world: World, cases: dict[str, Case], folder: Path) -> None:
                 continue
             found = world.run(case, copied(where / "interrupted"))
             same = differences(found, load(where / "result.safetensors"))
-            print(f"{name}: {calls} calls, interrupted at {share:.0%}, {'goes on to the same bits' if not same else same}", flush=True)
+            for share in (0.5, 0.7, 0.9, 0.97):  # until one of its saves is behind it
+                world.interrupted(case, where / "interrupted", int(share * calls))
+                if (where / "interrupted").exists():
+                    break
+            if not (where / "interrupted").exists():
+                print(f"{name}: {calls} calls, keeps no state before its end", flush=True)
+                continue
+            found = world.run(case, copied(where / "interrupted"))
+            same = differences(found, load(where / "result.safetensors")) or "goes on to the same bits"
+            print(f"{name}: {calls} calls, interrupted at {share:.0%}, {same}", flush=True)
         else:
             print(f"{name}: {calls} calls", flush=True)
 
@@ -74,7 +84,8 @@ def compare(world: World, cases: dict[str, Case], folder: Path) -> bool:
     for name, case in cases.items():
         where, found = folder / name, {}
         runs = {"anew": None} if not case.resumes else {
-            "anew": Path(tempfile.mkdtemp()), "from an interrupted state": where / "interrupted", "from a finished state": where / "finished"}
+            "anew": Path(tempfile.mkdtemp()), "from an interrupted state": where / "interrupted",
+            "from a finished state": where / "finished"}
         runs = {kind: copied(state) if state and state.is_relative_to(folder) else state for kind, state in runs.items()
                 if state is None or state.exists()}
         calls = {}
@@ -146,7 +157,8 @@ class World:
         model, self.clip, self.vae = pack.load_checkpoint(pack.demo_checkpoint())
         flow, flow_clip, _ = pack.load_checkpoint(pack.demo_transformer())
         self.model, self.flow = self.counting(model), self.counting(flow)
-        self.heart, self.cat, self.empty = (pack.encode_prompt(self.clip, text) for text in ("red heart", "cat face", ""))
+        self.heart, self.cat, self.empty = (pack.encode_prompt(self.clip, text)
+                                            for text in ("red heart", "cat face", ""))
         self.flow_heart, self.flow_empty = (pack.encode_prompt(flow_clip, text) for text in ("red heart", ""))
 
     def counting(self, model: Any) -> Any:
@@ -171,10 +183,12 @@ class World:
         folder_paths.user_directory = str(folder or tempfile.mkdtemp())
         folder_paths.output_directory = tempfile.mkdtemp()
         embeddings = tempfile.mkdtemp()
-        folder_paths.folder_names_and_paths["embeddings"] = ([embeddings], folder_paths.folder_names_and_paths["embeddings"][1])
+        folder_paths.folder_names_and_paths["embeddings"] = ([embeddings],
+                                                             folder_paths.folder_names_and_paths["embeddings"][1])
         self.calls = 0
         with torch.inference_mode():
-            result = self.nodes[case.node].execute(**case.inputs, **({case.resumes: folder is not None} if case.resumes else {}))
+            result = self.nodes[case.node].execute(**case.inputs,
+                                                   **({case.resumes: folder is not None} if case.resumes else {}))
         return flat(result.args)
 
     def calls_of(self, case: Case) -> int:
@@ -202,54 +216,73 @@ class World:
         noise = torch.randn(6, 4, 8, 8, generator=torch.Generator().manual_seed(5))
         pictures = {"samples": 0.2 * noise}
         flow_latent = {"samples": torch.zeros(1, self.flow.model.latent_format.latent_channels, 8, 8)}
-        flow_pictures = {"samples": 0.2 * torch.randn(2, *flow_latent["samples"].shape[1:], generator=torch.Generator().manual_seed(6))}
-        align = dict(hspace=self.hspace(self.model), positive=self.heart, negative=self.empty, latent_image=latent, count=9, steps=6,
-                     aligned_steps=3, iterations=12, learning_rate=0.02, cfg=5.0, scheduler="ddim_uniform", seed=3, keep=2, batch_size=4)
-        flow = dict(hspace=self.hspace(self.flow), positive=self.flow_heart, negative=self.flow_empty, latent_image=flow_latent)
-        mixture = dict(hspace=self.hspace(self.model, pooling="mean"), positive=self.heart, negative=self.empty, latent_image=latent,
-                       count=12, components={"components": "bic", "smallest": 1, "largest": 3}, steps=6, aligned_steps=2, cfg=3.0,
-                       scheduler="normal", seed=1, preset="standard", mixture_level=0.3, batch_size=5)
+        flow_pictures = {"samples": 0.2 * torch.randn(2, *flow_latent["samples"].shape[1:],
+                                                      generator=torch.Generator().manual_seed(6))}
+        align = dict(hspace=self.hspace(self.model), positive=self.heart, negative=self.empty, latent_image=latent,
+                     count=9, steps=6, aligned_steps=3, iterations=12, learning_rate=0.02, cfg=5.0,
+                     scheduler="ddim_uniform", seed=3, keep=2, batch_size=4)
+        flow = dict(hspace=self.hspace(self.flow), positive=self.flow_heart, negative=self.flow_empty,
+                    latent_image=flow_latent)
+        mixture = dict(hspace=self.hspace(self.model, pooling="mean"), positive=self.heart, negative=self.empty,
+                       latent_image=latent, count=12, components={"components": "bic", "smallest": 1, "largest": 3},
+                       steps=6, aligned_steps=2, cfg=3.0, scheduler="normal", seed=1, preset="standard",
+                       mixture_level=0.3, batch_size=5)
         invert = dict(model=self.model, positive=self.heart, latent_image={"samples": pictures["samples"][:2]}, steps=6,
                       scheduler="ddim_uniform", cfg=1.0, seed=0, negative=self.empty)
         methods = {
-            "ddim": {"told": "target"}, "fixed_point": {"tolerance": 1e-5, "iterations": 8, "history": 3}, "exact": {"gamma": 0.95},
-            "negative_prompt": {}, "null_text": {"iterations": 4, "learning_rate": 0.01}, "midpoint": {}, "fireflow": {},
+            "ddim": {"told": "target"}, "fixed_point": {"tolerance": 1e-5, "iterations": 8, "history": 3},
+            "exact": {"gamma": 0.95}, "negative_prompt": {}, "null_text": {"iterations": 4, "learning_rate": 0.01},
+            "midpoint": {}, "fireflow": {},
         }
-        train = dict(model=self.model, latents=pictures, steps=8, learning_rate=1e-3, seed=2, batch_size=2, preview_interval=3)
+        train = dict(model=self.model, latents=pictures, steps=8, learning_rate=1e-3, seed=2, batch_size=2,
+                     preview_interval=3)
         cases = {
-            "align_adam": Case("AlignTrajectories", {**align, "solver": "Adam", "carried": 0, "own_noise": 1.0, "mean_error": 0.0,
-                                                     "plateau": 0.0, "tolerance": 0.0}, "resume"),
-            "align_standard": Case("AlignTrajectories", {**align, "preset": "standard", "restored_noise": 0.5}, "resume"),
+            "align_adam": Case("AlignTrajectories",
+                               {**align, "solver": "Adam", "carried": 0, "own_noise": 1.0, "mean_error": 0.0,
+                                "plateau": 0.0, "tolerance": 0.0}, "resume"),
+            "align_standard": Case("AlignTrajectories", {**align, "preset": "standard", "restored_noise": 0.5},
+                                   "resume"),
             "align_draft": Case("AlignTrajectories", {**align, "preset": "draft", "count": 40}, "resume"),
-            "align_gauss_newton": Case("AlignTrajectories", {**align, "solver": "Gauss-Newton", "iterations": 2, "count": 3}, "resume"),
+            "align_gauss_newton": Case("AlignTrajectories",
+                                       {**align, "solver": "Gauss-Newton", "iterations": 2, "count": 3}, "resume"),
             "align_none": Case("AlignTrajectories", {**align, "aligned_steps": 0}, "resume"),
-            "align_guided": Case("AlignTrajectories", {**align, "branch": "guided", "save_memory": True, "iterations": 3}, "resume"),
+            "align_guided": Case("AlignTrajectories",
+                                 {**align, "branch": "guided", "save_memory": True, "iterations": 3}, "resume"),
             "align_flow": Case("AlignTrajectories", {**align, **flow, "solver": "L-BFGS", "count": 5}, "resume"),
             "mixture": Case("AlignMixtureModes", mixture, "resume"),
-            "mixture_of_samples": Case("AlignMixtureModes", {**mixture, "samples": pictures, "minimum_size": 1, "components":
-                                                             {"components": "fixed", "modes": 2}}, "resume"),
-            "lora": Case("TrainModeLoRA", {**train, "positive": self.heart, "rank": 2, "target": "all linear and conv"}, "resume"),
-            "embedding": Case("TrainModeEmbedding", {**train, "clip": self.clip, "name": "mode", "initial_text": "heart", "vectors": 2,
-                                                     "template": "{}"}, "resume"),
+            "mixture_of_samples": Case("AlignMixtureModes",
+                                       {**mixture, "samples": pictures, "minimum_size": 1, "components":
+                                        {"components": "fixed", "modes": 2}}, "resume"),
+            "lora": Case("TrainModeLoRA", {**train, "positive": self.heart, "rank": 2, "target": "all linear and conv"},
+                         "resume"),
+            "embedding": Case("TrainModeEmbedding",
+                              {**train, "clip": self.clip, "name": "mode", "initial_text": "heart", "vectors": 2,
+                               "template": "{}"}, "resume"),
             "probe": Case("SemanticLayerProbe", dict(
-                model=self.model, prompts={"prompts0": self.heart, "prompts1": self.cat}, negative=self.empty, latent_image=latent,
-                samples=4, levels="0, 0.3", steps=6, cfg=5.0, scheduler="normal", seed=0, pooling="none", matched=1, iterations=3,
-                batch_size=3), "cached"),
-            "capture": Case("CaptureHSpace", dict(hspace=self.hspace(self.model), positive=self.heart, latent=pictures, percent=0.4, seed=1)),
-            "zero": Case("ZeroLatent", dict(model=self.model, positive=self.heart, negative=self.empty, latent_image=latent, steps=6,
-                                            cfg=5.0, scheduler="karras", noise_scale=0.3, seed=4)),
+                model=self.model, prompts={"prompts0": self.heart, "prompts1": self.cat}, negative=self.empty,
+                latent_image=latent, samples=4, levels="0, 0.3", steps=6, cfg=5.0, scheduler="normal", seed=0,
+                pooling="none", matched=1, iterations=3, batch_size=3), "cached"),
+            "capture": Case("CaptureHSpace", dict(hspace=self.hspace(self.model), positive=self.heart, latent=pictures,
+                                                  percent=0.4, seed=1)),
+            "zero": Case("ZeroLatent",
+                         dict(model=self.model, positive=self.heart, negative=self.empty, latent_image=latent, steps=6,
+                              cfg=5.0, scheduler="karras", noise_scale=0.3, seed=4)),
             "statistics": Case("LatentStatistics", dict(latents={"latents0": {"samples": noise}}, subsets=4, seed=0)),
             "offset": Case("LatentOffset", dict(latent={"samples": noise}, offsets="0, 0.4")),
-            "medoid": Case("MedoidSelect", dict(images=torch.rand(5, 8, 8, 3, generator=torch.Generator().manual_seed(0)))),
-            "rf_inversion": Case("DDIMInvert", {**invert, "model": self.flow, "positive": self.flow_heart, "negative": self.flow_empty,
-                                                "latent_image": flow_pictures, "method": {"method": "rf_inversion", "gamma": 0.5, "eta": 1.0,
-                                                                                          "controlled": 0.25}}),
-            "back": Case("DDIMSample", dict(model=self.model, positive=self.heart, negative=self.empty, latent={"samples": noise[:3]},
-                                            steps=6, scheduler="normal", cfg=4.0)),
+            "medoid": Case("MedoidSelect",
+                           dict(images=torch.rand(5, 8, 8, 3, generator=torch.Generator().manual_seed(0)))),
+            "rf_inversion": Case("DDIMInvert", {**invert, "model": self.flow, "positive": self.flow_heart,
+                                                "negative": self.flow_empty, "latent_image": flow_pictures,
+                                                "method": {"method": "rf_inversion", "gamma": 0.5, "eta": 1.0,
+                                                           "controlled": 0.25}}),
+            "back": Case("DDIMSample",
+                         dict(model=self.model, positive=self.heart, negative=self.empty, latent={"samples": noise[:3]},
+                              steps=6, scheduler="normal", cfg=4.0)),
         }
         for method, options in methods.items():
             guidance = 4.0 if method in ("null_text", "negative_prompt") else 1.0
-            cases[f"invert_{method}"] = Case("DDIMInvert", {**invert, "cfg": guidance, "method": {"method": method, **options}})
+            cases[f"invert_{method}"] = Case("DDIMInvert",
+                                             {**invert, "cfg": guidance, "method": {"method": method, **options}})
         for method in ("lin", "fix", "nin", "restored_variance", "lol", "slerp", "slerp_common"):
             for adjustment in ("none", "global", "channel", "low_pass"):
                 two = {"latents0": {"samples": noise[:2] + 0.1}}

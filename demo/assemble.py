@@ -26,7 +26,8 @@ LAYERS = 12
 def text_encoder() -> dict[str, Tensor]:
     """CLIP-L, named from "text_model." on, whose layers pass their input through: their output projections are zero."""
     width = text_table.WIDTH
-    shapes = {"mlp.fc1.weight": (4 * width, width), "mlp.fc1.bias": (4 * width,), "mlp.fc2.weight": (width, 4 * width), "mlp.fc2.bias": (width,)}
+    shapes = {"mlp.fc1.weight": (4 * width, width), "mlp.fc1.bias": (4 * width,), "mlp.fc2.weight": (width, 4 * width),
+              "mlp.fc2.bias": (width,)}
     for projection in ("q_proj", "k_proj", "v_proj", "out_proj"):
         shapes |= {f"self_attn.{projection}.weight": (width, width), f"self_attn.{projection}.bias": (width,)}
     found = {TEXT + "embeddings.token_embedding.weight": text_table.token_table(),
@@ -34,7 +35,8 @@ def text_encoder() -> dict[str, Tensor]:
     for layer in range(LAYERS):
         for name, shape in shapes.items():
             found[f"{TEXT}encoder.layers.{layer}.{name}"] = torch.zeros(shape, dtype=torch.half)
-    for norm in (*(f"encoder.layers.{layer}.layer_norm{number}" for layer in range(LAYERS) for number in (1, 2)), "final_layer_norm"):
+    for norm in (*(f"encoder.layers.{layer}.layer_norm{number}" for layer in range(LAYERS) for number in (1, 2)),
+                 "final_layer_norm"):
         found[f"{TEXT}{norm}.weight"] = torch.ones(width, dtype=torch.half)
         found[f"{TEXT}{norm}.bias"] = torch.zeros(width, dtype=torch.half)
     return found
@@ -44,7 +46,8 @@ def checkpoint() -> dict[str, Tensor]:
     """The whole state dict of the U-Net demo under the names of Stable Diffusion 1.5."""
     # The autoencoder's latents have unit variance; this scale cancels ComfyUI's scaling of SD1.5 latents.
     found = {"first_stage_model.vae_scale": torch.tensor(0.18215), "first_stage_model.vae_shift": torch.tensor(0.0)}
-    prefixes = {"unet": "model.diffusion_model.", "encoder": "first_stage_model.taesd_encoder.", "decoder": "first_stage_model.taesd_decoder."}
+    prefixes = {"unet": "model.diffusion_model.", "encoder": "first_stage_model.taesd_encoder.",
+                "decoder": "first_stage_model.taesd_decoder."}
     for name, value in stored_networks().items():
         part, _, key = name.partition(".")
         found[prefixes[part] + key] = value

@@ -2,8 +2,9 @@
 
     python demo/clip_model.py FOLDER     writes it as a folder that the transformers library and LoadImageEncoder read
 
-The repository stores matrices as 8-bit integers (see weights.py) and the tokenizer as its list of merges; the folder has
-fp16 weights, config.json, preprocessor_config.json and the tokenizer's files. Needs torch, transformers and safetensors.
+The repository stores matrices as 8-bit integers (see weights.py) and the tokenizer as its list of merges; the folder
+has fp16 weights, config.json, preprocessor_config.json and the tokenizer's files. Needs torch, transformers and
+safetensors.
 """
 from __future__ import annotations
 
@@ -60,9 +61,10 @@ def build(tokenizer):
     """The network with fresh weights from torch's global generator: about 3.9 million parameters with 1500 merges."""
     from transformers import CLIPConfig, CLIPModel
 
-    marks = dict(bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
-    text = dict(hidden_size=128, intermediate_size=512, num_hidden_layers=4, num_attention_heads=4, vocab_size=len(tokenizer),
-                max_position_embeddings=LENGTH, **marks)
+    marks = dict(bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+                 pad_token_id=tokenizer.pad_token_id)
+    text = dict(hidden_size=128, intermediate_size=512, num_hidden_layers=4, num_attention_heads=4,
+                vocab_size=len(tokenizer), max_position_embeddings=LENGTH, **marks)
     vision = dict(hidden_size=192, intermediate_size=768, num_hidden_layers=6, num_attention_heads=6, image_size=SIZE,
                   patch_size=8)
     return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=128))
@@ -71,8 +73,8 @@ def build(tokenizer):
 def make_processor():
     from transformers import CLIPImageProcessor
 
-    return CLIPImageProcessor(size={"shortest_edge": SIZE}, crop_size={"height": SIZE, "width": SIZE}, image_mean=list(MEAN),
-                              image_std=list(DEVIATION))
+    return CLIPImageProcessor(size={"shortest_edge": SIZE}, crop_size={"height": SIZE, "width": SIZE},
+                              image_mean=list(MEAN), image_std=list(DEVIATION))
 
 
 def write_folder(folder: Path, state: dict[str, torch.Tensor], merges: list[tuple[str, str]]) -> None:
@@ -86,7 +88,8 @@ def write_folder(folder: Path, state: dict[str, torch.Tensor], merges: list[tupl
     make_processor().save_pretrained(folder)
 
 
-def pack(state: dict[str, torch.Tensor], merges: list[tuple[str, str]], figures: dict[str, float], path: Path = PATH) -> None:
+def pack(state: dict[str, torch.Tensor], merges: list[tuple[str, str]], figures: dict[str, float],
+         path: Path = PATH) -> None:
     """Write the stored form: 8-bit weights, with the merges and the measured figures in the header."""
     from safetensors.torch import save_file
 

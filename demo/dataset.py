@@ -35,13 +35,20 @@ class IconSet:
 
 
 ICON_SETS = (
-    IconSet("noto", "1.2.9", "DQiuXENbun41ch+XPSV55H9FaWKpHTyz46YIKtSaKYD4fIDDzL1tR6H4np/T38jfrTAeI3rcKF0mqHYeZVAuaw==", "noto"),
-    IconSet("noto-v1", "1.2.5", "/DsVMius69Q0fRS53z7QK1TROSuar606jiIx+laXtdsYGMXpf6LtHBx6CGfoo3UHHb/XpBsw+1L1x3eyPqMuVA==", "blob"),
-    IconSet("fluent-emoji", "1.2.7", "D8G6bKAyIsyxP1rzZtIWr/gg/fO4Rg1+DyCWlfqKK4h8W+4Em/Y0P6QYgJUQTlUcagzJvSyg+9OBv4hz4Hc/QA==", "fluent"),
-    IconSet("fluent-emoji-flat", "1.2.6", "RY47RgPb47fYUiyrA64sIOL0+UU02s29sXpNBbIQRBUlPlfNFTKUmZDERGuxDs/7yNGWqQYvuaSYM1M4fRXlUw==", "flat"),
-    IconSet("twemoji", "1.2.5", "uKpuIEV0v6K5BW3Mjdyl+XKFVAbbcPxAgifKvEMtZoUZB5+YiY5zaMm2uNNCxyXzAWU9yNLlj41WU6/mvgALsw==", "twitter"),
-    IconSet("fxemoji", "1.2.2", "UAasRaxzFUKfIGSmLwnoarsssA4LX0VLLuEmplIqM6ZNQqIQRtav8tZ4H1neTlBreXuMQyAifr5jP4kn78DpiQ==", "firefox"),
-    IconSet("emojione", "1.2.3", "T9+T3HIbJNLKKsmxYKlaYhvnHYkz/HNYTV7SHCXVZPfeUi4FqskY70YeN8yYAZT8cCv7w5vJxS4Q1m8zb9CMMg==", "emojione"),
+    IconSet("noto", "1.2.9", "DQiuXENbun41ch+XPSV55H9FaWKpHTyz46YIKtSaKYD4fIDDzL1tR6H4np/T38jfrTAeI3rcKF0mqHYeZVAuaw==",
+            "noto"),
+    IconSet("noto-v1", "1.2.5",
+            "/DsVMius69Q0fRS53z7QK1TROSuar606jiIx+laXtdsYGMXpf6LtHBx6CGfoo3UHHb/XpBsw+1L1x3eyPqMuVA==", "blob"),
+    IconSet("fluent-emoji", "1.2.7",
+            "D8G6bKAyIsyxP1rzZtIWr/gg/fO4Rg1+DyCWlfqKK4h8W+4Em/Y0P6QYgJUQTlUcagzJvSyg+9OBv4hz4Hc/QA==", "fluent"),
+    IconSet("fluent-emoji-flat", "1.2.6",
+            "RY47RgPb47fYUiyrA64sIOL0+UU02s29sXpNBbIQRBUlPlfNFTKUmZDERGuxDs/7yNGWqQYvuaSYM1M4fRXlUw==", "flat"),
+    IconSet("twemoji", "1.2.5",
+            "uKpuIEV0v6K5BW3Mjdyl+XKFVAbbcPxAgifKvEMtZoUZB5+YiY5zaMm2uNNCxyXzAWU9yNLlj41WU6/mvgALsw==", "twitter"),
+    IconSet("fxemoji", "1.2.2",
+            "UAasRaxzFUKfIGSmLwnoarsssA4LX0VLLuEmplIqM6ZNQqIQRtav8tZ4H1neTlBreXuMQyAifr5jP4kn78DpiQ==", "firefox"),
+    IconSet("emojione", "1.2.3",
+            "T9+T3HIbJNLKKsmxYKlaYhvnHYkz/HNYTV7SHCXVZPfeUi4FqskY70YeN8yYAZT8cCv7w5vJxS4Q1m8zb9CMMg==", "emojione"),
 )
 SKIN_TONES = ("medium light", "medium dark", "light", "medium", "dark")
 TONE_NUMBERS = {"tone1": "light", "tone2": "medium light", "tone3": "medium", "tone4": "medium dark", "tone5": "dark"}
@@ -51,7 +58,8 @@ HELD_OUT_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Picture:
-    """One icon: its caption without the style word, the concept it shows, its drawing style, and its side of the split."""
+    """One icon: its caption without the style word, the concept it shows, its drawing style, and its side of the
+    split."""
 
     caption: str
     concept: str
@@ -179,7 +187,8 @@ def sampling_weights(pictures: list[Picture]) -> np.ndarray:
     """
     counts = Counter(picture.concept for picture in pictures)
     styles = Counter(concept for concept, _ in {(picture.concept, picture.style) for picture in pictures})
-    weights = np.array([counts[picture.concept] ** -0.6 * min(1.0, styles[picture.concept] / 3) for picture in pictures])
+    weights = np.array([counts[picture.concept] ** -0.6 * min(1.0, styles[picture.concept] / 3)
+                        for picture in pictures])
     return weights / weights.sum()
 
 

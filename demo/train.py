@@ -5,8 +5,9 @@
 
 With --from-weights the denoiser goes on from the networks that this repository stores, counting their steps. Both
 resume from their last saved state when started again, also with another number of steps: the learning rate is constant
-after a warm-up and falls linearly over the last quarter of the steps that are asked for now. Everything is seeded; a step's pictures, captions and noise depend only on the seed and the step's number. Runs on a GPU if there is
-one, else on the CPU in bfloat16. The networks are ComfyUI's own classes, so that the weights need no conversion.
+after a warm-up and falls linearly over the last quarter of the steps that are asked for now. Everything is seeded; a
+step's pictures, captions and noise depend only on the seed and the step's number. Runs on a GPU if there is one, else
+on the CPU in bfloat16. The networks are ComfyUI's own classes, so that the weights need no conversion.
 """
 from __future__ import annotations
 
@@ -21,7 +22,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 import weights
 from dataset import Picture, load, sampling_weights, training_caption
@@ -140,7 +140,8 @@ def optimise(model, peak, steps, warmup, state_path, loss_at_step, after_save, s
         running = loss.item() if running is None else 0.98 * running + 0.02 * loss.item()
         if (step + 1) % 20 == 0:
             pace = (time.monotonic() - started) / (step + 1 - first)
-            print(f"step {step + 1}/{steps} loss {running:.4f} {pace:.2f} s/step, {pace * (steps - step - 1) / 60:.0f} min left",
+            print(f"step {step + 1}/{steps} loss {running:.4f} {pace:.2f} s/step, {pace * (steps - step - 1) / 60:.0f} "
+                  "min left",
                   flush=True)
         if (step + 1) % save_every == 0 or step + 1 == steps:
             save_state(state_path, step=step + 1, model=model.state_dict(), averaged=averaged.state_dict(),
@@ -205,7 +206,8 @@ def stored_networks() -> StoredNetworks:
     for name, value in found.items():
         part, _, key = name.partition(".")
         parts[part][key] = value.float()
-    autoencoder = {f"{index}.{key}": value for index, part in enumerate(("encoder", "decoder")) for key, value in parts[part].items()}
+    autoencoder = {f"{index}.{key}": value for index, part in enumerate(("encoder", "decoder"))
+                   for key, value in parts[part].items()}
     return StoredNetworks(parts["unet"], autoencoder, int(header["autoencoder_steps"]), int(header["denoiser_steps"]))
 
 
@@ -243,9 +245,8 @@ def preview(unet, decoder, captions: list[str], size: int, guidance: float = 4.0
 def train_denoiser(arguments) -> None:
     pictures, images, cumulative, device = prepare(arguments)
     stored = stored_networks() if arguments.from_weights else None
-    if stored:
-        if not (arguments.run / "autoencoder.pt").exists():
-            save_state(arguments.run / "autoencoder.pt", step=stored.autoencoder_steps, averaged=stored.autoencoder)
+    if stored and not (arguments.run / "autoencoder.pt").exists():
+        save_state(arguments.run / "autoencoder.pt", step=stored.autoencoder_steps, averaged=stored.autoencoder)
     autoencoder = torch.nn.ModuleList(build_autoencoder())
     autoencoder.load_state_dict(torch.load(arguments.run / "autoencoder.pt", weights_only=True)["averaged"])
     encoder, decoder = autoencoder.to(device)
@@ -282,8 +283,8 @@ def train_denoiser(arguments) -> None:
         error = (predicted.float() - noise.to(device)).square().mean(dim=(1, 2, 3))  # (B,)
         return (error * importance[times].to(device)).mean()
 
-    captions = ["woman", "man health worker dark skin tone", "red apple", "cat face", "dog", "red heart", "house", "car",
-                "grinning face", "pizza", "banana", "tree", "fish", "bird", "rocket", "guitar"]
+    captions = ["woman", "man health worker dark skin tone", "red apple", "cat face", "dog", "red heart", "house",
+                "car", "grinning face", "pizza", "banana", "tree", "fish", "bird", "rocket", "guitar"]
 
     def after_save(step: int) -> None:
         images = preview(averaged, decoder, captions * 2, arguments.size)

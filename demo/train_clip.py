@@ -3,8 +3,8 @@
     python demo/train_clip.py --data FOLDER --run FOLDER [--steps 3000] [--evaluate]
 
 Resumes from its last saved state when started again; a step's pictures, captions and shifts depend only on the seed and
-the step's number. Runs on a GPU if there is one, else on the CPU in bfloat16. At the end it evaluates what 8-bit storage
-leaves of the averaged weights, and packs them into RUN/clip_weights.safetensors: copy that file to demo/.
+the step's number. Runs on a GPU if there is one, else on the CPU in bfloat16. At the end it evaluates what 8-bit
+storage leaves of the averaged weights, and packs them into RUN/clip_weights.safetensors: copy that file to demo/.
 """
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def shifted(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return np.stack([image[top : top + height, left : left + width] for image, (top, left) in zip(padded, corners)])
 
 
-def contrastive_loss(pictures: torch.Tensor, texts: torch.Tensor, scale: torch.Tensor, captions: list[str]) -> torch.Tensor:
+def contrastive_loss(pictures: torch.Tensor, texts: torch.Tensor, scale: torch.Tensor,
+                     captions: list[str]) -> torch.Tensor:
     """Cross entropy of picture against text and text against picture, over unit vectors (B, D).
 
     Pictures with the very same caption share it: each of them is a right answer.
@@ -69,7 +70,8 @@ def encode_pictures(model, pixels: torch.Tensor) -> torch.Tensor:
 
 
 def encode_texts(model, tokenizer, captions: list[str], device: torch.device) -> torch.Tensor:
-    tokens = tokenizer(captions, padding=True, truncation=True, max_length=clip_model.LENGTH, return_tensors="pt").to(device)
+    tokens = tokenizer(captions, padding=True, truncation=True, max_length=clip_model.LENGTH,
+                       return_tensors="pt").to(device)
     found = model.text_model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]).pooler_output
     return F.normalize(model.text_projection(found).float(), dim=1)
 
@@ -91,7 +93,8 @@ def train(model, tokenizer, pictures: list[Picture], images: np.ndarray, argumen
     if state_path.exists():
         state = torch.load(state_path, weights_only=True, map_location=device)
         if state["steps"] != arguments.steps or state["seed"] != arguments.seed or state["batch"] != arguments.batch:
-            raise SystemExit(f"{state_path} is of a training with other settings: choose another --run folder or remove it.")
+            raise SystemExit(f"{state_path} is of a training with other settings: choose another --run folder or "
+                             "remove it.")
         model.load_state_dict(state["model"])
         averaged.load_state_dict(state["averaged"])
         optimiser.load_state_dict(state["optimiser"])
@@ -122,12 +125,13 @@ def train(model, tokenizer, pictures: list[Picture], images: np.ndarray, argumen
         done = step + 1
         if done % 20 == 0 or done == arguments.steps:
             pace = (time.monotonic() - started) / (done - first)
-            print(f"step {done}/{arguments.steps} loss {running:.3f} scale {model.logit_scale.exp():.1f} {pace:.2f} s/step, "
-                  f"{pace * (arguments.steps - done) / 60:.0f} min left", flush=True)
+            print(f"step {done}/{arguments.steps} loss {running:.3f} scale {model.logit_scale.exp():.1f} {pace:.2f} "
+                  f"s/step, {pace * (arguments.steps - done) / 60:.0f} min left", flush=True)
         if done % arguments.save_every == 0 or done == arguments.steps:
             temporary = state_path.with_suffix(".tmp")
             torch.save(dict(step=done, steps=arguments.steps, seed=arguments.seed, batch=arguments.batch,
-                            model=model.state_dict(), averaged=averaged.state_dict(), optimiser=optimiser.state_dict()), temporary)
+                            model=model.state_dict(), averaged=averaged.state_dict(), optimiser=optimiser.state_dict()),
+                       temporary)
             os.replace(temporary, state_path)
     return averaged
 
@@ -137,12 +141,13 @@ def evaluate(model, tokenizer, pictures: list[Picture], images: np.ndarray) -> d
     """Retrieval among held-out pictures and their captions, and skin tone by prompts.
 
     Image to text: the share of pictures whose own caption is the nearest (or among the five nearest) of all different
-    captions, drawing style left out. Text to image: the share of captions whose nearest picture bears them. Concept: the
-    nearest of all different concepts. Skin tone: the nearest of five prompts, where a caption names one tone.
+    captions, drawing style left out. Text to image: the share of captions whose nearest picture bears them. Concept:
+    the nearest of all different concepts. Skin tone: the nearest of five prompts, where a caption names one tone.
     """
     model.eval()
     device = next(model.parameters()).device
-    seen = torch.cat([encode_pictures(model, normalised(chunk).to(device)) for chunk in torch.from_numpy(images).split(256)])
+    seen = torch.cat([encode_pictures(model, normalised(chunk).to(device))
+                      for chunk in torch.from_numpy(images).split(256)])
 
     def read(texts: list[str]) -> torch.Tensor:
         return torch.cat([encode_texts(model, tokenizer, texts[first : first + 256], device)
@@ -158,7 +163,8 @@ def evaluate(model, tokenizer, pictures: list[Picture], images: np.ndarray) -> d
         figures |= {f"{name}_candidates": len(names),
                     f"image_to_{name}_top1": float((best[:, 0] == truth).float().mean()),
                     f"image_to_{name}_top5": float((best == truth[:, None]).any(1).float().mean()),
-                    f"{name}_to_image_top1": float((truth[similarity.argmax(0)].cpu() == torch.arange(len(names))).float().mean())}
+                    f"{name}_to_image_top1": float(
+                        (truth[similarity.argmax(0)].cpu() == torch.arange(len(names))).float().mean())}
     tones = [TONE.findall(picture.caption) for picture in pictures]
     rows = [index for index, found in enumerate(tones) if len(found) == 1]
     if rows:
@@ -184,7 +190,8 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.run.mkdir(parents=True, exist_ok=True)
     pictures, images = load(arguments.data, clip_model.SIZE)
-    sides = {side: [index for index, picture in enumerate(pictures) if picture.held_out == side] for side in (False, True)}
+    sides = {side: [index for index, picture in enumerate(pictures) if picture.held_out == side]
+             for side in (False, True)}
     held_out = [pictures[index] for index in sides[True]], images[sides[True]]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if arguments.evaluate:
@@ -196,8 +203,8 @@ def main() -> None:
         tokenizer = clip_model.make_tokenizer(merges)
         torch.manual_seed(arguments.seed)
         model = clip_model.build(tokenizer).to(device)
-        print(f"{sum(parameter.numel() for parameter in model.parameters()) / 1e6:.2f} M parameters, {len(tokenizer)} tokens, "
-              f"{len(training)} pictures", flush=True)
+        print(f"{sum(parameter.numel() for parameter in model.parameters()) / 1e6:.2f} M parameters, {len(tokenizer)} "
+              f"tokens, {len(training)} pictures", flush=True)
         averaged = train(model, tokenizer, training, images[sides[False]], arguments)
         state = weights.dequantise(weights.quantise(averaged.state_dict()))
     model = clip_model.build(tokenizer)

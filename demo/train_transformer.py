@@ -3,12 +3,12 @@
     python demo/train_transformer.py train --data FOLDER --run FOLDER --comfyui PATH [--steps 7000] [--from-weights]
     python demo/train_transformer.py pack  --run FOLDER
 
-Rectified flow: the network predicts eps - x0 at x = (1 - sigma) x0 + sigma eps, with a plain squared error. Noise levels
-are drawn as ComfyUI's samplers visit them: t with a normal logit of width SPREAD, then ComfyUI's shift of 3. Training
-goes on from its last saved state when started again, also with another number of steps, as demo/train.py does (with
---from-weights and no saved state, from the weights that the repository stores); the batches depend only on the seed and
-the step. On the CPU it runs in bfloat16 where the processor computes in it (measured:
-0.32 s of processor time a step against 0.45 s in fp32 on an AVX-512 core).
+Rectified flow: the network predicts eps - x0 at x = (1 - sigma) x0 + sigma eps, with a plain squared error. Noise
+levels are drawn as ComfyUI's samplers visit them: t with a normal logit of width SPREAD, then ComfyUI's shift of 3.
+Training goes on from its last saved state when started again, also with another number of steps, as demo/train.py does
+(with --from-weights and no saved state, from the weights that the repository stores); the batches depend only on the
+seed and the step. On the CPU it runs in bfloat16 where the processor computes in it (measured: 0.32 s of processor time
+a step against 0.45 s in fp32 on an AVX-512 core).
 """
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ def run_training(arguments) -> None:
 
     def loss_at_step(step: int) -> Tensor:
         chosen, generator = train.draw_batch(pictures, cumulative, arguments.batch, arguments.seed, step)
-        conditions = transformer.embed_captions([training_caption(pictures[index], generator) for index in chosen], device)
+        conditions = transformer.embed_captions([training_caption(pictures[index], generator) for index in chosen],
+                                                device)
         draws = torch.Generator().manual_seed(arguments.seed * 1_000_003 + step)
         clean = transformer.copied(latents[torch.from_numpy(chosen)])  # (B, 16, h, w)
         noise = torch.randn(clean.shape, generator=draws)
@@ -84,26 +85,28 @@ def run_training(arguments) -> None:
             predicted = transformer.velocity(model, noisy.to(device), sigmas.to(device), conditions)
         return (predicted.float() - (noise - clean).to(device)).square().mean()
 
-    captions = ["woman", "man health worker dark skin tone", "red apple", "cat face", "dog", "red heart", "house", "car",
-                "grinning face", "pizza", "banana", "tree", "fish", "bird", "rocket", "guitar"]
+    captions = ["woman", "man health worker dark skin tone", "red apple", "cat face", "dog", "red heart", "house",
+                "car", "grinning face", "pizza", "banana", "tree", "fish", "bird", "rocket", "guitar"]
 
     def after_save(step: int) -> None:
         shown = preview(averaged, decoder, captions * 2, arguments.size).cpu()
         train.save_sheet(shown, arguments.run / "transformer.png", columns=16)
 
-    train.optimise(model, arguments.peak, arguments.steps, 200, arguments.run / "transformer.pt", loss_at_step, after_save,
-                   save_every=500, averaged=averaged, origin=origin)
+    train.optimise(model, arguments.peak, arguments.steps, 200, arguments.run / "transformer.pt", loss_at_step,
+                   after_save, save_every=500, averaged=averaged, origin=origin)
 
 
 def pack(arguments) -> None:
     from safetensors.torch import save_file
 
     state = torch.load(arguments.run / "transformer.pt", weights_only=True, map_location="cpu")
-    kept = {transformer.PREFIX + name: transformer.stored_part(name, value) for name, value in state["averaged"].items()}
+    kept = {transformer.PREFIX + name: transformer.stored_part(name, value)
+            for name, value in state["averaged"].items()}
     header = {"format": "mental-averages/demo-transformer-1", "steps": str(state["step"])}
     save_file(weights.quantise(kept), arguments.output, metadata=header)
     count = sum(value.numel() for value in kept.values())
-    print(f"{arguments.output}: {arguments.output.stat().st_size / 2**20:.2f} MiB, {count / 1e6:.2f} M weights, {state['step']} steps")
+    print(f"{arguments.output}: {arguments.output.stat().st_size / 2**20:.2f} MiB, {count / 1e6:.2f} M weights, "
+          f"{state['step']} steps")
 
 
 def main() -> None:

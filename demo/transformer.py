@@ -1,14 +1,14 @@
 """The demo transformer: an MMDiT that ComfyUI takes for Stable Diffusion 3, small enough to lie in the repository.
 
-Four blocks of width 256 on patches of 2 x 2, so that 8 x 8 latents are 16 image tokens, trained as a rectified flow. What
-ComfyUI fixes about Stable Diffusion 3 is met without storing more weights:
+Four blocks of width 256 on patches of 2 x 2, so that 8 x 8 latents are 16 image tokens, trained as a rectified flow.
+What ComfyUI fixes about Stable Diffusion 3 is met without storing more weights:
 
 - *Sixteen latent channels.* The demo autoencoder has four; each is carried four times. Copies, and not another
   orthonormal basis, because the decoder's soft clamp works channel by channel and stays what it was. The noise of four
   copies averages out to half, so the default shift of 3 works here as one of 1.5 does on four channels.
 - *Text 4096 wide, a pooled vector of 2048.* The demo's token table (text_table.py) fills the first 768 columns of each,
-  the rest are zeros in ComfyUI as in training. The context is read before CLIP-L's last layer; that last layer, left free
-  by it, averages over the words, so that the pooled vector is a bag of words.
+  the rest are zeros in ComfyUI as in training. The context is read before CLIP-L's last layer; that last layer, left
+  free by it, averages over the words, so that the pooled vector is a bag of words.
 - *77 text tokens without a mask.* Only the first ORDERED positions have a position vector. All padding behind them is
   the same token again and again, so that one token whose attention logit is raised by log(count) gives exactly what
   ComfyUI computes on all of them (`Conditions`) with a fifth of the rows.
@@ -49,8 +49,10 @@ class NoMLP(torch.nn.Module):
 
 
 def build() -> torch.nn.Module:
-    """ComfyUI's MMDiT for training: without the columns and the MLPs that are zero, output and modulations start at zero."""
+    """ComfyUI's MMDiT for training: without the columns and the MLPs that are zero, output and modulations start at
+    zero."""
     from comfy.ldm.modules.diffusionmodules.mmdit import OpenAISignatureMMDITWrapper, RMSNorm
+
     from train import TrainableOperations
 
     model = OpenAISignatureMMDITWrapper(**CONFIG, operations=TrainableOperations)
@@ -108,7 +110,8 @@ def embed_captions(captions: list[str], device: torch.device | str = "cpu") -> C
     end = text_table.token_ids("")[1]
     last = (ids == end).int().argmax(dim=1)  # (N,) where each caption's end token stands
     rows = min(max(ORDERED, int(last.max()) + 1), text_table.LENGTH - 1)
-    context = text_table.token_table()[ids[:, : rows + 1]].float() + position_table()[: rows + 1].float()  # (N, L + 1, 768)
+    # (N, L + 1, 768)
+    context = text_table.token_table()[ids[:, : rows + 1]].float() + position_table()[: rows + 1].float()
     seen = (torch.arange(rows + 1) <= last[:, None]).float()  # (N, L + 1) what the end token sees of the text
     average = torch.einsum("nl,nlw->nw", seen / seen.sum(dim=1, keepdim=True), layer_norm(context, (text_table.WIDTH,)))
     at_end = context[torch.arange(len(ids)), last]  # (N, 768)
@@ -124,8 +127,10 @@ def velocity(model: torch.nn.Module, x: Tensor, sigma: Tensor, conditions: Condi
     bias[..., rows - 1] = math.log(conditions.padding)
 
     def attend(_, q: Tensor, k: Tensor, v: Tensor, heads: int, **unused) -> Tensor:
-        q, k, v = (value.reshape(len(x), tokens, heads, -1).transpose(1, 2) for value in (q, k, v))  # (N, heads, tokens, 64)
-        return torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype)).transpose(1, 2).flatten(2)
+        # (N, heads, tokens, 64)
+        q, k, v = (value.reshape(len(x), tokens, heads, -1).transpose(1, 2) for value in (q, k, v))
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v,
+                                                                attn_mask=bias.to(q.dtype)).transpose(1, 2).flatten(2)
 
     return model(x, 1000 * sigma, context=conditions.context, y=conditions.pooled,
                  transformer_options={"optimized_attention_override": attend})
@@ -170,7 +175,8 @@ def diffusion_model(stored: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def autoencoder(stored: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The demo autoencoder (names as in weights.safetensors) for sixteen channels, cancelling ComfyUI's latent scaling."""
+    """The demo autoencoder (names as in weights.safetensors) for sixteen channels, cancelling ComfyUI's latent
+    scaling."""
     names = {"encoder.": "taesd_encoder.", "decoder.": "taesd_decoder."}
     found = {new + name.removeprefix(old): value for name, value in stored.items()
              for old, new in names.items() if name.startswith(old)}
@@ -185,18 +191,21 @@ def autoencoder(stored: dict[str, Tensor]) -> dict[str, Tensor]:
 def text_encoder(passing: dict[str, Tensor]) -> dict[str, Tensor]:
     """The pass-through CLIP-L (names from "text_model." on) with its last layer averaging over the words.
 
-    Queries and keys are zero, so that attention is even over everything up to a token; values and output are identities.
+    Queries and keys are zero, so that attention is even over everything up to a token; values and output are
+    identities.
     """
     identity = torch.eye(text_table.WIDTH, dtype=torch.half)
     last = "text_model.encoder.layers.11.self_attn."
-    return passing | {"text_model.embeddings.position_embedding.weight": position_table(), f"{last}v_proj.weight": identity,
-                      f"{last}out_proj.weight": POOLING * identity, "text_projection.weight": identity.clone()}
+    return passing | {"text_model.embeddings.position_embedding.weight": position_table(),
+                      f"{last}v_proj.weight": identity, f"{last}out_proj.weight": POOLING * identity,
+                      "text_projection.weight": identity.clone()}
 
 
 def checkpoint(demo: dict[str, Tensor], passing: dict[str, Tensor], path: Path = PATH) -> dict[str, Tensor]:
     """The whole state dict under the names of Stable Diffusion 3.
 
-    `demo`: the networks of weights.safetensors; `passing`: the pass-through text encoder; `path`: the packed transformer.
+    `demo`: the networks of weights.safetensors; `passing`: the pass-through text encoder; `path`: the packed
+    transformer.
     """
     from safetensors.torch import load_file
 

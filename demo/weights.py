@@ -48,7 +48,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", type=Path, required=True, help="the folder that demo/train.py wrote")
     arguments = parser.parse_args()
-    states = {part: torch.load(arguments.run / f"{part}.pt", weights_only=True, map_location="cpu") for part in ("autoencoder", "denoiser")}
+    states = {part: torch.load(arguments.run / f"{part}.pt", weights_only=True, map_location="cpu")
+              for part in ("autoencoder", "denoiser")}
     weights = {f"unet.{name}": value for name, value in states["denoiser"]["averaged"].items()}
     for index, part in (("0", "encoder"), ("1", "decoder")):
         weights |= {f"{part}.{name.removeprefix(index + '.')}": value
@@ -56,7 +57,8 @@ def main() -> None:
     header = {"format": "mental-averages/demo-weights-1", "autoencoder_steps": str(states["autoencoder"]["step"]),
               "denoiser_steps": str(states["denoiser"]["step"])}
     save_file(quantise(weights), PATH, metadata=header)
-    print(f"{PATH.name}: {PATH.stat().st_size / 2**20:.1f} MiB, {sum(v.numel() for v in weights.values()) / 1e6:.1f} M weights")
+    print(f"{PATH.name}: {PATH.stat().st_size / 2**20:.1f} MiB, {sum(v.numel() for v in weights.values()) / 1e6:.1f} M "
+          "weights")
 
 
 if __name__ == "__main__":

@@ -153,16 +153,19 @@ class _Run:
         moments = self.moments_of_all(sigma) if "latents" not in tensors else self.moments_of_moving(sigma)
         tensors["target"] = moments.mean.float()
         if meta["records"] and meta["update"] == 0:
-            self.expect(moments.deviations.sum().item() / moments.weight / max(1e-30, moments.mean.square().sum().item()))
+            self.expect(moments.deviations.sum().item() / moments.weight / max(1e-30,
+                                                                               moments.mean.square().sum().item()))
             # Matching may be one batch and take most of what is left.
             self.tell(self.work_before_matching(), f"{self.where()}: matching the mean")
         if meta["update"] == 0:
             meta["mean_error"] = moments.standard_error if moments.effective_count > 1 else 0.0
             for name in ("residual_before", "residual_after", *COUNTS):
-                tensors[name] = torch.zeros(len(tensors["latents"]), dtype=torch.int64 if name in COUNTS else torch.float32)
+                tensors[name] = torch.zeros(len(tensors["latents"]),
+                                            dtype=torch.int64 if name in COUNTS else torch.float32)
 
     def moments_of_all(self, sigma: float) -> RunningMoments:
-        """Draw latents, each needed only for its features, until the error of their mean is small enough or all are drawn.
+        """Draw latents, each needed only for its features, until the error of their mean is small enough or all are
+        drawn.
 
         Those that go on are kept.
         """
@@ -175,7 +178,8 @@ class _Run:
             return z, self.features(as_latents(z), sigma)
 
         def enough() -> bool:
-            return (settings.mean_error > 0 and drawn.count % BLOCK == 0 and drawn.count >= max(settings.keep, settings.carried)
+            return (settings.mean_error > 0 and drawn.count % BLOCK == 0
+                    and drawn.count >= max(settings.keep, settings.carried)
                     and features.standard_error <= settings.mean_error)
 
         for rows, (z, found) in self.batch.over(settings.count, measure):
@@ -199,7 +203,8 @@ class _Run:
         return features
 
     def starts(self, sigma: float) -> tuple[NoiseRows | Tensor, Callable[[Tensor], Tensor]]:
-        """The starting latents in the papers' units, row by row, and the way from there to latents as they are carried."""
+        """The starting latents in the papers' units, row by row, and the way from there to latents as they are
+        carried."""
         parametrization = self.denoiser.parametrization
         if self.ensemble is None:
             noise = NoiseRows(self.settings.count, self.shape, self.settings.seed)
@@ -269,14 +274,16 @@ class _Run:
         self.save()
 
     def predicting(self, message: str, done: float, function: Callable[[Callable], Tensor]) -> Tensor:
-        """Call `function` with what it has to call after each batch of predictions; `done` is the planned work before."""
+        """Call `function` with what it has to call after each batch of predictions; `done` is the planned work
+        before."""
         def heard(size: int, denoised: Tensor) -> None:
             nonlocal done
             done += PREDICTION_COST * size
             self.preview = denoised[:1]
             self.pace.lap("predict", size)
             if self.meta["step"] == self.settings.aligned_steps:
-                self.expected_end = time.monotonic() + self.pace.seconds("predict", (self.plan.total - done) / PREDICTION_COST)
+                self.expected_end = (time.monotonic()
+                                     + self.pace.seconds("predict", (self.plan.total - done) / PREDICTION_COST))
             self.tell(done, message)
 
         return function(heard)
@@ -324,7 +331,8 @@ def _moments(rows: Tensor) -> RunningMoments:
 
 
 def _spread_and_norm(moments: RunningMoments, scale: float = 1.0) -> tuple[float, float]:
-    """Root mean square distance from the mean, and root mean square norm, of latents times `scale`, both over sqrt(L)."""
+    """Root mean square distance from the mean, and root mean square norm, of latents times `scale`, both over
+    sqrt(L)."""
     spread = moments.deviations.sum().item() / moments.weight
     shell = math.sqrt(moments.mean.numel()) / scale
     return math.sqrt(spread) / shell, math.sqrt(spread + moments.mean.square().sum().item()) / shell

@@ -1,4 +1,5 @@
-"""Embeddings of pictures that look at one attribute: states of a BLIP-VQA that answers a question, or scores of prompts.
+"""Embeddings of pictures that look at one attribute: states of a BLIP-VQA that answers a question, or scores of
+prompts.
 
 The grounded clusters of arXiv 2603.29239 use an "attribute-focused embedding" of BLIP-VQA. Which state that is has not
 been published, so the candidates stand here under one name each.
@@ -22,7 +23,8 @@ VERSION = 1
 STATES = {
     "answer_start": "the answer decoder's last hidden state where the first word of the answer is decided",
     "answer_mean": "the mean of the answer decoder's last hidden states over the words of the answer and its end",
-    "question_class_token": "the question encoder's last hidden state at its first token, which has looked at the picture",
+    "question_class_token": "the question encoder's last hidden state at its first token, which has looked at the "
+                            "picture",
     "question_mean": "the mean of the question encoder's last hidden states over the tokens of the question",
 }
 SCORES = ("softmax", "cosine")
@@ -46,23 +48,25 @@ class AttributeEmbeddings:
         lines = []
         for answer, count in self.counts():
             low, high = wilson_interval(count, len(self.answers))
-            lines.append(f"{count:5d}  {count / len(self.answers):.3f} ({low:.3f}-{high:.3f})  {answer or '(no answer)'}")
+            lines.append(f"{count:5d}  {count / len(self.answers):.3f} ({low:.3f}-{high:.3f})  "
+                         f"{answer or '(no answer)'}")
         return "\n".join(lines)
 
     def to_json(self) -> str:
-        return json.dumps({"format": FORMAT, "version": VERSION, "settings": self.settings, "counts": dict(self.counts()),
-                           "answers": list(self.answers)}, indent=1, ensure_ascii=False)
+        return json.dumps({"format": FORMAT, "version": VERSION, "settings": self.settings,
+                           "counts": dict(self.counts()), "answers": list(self.answers)}, indent=1, ensure_ascii=False)
 
 
 def check_prompts(encoder: ImageEncoder, prompts: list[str]) -> None:
     """Raise ValueError unless there are two or more different prompts that the encoder can read."""
     if encoder.kind not in ("clip", "siglip"):
-        raise ValueError(f"{encoder.name} is a {encoder.kind} model, which does not compare pictures with prompts: load a CLIP "
-                         "or SigLIP folder, or ask a question of a BLIP-VQA.")
+        raise ValueError(f"{encoder.name} is a {encoder.kind} model, which does not compare pictures with prompts: "
+                         "load a CLIP or SigLIP folder, or ask a question of a BLIP-VQA.")
     if len(prompts) < 2 or not all(prompt.strip() for prompt in prompts):
         raise ValueError("Attribute prompts need at least two lines with text, such as 'light skin' and 'dark skin'.")
     if len(set(prompts)) < len(prompts):
-        raise ValueError(f"The prompt {Counter(prompts).most_common(1)[0][0]!r} is there twice: each may be given once.")
+        raise ValueError(f"The prompt {Counter(prompts).most_common(1)[0][0]!r} is there twice: each may be given "
+                         "once.")
 
 
 def prompt_scores(encoder: ImageEncoder, images: Tensor, prompts: list[str], score: str = "softmax",
@@ -89,15 +93,17 @@ def prompt_scores(encoder: ImageEncoder, images: Tensor, prompts: list[str], sco
 def check_question(encoder: ImageEncoder, question: str) -> None:
     """Raise ValueError unless the question has text and the encoder answers questions."""
     if encoder.kind != "blip":
-        raise ValueError(f"{encoder.name} is a {encoder.kind} model, which does not answer questions: load a BLIP-VQA folder, or "
-                         "score prompts with a CLIP.")
+        raise ValueError(f"{encoder.name} is a {encoder.kind} model, which does not answer questions: load a BLIP-VQA "
+                         "folder, or score prompts with a CLIP.")
     if not question.strip():
-        raise ValueError("The question has no text: ask something about each picture, such as 'what is the skin tone?'.")
+        raise ValueError("The question has no text: ask something about each picture, such as 'what is the skin "
+                         "tone?'.")
 
 
 def question_states(encoder: ImageEncoder, images: Tensor, question: str, state: str = "answer_mean",
                     after_batch: Callable[[float], None] | None = None) -> AttributeEmbeddings:
-    """The hidden state (N, D) of a BLIP-VQA that was asked a question about pictures (N, H, W, 3) in [0, 1], with its answers.
+    """The hidden state (N, D) of a BLIP-VQA that was asked a question about pictures (N, H, W, 3) in [0, 1], with its
+    answers.
 
     The vision network reads the picture, the question encoder reads the question with attention to the picture, and
     the answer decoder writes an answer with attention to the question encoder's states. `state` is a name in STATES.
@@ -109,14 +115,17 @@ def question_states(encoder: ImageEncoder, images: Tensor, question: str, state:
     if state not in STATES:
         raise ValueError(f"There is no state {state!r}: choose one of {', '.join(STATES)}.")
     tokens = tokenize(encoder, [question.strip()], True)
-    found = over_batches(images, lambda pictures: _answer(encoder, pixel_values(encoder, pictures), tokens, state), after_batch)
+    found = over_batches(images, lambda pictures: _answer(encoder, pixel_values(encoder, pictures), tokens, state),
+                         after_batch)
     answers = tuple(answer for batch in found for answer in batch["answers"])
     return AttributeEmbeddings(torch.cat([batch["states"] for batch in found]), answers,
-                               {"method": "question", "encoder": encoder.name, "question": question.strip(), "state": state})
+                               {"method": "question", "encoder": encoder.name, "question": question.strip(),
+                                "state": state})
 
 
 def _answer(encoder: ImageEncoder, pixels: Tensor, tokens: dict[str, Tensor], state: str) -> dict:
-    """States (B, D) and answers of preprocessed pictures: the steps of BlipForQuestionAnswering.generate, with states."""
+    """States (B, D) and answers of preprocessed pictures: the steps of BlipForQuestionAnswering.generate, with
+    states."""
     network, batch = encoder.network, len(pixels)
     text = network.config.text_config
     picture = network.vision_model(pixel_values=pixels).last_hidden_state  # (B, patches + 1, width)
@@ -141,6 +150,7 @@ def _answer(encoder: ImageEncoder, pixels: Tensor, tokens: dict[str, Tensor], st
             states = answering[:, 0]
         else:
             ended = (words == text.sep_token_id).cumsum(1)
-            written = ((ended == 0) | ((ended == 1) & (words == text.sep_token_id)))[..., None].to(answering.dtype)  # (B, A, 1)
+            # (B, A, 1)
+            written = ((ended == 0) | ((ended == 1) & (words == text.sep_token_id)))[..., None].to(answering.dtype)
             states = (answering * written).sum(1) / written.sum(1)
     return {"states": states.float().cpu(), "answers": answers}

@@ -1,4 +1,5 @@
-"""Micro-batches: latents wait on the CPU, the model sees a few at a time, and running out of memory halves the batch."""
+"""Micro-batches: latents wait on the CPU, the model sees a few at a time, and running out of memory halves the
+batch."""
 from __future__ import annotations
 
 import gc

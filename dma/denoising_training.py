@@ -50,21 +50,24 @@ class TrainingSettings:
     def check(self) -> None:
         """Raise ValueError with a sentence for the user if these settings make no sense."""
         if self.steps < 1:
-            raise ValueError(f"steps is {self.steps}: training takes at least 1 step (2000 is usual for a LoRA, 3000 for an embedding).")
+            raise ValueError(f"steps is {self.steps}: training takes at least 1 step (2000 is usual for a LoRA, 3000 "
+                             "for an embedding).")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(f"learning_rate is {self.learning_rate}: it must be a positive number, such as 0.0001 for a LoRA and 0.01 for an embedding.")
+            raise ValueError(f"learning_rate is {self.learning_rate}: it must be a positive number, such as 0.0001 for "
+                             "a LoRA and 0.01 for an embedding.")
         if self.batch_size < 1:
             raise ValueError(f"batch_size is {self.batch_size}: at least 1 latent is needed per step.")
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}: use 0 or a positive number.")
         if not (0 <= self.first_decay < 1 and 0 <= self.second_decay < 1):
-            raise ValueError(f"AdamW's decay rates are {self.first_decay} and {self.second_decay}: they must be at least 0 and "
-                             "below 1.")
+            raise ValueError(f"AdamW's decay rates are {self.first_decay} and {self.second_decay}: they must be at "
+                             "least 0 and below 1.")
         if self.epsilon <= 0 or self.weight_decay < 0:
             raise ValueError("AdamW's epsilon must be positive, and weight_decay must not be negative.")
 
     def key(self) -> dict:
-        """All that a saved state has to agree in: everything but `steps`, because a longer run is a shorter one continued."""
+        """All that a saved state has to agree in: everything but `steps`, because a longer run is a shorter one
+        continued."""
         return {name: value for name, value in asdict(self).items() if name != "steps"}
 
 
@@ -77,7 +80,8 @@ class Training:
 
 
 class Draw(NamedTuple):
-    """The random part of one step: which latents (B,), standard normal noise (B, ...) and noise levels (B,), on the CPU."""
+    """The random part of one step: which latents (B,), standard normal noise (B, ...) and noise levels (B,), on the
+    CPU."""
 
     rows: Tensor
     noise: Tensor
@@ -118,7 +122,8 @@ def denoising_loss(denoised: Tensor, clean: Tensor, sigma: Tensor, parametrizati
     off the same noisy latent x (see dma.diffusion):
 
         eps:   eps_hat - eps = ((x - x0_hat) - (x - x0)) / sigma    ->  |eps_hat - eps|^2 = |x0_hat - x0|^2 / sigma^2
-        v:     x0 = x / (1 + sigma^2) - v sigma / sqrt(1 + sigma^2) ->  |v_hat - v|^2 = |x0_hat - x0|^2 (1 + sigma^2) / sigma^2
+        v:     x0 = x / (1 + sigma^2) - v sigma / sqrt(1 + sigma^2) ->  |v_hat - v|^2 = |x0_hat - x0|^2
+                                                                                        (1 + sigma^2) / sigma^2
         flow:  x0 = x - sigma v                                     ->  |v_hat - v|^2 = |x0_hat - x0|^2 / sigma^2
 
     >>> denoising_loss(torch.full((1, 4), 3.0), torch.ones(1, 4), torch.tensor([2.0]), Parametrization.V)
@@ -132,7 +137,8 @@ def denoising_loss(denoised: Tensor, clean: Tensor, sigma: Tensor, parametrizati
 
 def loss_on(clean: Tensor, parametrization: Parametrization, device: torch.device,
             denoise: Callable[[Tensor, Tensor], Tensor]) -> Loss:
-    """The loss that `train` takes, of predictions x0_hat = denoise(x (B, C, H, W), sigma (B,)) on latents clean (N, C, H, W)."""
+    """The loss that `train` takes, of predictions x0_hat = denoise(x (B, C, H, W), sigma (B,)) on latents clean (N, C,
+    H, W)."""
     def loss(rows: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
         x0, noise, sigma = clean[rows].to(device), noise.to(device), sigma.to(device)
         x = add_noise(parametrization, x0, noise, sigma.view(-1, *[1] * (x0.ndim - 1)))
@@ -165,7 +171,8 @@ def train(parameters: list[Tensor], loss: Loss, draws: Callable[[int], Draw], se
             run.step()
             pace = (time.monotonic() - started) / (done + 1 - first)
             message = f"step {done + 1} of {settings.steps}, loss {running_mean(run.losses[-100:])[-1]:.4g}"
-            progress(Progress((done + 1) / settings.steps, message, preview(done + 1), pace * (settings.steps - done - 1)))
+            progress(Progress((done + 1) / settings.steps, message, preview(done + 1),
+                              pace * (settings.steps - done - 1)))
             if time.monotonic() - run.last_save > SECONDS_BETWEEN_SAVES:
                 run.save()
     finally:
@@ -192,8 +199,8 @@ class _Run:
         self.saved = state_for(saved, settings.steps) if saved else None
         self.micro_batch = micro_batch
         self.optimiser = torch.optim.AdamW(
-            parameters, lr=settings.learning_rate, betas=(settings.first_decay, settings.second_decay), eps=settings.epsilon,
-            weight_decay=settings.weight_decay)
+            parameters, lr=settings.learning_rate, betas=(settings.first_decay, settings.second_decay),
+            eps=settings.epsilon, weight_decay=settings.weight_decay)
         self.losses: list[float] = []
         self.scale = 0.0  # not known before the first step
         self.seconds_before, self.started = 0.0, time.monotonic()
@@ -208,15 +215,15 @@ class _Run:
     def step(self) -> None:
         rows, noise, sigma = self.draws(len(self.losses))
         if not self.scale:
-            # The gradient of a mean over thousands of elements is below what 16-bit floats can tell from 0. Powers of two
-            # change no digit of a loss or a gradient, so that in 32 bits this has no effect.
+            # The gradient of a mean over thousands of elements is below what 16-bit floats can tell from 0. Powers of
+            # two change no digit of a loss or a gradient, so that in 32 bits this has no effect.
             self.scale = 2.0 ** round(math.log2(noise[0].numel()))
         batch = BatchSize(self.micro_batch) if self.micro_batch else BatchSize.automatic(noise[0].numel())
         value, gradients = self.loss_and_gradients(rows, noise, sigma, batch)
         while not torch.stack([gradient.isfinite().all() for gradient in gradients]).all():
             if self.scale <= SMALLEST_LOSS_SCALE:
-                raise ValueError(f"The gradient of step {len(self.losses) + 1} is infinite or not a number: choose a higher "
-                                 "precision.")
+                raise ValueError(f"The gradient of step {len(self.losses) + 1} is infinite or not a number: choose a "
+                                 "higher precision.")
             self.scale /= 2
             value, gradients = self.loss_and_gradients(rows, noise, sigma, batch)
         for parameter, gradient in zip(self.parameters, gradients):
@@ -226,7 +233,8 @@ class _Run:
         self.micro_batch = batch.value
         self.losses.append(value)
 
-    def loss_and_gradients(self, rows: Tensor, noise: Tensor, sigma: Tensor, batch: BatchSize) -> tuple[float, list[Tensor]]:
+    def loss_and_gradients(self, rows: Tensor, noise: Tensor, sigma: Tensor,
+                           batch: BatchSize) -> tuple[float, list[Tensor]]:
         """The mean loss of a step's rows, and its gradients, which are added up over micro-batches."""
         def part(where: slice) -> tuple[float, tuple[Tensor | None, ...]]:
             with torch.enable_grad():
@@ -244,8 +252,8 @@ class _Run:
                 if added is not None:
                     gradient += added / self.scale
         if not math.isfinite(total):
-            raise ValueError(f"The loss of step {len(self.losses) + 1} is infinite or not a number: lower learning_rate, or "
-                             "choose a higher precision.")
+            raise ValueError(f"The loss of step {len(self.losses) + 1} is infinite or not a number: lower "
+                             "learning_rate, or choose a higher precision.")
         return total, gradients
 
     def save(self) -> None:
@@ -259,7 +267,8 @@ class _Run:
     def restore(self, tensors: dict[str, Tensor], meta: dict) -> None:
         with torch.no_grad():
             for index, parameter in enumerate(self.parameters):
-                state = {name.split(".")[1]: value for name, value in tensors.items() if name.split(".")[0] == str(index)}
+                state = {name.split(".")[1]: value
+                         for name, value in tensors.items() if name.split(".")[0] == str(index)}
                 parameter.copy_(state.pop("parameter"))
                 # AdamW keeps its step count on the CPU, and everything else where the parameter is.
                 self.optimiser.state[parameter] = {name: value if name == "step" else value.to(parameter)

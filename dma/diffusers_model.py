@@ -40,8 +40,8 @@ class DiffusersDenoiser:
     Raises ValueError for inpainting networks, schedulers that predict something else, and unknown branches.
     """
 
-    def __init__(self, network: Any, scheduler: Any, prompt: Tensor | dict, negative: Tensor | dict, guidance_scale: float = 7.0,
-                 layer: str = AUTO_LAYER, branch: str = "conditional"):
+    def __init__(self, network: Any, scheduler: Any, prompt: Tensor | dict, negative: Tensor | dict,
+                 guidance_scale: float = 7.0, layer: str = AUTO_LAYER, branch: str = "conditional"):
         if branch not in BRANCHES:
             raise ValueError(f"There is no branch {branch!r} here: choose one of {', '.join(BRANCHES)}.")
         self.patch_size = getattr(network.config, "patch_size", None)
@@ -70,11 +70,13 @@ class DiffusersDenoiser:
     def features(self, x: Tensor, sigma: float) -> Tensor:
         output = output_of(self.layer, lambda: self._run(x, sigma, self.feature_prompt))
         if output is None:
-            raise ValueError("The chosen layer did not run in a forward pass: choose a block of the network, such as mid_block.")
+            raise ValueError("The chosen layer did not run in a forward pass: choose a block of the network, such as "
+                             "mid_block.")
         if self.patch_size is None:
             return (output[0] if isinstance(output, tuple) else output).float()
         tokens = output[1] if isinstance(output, tuple) else output  # (text, image) of an MMDiT block; (B, h w, C)
-        return tokens.float().transpose(1, 2).unflatten(2, (x.shape[2] // self.patch_size, x.shape[3] // self.patch_size))
+        return tokens.float().transpose(1, 2).unflatten(2,
+                                                        (x.shape[2] // self.patch_size, x.shape[3] // self.patch_size))
 
     def _run(self, x: Tensor, sigma: float, prompt: dict) -> Tensor:
         if self.parametrization is Parametrization.FLOW:
@@ -90,8 +92,8 @@ def _parametrization_of(scheduler: Any, flow: bool) -> Parametrization:
         return Parametrization.FLOW
     kind = getattr(scheduler.config, "prediction_type", type(scheduler).__name__)
     if flow or kind not in PARAMETRIZATIONS:
-        raise ValueError(f"The scheduler predicts {kind!r}; supported are {', '.join(PARAMETRIZATIONS)} for U-Nets, and "
-                         "flow-matching schedulers for transformers.")
+        raise ValueError(f"The scheduler predicts {kind!r}; supported are {', '.join(PARAMETRIZATIONS)} for U-Nets, "
+                         "and flow-matching schedulers for transformers.")
     return PARAMETRIZATIONS[kind]
 
 
@@ -101,8 +103,9 @@ def _repeated(value: Any, count: int) -> Any:
     return value.expand(count, *value.shape[1:])
 
 
-def from_pipeline(pipe: Any, prompt: str, negative_prompt: str = "", guidance_scale: float = 7.0, layer: str = AUTO_LAYER,
-                  branch: str = "conditional", size: tuple[int, int] | None = None) -> DiffusersDenoiser:
+def from_pipeline(pipe: Any, prompt: str, negative_prompt: str = "", guidance_scale: float = 7.0,
+                  layer: str = AUTO_LAYER, branch: str = "conditional",
+                  size: tuple[int, int] | None = None) -> DiffusersDenoiser:
     """The Denoiser of a Stable Diffusion 1.x, 2.x, SDXL or 3 pipeline with a prompt.
 
     size: height and width in pixels that SDXL is told; its own default if left out.
@@ -112,9 +115,11 @@ def from_pipeline(pipe: Any, prompt: str, negative_prompt: str = "", guidance_sc
 
     network = getattr(pipe, "transformer", None) or getattr(pipe, "unet", None)
     supported = (isinstance(network, SD3Transformer2DModel)
-                 or isinstance(network, UNet2DConditionModel) and network.config.addition_embed_type in (None, "text_time"))
+                 or isinstance(network, UNet2DConditionModel)
+                 and network.config.addition_embed_type in (None, "text_time"))
     if not supported or getattr(pipe.config, "requires_aesthetics_score", False):
-        raise ValueError(f"{type(pipe).__name__} is not supported: use a pipeline of Stable Diffusion 1.x, 2.x, SDXL or 3.")
+        raise ValueError(f"{type(pipe).__name__} is not supported: use a pipeline of Stable Diffusion 1.x, 2.x, SDXL "
+                         "or 3.")
     network.requires_grad_(False)
     if isinstance(network, UNet2DConditionModel) and network.config.addition_embed_type is None:
         sides = pipe.encode_prompt(prompt, network.device, 1, True, negative_prompt=negative_prompt)

@@ -36,7 +36,8 @@ def output_of(layer: torch.nn.Module, forward: Callable[[], Any]) -> Any:
 
 
 def outputs_of(layers: list[tuple[torch.nn.Module, Callable[[Any], None]]], forward: Callable[[], Any]) -> None:
-    """Hand what each of several layers returns to its function, at once, while `forward()` runs, which ends with the last.
+    """Hand what each of several layers returns to its function, at once, while `forward()` runs, which ends with the
+    last.
 
     Nothing is kept here. Layers that never run are not heard of; a layer that runs again is heard of again.
 
@@ -56,7 +57,8 @@ def outputs_of(layers: list[tuple[torch.nn.Module, Callable[[Any], None]]], forw
     hooks = []
     try:
         for layer, take in layers:
-            hooks.append(layer.register_forward_hook(lambda module, inputs, output, take=take: heard(module, output, take)))
+            hooks.append(
+                layer.register_forward_hook(lambda module, inputs, output, take=take: heard(module, output, take)))
         forward()
     except _Reached:
         pass

@@ -65,7 +65,8 @@ class Pace:
         self.last = time.monotonic()
 
     def lap(self, kind: str, amount: float) -> None:
-        """All time since the last lap went into `amount` of a kind of work: previews and saves too, as they will again."""
+        """All time since the last lap went into `amount` of a kind of work: previews and saves too, as they will
+        again."""
         now = time.monotonic()
         spent, done = self.state.get(kind, (0.0, 0.0))
         self.state[kind], self.last = [spent + now - self.last, done + amount], now
@@ -77,7 +78,8 @@ class Pace:
 
 
 def seconds_left(pace: Pace, plan: Plan, records: list[AlignedStep], residual: float) -> float:
-    """Expected seconds from the moment when, after the aligned steps `records`, the next step's first target has been taken.
+    """Expected seconds from the moment when, after the aligned steps `records`, the next step's first target has been
+    taken.
 
     `residual` is that of the moving latents to this target, on average. After the last aligned step it means nothing.
     """

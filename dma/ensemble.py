@@ -22,7 +22,8 @@ class Ensemble:
     def check(self, count: int, shape: tuple[int, ...]) -> None:
         """Raise ValueError unless this is an ensemble of `count` latents of `shape` with members and weights."""
         if self.latents.shape != (count, *shape) or self.weights.shape != (count,):
-            raise ValueError(f"An ensemble of {count} latents of shape {tuple(shape)} was announced, but there are latents of shape "
-                             f"{tuple(self.latents.shape)} and {len(self.weights)} weights.")
+            raise ValueError(f"An ensemble of {count} latents of shape {tuple(shape)} was announced, but there are "
+                             f"latents of shape {tuple(self.latents.shape)} and {len(self.weights)} weights.")
         if not (self.weights >= 0).all() or not self.weights[list(self.members)].any():
-            raise ValueError("An ensemble needs members, weights that are not negative, and a member with a weight above 0.")
+            raise ValueError("An ensemble needs members, weights that are not negative, and a member with a weight "
+                             "above 0.")

@@ -11,20 +11,23 @@ MARGIN = 10
 
 
 def plot_report(report: AlignmentReport, width: int = 1024) -> Tensor:
-    """Residuals before and after matching, iterations, spread and norm of the latents, and error of the mean, by step."""
+    """Residuals before and after matching, iterations, spread and norm of the latents, and error of the mean, by
+    step."""
     if not report.steps:
         raise ValueError("This report has no aligned steps: set aligned_steps of AlignTrajectories to 1 or more.")
     figure = new_figure(width)
     residuals, latents, iterations, errors = figure.subplots(2, 2).flat
     numbers = np.arange(1, len(report.steps) + 1)
-    for attribute, colour, label in (("residual_before", "#b0b7c3", "before matching"), ("residual_after", "#d1495b", "after")):
+    for attribute, colour, label in (("residual_before", "#b0b7c3", "before matching"),
+                                     ("residual_after", "#d1495b", "after")):
         values = np.array([getattr(step, attribute) for step in report.steps])  # (A, K)
         low, middle, high = np.quantile(np.maximum(values, 1e-12), (0.05, 0.5, 0.95), axis=1)
         residuals.fill_between(numbers, low, high, color=colour, alpha=0.3, linewidth=0)
         residuals.plot(numbers, middle, "o-", color=colour, label=f"{label} (median, 5-95 %)", markersize=4)
     residuals.set(title="residual  $|H(z_k)-A|^2/|A|^2$", yscale="log")
     residuals.legend(fontsize=8)
-    latents.plot(numbers, [step.spread for step in report.steps], "o-", color="#30638e", label="spread around the mean", markersize=4)
+    latents.plot(numbers, [step.spread for step in report.steps], "o-", color="#30638e", label="spread around the mean",
+                 markersize=4)
     latents.plot(numbers, [step.norm for step in report.steps], "s--", color="#edae49", label="norm", markersize=4)
     latents.axhline(1, color="#999999", linewidth=0.8)
     latents.set(title=r"matched latents, in units of $\sqrt{L}$", ylim=(0, None))
@@ -42,7 +45,8 @@ def plot_report(report: AlignmentReport, width: int = 1024) -> Tensor:
 def note_gradient_error(figure, settings: dict) -> None:
     """Say at the bottom what the gradient self-test of the model has found, if it was made."""
     if "gradient_error" in settings:
-        figure.supxlabel(f"gradient self-test: {settings['gradient_error']:.1e} off the measured slope", fontsize=8, color="#666666")
+        figure.supxlabel(f"gradient self-test: {settings['gradient_error']:.1e} off the measured slope", fontsize=8,
+                         color="#666666")
 
 
 def new_figure(width: int, ratio: float = 0.62):
@@ -65,7 +69,8 @@ def drawn(figure) -> Tensor:
     return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].copy()).float()[None] / 255
 
 
-def labelled_sheet(rows: list[Tensor], captions: list[str], title: str = "", cell: int = 192, columns: int = 8) -> Tensor:
+def labelled_sheet(rows: list[Tensor], captions: list[str], title: str = "", cell: int = 192,
+                   columns: int = 8) -> Tensor:
     """Batches of pictures (N, H, W, 3) in rows, each with its caption to the left; missing captions stay empty.
 
     Every picture is scaled to `cell` pixels height. Rows longer than `columns` are cut, and the caption says so.
@@ -85,7 +90,8 @@ def labelled_sheet(rows: list[Tensor], captions: list[str], title: str = "", cel
     left = MARGIN + (caption_width + MARGIN if caption_width else 0)
     row_widths = [sum(picture.width + MARGIN for picture in row) for row in pictures]
     title_width = int(measure.textlength(title, font=heading)) + 2 * MARGIN
-    sheet = Image.new("RGB", (max(left + max(row_widths), title_width), title_height + MARGIN + len(rows) * (cell + MARGIN)), "white")
+    sheet = Image.new("RGB", (max(left + max(row_widths), title_width),
+                              title_height + MARGIN + len(rows) * (cell + MARGIN)), "white")
     draw = ImageDraw.Draw(sheet)
     if title:
         draw.text((MARGIN, MARGIN), title, fill="#202124", font=heading)

@@ -1,7 +1,7 @@
 """Inversion made for flow models: midpoint solvers of the ODE, and RF-Inversion.
 
-The solvers follow dx/dsigma = d(x, sigma) more closely than an Euler step does, in both directions, so that less is lost
-between them. They only need d, and so work for eps and v models too.
+The solvers follow dx/dsigma = d(x, sigma) more closely than an Euler step does, in both directions, so that less is
+lost between them. They only need d, and so work for eps and v models too.
 """
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ class RFInversion(EulerWayBack):
 
     def check(self, parametrization: Parametrization) -> None:
         if parametrization is not Parametrization.FLOW:
-            raise ValueError("RF-Inversion is made for flow models such as Stable Diffusion 3: choose another method for "
-                             "this one.")
+            raise ValueError("RF-Inversion is made for flow models such as Stable Diffusion 3: choose another method "
+                             "for this one.")
         for name in ("gamma", "eta", "controlled"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} of RF-Inversion is {getattr(self, name)}: it must lie between 0 and 1.")

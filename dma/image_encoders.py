@@ -58,10 +58,12 @@ def check_folder(folder: Path) -> str:
                          f"preprocessor_config.json and {WEIGHTS}.")
     kind = _read_json(folder, "config.json").get("model_type")
     if kind in VARIABLE_SIZE:
-        raise ValueError(f"{folder.name}/config.json describes a SigLIP 2 for pictures of any size (NaFlex, of type {kind!r}), "
-                         "which takes them in another form: put a SigLIP 2 of one size there, whose config.json says 'siglip'.")
+        raise ValueError(f"{folder.name}/config.json describes a SigLIP 2 for pictures of any size (NaFlex, of type "
+                         f"{kind!r}), which takes them in another form: put a SigLIP 2 of one size there, whose "
+                         "config.json says 'siglip'.")
     if kind not in NETWORKS:
-        raise ValueError(f"{folder.name}/config.json describes a model of type {kind!r}: this node reads {', '.join(NETWORKS)}.")
+        raise ValueError(f"{folder.name}/config.json describes a model of type {kind!r}: this node reads "
+                         f"{', '.join(NETWORKS)}.")
     _read_json(folder, "preprocessor_config.json")
     for name in _weight_files(folder):
         _check_weights(folder, name)
@@ -83,20 +85,22 @@ def load(folder: Path) -> ImageEncoder:
     try:
         network, loaded = network_class.from_pretrained(folder, local_files_only=True, use_safetensors=True,
                                                         output_loading_info=True)
-        processor = transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        processor = transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True,
+                                                                    trust_remote_code=False)
         tokenizer = None
         if kind in READ_TEXT and any((folder / name).is_file() for name in TOKENIZER_FILES):
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True,
+                                                                   trust_remote_code=False)
     except Exception as error:  # what tokenizers raise has no type of its own
         raise ValueError(f"{folder.name} cannot be read ({' '.join(str(error).split())[:300]}): {advice}") from error
     if loaded["missing_keys"]:
         # The library would go on with random numbers in their place.
-        raise ValueError(f"The weights in {folder.name} lack {len(loaded['missing_keys'])} of the tensors that its config.json "
-                         f"describes, among them {sorted(loaded['missing_keys'])[0]}: {advice}")
+        raise ValueError(f"The weights in {folder.name} lack {len(loaded['missing_keys'])} of the tensors that its "
+                         f"config.json describes, among them {sorted(loaded['missing_keys'])[0]}: {advice}")
     # Some hold a few tokens less than the network, whose table is filled up.
     if tokenizer is not None and len(tokenizer) < 0.95 * (expected := network.config.text_config.vocab_size):
-        raise ValueError(f"The tokenizer in {folder.name} has {len(tokenizer)} tokens, but the network reads {expected}: "
-                         f"{advice}")
+        raise ValueError(f"The tokenizer in {folder.name} has {len(tokenizer)} tokens, but the network reads "
+                         f"{expected}: {advice}")
     return ImageEncoder(folder.name, kind, network.eval().float().requires_grad_(False), processor, tokenizer)
 
 
@@ -106,12 +110,14 @@ def embed_images(encoder: ImageEncoder, images: Tensor, after_batch: Callable[[f
     CLIP: the projected class token; SigLIP: the attention-pooled token; DINOv2 and BLIP: the normalised class token.
     Raises ValueError for an empty batch or values that are not finite.
     """
-    return unit_embeddings(images, lambda pictures: _picture_vectors(encoder, pixel_values(encoder, pictures)), after_batch)
+    return unit_embeddings(images, lambda pictures: _picture_vectors(encoder, pixel_values(encoder, pictures)),
+                           after_batch)
 
 
 def unit_embeddings(images: Tensor, function: Callable[[Tensor], Tensor],
                     after_batch: Callable[[float], None] | None = None) -> Tensor:
-    """What `function` makes of pictures (N, H, W, 3), a batch at a time, scaled to unit length: (N, D), fp32 on the CPU.
+    """What `function` makes of pictures (N, H, W, 3), a batch at a time, scaled to unit length: (N, D), fp32 on the
+    CPU.
 
     Where it gives several vectors for a picture, (B, T, D), their mean is taken. `after_batch` is called with the share
     that is done.
@@ -141,15 +147,18 @@ def over_batches(images: Tensor, function: Callable[[Tensor], Any],
 
 def check_images(images: Tensor) -> None:
     if images.ndim != 4 or images.shape[-1] < 3 or len(images) == 0:
-        raise ValueError(f"Pictures have the shape (N, H, W, 3) with N at least 1, but these are {tuple(images.shape)}.")
+        raise ValueError("Pictures have the shape (N, H, W, 3) with N at least 1, but these are "
+                         f"{tuple(images.shape)}.")
     if not torch.isfinite(images).all():
         raise ValueError("The pictures contain NaN or infinity: look for the node that made them.")
 
 
 def pixel_values(encoder: ImageEncoder, images: Tensor) -> Tensor:
-    """Pictures (N, H, W, 3) in [0, 1] resized, cropped and normalised as the folder says: (N, 3, h, w) on the encoder's device."""
+    """Pictures (N, H, W, 3) in [0, 1] resized, cropped and normalised as the folder says: (N, 3, h, w) on the encoder's
+    device."""
     batch = images[..., :3].float().clamp(0, 1).cpu().permute(0, 3, 1, 2)  # (N, 3, H, W)
-    return encoder.processor(images=list(batch), do_rescale=False, return_tensors="pt")["pixel_values"].to(encoder.device)
+    return encoder.processor(images=list(batch), do_rescale=False,
+                             return_tensors="pt")["pixel_values"].to(encoder.device)
 
 
 @torch.no_grad()
@@ -159,8 +168,8 @@ def embed_texts(encoder: ImageEncoder, texts: list[str]) -> Tensor:
     Raises ValueError if the encoder has no text side, or for a text that is longer than it reads.
     """
     if encoder.kind not in ("clip", "siglip"):
-        raise ValueError(f"{encoder.name} is a {encoder.kind} model, which does not compare pictures with prompts: load a CLIP "
-                         "or SigLIP folder.")
+        raise ValueError(f"{encoder.name} is a {encoder.kind} model, which does not compare pictures with prompts: "
+                         "load a CLIP or SigLIP folder.")
     # SigLIP was trained on texts that are filled up to full length; CLIP does not see what follows the end of a text.
     tokens = tokenize(encoder, texts, "max_length" if encoder.kind == "siglip" else True)
     outputs = encoder.network.text_model(**tokens).pooler_output  # (T, width)
@@ -172,8 +181,8 @@ def embed_texts(encoder: ImageEncoder, texts: list[str]) -> Tensor:
 def tokenize(encoder: ImageEncoder, texts: list[str], padding: str | bool) -> dict[str, Tensor]:
     """Token ids and, where the network takes one, attention mask (T, length) on the encoder's device."""
     if encoder.tokenizer is None:
-        raise ValueError(f"The folder {encoder.name} has no tokenizer: add its tokenizer.json, or vocab.json and merges.txt "
-                         "(CLIP), vocab.txt (BLIP), spiece.model (SigLIP), with tokenizer_config.json.")
+        raise ValueError(f"The folder {encoder.name} has no tokenizer: add its tokenizer.json, or vocab.json and "
+                         "merges.txt (CLIP), vocab.txt (BLIP), spiece.model (SigLIP), with tokenizer_config.json.")
     longest = encoder.network.config.text_config.max_position_embeddings
     for text in texts:
         length = len(encoder.tokenizer(text)["input_ids"])
@@ -187,7 +196,8 @@ def tokenize(encoder: ImageEncoder, texts: list[str], padding: str | bool) -> di
 
 def _picture_vectors(encoder: ImageEncoder, pixels: Tensor) -> Tensor:
     """One vector for each preprocessed picture (B, 3, h, w): (B, D)."""
-    # Asked from the parts, because get_image_features returns a tensor in some versions of the library and a record in others.
+    # Asked from the parts, because get_image_features returns a tensor in some versions of the library and a record in
+    # others.
     vision = getattr(encoder.network, "vision_model", encoder.network)
     pooled = vision(pixel_values=pixels).pooler_output  # (B, width)
     return encoder.network.visual_projection(pooled) if encoder.kind in ("clip", "clip_vision_model") else pooled
@@ -197,7 +207,8 @@ def _read_json(folder: Path, name: str) -> dict:
     try:
         found = json.loads((folder / name).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ValueError(f"The folder {folder.name} has no {name}: copy it from where the encoder comes from.") from None
+        raise ValueError(
+            f"The folder {folder.name} has no {name}: copy it from where the encoder comes from.") from None
     except (ValueError, OSError) as error:
         raise ValueError(f"{folder.name}/{name} is damaged ({error}): copy it again.") from None
     if not isinstance(found, dict):
@@ -215,14 +226,14 @@ def _weight_files(folder: Path) -> list[str]:
         names = sorted({str(name) for name in parts.values()})
         for name in names:
             if Path(name).name != name:
-                raise ValueError(f"{folder.name}/{WEIGHTS_INDEX} names a file outside its folder ({name!r}): this folder is not "
-                                 "to be trusted.")
+                raise ValueError(f"{folder.name}/{WEIGHTS_INDEX} names a file outside its folder ({name!r}): this "
+                                 "folder is not to be trusted.")
         return names
     others = [name for name in ("pytorch_model.bin", "model.bin", "tf_model.h5", "flax_model.msgpack")
               if (folder / name).exists()]
     if others:
-        raise ValueError(f"The folder {folder.name} has its weights as {others[0]} only, which can run code when it is read: put "
-                         f"{WEIGHTS} there.")
+        raise ValueError(f"The folder {folder.name} has its weights as {others[0]} only, which can run code when it is "
+                         f"read: put {WEIGHTS} there.")
     raise ValueError(f"The folder {folder.name} has no {WEIGHTS}: put the encoder's weights there.")
 
 
@@ -260,13 +271,14 @@ def _check_merges(folder: Path, vocabulary: dict) -> None:
     try:
         lines = (folder / "merges.txt").read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        raise ValueError(f"The folder {folder.name} has no merges.txt, which belongs to its vocab.json: copy it from where the "
-                         "encoder comes from.") from None
+        raise ValueError(f"The folder {folder.name} has no merges.txt, which belongs to its vocab.json: copy it from "
+                         "where the encoder comes from.") from None
     except (ValueError, OSError) as error:
         raise ValueError(f"{folder.name}/merges.txt is damaged ({error}): copy it again.") from None
     made = {line.replace(" ", "", 1) for line in lines if line and not line.startswith("#version")}
     # A mark such as <|endoftext|> is one token from the start.
-    words = {token for token in vocabulary if len(token.removesuffix("</w>")) > 1 and not re.fullmatch(r"<.+>|\[.+\]", token)}
+    words = {token for token in vocabulary if len(token.removesuffix("</w>")) > 1
+             and not re.fullmatch(r"<.+>|\[.+\]", token)}
     if not words <= made:
-        raise ValueError(f"{folder.name}/merges.txt is damaged or not of its vocab.json (nothing makes {min(words - made)!r}): "
-                         "copy both again.")
+        raise ValueError(f"{folder.name}/merges.txt is damaged or not of its vocab.json (nothing makes "
+                         f"{min(words - made)!r}): copy both again.")

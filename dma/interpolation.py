@@ -41,16 +41,16 @@ def interpolate(latents: Tensor, weights: Tensor | None = None, method: str = "f
 
     `method` says how the noise parts e_n become one, with m = sum w_n e_n:
 
-        lin                e' = m                                        equation 1: loses norm
-        fix                e' = m sqrt(L) / |m|                          equation 2: does not reproduce the inputs
-        nin                e' = m sum w_n |e_n| / |m|                    equation 4
-        restored_variance  e' = m sqrt(|m|^2 + L v / q) / |m|            ours, see `restored_variance`
-        lol                e' = m / sqrt(sum w_n^2)                      right for independent inputs of mean zero
-        slerp              directions by SLERP, norm sum w_n |e_n|       two inputs, see `slerp_coefficients`
-        slerp_common       SLERP's factors on the e_n as they are        two inputs; the norm can leave the inputs' range
+        lin                e' = m                                      equation 1: loses norm
+        fix                e' = m sqrt(L) / |m|                        equation 2: does not reproduce the inputs
+        nin                e' = m sum w_n |e_n| / |m|                  equation 4
+        restored_variance  e' = m sqrt(|m|^2 + L v / q) / |m|          ours, see `restored_variance`
+        lol                e' = m / sqrt(sum w_n^2)                    right for independent inputs of mean zero
+        slerp              directions by SLERP, norm sum w_n |e_n|     two inputs, see `slerp_coefficients`
+        slerp_common       SLERP's factors on the e_n as they are      two inputs; the norm can leave the inputs' range
 
-    lol is LOL / COG (arXiv 2408.08558) with the deterministic part in the place of the distribution's mean. `lin` is the
-    same for every mean adjustment. All but `fix` give input n exactly when w_n = 1.
+    lol is LOL / COG (arXiv 2408.08558) with the deterministic part in the place of the distribution's mean. `lin` is
+    the same for every mean adjustment. All but `fix` give input n exactly when w_n = 1.
 
     `mean_adjustment` and `low_pass_width` choose the split, see `split`. For the methods that aim at sqrt(L), L is
     reduced for a low pass as `nominal_norm` says. Whatever the type of `latents`, arithmetic is in fp64 on the CPU and
@@ -69,7 +69,8 @@ def interpolate(latents: Tensor, weights: Tensor | None = None, method: str = "f
     check_latents(latents)
     if method not in METHODS:
         raise ValueError(f"There is no method {method!r} of interpolation: choose one of {', '.join(METHODS)}.")
-    rows = mixing_weights.equal(len(latents)) if weights is None else mixing_weights.normalised(weights, len(latents))  # (M, N)
+    rows = (mixing_weights.equal(len(latents)) if weights is None
+            else mixing_weights.normalised(weights, len(latents)))  # (M, N)
     values = latents.detach().to("cpu", torch.float64)
     noise = split(values, mean_adjustment, low_pass_width)[1].flatten(1)  # (N, L)
     mixed = rows @ noise  # (M, L)
@@ -89,8 +90,8 @@ def interpolate(latents: Tensor, weights: Tensor | None = None, method: str = "f
 def check_latents(latents: Tensor) -> None:
     """Raise ValueError unless these are latents (N, C, H, W) of one or more pictures, all finite."""
     if latents.ndim != 4:
-        raise ValueError(f"Latents of pictures have four dimensions (batch, channels, height, width), but these have the shape "
-                         f"{tuple(latents.shape)}: connect image latents, not video or audio.")
+        raise ValueError("Latents of pictures have four dimensions (batch, channels, height, width), but these have "
+                         f"the shape {tuple(latents.shape)}: connect image latents, not video or audio.")
     if latents.numel() == 0:
         raise ValueError("There are no latents to mix: the batch is empty. Connect at least one.")
     if not torch.isfinite(latents).all():
@@ -113,7 +114,8 @@ def split(latents: Tensor, mean_adjustment: str, low_pass_width: float = math.in
     A noise part that is mere rounding error is set to zero. Raises ValueError for another name and widths not above 0.
     """
     if mean_adjustment not in MEAN_ADJUSTMENTS:
-        raise ValueError(f"There is no mean adjustment {mean_adjustment!r}: choose one of {', '.join(MEAN_ADJUSTMENTS)}.")
+        raise ValueError(f"There is no mean adjustment {mean_adjustment!r}: choose one of "
+                         f"{', '.join(MEAN_ADJUSTMENTS)}.")
     if mean_adjustment == "none":
         kept = torch.zeros_like(latents)
     elif mean_adjustment == "global":
@@ -155,7 +157,8 @@ def _gains(side: int, width: float) -> Tensor:
 def _low_pass_matrix(side: int, width: float) -> Tensor:
     """The symmetric matrix (side, side) of a Gaussian low pass with reflecting ends."""
     places = torch.arange(side, dtype=torch.float64)
-    cosines = torch.cos(math.pi / side * places[:, None] * (places + 0.5)) * math.sqrt(2 / side)  # (frequencies, pixels)
+    # (frequencies, pixels)
+    cosines = torch.cos(math.pi / side * places[:, None] * (places + 0.5)) * math.sqrt(2 / side)
     cosines[0] = math.sqrt(1 / side)
     return cosines.T @ (_gains(side, width)[:, None] * cosines)
 
@@ -177,8 +180,9 @@ def _factors(method: str, noise: Tensor, weights: Tensor, mixed: Tensor, nominal
     cancelled = mixed_lengths <= ROUNDING * mean_lengths
     if (lost := cancelled & (targets > 0)).any():
         row = int(lost.nonzero()[0]) + 1
-        raise ValueError(f"In row {row} of the weights nothing is left to be scaled to the norm {targets[row - 1]:.4g}: the "
-                         "latents are constant, or cancel each other. Use the method lin, other weights, or latents with noise.")
+        raise ValueError(f"In row {row} of the weights nothing is left to be scaled to the norm "
+                         f"{targets[row - 1]:.4g}: the latents are constant, or cancel each other. Use the method lin, "
+                         "other weights, or latents with noise.")
     return torch.where(cancelled, 1.0, targets / torch.where(cancelled, 1.0, mixed_lengths))
 
 
@@ -225,15 +229,15 @@ def slerp_coefficients(noise: Tensor, row: Tensor, number: int = 1, keep_lengths
         slerp(p1, p2, t) = sin((1 - t) theta) / sin(theta) p1 + sin(t theta) / sin(theta) p2.
 
     Latents have different norms. By default the formula gets their directions p = e / |e|, to which it applies, and the
-    result has the norm (1 - t) |e1| + t |e2|. With `keep_lengths` its factors are applied to e1 and e2 themselves, as is
-    common; norms along that path can lie outside the inputs' (section 3.3). Both agree for inputs of equal norm.
+    result has the norm (1 - t) |e1| + t |e2|. With `keep_lengths` its factors are applied to e1 and e2 themselves, as
+    is common; norms along that path can lie outside the inputs' (section 3.3). Both agree for inputs of equal norm.
 
     Raises ValueError for more than two weights above zero, an input without a direction, and opposite directions.
     """
     chosen = row.nonzero().flatten()
     if len(chosen) > 2:
-        raise ValueError(f"Row {number} of the weights gives weight to {len(chosen)} latents, but slerp joins two: use another "
-                         "method, or rows with at most two weights above 0.")
+        raise ValueError(f"Row {number} of the weights gives weight to {len(chosen)} latents, but slerp joins two: use "
+                         "another method, or rows with at most two weights above 0.")
     if len(chosen) == 1:
         return row.clone()
     ends, shares = noise[chosen], row[chosen]  # (2, L), (2,)
@@ -241,14 +245,14 @@ def slerp_coefficients(noise: Tensor, row: Tensor, number: int = 1, keep_lengths
     if (lengths == 0).any():
         if (lengths == 0).all():
             return row.clone()
-        raise ValueError(f"Slerp in row {number} of the weights starts from a latent without noise, which has no direction: use "
-                         "another method, or latents that hold noise.")
+        raise ValueError(f"Slerp in row {number} of the weights starts from a latent without noise, which has no "
+                         "direction: use another method, or latents that hold noise.")
     directions = ends / lengths[:, None]
     # Half angles from chords stay accurate where the cosine is near 1 or -1.
     theta = 2 * torch.atan2((directions[0] - directions[1]).norm(), (directions[0] + directions[1]).norm())
     if math.pi - theta < 1e-6:
-        raise ValueError(f"The two latents in row {number} of the weights point in opposite directions, and no shortest way "
-                         "on the sphere joins them: use another method or other latents.")
+        raise ValueError(f"The two latents in row {number} of the weights point in opposite directions, and no "
+                         "shortest way on the sphere joins them: use another method or other latents.")
     factors = shares if theta < 1e-7 else torch.sin(shares * theta) / torch.sin(theta)
     if not keep_lengths:
         factors = factors * (shares @ lengths) / lengths

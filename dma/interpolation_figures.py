@@ -22,7 +22,8 @@ def plot_interpolation(report: InterpolationReport, width: int = 1024) -> Tensor
                                 extent=(0.5, weights.shape[1] + 0.5, len(weights) + 0.5, 0.5))
     figure.colorbar(image, ax=weights_axes)
     weights_axes.set(title="weights", xlabel="input", ylabel="output")
-    norms.axhspan(min(report.input_norms), max(report.input_norms), color="#b0b7c3", alpha=0.4, label="range of the inputs")
+    norms.axhspan(min(report.input_norms), max(report.input_norms), color="#b0b7c3", alpha=0.4,
+                  label="range of the inputs")
     norms.plot(rows, report.output_norms, "o-", color=COLOURS[0], markersize=4, label="outputs")
     norms.axhline(1, color="#999999", linewidth=0.8)
     norms.set(title=r"norm, in units of $\sqrt{L}$", xlabel="output", ylim=(0, None))
@@ -52,8 +53,8 @@ def plot_latent_statistics(statistics: LatentStatisticsReport, width: int = 1024
     fine = np.linspace(1, counts[-1], 200)
     # The channels that are biased most say most; more lines than colours would not be told apart.
     for colour, channel in zip(COLOURS, sorted(np.argsort(-np.abs(biases))[: len(COLOURS)])):
-        growth.errorbar(counts, averaged[:, channel], deviations[:, channel], fmt="o", color=colour, markersize=4, linewidth=0.8,
-                        label=f"channel {channel}")
+        growth.errorbar(counts, averaged[:, channel], deviations[:, channel], fmt="o", color=colour, markersize=4,
+                        linewidth=0.8, label=f"channel {channel}")
         growth.plot(fine, statistics.square_root_slopes[channel] * np.sqrt(fine), "--", color=colour, linewidth=0.9)
     fit = "" if statistics.square_root_fit is None else f", $R^2$ = {statistics.square_root_fit:.2f}"
     growth.set(title=r"channel means of fix centroids, law $b\sqrt{N}$" + fit)
@@ -70,7 +71,8 @@ def plot_latent_statistics(statistics: LatentStatisticsReport, width: int = 1024
         axes.set_xlabel("N, on a square root scale")
         axes.legend(fontsize=7)
     errors = [math.nan if error is None else 2 * error for error in statistics.standard_errors]
-    means.bar(np.arange(len(biases)), biases, yerr=errors, color=COLOURS[1], ecolor="#202124", error_kw={"linewidth": 0.8})
+    means.bar(np.arange(len(biases)), biases, yerr=errors, color=COLOURS[1], ecolor="#202124",
+              error_kw={"linewidth": 0.8})
     means.axhline(0, color="#999999", linewidth=0.8)
     means.set(title="channel means of the latents, $\\pm$ 2 standard errors", xlabel="channel")
     means.xaxis.get_major_locator().set_params(integer=True)

@@ -74,7 +74,8 @@ class LatentStatisticsReport:
                  f"amplification of the centroid: {self.amplification:.3g} (noise: {math.sqrt(count):.3g})",
                  f"independent inputs: {self.independent_inputs:.3g} of {count}"]
         if self.square_root_fit is not None:
-            lines.append(f"law sqrt(N) for the channel means of centroids: R^2 {self.square_root_fit:.3f} (1: exact; below 0: no such growth)")
+            lines.append(f"law sqrt(N) for the channel means of centroids: R^2 {self.square_root_fit:.3f} (1: exact; "
+                         "below 0: no such growth)")
         return "\n".join(lines)
 
 
@@ -82,8 +83,8 @@ def interpolation_report(latents: Tensor, mixture: Mixture, method: str, mean_ad
                          low_pass_width: float) -> InterpolationReport:
     """The record of `mixture`, which `interpolate` made of latents (N, C, H, W) with these settings."""
     low_pass = mean_adjustment == "low_pass" and math.isfinite(low_pass_width)
-    settings = {"method": method, "mean_adjustment": mean_adjustment, "low_pass_width": low_pass_width if low_pass else None,
-                "shape": list(latents.shape[1:])}
+    settings = {"method": method, "mean_adjustment": mean_adjustment,
+                "low_pass_width": low_pass_width if low_pass else None, "shape": list(latents.shape[1:])}
     return InterpolationReport(
         settings, mixture.weights.tolist(), mixing_weights.effective_inputs(mixture.weights).tolist(),
         mixture.amplification.tolist(),
@@ -98,8 +99,8 @@ def measure(latents: Tensor, subsets: int = 16, seed: int = 0) -> LatentStatisti
     """
     check_latents(latents)
     if (empty := (latents.flatten(1) == 0).all(dim=1)).any():
-        raise ValueError(f"Latent {int(empty.nonzero()[0]) + 1} is all zero: connect the noise of an inversion, not an empty "
-                         "latent.")
+        raise ValueError(f"Latent {int(empty.nonzero()[0]) + 1} is all zero: connect the noise of an inversion, not an "
+                         "empty latent.")
     means, count = latent_statistics.channel_means(latents), len(latents)  # (N, C)
     counts = latent_statistics.doubling_counts(count)
     growth = latent_statistics.channel_mean_growth(latents, counts, subsets, seed)
@@ -107,8 +108,8 @@ def measure(latents: Tensor, subsets: int = 16, seed: int = 0) -> LatentStatisti
     errors = (means.std(dim=0) / math.sqrt(count)).tolist() if count > 1 else [None] * means.shape[1]
     return LatentStatisticsReport(
         settings={"count": count, "shape": list(latents.shape[1:]), "subsets": subsets, "seed": seed},
-        norms=latent_statistics.norms(latents).tolist(), channel_means=means.mean(dim=0).tolist(), standard_errors=errors,
-        amplification=latent_statistics.amplification(latents),
+        norms=latent_statistics.norms(latents).tolist(), channel_means=means.mean(dim=0).tolist(),
+        standard_errors=errors, amplification=latent_statistics.amplification(latents),
         independent_inputs=latent_statistics.independent_inputs(latents),
         common_energy=latent_statistics.common_energy(latents) if count > 1 else None,
         counts=counts, centroid_means=growth.averaged.tolist(),

@@ -77,8 +77,8 @@ def rising(sigmas: Tensor) -> tuple[float, ...]:
     (0.0, 1.0, 2.0)
     """
     if sigmas.ndim != 1 or len(sigmas) < 2 or not torch.isfinite(sigmas).all() or (sigmas < 0).any():
-        raise ValueError("An inversion needs two or more noise levels, none of them negative or NaN: connect the sigmas "
-                         "of a scheduler with at least one step.")
+        raise ValueError("An inversion needs two or more noise levels, none of them negative or NaN: connect the "
+                         "sigmas of a scheduler with at least one step.")
     levels = sigmas.flip(0) if sigmas[0] > sigmas[-1] else sigmas
     if (levels.diff() <= 0).any():
         raise ValueError("The noise levels do not rise or fall steadily: connect the sigmas of an ordinary scheduler, "
@@ -99,8 +99,8 @@ def invert(denoiser: Denoiser, clean: Tensor, sigmas: Tensor, method: Method = D
     levels, started = list(rising(sigmas)), time.monotonic()
     method.check(denoiser.parametrization)
     if len(clean) == 0 or not torch.isfinite(clean).all():
-        raise ValueError("There is no latent to invert, or it contains NaN or infinity: connect a finished latent, such as "
-                         "an encoded picture.")
+        raise ValueError("There is no latent to invert, or it contains NaN or infinity: connect a finished latent, "
+                         "such as an encoded picture.")
     clean = clean.detach().to("cpu", torch.float32)
     batch = batch or BatchSize.automatic(clean[0].numel())
     velocity, unmeasured = Velocity(denoiser), Velocity(denoiser)
@@ -123,8 +123,10 @@ def invert(denoiser: Denoiser, clean: Tensor, sigmas: Tensor, method: Method = D
             progress(Progress(share * done, f"inverting, step {index + 1} of {steps}", preview))
         state = _joined(state, [ascent.state for ascent in ascents])
         latents.append(state[0].float())
-        records.append(_record(ascents, levels[index + 1], noise_of(denoiser.parametrization, latents[-1], levels[index + 1])))
-    trajectory = Trajectory(torch.stack(latents), tuple(levels), denoiser.parametrization, method, method.companion(state, clean))
+        records.append(_record(ascents, levels[index + 1],
+                               noise_of(denoiser.parametrization, latents[-1], levels[index + 1])))
+    trajectory = Trajectory(torch.stack(latents), tuple(levels), denoiser.parametrization, method,
+                            method.companion(state, clean))
     round_trip = None
     if measure:
         restored = way_back(denoiser, trajectory.noise, trajectory, batch,
@@ -151,9 +153,9 @@ def check_fit(trajectory: Trajectory, noise: Tensor) -> None:
     What a trajectory carries for each of its latents needs as many of them, in the same order.
     """
     if trajectory.companion is not None and len(trajectory.companion) != len(noise):
-        raise ValueError(f"The trajectory carries what the method {trajectory.method.name} needs for {len(trajectory.companion)} "
-                         f"latents, but there are {len(noise)} to sample: connect the latents that belong to it, or sample "
-                         "without the trajectory.")
+        raise ValueError(f"The trajectory carries what the method {trajectory.method.name} needs for "
+                         f"{len(trajectory.companion)} latents, but there are {len(noise)} to sample: connect the "
+                         "latents that belong to it, or sample without the trajectory.")
     if noise.shape[1:] != trajectory.latents.shape[2:]:
         raise ValueError(f"The latents have shape {tuple(noise.shape[1:])}, but those of the trajectory "
                          f"{tuple(trajectory.latents.shape[2:])}: connect latents of the same size.")
@@ -189,12 +191,14 @@ def clean_estimate(x: Tensor, other: Tensor, sigma: float, sigma_other: float) -
 def _joined(before: State, parts: list[State]) -> State:
     # What a method only reads comes back as views of what it was given, and may be large: it is not copied.
     kept = [len(before) > place and item.data_ptr() == before[place].data_ptr() for place, item in enumerate(parts[0])]
-    return tuple(before[place] if keep else torch.cat([part[place] for part in parts]) for place, keep in enumerate(kept))
+    return tuple(before[place] if keep else torch.cat([part[place] for part in parts])
+                 for place, keep in enumerate(kept))
 
 
 def _record(ascents: list[Ascent], sigma: float, noise: Tensor) -> InvertedStep:
     def joined(parts: list[Tensor | None]) -> list:
         return [value for part in parts if part is not None for value in part.tolist()]
 
-    return InvertedStep(sigma, joined([ascent.residual for ascent in ascents]), joined([ascent.iterations for ascent in ascents]),
+    return InvertedStep(sigma, joined([ascent.residual for ascent in ascents]),
+                        joined([ascent.iterations for ascent in ascents]),
                         (norms(noise) / shell_norm(noise)).tolist())

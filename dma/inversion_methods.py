@@ -1,7 +1,7 @@
 """One step up and one step down the noise levels: what methods of deterministic inversion differ in.
 
-Both follow the probability-flow ODE dx/dsigma = d(x, sigma), where d is the predicted noise eps for eps and v models and
-the velocity for flow. A step down evaluates d at its upper end and is exactly DDIM (Euler for flow). A step up that
+Both follow the probability-flow ODE dx/dsigma = d(x, sigma), where d is the predicted noise eps for eps and v models
+and the velocity for flow. A step down evaluates d at its upper end and is exactly DDIM (Euler for flow). A step up that
 evaluated it there too would be its inverse, but that end is what is sought; methods differ in how they deal with this.
 """
 from __future__ import annotations
@@ -55,7 +55,8 @@ class WayBack(Protocol):
     name: ClassVar[str]
 
     def resume(self, latents: Tensor, companion: Tensor | None) -> State:
-        """The state at the highest level, from latents and what the trajectory carries for each of them, if it is there."""
+        """The state at the highest level, from latents and what the trajectory carries for each of them, if it is
+        there."""
         ...
 
     def descend(self, velocity: Velocity, state: State, sigmas: list[float], index: int) -> State:
@@ -131,7 +132,8 @@ class Ddim(EulerWayBack):
 
 @dataclass(frozen=True)
 class FixedPoint(EulerWayBack):
-    """Implicit inversion: x_t with x_t = g(x_t) = x_s + (sigma_t - sigma_s) d(x_t, sigma_t), by iteration from `Ddim`'s answer.
+    """Implicit inversion: x_t with x_t = g(x_t) = x_s + (sigma_t - sigma_s) d(x_t, sigma_t), by iteration from `Ddim`'s
+    answer.
 
     A latent stops when its residual |g(x_t) - x_t| / |x_s|, what a step back misses, is at most `tolerance`, or after
     `iterations` corrections; the iterate with the smallest residual is returned.
@@ -147,7 +149,8 @@ class FixedPoint(EulerWayBack):
 
     def check(self, parametrization: Parametrization) -> None:
         if self.iterations < 0 or self.tolerance < 0 or self.history < 0:
-            raise ValueError("The iterations, the tolerance and the history of a fixed-point inversion cannot be negative.")
+            raise ValueError("The iterations, the tolerance and the history of a fixed-point inversion cannot be "
+                             "negative.")
 
     def ascend(self, velocity: Velocity, state: State, sigmas: list[float], index: int) -> Ascent:
         (source,), (s, t) = state, sigmas[index : index + 2]

@@ -16,7 +16,8 @@ HIGHEST_PSNR = 200.0
 
 @dataclass(frozen=True)
 class InvertedStep:
-    """One step up to noise level `sigma`. Every list has one value per latent, or is empty where nothing was measured."""
+    """One step up to noise level `sigma`. Every list has one value per latent, or is empty where nothing was
+    measured."""
 
     sigma: float
     residual: list[float]  # |x_s(x_t) - x_s| / |x_s|: what a step back from the new latent misses
@@ -65,7 +66,8 @@ class InversionReport:
 def round_trip_error(clean: Tensor, restored: Tensor) -> RoundTrip:
     """Compare latents (B, C, H, W) with those that came back. PSNR ends at 200 dB, where they are the same.
 
-    >>> round(round_trip_error(torch.tensor([[0.0, 2.0]]), torch.tensor([[0.2, 2.0]])).psnr[0], 2)  # 10 log10(2^2 / 0.02)
+    >>> error = round_trip_error(torch.tensor([[0.0, 2.0]]), torch.tensor([[0.2, 2.0]]))
+    >>> round(error.psnr[0], 2)  # 10 log10(2^2 / 0.02)
     23.01
     """
     clean, restored = clean.double().flatten(1), restored.double().flatten(1)
@@ -73,5 +75,6 @@ def round_trip_error(clean: Tensor, restored: Tensor) -> RoundTrip:
     peak = (clean.amax(1) - clean.amin(1)).clamp_min(torch.finfo(torch.float32).tiny)
     psnr = 10 * (peak.square() / mse.clamp_min(torch.finfo(torch.float64).tiny)).log10()
     relative = mse.sqrt() / clean.square().mean(1).sqrt().clamp_min(torch.finfo(torch.float32).tiny)
-    return RoundTrip(mse.tolist(), [value if math.isnan(value) else min(value, HIGHEST_PSNR) for value in psnr.tolist()],
+    return RoundTrip(mse.tolist(),
+                     [value if math.isnan(value) else min(value, HIGHEST_PSNR) for value in psnr.tolist()],
                      relative.tolist())

@@ -83,13 +83,14 @@ def channel_mean_growth(latents: Tensor, counts: list[int], subsets: int, seed: 
                         mean_adjustment: str = "none") -> Growth:
     """Channel means of centroids of N of the latents, for every N in `counts` (figure 4 of the paper).
 
-    Each N gets `subsets` random subsets, drawn without replacement from a generator of `seed`; one subset where N is all
-    of them. By equation 9 a common bias d grows as alpha d, with alpha near sqrt(N).
+    Each N gets `subsets` random subsets, drawn without replacement from a generator of `seed`; one subset where N is
+    all of them. By equation 9 a common bias d grows as alpha d, with alpha near sqrt(N).
     """
     check_latents(latents)
     if min(counts) < 1 or max(counts) > len(latents) or subsets < 1:
-        raise ValueError(f"Centroids of {min(counts)} to {max(counts)} latents in {subsets} subsets were asked for, but there "
-                         f"are {len(latents)} latents: choose counts from 1 up to that number, and 1 subset or more.")
+        raise ValueError(f"Centroids of {min(counts)} to {max(counts)} latents in {subsets} subsets were asked for, "
+                         f"but there are {len(latents)} latents: choose counts from 1 up to that number, and 1 subset "
+                         "or more.")
     generator = torch.Generator().manual_seed(seed)
     means, factors = [], []
     for count in counts:

@@ -14,14 +14,16 @@ MOST_NAMES = 30
 
 
 def plot_layers(report: LayerReport, width: int = 1024) -> Tensor:
-    """Score, separation, dimension and what matching left, over the depth of the network; the chosen layer is marked."""
+    """Score, separation, dimension and what matching left, over the depth of the network; the chosen layer is
+    marked."""
     import matplotlib
 
     figure = new_figure(width, 0.8)
     scores, separation, dimension, left = figure.subplots(2, 2, sharex=True).flat
     layers, sigmas = report.layers, report.settings["sigmas"]
     depth, best = np.arange(len(layers)), [layer.name for layer in layers].index(report.chosen)
-    curve, errors = (np.array([getattr(layer, name) for layer in layers], float) for name in ("score", "error"))  # null becomes NaN
+    # Null becomes NaN.
+    curve, errors = (np.array([getattr(layer, name) for layer in layers], float) for name in ("score", "error"))
     scores.errorbar(depth, curve, errors, fmt="o-", color=CURVE, markersize=4, ecolor="#999999", elinewidth=0.9)
     scores.plot(best, layers[best].score, "o", color=CHOSEN, markersize=11, fillstyle="none", markeredgewidth=2,
                 label=report.chosen)

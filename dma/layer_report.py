@@ -19,8 +19,9 @@ class LayerScore:
 
     score and error: null for a layer whose features are not finite or do not vary.
     ratio: variance between prompts / variance within one; an estimate without bias, which may be negative.
-    dimension: participation ratio of the variance within a prompt; null where it is too large for so few latents to tell.
-    left: share of a latent's squared distance to the mean that a few iterations of matching left; empty without matching.
+    dimension: participation ratio of the variance within a prompt; null where it is too large for so few latents to
+    tell. left: share of a latent's squared distance to the mean that a few iterations of matching left; empty without
+    matching.
     """
 
     name: str
@@ -33,10 +34,12 @@ class LayerScore:
 
 @dataclass(frozen=True)
 class LayerReport:
-    """The scores of a model's layers in running order, the layer of the highest score, and how far it is ahead of the next.
+    """The scores of a model's layers in running order, the layer of the highest score, and how far it is ahead of the
+    next.
 
-    settings: prompts and samples (how many), sigmas (the noise levels, one for each number in the lists of a layer), matched,
-    iterations, and whatever else the measurement was made with. runner_up and margins are null where there is one layer.
+    settings: prompts and samples (how many), sigmas (the noise levels, one for each number in the lists of a layer),
+    matched, iterations, and whatever else the measurement was made with. runner_up and margins are null where there is
+    one layer.
     """
 
     settings: dict
@@ -65,22 +68,26 @@ class LayerReport:
     def verdict(self) -> str:
         """The choice in one sentence."""
         if self.runner_up is None:
-            return f"{self.chosen} is the only layer that {'was looked at' if len(self.layers) == 1 else 'has a score'}."
+            return (f"{self.chosen} is the only layer that "
+                    f"{'was looked at' if len(self.layers) == 1 else 'has a score'}.")
         best = next(layer for layer in self.layers if layer.name == self.chosen)
         errors = self.margin / max(self.margin_error, 1e-12)
-        doubt = "" if errors >= 2 else " With other latents the choice may well be another: take more samples, or more prompts."
-        return (f"{self.chosen} has the highest score, {best.score:.3f}. It is {self.margin:.3f} ahead of {self.runner_up}, "
-                f"which is {errors:.1f} standard errors.{doubt}")
+        doubt = ("" if errors >= 2
+                 else " With other latents the choice may well be another: take more samples, or more prompts.")
+        return (f"{self.chosen} has the highest score, {best.score:.3f}. It is {self.margin:.3f} ahead of "
+                f"{self.runner_up}, which is {errors:.1f} standard errors.{doubt}")
 
     def table(self) -> str:
         """All layers as a Markdown table, the chosen one in bold type, and the choice in a sentence."""
         levels = ", ".join(f"{sigma:.3g}" for sigma in self.settings["sigmas"])
         lines = [f"Noise levels, in this order in the columns: {levels}.", "",
-                 "| layer | score | separation of prompts | dimension | left after matching |", "| --- | --- | --- | --- | --- |"]
+                 "| layer | score | separation of prompts | dimension | left after matching |",
+                 "| --- | --- | --- | --- | --- |"]
         for layer in self.layers:
             name = f"**{layer.name}**" if layer.name == self.chosen else layer.name
             dimension = ["many" if value is None else f"{value:.0f}" for value in layer.dimension]
-            ratio, left = (", ".join("none" if value is None else f"{value:.2f}" for value in values) for values in (layer.ratio, layer.left))
+            ratio, left = (", ".join("none" if value is None else f"{value:.2f}" for value in values)
+                           for values in (layer.ratio, layer.left))
             score = "none" if layer.score is None else f"{layer.score:.3f} ± {layer.error:.3f}"
             lines.append(f"| {name} | {score} | {ratio} | {', '.join(dimension)} | {left or 'not tried'} |")
         if "gradient_error" in self.settings:
@@ -90,7 +97,8 @@ class LayerReport:
 
 def layer_report(settings: dict, names: list[str], grams: Tensor, matching: layer_scores.Matching | None,
                  seconds: float) -> LayerReport:
-    """The report of layers `names` (L) by Gram matrices (S, L, P, N, P, N) of their features, at the levels settings["sigmas"] (S)."""
+    """The report of layers `names` (L) by Gram matrices (S, L, P, N, P, N) of their features, at the levels
+    settings["sigmas"] (S)."""
     count = grams.shape[-1]
     choice = layer_scores.choose(lambda kept: layer_scores.aligned_separation(grams, matching, kept), count)
     ratio, dimension = layer_scores.spread(grams).ratio.T, layer_scores.participation_ratio(grams).T  # (L, S)

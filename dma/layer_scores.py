@@ -1,7 +1,7 @@
 """Which layer's features stand for meaning, measured on features of N latents under each of P prompts.
 
-Everything that is asked about a layer is a function of inner products of its features, so that a layer is summed up by its
-Gram matrix (P, N, P, N) at each noise level, however large its maps are: `Sketch` shortens features beforehand. All
+Everything that is asked about a layer is a function of inner products of its features, so that a layer is summed up by
+its Gram matrix (P, N, P, N) at each noise level, however large its maps are: `Sketch` shortens features beforehand. All
 estimates are free of bias, so that few latents do not favour layers whose features vary more.
 """
 from __future__ import annotations
@@ -22,9 +22,9 @@ SKETCH_SIZE = 4093
 class Sketch:
     """Features (B, ...) in at most `size` numbers, which keep inner products: <Sx, Sy> = <x, y> in the mean over seeds.
 
-    Every number gets a random sign, and those whose index agrees modulo `size` are added (a tensor sketch without hashing;
-    Charikar, Chen, Farach-Colton 2002). The standard deviation of <Sx, Sy> is about |x| |y| / sqrt(size). Features of no
-    more than `size` numbers stay as they are. S is linear.
+    Every number gets a random sign, and those whose index agrees modulo `size` are added (a tensor sketch without
+    hashing; Charikar, Chen, Farach-Colton 2002). The standard deviation of <Sx, Sy> is about |x| |y| / sqrt(size).
+    Features of no more than `size` numbers stay as they are. S is linear.
 
     >>> Sketch(4, seed=0)(torch.arange(12.0).view(2, 2, 3)).shape
     torch.Size([2, 4])
@@ -73,8 +73,8 @@ class Spread:
 def spread(grams: Tensor) -> Spread:
     """The spread of features from Gram matrices (..., P, N, P, N), of at least 2 prompts and 2 latents each.
 
-    The variance of N-latent means holds the variance of the prompts' true means and 1/N of that within a prompt, which a
-    plain ratio would take for separation: with 8 latents, prompts that the model cannot tell apart would get 1/8. So
+    The variance of N-latent means holds the variance of the prompts' true means and 1/N of that within a prompt, which
+    a plain ratio would take for separation: with 8 latents, prompts that the model cannot tell apart would get 1/8. So
 
         between = tr Cov_p(mean_n h_pn) - within / N,   both covariances with P - 1 and N - 1 in the denominator,
 
@@ -88,12 +88,13 @@ def spread(grams: Tensor) -> Spread:
 
 
 def participation_ratio(grams: Tensor) -> Tensor:
-    """The dimension (...) of features within a prompt, (tr C)^2 / tr C^2, from Gram matrices (..., P, N, P, N), N at least 4.
+    """The dimension (...) of features within a prompt, (tr C)^2 / tr C^2, from Gram matrices (..., P, N, P, N), N at
+    least 4.
 
-    It is d if d directions vary alike. That of N latents' own covariance can never exceed N - 1; here (tr C)^2 and tr C^2 are
-    estimated without bias each (Himeno and Yamada, J. Multivariate Anal. 130, 2014: averages over all choices of four different
-    latents, in closed form), and averaged over prompts before they are divided. Infinite where so many directions vary that N
-    latents cannot tell.
+    It is d if d directions vary alike. That of N latents' own covariance can never exceed N - 1; here (tr C)^2 and tr
+    C^2 are estimated without bias each (Himeno and Yamada, J. Multivariate Anal. 130, 2014: averages over all choices
+    of four different latents, in closed form), and averaged over prompts before they are divided. Infinite where so
+    many directions vary that N latents cannot tell.
     """
     count = grams.shape[-1]
     centred = _centred(grams)
@@ -150,13 +151,14 @@ class Matching:
 
 
 def aligned_separation(grams: Tensor, matching: Matching | None, kept: list[int]) -> Tensor:
-    """The score of each layer (L,) by the latents in `kept`, from Gram matrices (S, L, P, N, P, N): at most 1, about 0 at worst.
+    """The score of each layer (L,) by the latents in `kept`, from Gram matrices (S, L, P, N, P, N): at most 1, about 0
+    at worst.
 
         score = mean over noise levels of  between / (between + within (left + 1/N))
 
-    It is the share of variance that the prompt would explain among mental averages: those of N latents, whose mean has an
-    error of within / N, after matching that leaves `left` of the spread. A layer gets a high score if prompts are told
-    apart there and latents can be brought together there. Without matching `left` is 1: the plain share.
+    It is the share of variance that the prompt would explain among mental averages: those of N latents, whose mean has
+    an error of within / N, after matching that leaves `left` of the spread. A layer gets a high score if prompts are
+    told apart there and latents can be brought together there. Without matching `left` is 1: the plain share.
     """
     found = spread(grams[..., kept, :, :][..., kept])
     left = 1.0 if matching is None else matching.left(kept)
@@ -165,10 +167,11 @@ def aligned_separation(grams: Tensor, matching: Matching | None, kept: list[int]
 
 @dataclass(frozen=True)
 class Choice:
-    """Which layer has the highest score, and by how much it is ahead of the next; errors are those of a jackknife over latents.
+    """Which layer has the highest score, and by how much it is ahead of the next; errors are those of a jackknife over
+    latents.
 
-    A layer whose score is not a number, because its features are not finite or do not vary, gets -inf. runner_up, margin and
-    margin_error are None if there is no other layer with a score.
+    A layer whose score is not a number, because its features are not finite or do not vary, gets -inf. runner_up,
+    margin and margin_error are None if there is no other layer with a score.
     """
 
     scores: list[float]
@@ -182,8 +185,8 @@ class Choice:
 def choose(score: Callable[[list[int]], Tensor], count: int) -> Choice:
     """The choice among layers by `score(kept)` (L,), a function of which of `count` latents per prompt are used.
 
-    Leaving one latent of every prompt out in turn shows how much each score, and the difference of the best two, depends
-    on the latents that happened to be drawn. It does not show how much they depend on the prompts.
+    Leaving one latent of every prompt out in turn shows how much each score, and the difference of the best two,
+    depends on the latents that happened to be drawn. It does not show how much they depend on the prompts.
 
     Raises ValueError with a sentence for the user if no layer has a score.
     """
@@ -191,8 +194,9 @@ def choose(score: Callable[[list[int]], Tensor], count: int) -> Choice:
     scores = torch.where(scores.isfinite(), scores, -math.inf)
     order = [layer for layer in scores.argsort(descending=True, stable=True).tolist() if scores[layer] > -math.inf]
     if not order:
-        raise ValueError("No layer could be scored: the features of every layer are infinite, not numbers, or the same for all latents. Load "
-                         "the model in another precision (bfloat16 or 32 bit), or connect other prompts.")
+        raise ValueError("No layer could be scored: the features of every layer are infinite, not numbers, or the same "
+                         "for all latents. Load the model in another precision (bfloat16 or 32 bit), or connect other "
+                         "prompts.")
     best, runner_up = order[0], order[1] if len(order) > 1 else None
     margin = error = None
     if runner_up is not None:

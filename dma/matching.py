@@ -1,4 +1,5 @@
-"""Solvers of  min_z |H(z) - A|^2 : move a latent until its features are the target's. Here Adam, in `dma.newton` others.
+"""Solvers of  min_z |H(z) - A|^2 : move a latent until its features are the target's. Here Adam, in `dma.newton`
+others.
 
 A solver is called as `solver.solve(features, start, target)` and treats every latent of the batch as a problem of its
 own, so that results do not depend on how latents are grouped. A latent that is done leaves the batch.
@@ -61,7 +62,8 @@ class Tracker:
         self.latents = start.detach().clone()
         self.before: Tensor | None = None
         self.best = torch.full((len(start),), float("inf"), device=start.device, dtype=target.dtype)  # (B,)
-        self.iterations, self.forwards, self.backwards = (torch.zeros(len(start), dtype=torch.int64, device=start.device)
+        self.iterations, self.forwards, self.backwards = (torch.zeros(len(start), dtype=torch.int64,
+                                                                      device=start.device)
                                                           for _ in range(3))
         self.active = torch.arange(len(start), device=start.device)  # (b,), rows still moving
         self.past: list[Tensor] = []
@@ -77,7 +79,8 @@ class Tracker:
         self.forwards[self.active] += 1
         better = residual < self.best[self.active]
         improved = self.active[better]
-        self.best[improved], self.latents[improved] = residual[better], moving.detach()[better].view(-1, *self.latents.shape[1:])
+        self.best[improved], self.latents[improved] = residual[
+            better], moving.detach()[better].view(-1, *self.latents.shape[1:])
         going = residual > self.tolerance
         if self.plateau:
             self.past.append(self.best.clone())
@@ -97,7 +100,8 @@ class Tracker:
 
 def residual_and_gradient(features: Features, tracker: Tracker, moving: Tensor,
                           last: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Residuals (b,), which latents go on (b,), and the gradient (b, ...) of each residual unless none goes on or `last`."""
+    """Residuals (b,), which latents go on (b,), and the gradient (b, ...) of each residual unless none goes on or
+    `last`."""
     with torch.set_grad_enabled(not last):
         leaf = moving.detach().requires_grad_(not last)
         residual = tracker.residual(features(leaf))  # (b,)
@@ -135,7 +139,8 @@ class Adam:
     def solve(self, features: Features, start: Tensor, target: Tensor) -> Match:
         """Match each latent of `start` (B, ...) to `target`, the features of one latent.
 
-        >>> match = Adam(learning_rate=0.1, iterations=200, tolerance=1e-6).solve(lambda z: 2 * z, torch.zeros(3, 2), torch.ones(2))
+        >>> adam = Adam(learning_rate=0.1, iterations=200, tolerance=1e-6)
+        >>> match = adam.solve(lambda z: 2 * z, torch.zeros(3, 2), torch.ones(2))
         >>> bool((match.latents - 0.5).abs().max() < 1e-2)
         True
         """

@@ -20,7 +20,8 @@ def equal(count: int) -> Tensor:
 
 
 def normalised(weights: Tensor, count: int) -> Tensor:
-    """Weights (M, N) for `count` inputs in fp64, every row divided by its sum; logs a warning for sums that were not one.
+    """Weights (M, N) for `count` inputs in fp64, every row divided by its sum; logs a warning for sums that were not
+    one.
 
     Raises ValueError, naming the row, for weights of the wrong length, negative or NaN ones, and rows of zeros.
 
@@ -31,13 +32,15 @@ def normalised(weights: Tensor, count: int) -> Tensor:
     if weights.ndim != 2 or len(weights) == 0:
         raise ValueError(f"Weights are a table of one or more rows, but these have the shape {tuple(weights.shape)}.")
     if weights.shape[1] != count:
-        raise ValueError(f"There are {weights.shape[1]} weights per row but {count} latents: give one number for each latent.")
+        raise ValueError(f"There are {weights.shape[1]} weights per row but {count} latents: give one number for each "
+                         "latent.")
     sums = weights.sum(dim=1)  # (M,)
     for number, (row, total) in enumerate(zip(weights, sums.tolist()), start=1):
         if not torch.isfinite(row).all():
             raise ValueError(f"Row {number} of the weights contains NaN or infinity: use finite numbers.")
         if (row < 0).any():
-            raise ValueError(f"Row {number} of the weights contains the negative weight {row.min():g}: use weights of 0 or more.")
+            raise ValueError(f"Row {number} of the weights contains the negative weight {row.min():g}: use weights of "
+                             "0 or more.")
         if total == 0:
             raise ValueError(f"Row {number} of the weights is all zero: give at least one latent a weight above 0.")
         if abs(total - 1) > SUM_TOLERANCE:
@@ -63,11 +66,11 @@ def parse(text: str, count: int) -> Tensor:
         try:
             rows.append([float(word) for word in found])
         except ValueError:
-            raise ValueError(f"Line {number} of the weights is not a row of numbers: {line.strip()!r}. Write one number for "
-                             "each latent, apart by spaces.") from None
+            raise ValueError(f"Line {number} of the weights is not a row of numbers: {line.strip()!r}. Write one "
+                             "number for each latent, apart by spaces.") from None
         if len(found) != count:
-            raise ValueError(f"Line {number} of the weights has {len(found)} numbers, but there are {count} latents: give one "
-                             "number for each latent.")
+            raise ValueError(f"Line {number} of the weights has {len(found)} numbers, but there are {count} latents: "
+                             "give one number for each latent.")
     return normalised(torch.tensor(rows, dtype=torch.float64), count) if rows else equal(count)
 
 
@@ -77,7 +80,8 @@ def to_text(weights: Tensor) -> str:
     >>> to_text(torch.tensor([[1.0, 0.0], [0.25, 0.75]]))
     '1 0\\n0.25 0.75'
     """
-    return "\n".join(" ".join(f"{value:.{DECIMALS}f}".rstrip("0").rstrip(".") for value in row) for row in weights.tolist())
+    return "\n".join(" ".join(f"{value:.{DECIMALS}f}".rstrip("0").rstrip(".") for value in row)
+                     for row in weights.tolist())
 
 
 def path(count: int, steps: int, closed: bool = False) -> Tensor:
@@ -118,7 +122,8 @@ def grid(count: int, size: int) -> Tensor:
         raise ValueError(f"A grid needs 3 or 4 inputs and a size of 2 or more, but these are {count} and {size}.")
     last = size - 1
     if count == 3:
-        return torch.tensor([[last - below, below - right, right] for below in range(size) for right in range(below + 1)],
+        return torch.tensor([[last - below, below - right, right] for below in range(size)
+                             for right in range(below + 1)],
                             dtype=torch.float64) / last
     along = torch.linspace(0, 1, size, dtype=torch.float64)
     down, across = (values.flatten() for values in torch.meshgrid(along, along, indexing="ij"))  # (size^2,)
@@ -148,8 +153,8 @@ def first(count: int, numbers: Sequence[int]) -> Tensor:
         raise ValueError("There are no numbers of inputs to average: write for example 2, 8, 32.")
     for number in numbers:
         if not 1 <= number <= count:
-            raise ValueError(f"The first {number} of {count} inputs cannot be averaged: use numbers from 1 to {count}, or "
-                             "connect more inputs and set their number.")
+            raise ValueError(f"The first {number} of {count} inputs cannot be averaged: use numbers from 1 to {count}, "
+                             "or connect more inputs and set their number.")
     sizes = torch.tensor(numbers, dtype=torch.float64)[:, None]  # (M, 1)
     return (torch.arange(count) < sizes) / sizes
 

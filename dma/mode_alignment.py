@@ -56,23 +56,27 @@ class Explored:
 
 
 def check(settings: AlignmentSettings, mixture: ClusterSettings, level: int, steps: int) -> None:
-    """Raise ValueError with a sentence for the user if modes cannot be found and averaged in this way in `steps` steps."""
+    """Raise ValueError with a sentence for the user if modes cannot be found and averaged in this way in `steps`
+    steps."""
     if not 0 <= level < steps:
-        raise ValueError(f"The mixture is fitted after {level} steps, but there are {steps} steps: choose an earlier level.")
+        raise ValueError(f"The mixture is fitted after {level} steps, but there are {steps} steps: choose an earlier "
+                         "level.")
     if settings.aligned_steps > steps - level:
-        raise ValueError(f"aligned_steps is {settings.aligned_steps}, but after the mixture's level only {steps - level} of {steps} "
-                         "steps are left: lower aligned_steps or choose an earlier level.")
+        raise ValueError(f"aligned_steps is {settings.aligned_steps}, but after the mixture's level only "
+                         f"{steps - level} of {steps} steps are left: lower aligned_steps or choose an earlier level.")
     settings.check(steps - level)
     modes.check_count(settings.count, mixture)
 
 
-def align_modes(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], settings: AlignmentSettings, mixture: ClusterSettings,
-                level: int, batch_size: int = 0, saved: Callable[[str], SavedState | None] = lambda part: None,
-                progress: Callable[[Progress], None] = lambda event: None, samples: Tensor | None = None) -> ModeAverages:
+def align_modes(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], settings: AlignmentSettings,
+                mixture: ClusterSettings, level: int, batch_size: int = 0,
+                saved: Callable[[str], SavedState | None] = lambda part: None,
+                progress: Callable[[Progress], None] = lambda event: None,
+                samples: Tensor | None = None) -> ModeAverages:
     """Find the modes of `settings.count` samples of `shape` (C, H, W) and average each.
 
-    The samples are drawn from `settings.seed`, or they are the finished latents `samples` (count, C, H, W). Features are
-    read and alignments start after `level` of the steps along `sigmas` (S + 1,), falling to 0; the next
+    The samples are drawn from `settings.seed`, or they are the finished latents `samples` (count, C, H, W). Features
+    are read and alignments start after `level` of the steps along `sigmas` (S + 1,), falling to 0; the next
     `settings.aligned_steps` are aligned. `saved` gives a place for the state of each part of the run ("samples",
     "mode 0", "mode 1", ...). Results do not depend on `batch_size` beyond rounding.
 
@@ -104,16 +108,19 @@ def align_modes(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], sett
                 # The modes that follow are taken to need what those so far needed, this one included.
                 taken = time.monotonic() - mode_started + left + sum(average.report.seconds for average in averages)
                 left += (len(clusters.members) - mode - 1) * taken / (mode + 1)
-            progress(Progress(fraction, f"mode {mode + 1} of {len(clusters.members)}, {event.message}", event.preview, left))
+            progress(Progress(fraction, f"mode {mode + 1} of {len(clusters.members)}, {event.message}", event.preview,
+                              left))
 
         ensemble = Ensemble(explored.latents, clusters.responsibilities[:, mode], members)
-        averages.append(align(denoiser, sigmas[level:], shape, settings, batch_size, saved(f"mode {mode}"), tell, ensemble))
+        averages.append(align(denoiser, sigmas[level:], shape, settings, batch_size, saved(f"mode {mode}"), tell,
+                              ensemble))
     latents = tuple(average.latents for average in averages)
     distances = mode_distances(denoiser, sigmas[-2].item(), latents, explored.samples, clusters, batch_size)
     records = [
         ModeRecord(count=part.count, share=part.share, effective_count=_effective_count(weights), distances=found,
                    steps=average.report.steps, seconds=average.report.seconds)
-        for part, weights, found, average in zip(clusters.shares, clusters.responsibilities.T, distances.tolist(), averages)]
+        for part, weights, found, average in zip(clusters.shares, clusters.responsibilities.T, distances.tolist(),
+                                                 averages)]
     report = ModeAlignmentReport(
         settings={**asdict(settings), "sigmas": sigmas.tolist(), "level": level, "mixture": asdict(mixture),
                   "solver_name": type(settings.solver).__name__},
@@ -122,8 +129,9 @@ def align_modes(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], sett
     return ModeAverages(latents, clusters, explored.samples, report)
 
 
-def explore(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], settings: AlignmentSettings, level: int, batch_size: int = 0,
-            saved: SavedState | None = None, progress: Callable[[Progress], None] = lambda event: None) -> Explored:
+def explore(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], settings: AlignmentSettings, level: int,
+            batch_size: int = 0, saved: SavedState | None = None,
+            progress: Callable[[Progress], None] = lambda event: None) -> Explored:
     """Sample `settings.count` latents plainly from `settings.seed` and read their features after `level` steps."""
     steps, count = len(sigmas) - 1, settings.count
     batch = _batch(batch_size, shape)
@@ -141,7 +149,8 @@ def explore(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], settings
         def heard(size: int, denoised: Tensor) -> None:
             nonlocal done
             done += size
-            progress(Progress(done / (steps * count), f"sampling {count} latents, step {step + 1} of {steps}", denoised[:1]))
+            progress(Progress(done / (steps * count), f"sampling {count} latents, step {step + 1} of {steps}",
+                              denoised[:1]))
 
         tensors["latents"] = step_all(denoiser, tensors["latents"], sigma, sigmas[step + 1].item(), batch, heard)
         meta["step"] = step + 1
@@ -152,7 +161,8 @@ def explore(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], settings
 
 
 def explore_given(denoiser: Denoiser, sigma: float, samples: Tensor, seed: int, batch_size: int = 0) -> Explored:
-    """Bring finished latents (K, C, H, W) to noise level `sigma`, each by noise of its own, and read their features there."""
+    """Bring finished latents (K, C, H, W) to noise level `sigma`, each by noise of its own, and read their features
+    there."""
     noise = starting_noise(len(samples), tuple(samples.shape[1:]), seed)
     latents = add_noise(denoiser.parametrization, samples, noise, sigma)
     return Explored(samples, latents, read_features(denoiser, latents, sigma, _batch(batch_size, samples.shape[1:])))

@@ -22,7 +22,8 @@ class ModeRecord:
     count: int  # samples
     share: float
     effective_count: float  # (sum r)^2 / sum r^2 of its responsibilities
-    distances: list[float]  # |H(average) - M_c|^2 / |M_c|^2 to the mean features M_c of each mode, at the lowest noise level
+    # |H(average) - M_c|^2 / |M_c|^2 to the mean features M_c of each mode, at the lowest noise level.
+    distances: list[float]
     steps: list[AlignedStep] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -58,7 +59,8 @@ class ModeAlignmentReport:
         """
         data = records.fields_of(text, "a report of the averages of modes", FORMAT, VERSION)
         try:
-            found = [ModeRecord(**{**record, "steps": [AlignedStep(**step) for step in record["steps"]]}) for record in data["modes"]]
+            found = [ModeRecord(**{**record, "steps": [AlignedStep(**step) for step in record["steps"]]})
+                     for record in data["modes"]]
             return cls(**{**data, "modes": found})
         except (KeyError, TypeError) as error:
             raise records.damaged(error) from None
@@ -77,12 +79,14 @@ def plot_mode_alignment(report: ModeAlignmentReport, width: int = 1024) -> Tenso
         for row, column in np.ndindex(values.shape):
             dark = values[row, column] < 0.5 * values.max()
             distances.text(column, row, f"{values[row, column]:.2f}", ha="center", va="center", fontsize=8,
-                           color="white" if dark else "black", weight="bold" if report.modes[row].nearest == column else "normal")
+                           color="white" if dark else "black",
+                           weight="bold" if report.modes[row].nearest == column else "normal")
     distances.set(title=f"distance: {report.in_own_mode} of {count} in their own mode", xlabel="samples of mode",
                   ylabel="average of mode", xticks=range(count), yticks=range(count))
     for mode, record in enumerate(report.modes):
         means = [max(1e-12, math.fsum(step.residual_after) / len(step.residual_after)) for step in record.steps]
-        residuals.plot(range(1, len(means) + 1), means, "o-", markersize=3, label=f"mode {mode}: {record.count} samples")
+        residuals.plot(range(1, len(means) + 1), means, "o-", markersize=3,
+                       label=f"mode {mode}: {record.count} samples")
     residuals.set(title="mean residual after matching", xlabel="aligned step", yscale="log")
     residuals.legend(fontsize=7)
     components, criterion = zip(*report.bic)

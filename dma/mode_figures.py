@@ -10,7 +10,8 @@ LEFT_OUT_COLOUR = "#b0b7c3"
 
 
 def contact_sheet(images: Tensor, clusters: Clusters, cell: int = 96, columns: int = 12) -> Tensor:
-    """One row for each cluster, the largest on top, with its share; the most typical picture first, left out ones below.
+    """One row for each cluster, the largest on top, with its share; the most typical picture first, left out ones
+    below.
 
     Raises ValueError if there are not as many pictures (N, H, W, 3) as labels.
     """
@@ -25,7 +26,8 @@ def contact_sheet(images: Tensor, clusters: Clusters, cell: int = 96, columns: i
 
 
 def scatter_plot(clusters: Clusters, width: int = 768) -> Tensor:
-    """The pictures on the first two principal components, coloured by cluster; a ring marks the most typical of each."""
+    """The pictures on the first two principal components, coloured by cluster; a ring marks the most typical of
+    each."""
     figure = new_figure(width, 0.72)
     axes = figure.subplots()
     coordinates = clusters.coordinates.numpy()  # (N, d)

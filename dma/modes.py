@@ -46,8 +46,8 @@ class ClusterSettings:
 
     def __post_init__(self) -> None:
         if not 1 <= self.smallest_count <= self.largest_count:
-            raise ValueError(f"The number of clusters goes from {self.smallest_count} to {self.largest_count}: it has to start at "
-                             "1 or more and must not go down.")
+            raise ValueError(f"The number of clusters goes from {self.smallest_count} to {self.largest_count}: it has "
+                             "to start at 1 or more and must not go down.")
         if self.dimensions < 1 or not 0 < self.variance_share <= 1:
             raise ValueError("PCA keeps at least one dimension, and a share of variance above 0 and up to 1, not "
                              f"{self.dimensions} and {self.variance_share}.")
@@ -57,7 +57,8 @@ class ClusterSettings:
             raise ValueError(f"There is no way {self.small_clusters!r} with small clusters: choose one of "
                              f"{', '.join(SMALL_CLUSTERS)}.")
         if self.restarts < 1 or self.minimum_size < 1 or self.regularisation <= 0:
-            raise ValueError("Restarts and the minimum size of a cluster have to be 1 or more, and regularisation above 0.")
+            raise ValueError("Restarts and the minimum size of a cluster have to be 1 or more, and regularisation "
+                             "above 0.")
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,14 @@ class Share:
 
 @dataclass(frozen=True, eq=False)
 class Clusters:
-    """N pictures in C clusters, the largest first (cluster 0); between equals the one with the smaller mean coordinates."""
+    """N pictures in C clusters, the largest first (cluster 0); between equals the one with the smaller mean
+    coordinates."""
 
     labels: Tensor  # (N,) int64, cluster of each picture; -1: left out
-    responsibilities: Tensor  # (N, C) fp64, probability of each cluster; sums to less than 1 where clusters were left out
-    members: tuple[tuple[int, ...], ...]  # pictures of each cluster, the most typical (densest under its Gaussian) first
+    # (N, C) fp64, probability of each cluster; sums to less than 1 where clusters were left out.
+    responsibilities: Tensor
+    # Pictures of each cluster, the most typical (densest under its Gaussian) first.
+    members: tuple[tuple[int, ...], ...]
     shares: tuple[Share, ...]  # of all N pictures, the left out ones included
     coordinates: Tensor  # (N, d) fp64, principal components, the mean variance of a column is 1
     explained_variance: tuple[float, ...]  # share of the variance of the embeddings in each of the d components
@@ -118,7 +122,8 @@ def wilson_interval(count: int, total: int, confidence: float = 0.95) -> tuple[f
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
 
 
-def principal_components(embeddings: Tensor, dimensions: int, variance_share: float = 1.0) -> tuple[Tensor, tuple[float, ...]]:
+def principal_components(embeddings: Tensor, dimensions: int,
+                         variance_share: float = 1.0) -> tuple[Tensor, tuple[float, ...]]:
     """Coordinates (N, d) in fp64 of embeddings (N, D) on their principal axes, and the share of variance of each axis.
 
     The leading axes are kept until they hold `variance_share` of the variance, at most `dimensions`. One common factor
@@ -136,8 +141,8 @@ def principal_components(embeddings: Tensor, dimensions: int, variance_share: fl
     values = embeddings.double().cpu().numpy()  # (N, D)
     centred = values - values.mean(0)
     if np.square(centred).sum() <= 1e-10 * np.square(values).sum():
-        raise ValueError(f"All {len(values)} pictures have the same embedding, so that there is nothing to cluster: connect "
-                         "different pictures.")
+        raise ValueError(f"All {len(values)} pictures have the same embedding, so that there is nothing to cluster: "
+                         "connect different pictures.")
     _, singular, axes = np.linalg.svd(centred, full_matrices=False)
     explained = np.square(singular) / np.square(singular).sum()  # (min(N, D),)
     enough = int(np.searchsorted(np.cumsum(explained), variance_share - 1e-9)) + 1
@@ -154,18 +159,18 @@ def check_count(count: int, settings: ClusterSettings) -> None:
     if count < 2:
         raise ValueError(f"Clusters need at least two pictures, but there is {count}: connect a larger batch.")
     if settings.largest_count > count:
-        raise ValueError(f"{settings.largest_count} clusters need at least as many pictures, but there are {count}: ask for "
-                         "fewer clusters or connect more pictures.")
+        raise ValueError(f"{settings.largest_count} clusters need at least as many pictures, but there are {count}: "
+                         "ask for fewer clusters or connect more pictures.")
     if settings.minimum_size > count:
-        raise ValueError(f"The minimum size of a cluster is {settings.minimum_size}, but there are only {count} pictures: "
-                         "lower it.")
+        raise ValueError(f"The minimum size of a cluster is {settings.minimum_size}, but there are only {count} "
+                         "pictures: lower it.")
 
 
 def check_different(images: Tensor) -> None:
     """Raise ValueError if all pictures (N, H, W, C) are the same, before they are embedded for nothing."""
     if all(torch.equal(image, images[0]) for image in images[1:]):
-        raise ValueError(f"All {len(images)} pictures are the same, so that there is nothing to cluster: connect different "
-                         "pictures.")
+        raise ValueError(f"All {len(images)} pictures are the same, so that there is nothing to cluster: connect "
+                         "different pictures.")
 
 
 def check_embeddings(embeddings: Tensor, settings: ClusterSettings) -> None:
@@ -175,8 +180,9 @@ def check_embeddings(embeddings: Tensor, settings: ClusterSettings) -> None:
     check_count(len(embeddings), settings)
     broken = torch.nonzero(~torch.isfinite(embeddings).all(1)).flatten().tolist()
     if broken:
-        raise ValueError(f"The embedding of {len(broken)} of {len(embeddings)} pictures contains NaN or infinity (first: picture "
-                         f"{broken[0]}): look for the node that made the pictures, or for a damaged encoder.")
+        raise ValueError(f"The embedding of {len(broken)} of {len(embeddings)} pictures contains NaN or infinity "
+                         f"(first: picture {broken[0]}): look for the node that made the pictures, or for a damaged "
+                         "encoder.")
 
 
 def cluster(embeddings: Tensor, settings: ClusterSettings = ClusterSettings()) -> Clusters:
@@ -194,16 +200,18 @@ def cluster(embeddings: Tensor, settings: ClusterSettings = ClusterSettings()) -
 
     check_embeddings(embeddings, settings)
     values = embeddings.detach().double().cpu()
-    # The mixture starts from drawn rows: in an order that depends on the values alone, it starts the same for any order.
+    # The mixture starts from drawn rows: in an order that depends on the values alone, it starts the same for any
+    # order.
     order = torch.from_numpy(np.lexsort(values.numpy().T[::-1]))  # (N,)
     # The order in which several threads add up is not fixed.
     with threadpool_limits(limits=1):
         coordinates, explained = principal_components(values[order], settings.dimensions, settings.variance_share)
         different = len(np.unique(coordinates.numpy().round(9), axis=0))
         if settings.largest_count > different:
-            raise ValueError(f"{settings.largest_count} clusters need at least as many different pictures, but only {different} "
-                             f"of {len(values)} embeddings differ: ask for fewer clusters.")
-        fits = [_fit(coordinates, count, settings) for count in range(settings.smallest_count, settings.largest_count + 1)]
+            raise ValueError(f"{settings.largest_count} clusters need at least as many different pictures, but only "
+                             f"{different} of {len(values)} embeddings differ: ask for fewer clusters.")
+        fits = [_fit(coordinates, count, settings)
+                for count in range(settings.smallest_count, settings.largest_count + 1)]
         bic = tuple((fit.n_components, float(fit.bic(coordinates.numpy()))) for fit in fits)
         best = fits[min(range(len(fits)), key=lambda index: bic[index][1])]
         densities = _log_densities(best, coordinates)  # (N, components)
@@ -216,14 +224,15 @@ def cluster(embeddings: Tensor, settings: ClusterSettings = ClusterSettings()) -
     responsibilities = joint[:, kept].softmax(1) if merged else joint.softmax(1)[:, kept]  # (N, C)
     back = torch.empty_like(order)
     back[order] = torch.arange(len(order))
-    return _describe(labels[back], kept, densities[back], responsibilities[back], coordinates[back], explained, bic, settings)
+    return _describe(labels[back], kept, densities[back], responsibilities[back], coordinates[back], explained, bic,
+                     settings)
 
 
 def _fit(coordinates: Tensor, count: int, settings: ClusterSettings):
     from sklearn.mixture import GaussianMixture
 
-    mixture = GaussianMixture(count, covariance_type=settings.covariance, n_init=settings.restarts, max_iter=MOST_ITERATIONS,
-                              reg_covar=settings.regularisation, random_state=settings.seed)
+    mixture = GaussianMixture(count, covariance_type=settings.covariance, n_init=settings.restarts,
+                              max_iter=MOST_ITERATIONS, reg_covar=settings.regularisation, random_state=settings.seed)
     return mixture.fit(coordinates.numpy())
 
 
@@ -251,8 +260,8 @@ def _assign(joint: Tensor, settings: ClusterSettings) -> tuple[Tensor, list[int]
         sizes = torch.bincount(labels, minlength=len(kept))
         kept = [component for component in kept if sizes[component] >= settings.minimum_size]
         if not kept:
-            raise ValueError(f"None of {joint.shape[1]} clusters has {settings.minimum_size} pictures: lower the minimum size, ask "
-                             "for fewer clusters, or let small clusters merge.")
+            raise ValueError(f"None of {joint.shape[1]} clusters has {settings.minimum_size} pictures: lower the "
+                             "minimum size, ask for fewer clusters, or let small clusters merge.")
         return torch.where(torch.isin(labels, torch.tensor(kept)), labels, -1), kept
     while True:
         labels = joint[:, kept].argmax(1)
@@ -273,6 +282,7 @@ def _describe(components: Tensor, kept: list[int], densities: Tensor, responsibi
         labels[rows] = place
         typical = densities[rows, component].tolist()
         # Rounded, so that equal pictures keep their order whatever the last bit says.
-        members.append(tuple(row for _, row in sorted((-round(value, 9), row) for value, row in zip(typical, rows.tolist()))))
+        members.append(tuple(row for _, row in sorted((-round(value, 9), row)
+                                                      for value, row in zip(typical, rows.tolist()))))
         shares.append(Share(len(rows), len(rows) / len(labels), *wilson_interval(len(rows), len(labels))))
     return Clusters(labels, responsibilities, tuple(members), tuple(shares), coordinates, explained, bic, settings)

@@ -46,7 +46,8 @@ class LBFGS:
         tracker = Tracker(start, target, self.tolerance, self.plateau, self.patience)
         trial = start.detach().clone().flatten(1)  # (b, n)
         point, gradient = trial, torch.zeros_like(trial)
-        value, length, slope = tracker.best.clone(), torch.ones_like(tracker.best), torch.zeros_like(tracker.best)  # (b,)
+        # (b,)
+        value, length, slope = tracker.best.clone(), torch.ones_like(tracker.best), torch.zeros_like(tracker.best)
         # Pairs (m, b, n), the newest last; where a latent has fewer, they are zero and do nothing.
         moves, changes = trial.new_zeros(self.memory, *trial.shape), trial.new_zeros(self.memory, *trial.shape)
         for iteration in range(self.iterations + 1):
@@ -83,7 +84,8 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _inverse_hessian_times(gradient: Tensor, moves: Tensor, changes: Tensor, value: Tensor) -> Tensor:
-    """The two-loop recursion for each row of `gradient` (b, n) with its pairs (m, b, n); `value` (b,) sets the first step."""
+    """The two-loop recursion for each row of `gradient` (b, n) with its pairs (m, b, n); `value` (b,) sets the first
+    step."""
     curvature = _dot(moves, changes)  # (m, b)
     weight = torch.where(curvature > 0, 1 / curvature, 0.0)
     result, coefficients = gradient, []
@@ -191,8 +193,9 @@ def _second_derivative(transposed: Tensor, dual: Tensor, direction: Tensor) -> T
         return torch.autograd.grad(transposed, dual, direction, retain_graph=True)[0]
     except RuntimeError as error:
         # What autograd says of layers with a backward pass of their own, and of those without a second derivative.
-        if any(text in str(error) for text in ("differentiate twice", "not have been used in the graph", "not implemented",
-                                               "does not require grad")):
-            raise ValueError("This model cannot be differentiated twice, which Gauss-Newton needs (quantised weights and block "
-                             "checkpoints cannot, for example): choose the solver L-BFGS or Adam.") from error
+        if any(text in str(error)
+               for text in ("differentiate twice", "not have been used in the graph", "not implemented",
+                            "does not require grad")):
+            raise ValueError("This model cannot be differentiated twice, which Gauss-Newton needs (quantised weights "
+                             "and block checkpoints cannot, for example): choose the solver L-BFGS or Adam.") from error
         raise

@@ -115,7 +115,7 @@ def _minimise(variables: list[Tensor], cost, optimizer: Optimizer) -> tuple[floa
     adam = torch.optim.Adam(variables, lr=optimizer.learning_rate)
     previous, quiet, iterations = math.inf, 0, 0
     with torch.enable_grad():
-        for iterations in range(1, optimizer.iterations + 1):
+        for iterations in range(1, optimizer.iterations + 1):  # noqa: B007  returned behind the loop
             adam.zero_grad(set_to_none=True)
             loss = cost()
             loss.backward()

@@ -74,13 +74,14 @@ def pivot_loss(denoiser: EmbeddingDenoiser, x: Tensor, sigma: float, sigma_next:
     return (scale * (lower - pivot)).square().flatten(1).mean(1), lower
 
 
-def optimise(denoiser: EmbeddingDenoiser, inverted: Inversion, settings: NullText = NullText(), batch: BatchSize | None = None,
-             measure: bool = True, progress: Callable[[Progress], None] = lambda event: None) -> Inversion:
+def optimise(denoiser: EmbeddingDenoiser, inverted: Inversion, settings: NullText = NullText(),
+             batch: BatchSize | None = None, measure: bool = True,
+             progress: Callable[[Progress], None] = lambda event: None) -> Inversion:
     """An inversion with unconditional embeddings (B, S, T, D) for every latent and step as its companion.
 
-    `denoiser` is guided; the pivot was inverted at guidance 1 with the same prompt, and its calls are counted in. In the report a step's residual is
-    how far the way back, with the embeddings found, is from the pivot, relative to the pivot's norm, and its iterations
-    are those of the optimiser. With `measure` the round trip is taken as well.
+    `denoiser` is guided; the pivot was inverted at guidance 1 with the same prompt, and its calls are counted in. In
+    the report a step's residual is how far the way back, with the embeddings found, is from the pivot, relative to the
+    pivot's norm, and its iterations are those of the optimiser. With `measure` the round trip is taken as well.
     """
     pivot, started = inverted.trajectory, time.monotonic() - inverted.report.seconds
     levels, steps, count = pivot.sigmas, len(pivot.sigmas) - 1, pivot.latents.shape[1]
@@ -103,7 +104,8 @@ def optimise(denoiser: EmbeddingDenoiser, inverted: Inversion, settings: NullTex
             embeddings[rows, index - 1] = current[rows] = embedding.cpu()
             x[rows] = lower.cpu()
             taken += iterations.tolist()
-            progress(Progress(share * (step + rows.stop / count) / steps, f"null-text optimisation, step {step + 1} of {steps}"))
+            progress(Progress(share * (step + rows.stop / count) / steps,
+                              f"null-text optimisation, step {step + 1} of {steps}"))
         aim = pivot.latents[index - 1]
         noise = noise_of(pivot.parametrization, pivot.latents[index], levels[index])
         records.insert(0, InvertedStep(levels[index], (norms(x - aim) / norms(aim)).tolist(), taken,
@@ -134,7 +136,8 @@ def _fit(denoiser: EmbeddingDenoiser, x: Tensor, pivot: Tensor, embedding: Tenso
             loss, reached = pivot_loss(denoiser, x[active], sigma, sigma_next, pivot[active], embedding)
         better = loss.detach() < best_loss[active]
         rows = active[better]
-        best_loss[rows], best[rows], lower[rows] = loss.detach()[better], embedding.detach()[better], reached.detach()[better]
+        best_loss[rows], best[rows], lower[rows] = loss.detach()[better], embedding.detach()[better], reached.detach()[
+            better]
         going = loss.detach() > tolerance
         if last or not going.any():
             break

@@ -32,7 +32,8 @@ PRESETS = {
     # One latent is in agreement with itself from the first step on, so that further aligned steps would do nothing.
     "draft": Preset(aligned_steps=1, solver=LBFGS(iterations=8, tolerance=0.01, plateau=0.05), carried=1, own_noise=0.0,
                     mean_error=0.05),
-    "standard": Preset(aligned_steps=4, solver=LBFGS(iterations=40, tolerance=0.001, plateau=0.02), carried=4, own_noise=0.3,
-                       mean_error=0.02),
-    "paper": Preset(aligned_steps=10, solver=Adam(learning_rate=2e-2, iterations=300), carried=0, own_noise=1.0, mean_error=0.0),
+    "standard": Preset(aligned_steps=4, solver=LBFGS(iterations=40, tolerance=0.001, plateau=0.02), carried=4,
+                       own_noise=0.3, mean_error=0.02),
+    "paper": Preset(aligned_steps=10, solver=Adam(learning_rate=2e-2, iterations=300), carried=0, own_noise=1.0,
+                    mean_error=0.0),
 }

@@ -24,8 +24,8 @@ def fields_of(text: str, what: str, format_name: str, version: int) -> dict:
         raise ValueError(f"This JSON file is not {what}: choose a file that Save Report wrote.")
     found = data.pop("version", None)
     if found not in range(1, version + 1):
-        raise ValueError(f"This report has format version {found}, but this version of the node pack reads versions up to "
-                         f"{version}: update the node pack.")
+        raise ValueError(f"This report has format version {found}, but this version of the node pack reads versions up "
+                         f"to {version}: update the node pack.")
     return data
 
 

@@ -69,7 +69,8 @@ class RunState:
         return tensors, meta
 
     def save(self, tensors: dict[str, Tensor], meta: dict) -> None:
-        """Replace the state in one step. A full disk is a warning, not an error: the run goes on, its last state stays."""
+        """Replace the state in one step. A full disk is a warning, not an error: the run goes on, its last state
+        stays."""
         from safetensors.torch import save_file
 
         temporary = self.path.with_suffix(f".{os.getpid()}.tmp")

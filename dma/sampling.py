@@ -37,7 +37,8 @@ def sample(denoiser: Denoiser, latents: Tensor, sigmas: Tensor, batch: BatchSize
     return latents
 
 
-def restore_noise(denoiser: Denoiser, latents: Tensor, sigma: float, noise: Tensor, share: float, batch: BatchSize) -> Tensor:
+def restore_noise(denoiser: Denoiser, latents: Tensor, sigma: float, noise: Tensor, share: float,
+                  batch: BatchSize) -> Tensor:
     """Top up latents (K, C, H, W) whose noise has become too small for their noise level, on the CPU.
 
     Averaging cancels noise: the noise n that a latent still carries, by the model's own prediction, may be far below

@@ -17,8 +17,9 @@ class AlignmentSettings:
     target_updates: how often within a step the mean is taken anew; 1 is a target fixed for the whole step.
     carried: how many latents are matched and carried on after the first target has been taken from all K; 0 is all of
         them, as in the paper. Later targets are means over those carried, which agree already.
-    own_noise: share (0 ... 1) of its own starting noise with which a latent enters the first match; the rest is the mean
-        of all latents, x <- m + own_noise (x - m). 1 is the paper's method; with 0 all latents are the same from there on.
+    own_noise: share (0 ... 1) of its own starting noise with which a latent enters the first match; the rest is the
+        mean of all latents, x <- m + own_noise (x - m). 1 is the paper's method; with 0 all latents are the same from
+        there on.
     mean_error: stop adding latents to the first mean when its standard error, relative to its norm, is at most this;
         `count` is then the most that are taken. 0 always takes all.
     restored_noise: share (0 ... 1) of the noise lost by averaging that is given back after the last aligned step, the

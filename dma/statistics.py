@@ -49,7 +49,8 @@ class RunningMoments:
 
     @property
     def effective_count(self) -> float:
-        """(sum w)^2 / sum w^2, the number of equally weighted rows whose mean is as certain; the count without weights."""
+        """(sum w)^2 / sum w^2, the number of equally weighted rows whose mean is as certain; the count without
+        weights."""
         return self.weight**2 / self.squared_weight if self.squared_weight else 0.0
 
     @property

@@ -11,7 +11,8 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """The settings of a training, the loss of each step before its update, and the seconds it took, resumed parts included."""
+    """The settings of a training, the loss of each step before its update, and the seconds it took, resumed parts
+    included."""
 
     settings: dict
     losses: list[float]

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from dma import alignment, diffusers_model, presets  # noqa: E402
+from dma import alignment, diffusers_model, presets
 
 
 def main() -> None:
@@ -23,8 +23,10 @@ def main() -> None:
     parser.add_argument("output", type=Path, help="a picture file; all averages side by side")
     parser.add_argument("--negative", default="", help="what guidance leads away from")
     parser.add_argument("--count", type=int, default=64, help="K, how many trajectories are averaged")
-    parser.add_argument("--keep", type=int, default=4, help="how many aligned trajectories are finished; they should look alike")
-    parser.add_argument("--preset", choices=list(presets.PRESETS), default="standard", help="how much work goes into it")
+    parser.add_argument("--keep", type=int, default=4,
+                        help="how many aligned trajectories are finished; they should look alike")
+    parser.add_argument("--preset", choices=list(presets.PRESETS), default="standard",
+                        help="how much work goes into it")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--guidance", type=float, default=7.0)
     parser.add_argument("--seed", type=int, default=0)
@@ -34,11 +36,13 @@ def main() -> None:
     from diffusers import DiffusionPipeline
 
     on_gpu = torch.cuda.is_available()
-    pipe = DiffusionPipeline.from_pretrained(arguments.folder, local_files_only=True, torch_dtype=torch.float16 if on_gpu else torch.float32)
+    pipe = DiffusionPipeline.from_pretrained(arguments.folder, local_files_only=True,
+                                             torch_dtype=torch.float16 if on_gpu else torch.float32)
     pipe.to("cuda" if on_gpu else "cpu")
     network = getattr(pipe, "transformer", None) or pipe.unet
     size = arguments.size or network.config.sample_size * pipe.vae_scale_factor
-    denoiser = diffusers_model.from_pipeline(pipe, arguments.prompt, arguments.negative, arguments.guidance, size=(size, size))
+    denoiser = diffusers_model.from_pipeline(pipe, arguments.prompt, arguments.negative, arguments.guidance,
+                                             size=(size, size))
     shape = (network.config.in_channels, size // pipe.vae_scale_factor, size // pipe.vae_scale_factor)
     settings = presets.PRESETS[arguments.preset].apply(
         alignment.AlignmentSettings(count=arguments.count, keep=arguments.keep, seed=arguments.seed), arguments.steps)

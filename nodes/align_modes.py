@@ -5,16 +5,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import folder_paths
 from comfy_api.latest import io
 from comfy_execution.graph_utils import GraphBuilder
-import folder_paths
 
 from ..dma import alignment, denoising_training, presets
 from ..dma.modes import Clusters
 from . import comfy_adapters, comfy_model, common_inputs, files, train_embedding
 from .hspace import LAYERS
-from .mode_overrides import (EMBEDDING, LORA, NO_ADAPTER, NUMBERS, OF_ADAPTER, OF_AVERAGE, SAMPLING_STEPS, check_number,
-                             parse_overrides)
+from .mode_overrides import (
+    EMBEDDING,
+    LORA,
+    NO_ADAPTER,
+    NUMBERS,
+    OF_ADAPTER,
+    OF_AVERAGE,
+    SAMPLING_STEPS,
+    check_number,
+    parse_overrides,
+)
 from .modes import batch_size, take
 from .sockets import CLUSTERS
 from .training import check_latents, lora_target
@@ -28,7 +37,8 @@ MIXTURE_LEVEL = 0.3
 def number(name: str, default: float, tooltip: str, **options: Any) -> io.Int.Input | io.Float.Input:
     """The widget of a number that overrides may change."""
     kind, lowest, highest = NUMBERS[name]
-    return (io.Int if kind is int else io.Float).Input(name, default=default, min=lowest, max=highest, tooltip=tooltip, **options)
+    return (io.Int if kind is int else io.Float).Input(name, default=default, min=lowest, max=highest, tooltip=tooltip,
+                                                       **options)
 
 
 def learning_rate(default: float) -> io.Float.Input:
@@ -43,49 +53,77 @@ class AlignModes(io.ComfyNode):
                 number("steps", 2000, "Training steps of each mode's LoRA."),
                 learning_rate(1e-4),
                 number("rank", 1, "Rank of the change of each layer. 1 is the paper's choice."),
-                io.String.Input("save_as", default="", tooltip="If set, each LoRA is also written to output/<save_as>_mode_<number>_00001_.safetensors."),
+                io.String.Input("save_as", default="",
+                                tooltip="If set, each LoRA is also written to "
+                                        "output/<save_as>_mode_<number>_00001_.safetensors."),
                 lora_target(),
             ]),
             io.DynamicCombo.Option(EMBEDDING, [
                 io.Clip.Input("clip", tooltip="The CLIP of the model's checkpoint."),
-                io.String.Input("name", default="mode", tooltip="The embeddings are called <name>_0, <name>_1, ... and are saved in models/embeddings. Names taken by other files are refused."),
-                io.String.Input("initial_text", default="", tooltip="Where the vectors start: the concept's own word is a good choice."),
-                io.String.Input("template", default="{}", tooltip="The prompt that is trained on and averaged, in place of positive; {} is where the vectors stand."),
+                io.String.Input("name", default="mode",
+                                tooltip="The embeddings are called <name>_0, <name>_1, ... and are saved in "
+                                        "models/embeddings. Names taken by other files are refused."),
+                io.String.Input("initial_text", default="",
+                                tooltip="Where the vectors start: the concept's own word is a good choice."),
+                io.String.Input("template", default="{}",
+                                tooltip="The prompt that is trained on and averaged, in place of positive; {} is where "
+                                        "the vectors stand."),
                 number("vectors", 1, "How many vectors are trained for each mode."),
                 number("steps", 3000, "Training steps of each mode's embedding."),
                 learning_rate(1e-2),
-                io.Boolean.Input("overwrite", default=False, tooltip="Replace embeddings of the same names that this node did not write itself, instead of refusing to start."),
+                io.Boolean.Input("overwrite", default=False,
+                                 tooltip="Replace embeddings of the same names that this node did not write itself, "
+                                         "instead of refusing to start."),
             ]),
             io.DynamicCombo.Option(NO_ADAPTER, []),
         ]
         return io.Schema(
             node_id=NODE, display_name="Align Modes", category="dma/modes", enable_expand=True,
-            description="Draws the mental average of each mode of a concept, with an adapter trained on the mode's samples or without.",
+            description="Draws the mental average of each mode of a concept, with an adapter trained on the mode's "
+                        "samples or without.",
             search_aliases=["modes", "clusters", "loop", "adapter", "mental average", "for each"],
             inputs=[
                 io.Model.Input("model", tooltip="The model that made the samples."),
                 io.Vae.Input("vae", tooltip="Its VAE, which decodes the averages."),
                 io.Conditioning.Input("positive", tooltip="The prompt of the samples."),
                 common_inputs.negative(),
-                io.Latent.Input("latents", tooltip="The latents of the samples, one for each clustered picture in the same order."),
+                io.Latent.Input(
+                    "latents", tooltip="The latents of the samples, one for each clustered picture in the same order."),
                 CLUSTERS.Input("clusters", tooltip="From CLIPGMMClusters or AlignMixtureModes."),
-                io.DynamicCombo.Input("adapter", options=adapter, tooltip="What turns the model towards a mode. lora: TrainModeLoRA (the paper's choice). embedding: TrainModeEmbedding. none: no training; alignment starts from the mode's samples, as in AlignMixtureModes."),
-                io.Int.Input("most_modes", default=8, min=1, max=MOST_MODES, tooltip="Average so many of the modes, from the largest on."),
-                number("count", 64, "K: how many trajectories of each mode's model are averaged. Without an adapter these are the mode's samples, whatever their number."),
-                io.Int.Input("steps", default=20, min=SAMPLING_STEPS[1], max=SAMPLING_STEPS[2], tooltip="Sampling steps."),
+                io.DynamicCombo.Input("adapter", options=adapter,
+                                      tooltip="What turns the model towards a mode. lora: TrainModeLoRA (the paper's "
+                                              "choice). embedding: TrainModeEmbedding. none: no training; alignment "
+                                              "starts from the mode's samples, as in AlignMixtureModes."),
+                io.Int.Input("most_modes", default=8, min=1, max=MOST_MODES,
+                             tooltip="Average so many of the modes, from the largest on."),
+                number("count", 64, "K: how many trajectories of each mode's model are averaged. Without an adapter "
+                                    "these are the mode's samples, whatever their number."),
+                io.Int.Input("steps", default=20, min=SAMPLING_STEPS[1], max=SAMPLING_STEPS[2],
+                             tooltip="Sampling steps."),
                 number("cfg", 3.0, "Guidance scale. The paper uses 3 with adapters.", step=0.1),
                 common_inputs.scheduler(),
                 number("seed", 0, "Seed of training and of all starting noise.", control_after_generate=True),
-                io.Combo.Input("preset", options=list(presets.PRESETS), default="standard", tooltip="How much work goes into each average, as in AlignTrajectories."),
+                io.Combo.Input("preset", options=list(presets.PRESETS), default="standard",
+                               tooltip="How much work goes into each average, as in AlignTrajectories."),
                 io.String.Input("overrides", multiline=True, default="",
-                                tooltip="Other numbers for single modes, one mode per line: '1: steps=500, rank=2' or '0: seed=7'. Names: count, cfg, seed, and of the adapter's training steps, learning_rate, rank, vectors. A changed line runs its own mode again and no other."),
-                io.Image.Input("images", optional=True, tooltip="The clustered pictures: the sheet then shows the most typical of each mode beside its average."),
-                io.Combo.Input("layer", options=LAYERS, default=comfy_model.AUTO_LAYER, optional=True, advanced=True, tooltip="Where features are read, as in HSpaceHook."),
-                io.Combo.Input("pooling", options=["none", "mean"], default="none", optional=True, advanced=True, tooltip="As in HSpaceHook."),
+                                tooltip="Other numbers for single modes, one mode per line: '1: steps=500, rank=2' or "
+                                        "'0: seed=7'. Names: count, cfg, seed, and of the adapter's training steps, "
+                                        "learning_rate, rank, vectors. A changed line runs its own mode again and no "
+                                        "other."),
+                io.Image.Input("images", optional=True,
+                               tooltip="The clustered pictures: the sheet then shows the most typical of each mode "
+                                       "beside its average."),
+                io.Combo.Input("layer", options=LAYERS, default=comfy_model.AUTO_LAYER, optional=True, advanced=True,
+                               tooltip="Where features are read, as in HSpaceHook."),
+                io.Combo.Input("pooling", options=["none", "mean"], default="none", optional=True, advanced=True,
+                               tooltip="As in HSpaceHook."),
             ],
             outputs=[
-                io.Image.Output("averages", display_name="averages", tooltip="The average of each mode, the largest mode first."),
-                io.Image.Output("sheet", display_name="sheet", tooltip="One row per mode with its share: its average, then its most typical pictures if images are connected."),
+                io.Image.Output("averages", display_name="averages",
+                                tooltip="The average of each mode, the largest mode first."),
+                io.Image.Output("sheet", display_name="sheet",
+                                tooltip="One row per mode with its share: its average, then its most typical pictures "
+                                        "if images are connected."),
                 io.Latent.Output("average_latents", display_name="latents", tooltip="The averages as latents."),
             ],
             hidden=[io.Hidden.dynprompt, io.Hidden.unique_id],
@@ -93,7 +131,8 @@ class AlignModes(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, overrides=None, *, adapter=None) -> bool | str:
-        # ComfyUI hands over the dynamic input, without its values, whether asked for or not, and None for what is linked.
+        # ComfyUI hands over the dynamic input, without its values, whether asked for or not, and None for what is
+        # linked.
         try:
             parse_overrides(overrides or "")
         except ValueError as error:
@@ -101,8 +140,9 @@ class AlignModes(io.ComfyNode):
         return True
 
     @classmethod
-    def execute(cls, model, vae, positive, negative, latents, clusters, adapter, most_modes, count, steps, cfg, scheduler, seed, preset,
-                overrides, images=None, layer=comfy_model.AUTO_LAYER, pooling="none") -> io.NodeOutput:
+    def execute(cls, model, vae, positive, negative, latents, clusters, adapter, most_modes, count, steps, cfg,
+                scheduler, seed, preset, overrides, images=None, layer=comfy_model.AUTO_LAYER,
+                pooling="none") -> io.NodeOutput:
         check_number("most_modes", most_modes, limits=(int, 1, MOST_MODES))
         check_number("steps", steps, limits=SAMPLING_STEPS)
         shown = min(most_modes, len(clusters.members))
@@ -127,7 +167,8 @@ class AlignModes(io.ComfyNode):
         return io.NodeOutput(averages, sheet, latent, expand=graph.nodes.finalize())
 
 
-def check(clusters: Clusters, latents: dict, images: Any, kind: str, shown: int, changes: dict[int, dict[str, float]]) -> None:
+def check(clusters: Clusters, latents: dict, images: Any, kind: str, shown: int,
+          changes: dict[int, dict[str, float]]) -> None:
     """Raise ValueError with a sentence for the user if these inputs do not belong together."""
     # ComfyUI does not check the choice of a dynamic input.
     if kind not in OF_ADAPTER:
@@ -135,18 +176,19 @@ def check(clusters: Clusters, latents: dict, images: Any, kind: str, shown: int,
     expected = len(clusters.labels)
     for name, batch in (("latents", latents), ("images", images)):
         if batch is not None and batch_size(batch) != expected:
-            raise ValueError(f"The clusters are of {expected} pictures, but {name} holds {batch_size(batch)}: connect the batch that was clustered.")
+            raise ValueError(f"The clusters are of {expected} pictures, but {name} holds {batch_size(batch)}: connect "
+                             "the batch that was clustered.")
     for mode, values in changes.items():
         if mode >= shown:
             raise ValueError(f"Overrides name mode {mode}, but {shown} modes are averaged, numbered from 0.")
         unknown = values.keys() - set(OF_ADAPTER[kind])
         if unknown:
-            raise ValueError(f"Overrides of mode {mode} change {', '.join(sorted(unknown))}, which has no effect with the adapter {kind!r}: choose among "
-                             f"{', '.join(OF_ADAPTER[kind])}.")
+            raise ValueError(f"Overrides of mode {mode} change {', '.join(sorted(unknown))}, which has no effect with "
+                             f"the adapter {kind!r}: choose among {', '.join(OF_ADAPTER[kind])}.")
     alone = [mode for mode in range(shown) if len(clusters.members[mode]) < 2]
     if kind == NO_ADAPTER and alone:
-        raise ValueError(f"Mode {alone[0]} has a single sample, which has no average without an adapter: raise minimum_size of the clusters, or "
-                         "lower most_modes.")
+        raise ValueError(f"Mode {alone[0]} has a single sample, which has no average without an adapter: raise "
+                         "minimum_size of the clusters, or lower most_modes.")
 
 
 @dataclass(frozen=True)
@@ -160,11 +202,13 @@ class Mode:
     def of(cls, settings: dict[str, Any], adapter: dict[str, Any], changes: dict[str, float]) -> Mode:
         # The steps of an override are those of training, not of sampling.
         settings = {**settings, **{name: value for name, value in changes.items() if name in OF_AVERAGE}}
-        return cls(settings, {**adapter, **{name: value for name, value in changes.items() if name not in OF_AVERAGE}, "seed": settings["seed"]})
+        return cls(settings, {**adapter, **{name: value for name, value in changes.items() if name not in OF_AVERAGE},
+                              "seed": settings["seed"]})
 
 
 def check_modes(model: Any, latents: dict, clusters: Clusters, modes: list[Mode], owner: str) -> None:
-    """Raise ValueError if the nodes of any mode would, so that no mode is trained before another turns out to be impossible.
+    """Raise ValueError if the nodes of any mode would, so that no mode is trained before another turns out to be
+    impossible.
 
     `owner` is the node of the user's graph that unfolds into the modes' nodes.
     """
@@ -176,7 +220,8 @@ def check_modes(model: Any, latents: dict, clusters: Clusters, modes: list[Mode]
             check_number(name, (settings if name in OF_AVERAGE else training)[name], f" for mode {index}")
         if kind == NO_ADAPTER:
             continue
-        aligned = presets.PRESETS[settings["preset"]].apply(alignment.AlignmentSettings(settings["count"], keep=1), settings["steps"])
+        aligned = presets.PRESETS[settings["preset"]].apply(alignment.AlignmentSettings(settings["count"], keep=1),
+                                                            settings["steps"])
         aligned.check(len(comfy_model.sigmas_of(model, settings["scheduler"], settings["steps"])) - 1)
         if kind == LORA:
             layers = comfy_adapters.target_layers(comfy_model.network_of(model), target_of(training))
@@ -185,14 +230,15 @@ def check_modes(model: Any, latents: dict, clusters: Clusters, modes: list[Mode]
                 check_prefix(training["save_as"], saved_name(training["save_as"], index))
         else:
             paths.append(train_embedding.prepare(
-                model, training["clip"], take(latents, list(clusters.members[index])), embedding_name(training["name"], index),
-                training["initial_text"], training["vectors"], training["template"],
+                model, training["clip"], take(latents, list(clusters.members[index])),
+                embedding_name(training["name"], index), training["initial_text"], training["vectors"],
+                training["template"],
                 denoising_training.TrainingSettings(training["steps"], training["learning_rate"], 1, training["seed"]),
                 overwrite=training["overwrite"], owner=owner).path)
     if len(set(paths)) < len(paths):
+        names = ", ".join(embedding_name(mode.training["name"], index) for index, mode in enumerate(modes))
         raise ValueError(f"Several modes would have their embeddings in one file, because there are links of the names "
-                         f"{', '.join(embedding_name(mode.training['name'], index) for index, mode in enumerate(modes))}: remove the links, "
-                         "or choose another name.")
+                         f"{names}: remove the links, or choose another name.")
 
 
 def target_of(training: dict[str, Any]) -> str:
@@ -212,13 +258,14 @@ def check_prefix(given: str, prefix: str) -> None:
     root = Path(folder_paths.get_output_directory()).resolve()
     target = (root / prefix).resolve()
     if not target.is_relative_to(root) or not files.writable_folder(target)[1]:
-        raise ValueError(f"save_as is {given!r}, which is no place for files in ComfyUI's output folder: use a name, with / for sub-folders, such "
-                         "as loras/concept.")
+        raise ValueError(f"save_as is {given!r}, which is no place for files in ComfyUI's output folder: use a name, "
+                         "with / for sub-folders, such as loras/concept.")
 
 
 @dataclass
 class Unfolded:
-    """The graph that the node unfolds into. A mode's nodes have ids of their own and depend on nothing of other modes."""
+    """The graph that the node unfolds into. A mode's nodes have ids of their own and depend on nothing of other
+    modes."""
 
     links: dict[str, Any]  # the node's own inputs, as the graph has them
     layer: str
@@ -228,20 +275,28 @@ class Unfolded:
     def average(self, mode: int, choices: Mode) -> dict[str, list]:
         """Links to a mode's average as latent and as picture, and to its selected pictures."""
         links, settings, training = self.links, choices.settings, choices.training
-        members = self.nodes.node("SelectMode", f"mode_{mode}_samples", clusters=links["clusters"], batch=links["latents"], mode=mode).out(0)
+        members = self.nodes.node("SelectMode", f"mode_{mode}_samples", clusters=links["clusters"],
+                                  batch=links["latents"], mode=mode).out(0)
         model, positive = self.adapted(mode, members, training)
-        hspace = self.nodes.node("HSpaceHook", f"mode_{mode}_hspace", model=model, layer=self.layer, pooling=self.pooling).out(0)
-        shared = dict(hspace=hspace, positive=positive, negative=links["negative"], latent_image=links["latents"], **settings)
+        hspace = self.nodes.node("HSpaceHook", f"mode_{mode}_hspace", model=model, layer=self.layer,
+                                 pooling=self.pooling).out(0)
+        shared = dict(hspace=hspace, positive=positive, negative=links["negative"], latent_image=links["latents"],
+                      **settings)
         if training["adapter"] == NO_ADAPTER:
-            aligned = min(presets.PRESETS[settings["preset"]].aligned_steps, max(1, int((1 - MIXTURE_LEVEL) * settings["steps"])))
-            average = self.nodes.node("AlignMixtureModes", f"mode_{mode}_average", samples=members, mixture_level=MIXTURE_LEVEL, minimum_size=1,
-                                      aligned_steps=aligned, **{"components": "fixed", "components.modes": 1}, **shared)
+            aligned = min(presets.PRESETS[settings["preset"]].aligned_steps,
+                          max(1, int((1 - MIXTURE_LEVEL) * settings["steps"])))
+            average = self.nodes.node("AlignMixtureModes", f"mode_{mode}_average", samples=members,
+                                      mixture_level=MIXTURE_LEVEL, minimum_size=1, aligned_steps=aligned,
+                                      **{"components": "fixed", "components.modes": 1}, **shared)
         else:
             # The preset says the rest.
-            average = self.nodes.node("AlignTrajectories", f"mode_{mode}_average", aligned_steps=1, iterations=1, learning_rate=0.02, keep=1, **shared)
+            average = self.nodes.node("AlignTrajectories", f"mode_{mode}_average", aligned_steps=1, iterations=1,
+                                      learning_rate=0.02, keep=1, **shared)
         latent = average.out(0)
-        return {"latent": latent, "picture": self.nodes.node("VAEDecode", f"mode_{mode}_picture", samples=latent, vae=links["vae"]).out(0),
-                "members": self.nodes.node("SelectMode", f"mode_{mode}_members", clusters=links["clusters"], batch=links["images"], mode=mode).out(0)
+        return {"latent": latent, "picture": self.nodes.node("VAEDecode", f"mode_{mode}_picture", samples=latent,
+                                                             vae=links["vae"]).out(0),
+                "members": self.nodes.node("SelectMode", f"mode_{mode}_members", clusters=links["clusters"],
+                                           batch=links["images"], mode=mode).out(0)
                 if "images" in links else None}
 
     def adapted(self, mode: int, members: list, training: dict[str, Any]) -> tuple[list, list]:
@@ -249,29 +304,37 @@ class Unfolded:
         links, kind = self.links, training["adapter"]
         if kind == NO_ADAPTER:
             return links["model"], links["positive"]
-        shared = dict(model=links["model"], latents=members, steps=training["steps"], learning_rate=training["learning_rate"], seed=training["seed"])
+        shared = dict(model=links["model"], latents=members, steps=training["steps"],
+                      learning_rate=training["learning_rate"], seed=training["seed"])
         if kind == EMBEDDING:
             trained = self.nodes.node("TrainModeEmbedding", f"mode_{mode}_adapter", clip=links["adapter.clip"],
                                       name=embedding_name(training["name"], mode),
-                                      initial_text=training["initial_text"], vectors=training["vectors"], template=training["template"],
-                                      overwrite=training["overwrite"], **shared)
+                                      initial_text=training["initial_text"], vectors=training["vectors"],
+                                      template=training["template"], overwrite=training["overwrite"], **shared)
             return links["model"], trained.out(1)
-        trained = self.nodes.node("TrainModeLoRA", f"mode_{mode}_adapter", positive=links["positive"], rank=training["rank"],
-                                  target=target_of(training), **shared)
+        trained = self.nodes.node("TrainModeLoRA", f"mode_{mode}_adapter", positive=links["positive"],
+                                  rank=training["rank"], target=target_of(training), **shared)
         if training["save_as"]:
-            self.nodes.node("SaveLoRA", f"mode_{mode}_saved", lora=trained.out(0), prefix=saved_name(training["save_as"], mode))
+            self.nodes.node("SaveLoRA", f"mode_{mode}_saved", lora=trained.out(0),
+                            prefix=saved_name(training["save_as"], mode))
         return trained.out(1), links["positive"]
 
-    def collect(self, averaged: list[dict[str, list]], captions: list[str], with_members: bool) -> tuple[list, list, list]:
+    def collect(self, averaged: list[dict[str, list]], captions: list[str],
+                with_members: bool) -> tuple[list, list, list]:
         """Links to all pictures in one batch, to their sheet, and to all latents in one batch."""
-        pictures = self.nodes.node("BatchImagesNode", "pictures", **{f"images.image{mode}": found["picture"] for mode, found in enumerate(averaged)})
-        latents = self.nodes.node("BatchLatentsNode", "latents", **{f"latents.latent{mode}": found["latent"] for mode, found in enumerate(averaged)})
+        pictures = self.nodes.node("BatchImagesNode", "pictures",
+                                   **{f"images.image{mode}": found["picture"] for mode, found in enumerate(averaged)})
+        latents = self.nodes.node("BatchLatentsNode", "latents",
+                                  **{f"latents.latent{mode}": found["latent"] for mode, found in enumerate(averaged)})
         rows = {}
         for mode, found in enumerate(averaged):
             row = found["picture"]
             if with_members:
-                typical = self.nodes.node("ImageFromBatch", f"mode_{mode}_typical", image=found["members"], batch_index=0, length=MEMBERS_SHOWN).out(0)
-                row = self.nodes.node("BatchImagesNode", f"mode_{mode}_row", **{"images.image0": row, "images.image1": typical}).out(0)
+                typical = self.nodes.node("ImageFromBatch", f"mode_{mode}_typical", image=found["members"],
+                                          batch_index=0, length=MEMBERS_SHOWN).out(0)
+                row = self.nodes.node("BatchImagesNode", f"mode_{mode}_row",
+                                      **{"images.image0": row, "images.image1": typical}).out(0)
             rows[f"rows.images{mode}"] = row
-        sheet = self.nodes.node("LabelledSheet", "sheet", captions="\n".join(captions), title="", cell=192, columns=1 + MEMBERS_SHOWN, **rows)
+        sheet = self.nodes.node("LabelledSheet", "sheet", captions="\n".join(captions), title="", cell=192,
+                                columns=1 + MEMBERS_SHOWN, **rows)
         return pictures.out(0), sheet.out(0), latents.out(0)

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
-
 import comfy.ldm.aura.mmdit
 import comfy.ldm.chroma.model
 import comfy.ldm.flux.model
@@ -22,6 +20,7 @@ import comfy.ldm.pixart.pixartms
 import comfy.ldm.qwen_image.model
 from comfy.ldm.modules.diffusionmodules.mmdit import OpenAISignatureMMDITWrapper
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from torch import Tensor, nn
 
 AUTO_LAYER = "auto"
 MIDDLE_BLOCK = "middle_block"
@@ -173,7 +172,8 @@ def default_layer(network: nn.Module) -> str:
     """What `auto` stands for: a U-Net's middle block, and the last block of anything else.
 
     The middle block is the choice of arXiv 2603.29239, which calls its choice for transformers, the output of the last
-    block, preliminary. A distilled U-Net without a middle block is read where that would be, after its last input block.
+    block, preliminary. A distilled U-Net without a middle block is read where that would be, after its last input
+    block.
     """
     names = list(places(network))
     if MIDDLE_BLOCK in names:

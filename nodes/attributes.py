@@ -1,4 +1,5 @@
-"""LoadImageEncoder and AttributeEmbed: encoders from transformers folders, and embeddings that look at one attribute."""
+"""LoadImageEncoder and AttributeEmbed: encoders from transformers folders, and embeddings that look at one
+attribute."""
 from __future__ import annotations
 
 import os
@@ -51,9 +52,9 @@ def encoder_folder(name: str) -> Path:
         folder = Path(os.path.abspath(root / name))
         if folder.is_relative_to(root) and folder != root and folder.is_dir():
             return folder
-    raise ValueError(f"There is no image encoder {name!r} under {' or '.join(map(str, roots))}: put a CLIP, SigLIP, DINOv2 or BLIP-VQA "
-                     "folder in the format of the transformers library there (config.json, preprocessor_config.json, "
-                     "model.safetensors, tokenizer files) and refresh the page.")
+    raise ValueError(f"There is no image encoder {name!r} under {' or '.join(map(str, roots))}: put a CLIP, SigLIP, "
+                     "DINOv2 or BLIP-VQA folder in the format of the transformers library there (config.json, "
+                     "preprocessor_config.json, model.safetensors, tokenizer files) and refresh the page.")
 
 
 class LoadImageEncoder(io.ComfyNode):
@@ -61,10 +62,13 @@ class LoadImageEncoder(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="LoadImageEncoder", display_name="Load Image Encoder", category="dma/modes",
-            description="Loads a CLIP, SigLIP, DINOv2 or BLIP-VQA folder in the format of the transformers library, from local files only.",
+            description="Loads a CLIP, SigLIP, DINOv2 or BLIP-VQA folder in the format of the transformers library, "
+                        "from local files only.",
             search_aliases=["CLIP", "SigLIP", "DINOv2", "BLIP", "VQA", "transformers"],
             inputs=[io.Combo.Input("encoder", options=encoder_names(),
-                                   tooltip="A folder under models/image_encoders with config.json, preprocessor_config.json, model.safetensors and, for prompts and questions, the tokenizer's files. Nothing is ever downloaded.")],
+                                   tooltip="A folder under models/image_encoders with config.json, "
+                                           "preprocessor_config.json, model.safetensors and, for prompts and "
+                                           "questions, the tokenizer's files. Nothing is ever downloaded.")],
             outputs=[IMAGE_ENCODER.Output("image_encoder", display_name="image_encoder",
                                           tooltip="For CLIPGMMClusters and AttributeEmbed.")],
         )
@@ -83,7 +87,8 @@ class LoadImageEncoder(io.ComfyNode):
     def fingerprint_inputs(cls, encoder=None) -> str:
         try:
             # A linked name is not known yet: then the files of any encoder may be meant.
-            files = sorted(path for name in (encoder_names() if encoder is None else [encoder]) for path in encoder_folder(name).iterdir())
+            files = sorted(path for name in (encoder_names() if encoder is None else [encoder])
+                           for path in encoder_folder(name).iterdir())
         except ValueError:
             return ""
         return str([(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.is_file()])
@@ -112,22 +117,31 @@ class AttributeEmbed(io.ComfyNode):
             io.String.Input("prompts", multiline=True, default="light skin\ndark skin",
                             tooltip="One prompt per line, at least two. Needs a CLIP or SigLIP encoder."),
             io.Combo.Input("score", options=list(attributes.SCORES), default="softmax",
-                           tooltip="softmax: the probability of each prompt, which adds up to 1. cosine: the plain similarity to each prompt."),
+                           tooltip="softmax: the probability of each prompt, which adds up to 1. cosine: the plain "
+                                   "similarity to each prompt."),
         ])
         return io.Schema(
             node_id="AttributeEmbed", display_name="Attribute Embed", category="dma/modes",
-            description="Embeds pictures by one attribute, by asking a question of each or by scoring prompts, so that clusters differ in that attribute.",
+            description="Embeds pictures by one attribute, by asking a question of each or by scoring prompts, so that "
+                        "clusters differ in that attribute.",
             search_aliases=["BLIP", "VQA", "question", "grounded", "attribute", "zero-shot"],
             inputs=[
                 io.Image.Input("images", tooltip="The pictures."),
-                IMAGE_ENCODER.Input("image_encoder", tooltip="From LoadImageEncoder: a BLIP-VQA for questions, a CLIP or SigLIP for prompts."),
+                IMAGE_ENCODER.Input("image_encoder",
+                                    tooltip="From LoadImageEncoder: a BLIP-VQA for questions, a CLIP or SigLIP for "
+                                            "prompts."),
                 io.DynamicCombo.Input("method", options=[question, prompts],
-                                      tooltip="question: ask a BLIP-VQA about each picture. prompts: compare each picture with prompts by a CLIP."),
+                                      tooltip="question: ask a BLIP-VQA about each picture. prompts: compare each "
+                                              "picture with prompts by a CLIP."),
             ],
             outputs=[
-                EMBEDDINGS.Output("embeddings", display_name="embeddings", tooltip="One row per picture, for CLIPGMMClusters."),
-                io.String.Output("counts", display_name="counts", tooltip="How many pictures got each answer (or had each prompt as their best), with the share and its 95 % interval."),
-                io.String.Output("json", display_name="json", tooltip="The answer of every picture, the counts and the settings."),
+                EMBEDDINGS.Output("embeddings", display_name="embeddings",
+                                  tooltip="One row per picture, for CLIPGMMClusters."),
+                io.String.Output("counts", display_name="counts",
+                                 tooltip="How many pictures got each answer (or had each prompt as their best), with "
+                                         "the share and its 95 % interval."),
+                io.String.Output("json", display_name="json",
+                                 tooltip="The answer of every picture, the counts and the settings."),
             ],
         )
 
@@ -137,9 +151,11 @@ class AttributeEmbed(io.ComfyNode):
         encoder = image_encoder.encoder
         if method["method"] == "question":
             attributes.check_question(encoder, method["question"])
-            found = attributes.question_states(image_encoder.on_device(), images, method["question"], method["state"], progress_bar())
+            found = attributes.question_states(image_encoder.on_device(), images, method["question"], method["state"],
+                                               progress_bar())
         else:
             prompts = [line.strip() for line in method["prompts"].splitlines() if line.strip()]
             attributes.check_prompts(encoder, prompts)
-            found = attributes.prompt_scores(image_encoder.on_device(), images, prompts, method["score"], progress_bar())
+            found = attributes.prompt_scores(image_encoder.on_device(), images, prompts, method["score"],
+                                             progress_bar())
         return io.NodeOutput(found, found.table(), found.to_json())

@@ -1,9 +1,9 @@
 """Plain averages and the zero-latent sample: what a mental average has to be compared with."""
 from __future__ import annotations
 
+import comfy.samplers
 import torch
 from comfy_api.latest import io
-import comfy.samplers
 
 from ..dma import baselines, diffusion
 from ..dma.alignment import Progress, starting_noise
@@ -60,7 +60,8 @@ class MedoidSelect(io.ComfyNode):
             inputs=[
                 io.Image.Input("images", tooltip="A batch of pictures."),
                 FEATURES.Input("features", optional=True,
-                               tooltip="Their features from CaptureHSpace, in the same order. Without them pictures are compared pixel by pixel."),
+                               tooltip="Their features from CaptureHSpace, in the same order. Without them pictures "
+                                       "are compared pixel by pixel."),
             ],
             outputs=[
                 io.Image.Output("image", display_name="image", tooltip="The most central picture."),
@@ -83,7 +84,8 @@ class ZeroLatent(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="ZeroLatent", display_name="Zero-Latent Sample", category="dma/baselines",
-            description="One plain deterministic sample that starts from zero instead of noise: the cheapest rival of the mental average.",
+            description="One plain deterministic sample that starts from zero instead of noise: the cheapest rival of "
+                        "the mental average.",
             search_aliases=["zero latent", "mean noise", "shrunken noise"],
             inputs=[
                 io.Model.Input("model", tooltip="The model to sample."),
@@ -92,9 +94,11 @@ class ZeroLatent(io.ComfyNode):
                 io.Latent.Input("latent_image", tooltip="Gives the size only."),
                 io.Int.Input("steps", default=20, min=1, max=1000, tooltip="Sampling steps."),
                 io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1, tooltip="Guidance scale."),
-                io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="ddim_uniform", tooltip="Noise levels."),
+                io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="ddim_uniform",
+                               tooltip="Noise levels."),
                 io.Float.Input("noise_scale", default=0.0, min=0.0, max=1.0, step=0.01,
-                               tooltip="0 starts from zero, 1 from ordinary noise, values between from shrunken noise."),
+                               tooltip="0 starts from zero, 1 from ordinary noise, values between from shrunken "
+                                       "noise."),
                 io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
                              tooltip="Seed of the noise; without effect at noise scale 0."),
             ],
@@ -102,7 +106,8 @@ class ZeroLatent(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model, positive, negative, latent_image, steps, cfg, scheduler, noise_scale, seed) -> io.NodeOutput:
+    def execute(cls, model, positive, negative, latent_image, steps, cfg, scheduler, noise_scale,
+                seed) -> io.NodeOutput:
         comfy_model.check_conditioning(positive, "positive")
         comfy_model.check_conditioning(negative, "negative")
         shape = comfy_model.latent_shape(model, latent_image)

@@ -1,8 +1,9 @@
-"""Low-rank adapters (LoRA, arXiv 2106.09685) of a network that ComfyUI has loaded, and how they take part in its forward pass.
+"""Low-rank adapters (LoRA, arXiv 2106.09685) of a network that ComfyUI has loaded, and how they take part in its
+forward pass.
 
-A layer W x + b becomes W x + b + (alpha / rank) up (down x), which for linear layers and convolutions is what core's patch
-W + (alpha / rank) up down gives. It is added by a hook on the layer, so that no weight is touched and those of any type will
-do; the hooks are removed in `finally`.
+A layer W x + b becomes W x + b + (alpha / rank) up (down x), which for linear layers and convolutions is what core's
+patch W + (alpha / rank) up down gives. It is added by a hook on the layer, so that no weight is touched and those of
+any type will do; the hooks are removed in `finally`.
 """
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ from torch.nn import functional
 from . import architectures, comfy_gradients
 
 ATTENTION, FEED_FORWARD, ALL = "attention", "attention and feed-forward", "all linear and conv"
-# By the names of ComfyUI's networks. Flux's and Chroma's single blocks have the projections of their attention and their
-# feed-forward in one layer.
+# By the names of ComfyUI's networks. Flux's and Chroma's single blocks have the projections of their attention and
+# their feed-forward in one layer.
 NAMES = {
     ATTENTION: re.compile(r"\.\w*(attn|attention)\w*\.|single_blocks\.\d+\.linear[12]$"),
     FEED_FORWARD: re.compile(r"\.\w*(attn|attention|mlp)\w*\.|\.(ff|feed_forward)\.|single_blocks\.\d+\.linear[12]$"),
@@ -32,7 +33,8 @@ CONVOLUTIONS = {nn.Conv1d: functional.conv1d, nn.Conv2d: functional.conv2d, nn.C
 
 @dataclass
 class LowRank:
-    """The adapter of one layer: down (rank, inputs, ...) and up (outputs, rank, ...), shaped as weights of the layer's kind."""
+    """The adapter of one layer: down (rank, inputs, ...) and up (outputs, rank, ...), shaped as weights of the layer's
+    kind."""
 
     name: str  # of the layer within the network
     layer: nn.Module
@@ -53,7 +55,8 @@ class LowRank:
 def target_layers(network: nn.Module, target: str) -> dict[str, nn.Module]:
     """The layers of the network's blocks that an adapter with this target has, by name, in a fixed order.
 
-    Raises ValueError for networks that are not in the table of architectures, unknown targets, and where no layer matches.
+    Raises ValueError for networks that are not in the table of architectures, unknown targets, and where no layer
+    matches.
     """
     if target not in NAMES:
         raise ValueError(f"There is no target {target!r}: choose one of {', '.join(NAMES)}.")
@@ -61,20 +64,24 @@ def target_layers(network: nn.Module, target: str) -> dict[str, nn.Module]:
     found = {name: module for name, module in network.named_modules()
              if name.startswith(blocks) and NAMES[target].search(name) and _sizes(module) is not None}
     if not found:
-        raise ValueError(f"No layer of this {type(network).__name__} matches the target {target!r}: choose another target.")
+        raise ValueError(f"No layer of this {type(network).__name__} matches the target {target!r}: choose another "
+                         "target.")
     return found
 
 
 def check_rank(layers: dict[str, nn.Module], rank: int) -> None:
-    """Raise ValueError if a layer has fewer inputs or outputs than the rank: a low-rank change of it is of its own size."""
+    """Raise ValueError if a layer has fewer inputs or outputs than the rank: a low-rank change of it is of its own
+    size."""
     if rank < 1:
         raise ValueError(f"rank is {rank}: it must be at least 1.")
     name, largest = min(((name, min(_sizes(layer))) for name, layer in layers.items()), key=lambda found: found[1])
     if rank > largest:
-        raise ValueError(f"rank is {rank}, but the layer {name} allows {largest} at most: lower rank, or choose another target.")
+        raise ValueError(f"rank is {rank}, but the layer {name} allows {largest} at most: lower rank, or choose "
+                         "another target.")
 
 
-def new_adapters(layers: dict[str, nn.Module], rank: int, alpha: float, seed: int, device: torch.device) -> list[LowRank]:
+def new_adapters(layers: dict[str, nn.Module], rank: int, alpha: float, seed: int,
+                 device: torch.device) -> list[LowRank]:
     """Adapters that change nothing yet, in fp32: down is uniform in +-1 / sqrt(inputs) from the seed, up is 0."""
     generator, adapters = torch.Generator("cpu").manual_seed(seed), []
     for name, layer in layers.items():
@@ -84,7 +91,8 @@ def new_adapters(layers: dict[str, nn.Module], rank: int, alpha: float, seed: in
         down = (2 * torch.rand((rank, inputs), generator=generator) - 1) / math.sqrt(inputs)
         down = down.reshape(rank, inputs // math.prod(kernel), *kernel)
         up = torch.zeros((outputs, rank, *[1] * len(kernel)))
-        adapters.append(LowRank(name, layer, *(value.to(device).requires_grad_() for value in (down, up)), alpha / rank))
+        adapters.append(LowRank(name, layer, *(value.to(device).requires_grad_() for value in (down, up)),
+                                alpha / rank))
     return adapters
 
 
@@ -125,8 +133,10 @@ def _adding(adapter: LowRank) -> Any:
     return lambda layer, inputs, output: output + adapter(inputs[0]).to(output.dtype)
 
 
-def _checkpointed(block: nn.Module, adapters: list[LowRank], resident: frozenset[int]) -> contextlib.AbstractContextManager[None]:
-    """A block checkpoint that gives gradients in the parameters of adapters inside the block as well as in its inputs."""
+def _checkpointed(block: nn.Module, adapters: list[LowRank],
+                  resident: frozenset[int]) -> contextlib.AbstractContextManager[None]:
+    """A block checkpoint that gives gradients in the parameters of adapters inside the block as well as in its
+    inputs."""
     forward, names = block.forward, [f"adapter parameter {index}" for index in range(2 * len(adapters))]
 
     def run(*arguments: Any, **options: Any) -> Any:
@@ -136,7 +146,8 @@ def _checkpointed(block: nn.Module, adapters: list[LowRank], resident: frozenset
     checkpointed = comfy_gradients.with_checkpoint(run, resident)
     # What a checkpoint gives gradients in are its arguments, so the parameters have to be among them.
     return comfy_gradients.with_forward(
-        block, lambda *arguments, **options: checkpointed(*arguments, **options, **dict(zip(names, parameters_of(adapters)))))
+        block,
+        lambda *arguments, **options: checkpointed(*arguments, **options, **dict(zip(names, parameters_of(adapters)))))
 
 
 @contextlib.contextmanager

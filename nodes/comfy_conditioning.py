@@ -17,8 +17,8 @@ def check_conditioning(conditioning: list, name: str) -> None:
         raise ValueError(f"The {name} conditioning is empty: connect a CLIP Text Encode node with your prompt.")
     for embedding, options in conditioning:
         if isinstance(embedding, Tensor) and len(embedding) != 1:
-            raise ValueError(f"The {name} conditioning holds {len(embedding)} prompts in one batch, which would be dealt out to latents by "
-                             "chance: connect one prompt at a time.")
+            raise ValueError(f"The {name} conditioning holds {len(embedding)} prompts in one batch, which would be "
+                             "dealt out to latents by chance: connect one prompt at a time.")
         for key, what in UNSUPPORTED_CONDITIONING.items():
             if options.get(key) is not None:
                 raise ValueError(f"The {name} conditioning carries {what}, which mental averages cannot use: connect a "
@@ -26,7 +26,8 @@ def check_conditioning(conditioning: list, name: str) -> None:
 
 
 def conditioning_tensors(positive: list, negative: list) -> dict[str, Tensor]:
-    """Every tensor and number in two conditionings by its place, for telling whether a saved run has the same prompts."""
+    """Every tensor and number in two conditionings by its place, for telling whether a saved run has the same
+    prompts."""
     found: dict[str, Tensor] = {}
 
     def walk(value: Any, place: str) -> None:

@@ -7,25 +7,25 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
-from torch import Tensor
-
 import comfy.model_management
 import comfy.model_patcher
 import comfy.model_sampling
 import comfy.samplers
+import torch
+from torch import Tensor
 
 from ..dma.diffusion import Parametrization
 from ..dma.early_exit import output_of, outputs_of
 from . import architectures, comfy_gradients
 
-# What core's EasyCache and LazyCache wrap around a model. They take every call for the next step of one sampling, while those
-# of a Denoiser are micro-batches, readings of features and previews.
+# What core's EasyCache and LazyCache wrap around a model. They take every call for the next step of one sampling, while
+# those of a Denoiser are micro-batches, readings of features and previews.
 CACHES = ("easycache", "lazycache")
 
 
 def parametrization_of(model: Any) -> Parametrization:
-    """How the MODEL's latents and predictions are to be read. Raises ValueError for noise laws that are not supported."""
+    """How the MODEL's latents and predictions are to be read. Raises ValueError for noise laws that are not
+    supported."""
     sampling = model.get_model_object("model_sampling")
     law, plain = type(sampling), comfy.model_sampling
     flow = isinstance(sampling, plain.CONST)
@@ -33,20 +33,23 @@ def parametrization_of(model: Any) -> Parametrization:
     if not known:
         # Core puts the class of a schedule, a module, and that of a law, which is none, together.
         name = next((base.__name__ for base in law.__mro__[:-1] if not issubclass(base, torch.nn.Module)), law.__name__)
-        raise ValueError(f"The noise law {name} of this model is not supported: connect a model with eps, v or flow prediction.")
+        raise ValueError(f"The noise law {name} of this model is not supported: connect a model with eps, v or flow "
+                         "prediction.")
     if flow and getattr(sampling, "noise_scale", 1.0) != 1.0:
-        raise ValueError(f"This model scales its noise by {sampling.noise_scale:g} (noise_scale), which is not supported: connect a model "
-                         "whose noise scale is 1.")
+        raise ValueError(f"This model scales its noise by {sampling.noise_scale:g} (noise_scale), which is not "
+                         "supported: connect a model whose noise scale is 1.")
     if not flow and getattr(sampling, "sigma_data", 1.0) != 1.0:
-        raise ValueError(f"This model is made for data of standard deviation {sampling.sigma_data:g} (sigma_data), which is not supported: "
-                         "connect a model whose sigma_data is 1.")
+        raise ValueError(f"This model is made for data of standard deviation {sampling.sigma_data:g} (sigma_data), "
+                         "which is not supported: connect a model whose sigma_data is 1.")
     if flow:
         return Parametrization.FLOW
     return Parametrization.V if isinstance(sampling, plain.V_PREDICTION) else Parametrization.EPS
 
 
-def without_wrappers(guider: comfy.samplers.CFGGuider, options: dict, keys: tuple[str, ...]) -> tuple[comfy.samplers.CFGGuider, dict]:
-    """A guider and its sampler's options without what nodes have wrapped around the model under `keys`; the originals stay."""
+def without_wrappers(guider: comfy.samplers.CFGGuider, options: dict,
+                     keys: tuple[str, ...]) -> tuple[comfy.samplers.CFGGuider, dict]:
+    """A guider and its sampler's options without what nodes have wrapped around the model under `keys`; the originals
+    stay."""
     def cleaned(model_options: dict) -> dict:
         model_options = comfy.model_patcher.create_model_options_clone(model_options)
         for wrappers in model_options["transformer_options"].get("wrappers", {}).values():
@@ -85,20 +88,22 @@ class ComfyDenoiser:
         entries = self.guider.conds["negative"]
         found = entries[0]["model_conds"].get("c_crossattn") if len(entries) == 1 else None
         if found is None:
-            raise ValueError("Optimising the unconditional embedding needs a negative conditioning of one plain prompt, on "
-                             "a model that reads prompts by cross-attention: connect a single CLIP Text Encode.")
+            raise ValueError("Optimising the unconditional embedding needs a negative conditioning of one plain "
+                             "prompt, on a model that reads prompts by cross-attention: connect a single CLIP Text "
+                             "Encode.")
         return found.cond
 
     def denoise_with(self, x: Tensor, sigma: float, embedding: Tensor) -> Tensor:
-        """`denoise` with the negative prompt's embedding replaced by `embedding` (1 or B, T, D), differentiable in it."""
+        """`denoise` with the negative prompt's embedding replaced by `embedding` (1 or B, T, D), differentiable in
+        it."""
         comfy.model_management.throw_exception_if_processing_interrupted()
         (entry,) = self.guider.conds["negative"]
         kind = type(entry["model_conds"]["c_crossattn"])
         replaced = {**entry, "model_conds": {**entry["model_conds"], "c_crossattn": kind(embedding)}}
         with self.recording():
             return self._as_pictures(comfy.samplers.sampling_function(
-                self.guider.inner_model, self._as_model(x), self._levels(x, sigma), [replaced], self.guider.conds["positive"],
-                self.guider.cfg, self._differentiable()))
+                self.guider.inner_model, self._as_model(x), self._levels(x, sigma), [replaced],
+                self.guider.conds["positive"], self.guider.cfg, self._differentiable()))
 
     def noise_levels(self) -> Tensor:
         """The table (T,) of noise levels of the model's timesteps, all above 0, on the CPU."""
@@ -107,12 +112,14 @@ class ComfyDenoiser:
     def denoise_differentiably(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The prediction of x0 under the positive prompt alone, at a noise level (B,) of its own for every row.
 
-        Where gradients are enabled it can be differentiated in x and in whatever takes part in the network's forward pass.
+        Where gradients are enabled it can be differentiated in x and in whatever takes part in the network's forward
+        pass.
         """
         comfy.model_management.throw_exception_if_processing_interrupted()
         entries = self.guider.conds["positive"]
         # Core asks the first row alone which entries are active.
-        together = len(x) if not any({"timestep_start", "timestep_end", "control"} & entry.keys() for entry in entries) else 1
+        together = (len(x) if not any({"timestep_start", "timestep_end", "control"} & entry.keys() for entry in entries)
+                    else 1)
         with self.recording():
             return torch.cat([self._as_pictures(comfy.samplers.calc_cond_batch(
                 self.guider.inner_model, [entries], self._as_model(rows), levels, self._differentiable())[0])
@@ -129,18 +136,22 @@ class ComfyDenoiser:
 
     def all_features(self, x: Tensor, sigma: float, layers: list[str],
                      reduced: Callable[[str, Tensor], Tensor] = lambda layer, features: features) -> dict[str, Tensor]:
-        """`features` (B, ...) at several layers from one forward pass, which ends at the last of them. No gradient is recorded.
+        """`features` (B, ...) at several layers from one forward pass, which ends at the last of them. No gradient is
+        recorded.
 
-        `reduced(layer, features)` is called as soon as a layer has run, and only what it returns is kept, so that one map at
-        a time is in memory. It must be linear, because features of several entries or branches are mixed afterwards.
+        `reduced(layer, features)` is called as soon as a layer has run, and only what it returns is kept, so that one
+        map at a time is in memory. It must be linear, because features of several entries or branches are mixed
+        afterwards.
         """
         comfy.model_management.throw_exception_if_processing_interrupted()
         chosen = architectures.places(self.guider.inner_model.diffusion_model)
-        read = functools.partial(self._all_features_of, x=x, sigma=sigma, places=[chosen[layer] for layer in layers], reduced=reduced)
+        read = functools.partial(self._all_features_of, x=x, sigma=sigma, places=[chosen[layer] for layer in layers],
+                                 reduced=reduced)
         with torch.no_grad():
             if self.branch == "guided":
                 conditional, unconditional = read("positive"), read("negative")
-                return {layer: found + self.guider.cfg * (conditional[layer] - found) for layer, found in unconditional.items()}
+                return {layer: found + self.guider.cfg * (conditional[layer] - found)
+                        for layer, found in unconditional.items()}
             return read("positive" if self.branch == "conditional" else "negative")
 
     def at(self, layer: str) -> ComfyDenoiser:
@@ -172,8 +183,8 @@ class ComfyDenoiser:
             with self.recording():
                 yield
         finally:
-            # Core's ControlNets of blocks carry something from block to block, with which the next pass would begin. Being moved,
-            # even to where they are, they forget it.
+            # Core's ControlNets of blocks carry something from block to block, with which the next pass would begin.
+            # Being moved, even to where they are, they forget it.
             self.guider.model_patcher.model_patches_to(self.device)
 
     def _features_of(self, name: str, x: Tensor, sigma: float) -> Tensor:
@@ -199,7 +210,8 @@ class ComfyDenoiser:
             def take(place: architectures.Place, output: Any) -> None:
                 # Cloned, because a later block may work in place on what this one returned.
                 features = _at_least_fp32(place.features(output, x.shape[-2:])).clone()  # (B, C, h, w)
-                found[place.name] = reduced(place.name, features.mean(dim=(2, 3)) if self.pooling == "mean" else features)
+                found[place.name] = reduced(place.name,
+                                            features.mean(dim=(2, 3)) if self.pooling == "mean" else features)
 
             with self._early_exit():
                 outputs_of([(place.module, functools.partial(take, place)) for place in places], forward)
@@ -210,23 +222,28 @@ class ComfyDenoiser:
         return {layer: total / sum(strength for strength, _ in passes) for layer, total in totals.items()}
 
     def _passes(self, name: str, x: Tensor, sigma: float) -> list[tuple[float, Callable[[], Any]]]:
-        """The entries of one side's conditioning that are active at this noise level: strength and forward pass of each.
+        """The entries of one side's conditioning that are active at this noise level: strength and forward pass of
+        each.
 
         One call per entry, so that memory never decides which entries are evaluated together.
         """
         inner, options, levels = self.guider.inner_model, self._differentiable(), self._levels(x, sigma)
         x = self._as_model(x)
-        active = [entry for entry in self.guider.conds[name] if comfy.samplers.get_area_and_mult(entry, x, levels) is not None]
+        active = [entry for entry in self.guider.conds[name]
+                  if comfy.samplers.get_area_and_mult(entry, x, levels) is not None]
         weights = [(entry.get("strength", 1.0), entry) for entry in active if "default" not in entry]
         # Core gives each default entry, whatever its own strength, what the others leave of 1.
         left = max(0.0, 1.0 - sum(strength for strength, _ in weights))
-        weights = [(strength, entry) for strength, entry in (*weights, *((left, entry) for entry in active if "default" in entry)) if strength]
+        weights = [(strength, entry)
+                   for strength, entry in (*weights, *((left, entry) for entry in active if "default" in entry))
+                   if strength]
         if not weights:
             raise ValueError(f"No part of the {name} conditioning is active at noise level {sigma:.3g}: widen the "
                              "range of Conditioning Set Timestep Range.")
         # Patches tell the sides apart by their index: 0 is the positive prompt, 1 the negative one.
         before = [] if name == "positive" else [None]
-        return [(strength, functools.partial(comfy.samplers.calc_cond_batch, inner, [*before, [entry]], x, levels, options))
+        return [(strength,
+                 functools.partial(comfy.samplers.calc_cond_batch, inner, [*before, [entry]], x, levels, options))
                 for strength, entry in weights]
 
 
@@ -237,8 +254,8 @@ def _did_not_run(layer: str) -> ValueError:
 
 def predictor(guider: comfy.samplers.CFGGuider, options: dict) -> ComfyDenoiser:
     """The Denoiser of a CFGGuider whose sampling is under way, for predictions alone."""
-    return ComfyDenoiser(*without_wrappers(guider, options, CACHES), contextlib.nullcontext, parametrization_of(guider.model_patcher),
-                         None, "none", "conditional")
+    return ComfyDenoiser(*without_wrappers(guider, options, CACHES), contextlib.nullcontext,
+                         parametrization_of(guider.model_patcher), None, "none", "conditional")
 
 
 def _at_least_fp32(values: Tensor) -> Tensor:

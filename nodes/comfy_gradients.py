@@ -14,11 +14,10 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 import comfy.ldm.modules.attention
 import comfy.model_management
+import torch
+from torch import Tensor, nn
 
 
 def attention_with_backward(attention: Callable, *arguments: Any, **options: Any) -> Tensor:
@@ -101,7 +100,8 @@ class _BlockCheckpoint(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *gradients):
-        inputs = [tensor.detach().requires_grad_(wanted) for tensor, wanted in zip(ctx.saved_tensors, ctx.needs_input_grad[2:])]
+        inputs = [tensor.detach().requires_grad_(wanted)
+                  for tensor, wanted in zip(ctx.saved_tensors, ctx.needs_input_grad[2:])]
         with torch.enable_grad(), differentiable(ctx.resident):
             outputs = ctx.run(*(tensor.clone() for tensor in inputs))
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
@@ -143,8 +143,10 @@ def with_checkpoint(forward: Callable, resident: frozenset[int]) -> Callable:
         places = [index for index, value in enumerate(everything) if isinstance(value, Tensor)]
         if not torch.is_grad_enabled() or not any(everything[index].requires_grad for index in places):
             return forward(*arguments, **options)
-        # The block's index and the like are written into one dict on the way: a second run has to see them as they were.
-        kept = [None if isinstance(value, Tensor) else dict(value) if isinstance(value, dict) else value for value in everything]
+        # The block's index and the like are written into one dict on the way: a second run has to see them as they
+        # were.
+        kept = [None if isinstance(value, Tensor) else dict(value) if isinstance(value, dict) else value
+                for value in everything]
 
         def run(*tensors: Tensor) -> Any:
             values = list(kept)

@@ -11,13 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import torch
-from torch import Tensor
-
 import comfy.model_management
 import comfy.sample
 import comfy.samplers
+import torch
 from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
+from torch import Tensor
 
 from ..dma.batching import BatchSize
 from . import architectures, comfy_gradients
@@ -66,7 +65,8 @@ def resolve_layer(model: Any, layer: str) -> str:
 def check_model(model: Any) -> None:
     """Raise ValueError if averages of this MODEL would make no sense: inpainting or video models, broken weights."""
     network = network_of(model)
-    taken, latent = architectures.architecture_of(network).latent_channels(network), model.model.latent_format.latent_channels
+    taken, latent = architectures.architecture_of(network).latent_channels(
+        network), model.model.latent_format.latent_channels
     parametrization_of(model)
     if taken != latent:
         raise ValueError(f"This model takes {taken} input channels, but its latents have {latent}: it is an inpainting "
@@ -90,7 +90,8 @@ def latent_shape(model: Any, latent: dict) -> tuple[int, ...]:
     Raises ValueError for video, audio and other latents that this MODEL cannot denoise as pictures.
     """
     samples = latent["samples"]
-    if not getattr(samples, "is_nested", False) and samples.ndim == 5 and samples.shape[2] == 1 and is_video_shaped(model):
+    if (not getattr(samples, "is_nested", False) and samples.ndim == 5 and samples.shape[2] == 1
+        and is_video_shaped(model)):
         latent = {**latent, "samples": samples[:, :, 0]}
     samples = image_latents(latent, "This latent")
     channels = model.model.latent_format.latent_channels
@@ -108,7 +109,8 @@ def sigmas_of(model: Any, scheduler: str, steps: int) -> Tensor:
 
 
 class _DenoiserSampler(comfy.samplers.Sampler):
-    """Runs a function on the ComfyDenoiser in the place where a KSampler would run its loop, and keeps what it returns."""
+    """Runs a function on the ComfyDenoiser in the place where a KSampler would run its loop, and keeps what it
+    returns."""
 
     def __init__(self, function: Callable[[ComfyDenoiser], Any], save_memory: bool, **choices):
         self.function, self.save_memory, self.choices, self.result = function, save_memory, choices, None
@@ -116,8 +118,10 @@ class _DenoiserSampler(comfy.samplers.Sampler):
     def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
                disable_pbar=False):
         network = model_wrap.inner_model.diffusion_model
-        controls = [entry["control"] for entries in model_wrap.conds.values() for entry in entries if entry.get("control") is not None]
-        others = [*(patcher for control in controls for patcher in control.get_models()), *model_wrap.model_patcher.model_patches_models()]
+        controls = [entry["control"] for entries in model_wrap.conds.values()
+                    for entry in entries if entry.get("control") is not None]
+        others = [*(patcher for control in controls for patcher in control.get_models()),
+                  *model_wrap.model_patcher.model_patches_models()]
         networks = [network, *(patcher.model for patcher in others)]
         with contextlib.ExitStack() as stack:
             stack.enter_context(comfy_gradients.normal_weights(networks))
@@ -125,12 +129,14 @@ class _DenoiserSampler(comfy.samplers.Sampler):
             # Other nodes' patches, FreeU for one, and ControlNets add in place; buffers of weights that do not fit the
             # device are written to again.
             patches = {"patches", "patches_replace"} & extra_args["model_options"].get("transformer_options", {}).keys()
-            copies = architectures.works_in_place(network) or controls or patches or model_wrap.inner_model.model_lowvram
+            copies = (architectures.works_in_place(network) or controls or patches
+                      or model_wrap.inner_model.model_lowvram)
             if self.save_memory:
                 stack.enter_context(comfy_gradients.checkpointed(architectures.called_modules(network), resident))
             # A compiled network has no layers to read, and would be compiled again for the weights as they are here.
             denoiser = ComfyDenoiser(*without_wrappers(model_wrap, extra_args, (*CACHES, COMPILE_KEY)),
-                                     lambda: comfy_gradients.differentiable(resident if copies else None), **self.choices)
+                                     lambda: comfy_gradients.differentiable(resident if copies else None),
+                                     **self.choices)
             self.result = self.function(denoiser)
         return latent_image
 
@@ -162,15 +168,16 @@ def with_denoiser(model: Any, positive: list, negative: list, guidance_scale: fl
 
 
 def with_weights_that_stay(model: Any) -> Any:
-    """The MODEL itself, or its static form: dynamic VRAM may rewrite weights between a forward and its backward pass."""
+    """The MODEL itself, or its static form: dynamic VRAM may rewrite weights between a forward and its backward
+    pass."""
     if not model.is_dynamic():
         return model
     try:
         return model.get_non_dynamic_delegate()
     except RuntimeError as error:
-        raise ValueError("This model or CLIP is in dynamic VRAM, and the node that loaded it cannot load it in another way, which "
-                         "gradients need. Load it with one of ComfyUI's own loaders, or start ComfyUI with "
-                         f"--disable-dynamic-vram ({error})") from error
+        raise ValueError("This model or CLIP is in dynamic VRAM, and the node that loaded it cannot load it in "
+                         "another way, which gradients need. Load it with one of ComfyUI's own loaders, or start "
+                         f"ComfyUI with --disable-dynamic-vram ({error})") from error
 
 
 def latents_into_model(model: Any, samples: Tensor) -> Tensor:

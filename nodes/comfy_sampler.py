@@ -1,14 +1,14 @@
 """Deterministic inversion and sampling as a SAMPLER: with `comfy_model`, the other file that knows ComfyUI's internals.
 
 ComfyUI's own scaling of noise and latents at both ends of a sampler is made for sampling: for flow models it divides by
-1 - sigma after sampling, which is 0 where an inversion ends, and multiplies the latent by it before. None of it is used here.
+1 - sigma after sampling, which is 0 where an inversion ends, and multiplies the latent by it before. None of it is used
+here.
 """
 from __future__ import annotations
 
-from torch import Tensor
-
 import comfy.model_management
 import comfy.samplers
+from torch import Tensor
 
 from ..dma.inversion import clean_estimate, invert, rising, sample_back
 from ..dma.inversion_methods import Method
@@ -34,13 +34,14 @@ class DeterministicSampler(comfy.samplers.Sampler):
         if sigmas[0] < sigmas[-1]:
             if noisy:
                 raise ValueError("An inversion is deterministic: connect DisableNoise as the noise.")
-            trajectory = invert(denoiser, latent_image, sigmas.cpu(), self.method, measure=False, progress=reporter).trajectory
+            trajectory = invert(denoiser, latent_image, sigmas.cpu(), self.method, measure=False,
+                                progress=reporter).trajectory
             reporter.finish(clean_estimate(*trajectory.latents[-2:], *levels[-2:]))
             # ComfyUI takes what a sampler returns for a picture's latent, and rescales it; z is to come out as it is.
             return model.process_latent_in(trajectory.noise).to(latent_image.device)
         if noisy and latent_image.any():
-            raise ValueError("There is both noise and a latent to start from: connect DisableNoise to sample the latent of "
-                             "an inversion, or an empty latent to sample the noise.")
+            raise ValueError("There is both noise and a latent to start from: connect DisableNoise to sample the "
+                             "latent of an inversion, or an empty latent to sample the noise.")
         # For the same reason a latent that is noise has been rescaled on its way in.
         start = noise if noisy else model.process_latent_out(latent_image) if latent_image.any() else latent_image
         result = sample_back(denoiser, start, levels, self.method, progress=reporter)

@@ -1,18 +1,20 @@
 """Inputs that several nodes share, word for word."""
 from __future__ import annotations
 
-from comfy_api.latest import io
 import comfy.samplers
+from comfy_api.latest import io
 
 
 def batch_size() -> io.Int.Input:
     return io.Int.Input("batch_size", default=0, min=0, max=4096, optional=True, advanced=True,
-                        tooltip="Latents per model call. 0 chooses, and halves when memory runs out. The result does not depend on it.")
+                        tooltip="Latents per model call. 0 chooses, and halves when memory runs out. The result does "
+                                "not depend on it.")
 
 
 def resume() -> io.Boolean.Input:
     return io.Boolean.Input("resume", default=True, optional=True, advanced=True,
-                            tooltip="Keep the state on disk and go on from it when the same graph is queued again after an interrupt or a crash.")
+                            tooltip="Keep the state on disk and go on from it when the same graph is queued again "
+                                    "after an interrupt or a crash.")
 
 
 def concept() -> io.Conditioning.Input:
@@ -24,7 +26,8 @@ def negative() -> io.Conditioning.Input:
 
 
 def latent_size() -> io.Latent.Input:
-    return io.Latent.Input("latent_image", tooltip="Gives the size only. Use Empty Latent Image at the model's own resolution.")
+    return io.Latent.Input("latent_image",
+                           tooltip="Gives the size only. Use Empty Latent Image at the model's own resolution.")
 
 
 def scheduler() -> io.Combo.Input:
@@ -34,4 +37,5 @@ def scheduler() -> io.Combo.Input:
 
 def noise_seed() -> io.Int.Input:
     return io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
-                        tooltip="Seed of all starting noise. The same seed in a KSampler with a batch of K starts from the same noise.")
+                        tooltip="Seed of all starting noise. The same seed in a KSampler with a batch of K starts from "
+                                "the same noise.")

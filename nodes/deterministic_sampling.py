@@ -3,10 +3,10 @@ from __future__ import annotations
 
 import logging
 
-import torch
-from torch import Tensor
-from comfy_api.latest import io
 import comfy.samplers
+import torch
+from comfy_api.latest import io
+from torch import Tensor
 
 from ..dma import inversion
 from . import comfy_model
@@ -21,26 +21,40 @@ class DDIMSample(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="DDIMSample", display_name="DDIM Sample", category="dma/inversion",
-            description="Deterministic sampling from the noise of an inversion, as it is or averaged: the way back to a picture.",
+            description="Deterministic sampling from the noise of an inversion, as it is or averaged: the way back to "
+                        "a picture.",
             search_aliases=["reconstruct", "resample", "DDIM sampling", "inverted noise"],
             inputs=[
                 io.Model.Input("model", tooltip="The model that the noise was inverted with."),
-                io.Conditioning.Input("positive", tooltip="The prompt: the source's for its picture, another one to change it."),
-                io.Conditioning.Input("negative", tooltip="What guidance leads away from. A trajectory of negative_prompt or null_text takes its place."),
-                io.Latent.Input("latent", tooltip="Noise in units of ordinary noise, from DDIMInvert, perhaps averaged or interpolated since. Not scaled again."),
-                io.Int.Input("steps", default=50, min=1, max=1000, tooltip="Sampling steps. Without effect when a trajectory or sigmas are connected."),
+                io.Conditioning.Input("positive",
+                                      tooltip="The prompt: the source's for its picture, another one to change it."),
+                io.Conditioning.Input("negative",
+                                      tooltip="What guidance leads away from. A trajectory of negative_prompt or "
+                                              "null_text takes its place."),
+                io.Latent.Input("latent",
+                                tooltip="Noise in units of ordinary noise, from DDIMInvert, perhaps averaged or "
+                                        "interpolated since. Not scaled again."),
+                io.Int.Input("steps", default=50, min=1, max=1000,
+                             tooltip="Sampling steps. Without effect when a trajectory or sigmas are connected."),
                 io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="ddim_uniform",
                                tooltip="Noise levels. Without effect when a trajectory or sigmas are connected."),
-                io.Float.Input("cfg", default=1.0, min=0.0, max=100.0, step=0.1, tooltip="Guidance scale. That of the inversion gives the picture back."),
+                io.Float.Input("cfg", default=1.0, min=0.0, max=100.0, step=0.1,
+                               tooltip="Guidance scale. That of the inversion gives the picture back."),
                 TRAJECTORY.Input("trajectory", optional=True,
-                                 tooltip="From DDIMInvert: its noise levels, and the way back that belongs to its method. Leave it out for averaged noise unless the method carries nothing per latent."),
-                io.Sigmas.Input("sigmas", optional=True, tooltip="Noise levels instead of steps and scheduler. With a trajectory they must be its own."),
+                                 tooltip="From DDIMInvert: its noise levels, and the way back that belongs to its "
+                                         "method. Leave it out for averaged noise unless the method carries nothing "
+                                         "per latent."),
+                io.Sigmas.Input("sigmas", optional=True,
+                                tooltip="Noise levels instead of steps and scheduler. With a trajectory they must be "
+                                        "its own."),
             ],
-            outputs=[io.Latent.Output("latent", display_name="latent", tooltip="The finished latents, for VAE Decode.")],
+            outputs=[io.Latent.Output("latent", display_name="latent",
+                                      tooltip="The finished latents, for VAE Decode.")],
         )
 
     @classmethod
-    def execute(cls, model, positive, negative, latent, steps, scheduler, cfg, trajectory=None, sigmas=None) -> io.NodeOutput:
+    def execute(cls, model, positive, negative, latent, steps, scheduler, cfg, trajectory=None,
+                sigmas=None) -> io.NodeOutput:
         comfy_model.check_model(model)
         comfy_model.check_conditioning(positive, "positive")
         comfy_model.check_conditioning(negative, "negative")
@@ -66,10 +80,15 @@ class DDIMSamplerSelect(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="DDIMSamplerSelect", display_name="DDIM Sampler (Both Directions)", category="dma/inversion",
-            description="A sampler for SamplerCustomAdvanced that inverts along rising sigmas and samples along falling ones.",
+            description="A sampler for SamplerCustomAdvanced that inverts along rising sigmas and samples along "
+                        "falling ones.",
             search_aliases=["unsampler", "inversion sampler", "FlipSigmas", "custom sampler"],
-            inputs=[io.DynamicCombo.Input("method", options=solver_options(), tooltip="How a step up is found, and for midpoint and fireflow a step down as well.")],
-            outputs=[io.Sampler.Output("sampler", display_name="sampler", tooltip="For SamplerCustomAdvanced, with DisableNoise, and FlipSigmas for the inversion.")],
+            inputs=[io.DynamicCombo.Input("method", options=solver_options(),
+                                          tooltip="How a step up is found, and for midpoint and fireflow a step down "
+                                                  "as well.")],
+            outputs=[io.Sampler.Output("sampler", display_name="sampler",
+                                       tooltip="For SamplerCustomAdvanced, with DisableNoise, and FlipSigmas for the "
+                                               "inversion.")],
         )
 
     @classmethod
@@ -86,13 +105,13 @@ def follow(source: SourceTrajectory, parametrization, noise: Tensor, cfg: float,
     """
     trajectory = source.trajectory
     if trajectory.parametrization is not parametrization:
-        raise ValueError(f"The trajectory was made with a model of {trajectory.parametrization.value} prediction, this one has "
-                         f"{parametrization.value}: connect the model that DDIMInvert used.")
+        raise ValueError(f"The trajectory was made with a model of {trajectory.parametrization.value} prediction, this "
+                         f"one has {parametrization.value}: connect the model that DDIMInvert used.")
     inversion.check_fit(trajectory, noise)
     own = torch.tensor(trajectory.sigmas).flip(0)
     if levels is not None and (len(levels) != len(own) or not torch.allclose(levels, own, rtol=1e-4)):
         raise ValueError("The sigmas are not those of the trajectory: connect only one of the two.")
     if trajectory.method.name == "null_text" and cfg != source.guidance_scale:
-        logging.warning("DDIMSample: the trajectory was optimised for cfg %g, but cfg is %g: the pictures will differ from their "
-                        "sources.", source.guidance_scale, cfg)
+        logging.warning("DDIMSample: the trajectory was optimised for cfg %g, but cfg is %g: the pictures will differ "
+                        "from their sources.", source.guidance_scale, cfg)
     return own, source.negative or negative

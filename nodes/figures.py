@@ -30,17 +30,21 @@ class PlotReport(io.ComfyNode):
 class LabelledSheet(io.ComfyNode):
     @classmethod
     def define_schema(cls):
-        rows = io.Autogrow.TemplatePrefix(io.Image.Input("images", tooltip="The pictures of one row."), prefix="images", min=1, max=20)
+        rows = io.Autogrow.TemplatePrefix(io.Image.Input("images", tooltip="The pictures of one row."), prefix="images",
+                                          min=1, max=20)
         return io.Schema(
             node_id="LabelledSheet", display_name="Labelled Sheet", category="dma/figures",
             description="Lays batches of pictures out in rows with a caption each.",
             search_aliases=["contact sheet", "grid", "caption"],
             inputs=[
-                io.Autogrow.Input("rows", template=rows, tooltip="One batch of pictures per row; a new input appears as you connect."),
+                io.Autogrow.Input("rows", template=rows,
+                                  tooltip="One batch of pictures per row; a new input appears as you connect."),
                 io.String.Input("captions", multiline=True, default="", tooltip="One line per row."),
                 io.String.Input("title", default="", tooltip="A line above the sheet; may be empty."),
-                io.Int.Input("cell", default=192, min=32, max=1024, step=8, tooltip="Height of a picture on the sheet, in pixels."),
-                io.Int.Input("columns", default=8, min=1, max=64, tooltip="Most pictures per row; further ones are left out and counted in the caption."),
+                io.Int.Input("cell", default=192, min=32, max=1024, step=8,
+                             tooltip="Height of a picture on the sheet, in pixels."),
+                io.Int.Input("columns", default=8, min=1, max=64,
+                             tooltip="Most pictures per row; further ones are left out and counted in the caption."),
             ],
             outputs=[io.Image.Output("image", display_name="image", tooltip="The sheet.")],
         )
@@ -61,9 +65,11 @@ class SaveReport(io.ComfyNode):
             description="Writes a report as JSON into ComfyUI's output folder.",
             inputs=[
                 REPORT.Input("report", tooltip="From any output of this pack called report."),
-                io.String.Input("filename_prefix", default="mental_average_report", tooltip="File name without number and ending."),
+                io.String.Input("filename_prefix", default="mental_average_report",
+                                tooltip="File name without number and ending."),
             ],
-            outputs=[io.String.Output("path", display_name="path", tooltip="The file that was written, relative to the output folder.")],
+            outputs=[io.String.Output("path", display_name="path",
+                                      tooltip="The file that was written, relative to the output folder.")],
         )
 
     @classmethod

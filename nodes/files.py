@@ -5,8 +5,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from torch import Tensor
 import folder_paths
+from torch import Tensor
 
 from ..dma import runs
 
@@ -30,7 +30,8 @@ def output_path(prefix: str, ending: str) -> Path:
     root = Path(folder_paths.get_output_directory()).resolve()
     target = (root / prefix).resolve()
     if not target.is_relative_to(root) or target == root:
-        raise ValueError(f"{prefix!r} is not a file name inside ComfyUI's output folder: use a plain name such as report.")
+        raise ValueError(f"{prefix!r} is not a file name inside ComfyUI's output folder: use a plain name such as "
+                         "report.")
     target.parent.mkdir(parents=True, exist_ok=True)
     number = 1
     while (path := target.parent / f"{target.name}_{number:05}_{ending}").exists():

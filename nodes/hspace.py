@@ -31,13 +31,21 @@ class HSpaceHook(io.ComfyNode):
             description="Chooses the layer of a model whose features stand for meaning: its semantic space.",
             search_aliases=["semantic space", "bottleneck", "mid block", "mental average"],
             inputs=[
-                io.Model.Input("model", tooltip="A Stable Diffusion 1.x, 2.x, SDXL (also its refiner), 3 or 3.5, Flux, Flux 2, Chroma, PixArt, AuraFlow, HunyuanDiT, Lumina 2, Z-Image or Qwen-Image model, with LoRAs or other patches if you like. It is not changed."),
+                io.Model.Input("model",
+                               tooltip="A Stable Diffusion 1.x, 2.x, SDXL (also its refiner), 3 or 3.5, Flux, Flux 2, "
+                                       "Chroma, PixArt, AuraFlow, HunyuanDiT, Lumina 2, Z-Image or Qwen-Image model, "
+                                       "with LoRAs or other patches if you like. It is not changed."),
                 io.Combo.Input("layer", options=LAYERS, default=comfy_model.AUTO_LAYER,
-                               tooltip="Where features are read. auto: a U-Net's middle block, as in the paper; the last block of a transformer. A layer that this model does not have is refused with the list of those it has."),
+                               tooltip="Where features are read. auto: a U-Net's middle block, as in the paper; the "
+                                       "last block of a transformer. A layer that this model does not have is refused "
+                                       "with the list of those it has."),
                 io.Combo.Input("pooling", options=["none", "mean"], default="none",
-                               tooltip="none: the whole feature map, layout included (the paper). mean: the average over space, content without layout."),
+                               tooltip="none: the whole feature map, layout included (the paper). mean: the average "
+                                       "over space, content without layout."),
             ],
-            outputs=[HSPACE.Output("hspace", display_name="hspace", tooltip="The model with its semantic layer, for AlignTrajectories and CaptureHSpace.")],
+            outputs=[HSPACE.Output("hspace", display_name="hspace",
+                                   tooltip="The model with its semantic layer, for AlignTrajectories and "
+                                           "CaptureHSpace.")],
         )
 
     @classmethod
@@ -51,20 +59,25 @@ class CaptureHSpace(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="CaptureHSpace", display_name="Capture H-Space", category="dma",
-            description="Reads the semantic features of a batch of latents at one noise level, for MedoidSelect or for a file.",
+            description="Reads the semantic features of a batch of latents at one noise level, for MedoidSelect or for "
+                        "a file.",
             search_aliases=["activations", "features", "semantic space"],
             inputs=[
                 HSPACE.Input("hspace", tooltip="From HSpaceHook."),
                 io.Conditioning.Input("positive", tooltip="The prompt under which features are read."),
                 io.Latent.Input("latent", tooltip="Clean latents: pictures encoded by a VAE, or a sampler's result."),
                 io.Float.Input("percent", default=0.5, min=0.0, max=0.999, step=0.01,
-                               tooltip="The noise level, as a share of sampling: 0 is pure noise at the start, near 1 almost clean."),
+                               tooltip="The noise level, as a share of sampling: 0 is pure noise at the start, near 1 "
+                                       "almost clean."),
                 io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
-                             tooltip="Seed of the noise. All latents get the same noise, so that differences are theirs alone."),
+                             tooltip="Seed of the noise. All latents get the same noise, so that differences are "
+                                     "theirs alone."),
                 io.String.Input("save_as", default="", optional=True, advanced=True,
-                                tooltip="If set, features are also written to output/<save_as>_00001_.safetensors with their settings in the header."),
+                                tooltip="If set, features are also written to output/<save_as>_00001_.safetensors with "
+                                        "their settings in the header."),
             ],
-            outputs=[FEATURES.Output("features", display_name="features", tooltip="Features on the CPU, one row per latent.")],
+            outputs=[FEATURES.Output("features", display_name="features",
+                                     tooltip="Features on the CPU, one row per latent.")],
         )
 
     @classmethod
@@ -84,8 +97,8 @@ class CaptureHSpace(io.ComfyNode):
 
             return torch.cat([found.cpu() for _, found in BatchSize.automatic(clean[0].numel()).over(len(noisy), read)])
 
-        captured = comfy_model.with_denoiser(model, positive, positive, 1.0, torch.tensor([sigma, 0.0]), shape, seed, capture,
-                                             hspace.layer, hspace.pooling)
+        captured = comfy_model.with_denoiser(model, positive, positive, 1.0, torch.tensor([sigma, 0.0]), shape, seed,
+                                             capture, hspace.layer, hspace.pooling)
         features = feature_files.Features(captured, hspace.layer, hspace.pooling, sigma)
         if save_as:
             feature_files.save(features, files.output_path(save_as, ".safetensors"))

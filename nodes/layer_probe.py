@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import torch
-from torch import Tensor
-from comfy_api.latest import io
 import comfy.samplers
+import torch
+from comfy_api.latest import io
+from torch import Tensor
 
 from ..dma import gradient_check, layer_scores, runs
 from ..dma.batching import BatchSize
@@ -30,54 +30,76 @@ MOST_PROMPTS = 50
 class SemanticLayerProbe(io.ComfyNode):
     @classmethod
     def define_schema(cls):
-        prompts = io.Autogrow.TemplatePrefix(io.Conditioning.Input("prompts", tooltip="One prompt, from CLIP Text Encode."), prefix="prompts",
-                                             min=layer_scores.FEWEST_PROMPTS, max=MOST_PROMPTS)
+        prompts = io.Autogrow.TemplatePrefix(io.Conditioning.Input("prompts",
+                                                                   tooltip="One prompt, from CLIP Text Encode."),
+                                             prefix="prompts", min=layer_scores.FEWEST_PROMPTS, max=MOST_PROMPTS)
         return io.Schema(
             node_id="SemanticLayerProbe", display_name="Semantic Layer Probe", category="dma",
-            description="Measures every layer of a model and chooses the one whose features stand for meaning, in place of H-Space Hook.",
+            description="Measures every layer of a model and chooses the one whose features stand for meaning, in "
+                        "place of H-Space Hook.",
             search_aliases=["semantic space", "auto layer", "h-space", "which layer", "layer choice", "mental average"],
             inputs=[
                 io.Model.Input("model", tooltip="Any model that H-Space Hook takes. It is not changed."),
                 io.Autogrow.Input("prompts", template=prompts,
-                                  tooltip="Prompts that the layer has to tell apart, at least two, better four to eight: concepts of the kind that you will average. A new input appears as you connect."),
+                                  tooltip="Prompts that the layer has to tell apart, at least two, better four to "
+                                          "eight: concepts of the kind that you will average. A new input appears as "
+                                          "you connect."),
                 common_inputs.negative(),
                 common_inputs.latent_size(),
                 io.Int.Input("samples", default=8, min=layer_scores.FEWEST_LATENTS, max=1024,
-                             tooltip="Latents per prompt. More of them make the error of the scores smaller, with its square root."),
+                             tooltip="Latents per prompt. More of them make the error of the scores smaller, with its "
+                                     "square root."),
                 io.String.Input("levels", default="0, 0.2",
-                                tooltip="Noise levels at which layers are read, as shares of sampling: 0 is pure noise at the start. Take them from the part of sampling that you will align."),
-                io.Int.Input("steps", default=20, min=1, max=1000, tooltip="Sampling steps of the schedule. Only those up to the last noise level are made."),
-                io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1, tooltip="Guidance scale of these steps."),
-                io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="ddim_uniform", tooltip="Noise levels of the steps."),
-                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip="Seed of all noise."),
+                                tooltip="Noise levels at which layers are read, as shares of sampling: 0 is pure noise "
+                                        "at the start. Take them from the part of sampling that you will align."),
+                io.Int.Input("steps", default=20, min=1, max=1000,
+                             tooltip="Sampling steps of the schedule. Only those up to the last noise level are made."),
+                io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1,
+                               tooltip="Guidance scale of these steps."),
+                io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="ddim_uniform",
+                               tooltip="Noise levels of the steps."),
+                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
+                             tooltip="Seed of all noise."),
                 io.Combo.Input("pooling", options=["none", "mean"], default="none",
-                               tooltip="none: whole feature maps are compared, layout included (the paper). mean: their averages over space, content without layout. The chosen layer is read in the same way afterwards."),
+                               tooltip="none: whole feature maps are compared, layout included (the paper). mean: "
+                                       "their averages over space, content without layout. The chosen layer is read in "
+                                       "the same way afterwards."),
                 io.String.Input("layers", default="", optional=True, advanced=True,
-                                tooltip="Only these layers: names or beginnings of names, such as middle_block, output_blocks or joint_blocks.1*. Empty: all."),
+                                tooltip="Only these layers: names or beginnings of names, such as middle_block, "
+                                        "output_blocks or joint_blocks.1*. Empty: all."),
                 io.Int.Input("matched", default=1, min=0, max=1024, optional=True, advanced=True,
-                             tooltip="Latents per prompt that are matched to the mean at every layer. This needs gradients and most of the time. 0: layers are scored by what they tell apart alone."),
-                io.Int.Input("iterations", default=6, min=1, max=1000, optional=True, advanced=True, tooltip="Iterations of L-BFGS in such a match."),
+                             tooltip="Latents per prompt that are matched to the mean at every layer. This needs "
+                                     "gradients and most of the time. 0: layers are scored by what they tell apart "
+                                     "alone."),
+                io.Int.Input("iterations", default=6, min=1, max=1000, optional=True, advanced=True,
+                             tooltip="Iterations of L-BFGS in such a match."),
                 common_inputs.batch_size(),
                 io.Boolean.Input("cached", default=True, optional=True, advanced=True,
-                                 tooltip="Keep what was measured on disk, per model and settings: queueing the same graph again takes seconds, also after a restart or an interrupt."),
+                                 tooltip="Keep what was measured on disk, per model and settings: queueing the same "
+                                         "graph again takes seconds, also after a restart or an interrupt."),
             ],
             outputs=[
-                HSPACE.Output("hspace", display_name="hspace", tooltip="The model with the chosen layer, for AlignTrajectories and CaptureHSpace."),
-                io.Image.Output("curve", display_name="curve", tooltip="The measures of every layer over the depth of the network; the choice is marked."),
-                io.String.Output("table", display_name="table", tooltip="The same as a Markdown table, for Preview as Text."),
+                HSPACE.Output("hspace", display_name="hspace",
+                              tooltip="The model with the chosen layer, for AlignTrajectories and CaptureHSpace."),
+                io.Image.Output("curve", display_name="curve",
+                                tooltip="The measures of every layer over the depth of the network; the choice is "
+                                        "marked."),
+                io.String.Output("table", display_name="table",
+                                 tooltip="The same as a Markdown table, for Preview as Text."),
                 REPORT.Output("report", display_name="report", tooltip="All numbers, for PlotReport and SaveReport."),
-                io.String.Output("layer", display_name="layer", tooltip="The name of the chosen layer, as HSpaceHook takes it."),
+                io.String.Output("layer", display_name="layer",
+                                 tooltip="The name of the chosen layer, as HSpaceHook takes it."),
             ],
         )
 
     @classmethod
-    def execute(cls, model, prompts, negative, latent_image, samples, levels, steps, cfg, scheduler, seed, pooling, layers="",
-                matched=1, iterations=6, batch_size=0, cached=True) -> io.NodeOutput:
+    def execute(cls, model, prompts, negative, latent_image, samples, levels, steps, cfg, scheduler, seed, pooling,
+                layers="", matched=1, iterations=6, batch_size=0, cached=True) -> io.NodeOutput:
         comfy_model.check_model(model)
         connected = [(name, prompt) for name, prompt in prompts.items() if prompt is not None]
         if len(connected) < layer_scores.FEWEST_PROMPTS:
-            raise ValueError(f"{len(connected)} prompts are connected, but a layer is judged by how well it tells prompts apart: connect at "
-                             f"least {layer_scores.FEWEST_PROMPTS}, better four to eight.")
+            raise ValueError(f"{len(connected)} prompts are connected, but a layer is judged by how well it tells "
+                             f"prompts apart: connect at least {layer_scores.FEWEST_PROMPTS}, better four to eight.")
         for name, conditioning in [*connected, ("negative", negative)]:
             comfy_model.check_conditioning(conditioning, name)
         if batch_size < 0:
@@ -90,21 +112,25 @@ class SemanticLayerProbe(io.ComfyNode):
         probe = _Probe(model, [prompt for _, prompt in connected], negative, cfg, sigmas, shape,
                        chosen_layers(comfy_model.layer_names(model), layers), pooling, settings, batch_size)
         report = probe.run(cached, progress_bar())
-        return io.NodeOutput(comfy_model.HSpace(model, report.chosen, pooling), plot_layers(report), report.table(), report, report.chosen)
+        return io.NodeOutput(comfy_model.HSpace(model, report.chosen, pooling), plot_layers(report), report.table(),
+                             report, report.chosen)
 
 
 def steps_of(levels: str, schedule: int) -> tuple[int, ...]:
-    """The sampling steps, counted from 0, that lie nearest to shares of a schedule. Raises ValueError for shares beyond 0 ... 1."""
+    """The sampling steps, counted from 0, that lie nearest to shares of a schedule. Raises ValueError for shares beyond
+    0 ... 1."""
     shares = numbers(levels, "levels", "0, 0.2")
     if not all(0 <= share < 1 for share in shares):
-        raise ValueError(f"The levels {levels!r} are not shares of sampling: write numbers from 0 to below 1, for example 0, 0.2.")
+        raise ValueError(f"The levels {levels!r} are not shares of sampling: write numbers from 0 to below 1, for "
+                         "example 0, 0.2.")
     return tuple(sorted({min(round(share * schedule), schedule - 1) for share in shares}))
 
 
 def chosen_layers(names: list[str], text: str) -> list[str]:
     """The names that fit one of the words in a text, in their own order; all of them for an empty text.
 
-    A word fits itself, what begins with it and a dot, and as a pattern with * and ?. Raises ValueError for words that fit none.
+    A word fits itself, what begins with it and a dot, and as a pattern with * and ?. Raises ValueError for words that
+    fit none.
     """
     kept = set(names if not text.strip() else ())
     for word in words(text):
@@ -141,7 +167,8 @@ class _Probe:
                 started = time.monotonic()
                 readings, error = self.read(prompt, progress)
                 for name, value in _packed(readings).items():
-                    tensors[name] = torch.cat([tensors[name], value[None]]) if name in tensors else value[None]  # (prompts, ...)
+                    # (prompts, ...)
+                    tensors[name] = torch.cat([tensors[name], value[None]]) if name in tensors else value[None]
                 meta = {"prompts": prompt + 1, "seconds": meta["seconds"] + time.monotonic() - started,
                         "gradient_error": meta.get("gradient_error") if error is None else error}
                 if saved:
@@ -159,13 +186,14 @@ class _Probe:
 
     def choices(self) -> dict:
         """Everything JSON can hold that the measurement depends on."""
-        return {**dataclasses.asdict(self.settings), "prompts": len(self.prompts), "guidance_scale": self.cfg, "pooling": self.pooling,
-                "shape": list(self.shape), "layers": self.layers, "schedule": self.sigmas.tolist()}
+        return {**dataclasses.asdict(self.settings), "prompts": len(self.prompts), "guidance_scale": self.cfg,
+                "pooling": self.pooling, "shape": list(self.shape), "layers": self.layers,
+                "schedule": self.sigmas.tolist()}
 
     def ask(self, prompt: int, function: Callable) -> Any:
         """What `function` returns for the Denoiser of a prompt; features are those under the prompt."""
-        return comfy_model.with_denoiser(self.model, self.prompts[prompt], self.negative, self.cfg, self.sigmas, self.shape,
-                                         self.settings.seed, function, self.layers[-1], self.pooling)
+        return comfy_model.with_denoiser(self.model, self.prompts[prompt], self.negative, self.cfg, self.sigmas,
+                                         self.shape, self.settings.seed, function, self.layers[-1], self.pooling)
 
     def read(self, prompt: int, progress: Callable[[float], None]) -> tuple[PromptReadings, float | None]:
         """What is read under one prompt, and the error of the gradient where it is looked at, once for all prompts."""
@@ -185,8 +213,8 @@ class _Probe:
             noise = starting_noise(len(self.prompts) * settings.samples, self.shape, settings.seed)
             noise = noise.unflatten(0, (len(self.prompts), settings.samples))[prompt]  # (N, C, H, W)
             batch = BatchSize(self.batch_size) if self.batch_size else BatchSize.automatic(noise[0].numel())
-            return read_prompt(denoiser, self.sigmas, noise, self.layers, settings, layer_scores.Sketch(), settings.matched_latents(prompt),
-                               batch, heard), error
+            return read_prompt(denoiser, self.sigmas, noise, self.layers, settings, layer_scores.Sketch(),
+                               settings.matched_latents(prompt), batch, heard), error
 
         return self.ask(prompt, measure)
 

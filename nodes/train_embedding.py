@@ -1,4 +1,5 @@
-"""TrainModeEmbedding: textual inversion (arXiv 2208.01618), words that the loaded models learn for one mode of a concept."""
+"""TrainModeEmbedding: textual inversion (arXiv 2208.01618), words that the loaded models learn for one mode of a
+concept."""
 from __future__ import annotations
 
 import dataclasses
@@ -9,16 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-from comfy_api.latest import io, ui
 import comfy.cli_args
 import folder_paths
+import torch
+from comfy_api.latest import io, ui
+from torch import Tensor
 
 from ..dma import denoising_training, gradient_check, runs
 from . import comfy_model, comfy_text, common_inputs, files
 from .progress import ProgressReporter
-from .training import PREVIEW_STEPS, check_latents, fingerprint, mode_latents, previewing, training_batch_size, training_records
+from .training import (
+    PREVIEW_STEPS,
+    check_latents,
+    fingerprint,
+    mode_latents,
+    previewing,
+    training_batch_size,
+    training_records,
+)
 
 NODE = "TrainModeEmbedding"
 FORMAT = "mental-averages/embedding-1"
@@ -33,32 +42,50 @@ class TrainModeEmbedding(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id=NODE, display_name="Train Mode Embedding", category="dma/modes", is_output_node=True,
-            description="Trains words of its own for one mode (textual inversion) and saves them as an embedding that prompts can use.",
+            description="Trains words of its own for one mode (textual inversion) and saves them as an embedding that "
+                        "prompts can use.",
             search_aliases=["textual inversion", "embedding", "train", "mode", "cluster", "TI"],
             inputs=[
                 io.Model.Input("model", tooltip="The model to train on, of SD1.5 or SDXL. It stays as it is."),
                 io.Clip.Input("clip", tooltip="The CLIP of the same checkpoint. It stays as it is."),
                 mode_latents(),
-                io.String.Input("name", default="mode", tooltip="What the embedding is called: the file NAME.safetensors in models/embeddings, embedding:NAME in a prompt. Sub-folders with /. A name that is taken is refused."),
-                io.String.Input("initial_text", default="", tooltip="Where the vectors start: at the tokens of this text, which are repeated or cut. The concept's own word is a good choice."),
-                io.Int.Input("vectors", default=1, min=1, max=MOST_VECTORS, tooltip="How many vectors are trained. Each takes the room of one token in a prompt. More can say more."),
-                io.String.Input("template", default="{}", tooltip="The prompt that is trained on; {} is where the vectors stand, for example 'a photo of {}'."),
-                io.Int.Input("steps", default=3000, min=1, max=100000, tooltip="Training steps. When this is raised, the training goes on from where it ended."),
-                io.Float.Input("learning_rate", default=1e-2, min=1e-7, max=1.0, step=1e-7, round=False, tooltip="AdamW's learning rate."),
+                io.String.Input("name", default="mode",
+                                tooltip="What the embedding is called: the file NAME.safetensors in models/embeddings, "
+                                        "embedding:NAME in a prompt. Sub-folders with /. A name that is taken is "
+                                        "refused."),
+                io.String.Input("initial_text", default="",
+                                tooltip="Where the vectors start: at the tokens of this text, which are repeated or "
+                                        "cut. The concept's own word is a good choice."),
+                io.Int.Input("vectors", default=1, min=1, max=MOST_VECTORS,
+                             tooltip="How many vectors are trained. Each takes the room of one token in a prompt. More "
+                                     "can say more."),
+                io.String.Input("template", default="{}",
+                                tooltip="The prompt that is trained on; {} is where the vectors stand, for example 'a "
+                                        "photo of {}'."),
+                io.Int.Input("steps", default=3000, min=1, max=100000,
+                             tooltip="Training steps. When this is raised, the training goes on from where it ended."),
+                io.Float.Input("learning_rate", default=1e-2, min=1e-7, max=1.0, step=1e-7, round=False,
+                               tooltip="AdamW's learning rate."),
                 io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
                              tooltip="Fixes everything random: the order of the latents, noise and noise levels."),
                 training_batch_size(),
                 io.Boolean.Input("gradient_checkpointing", default=False, optional=True, advanced=True,
-                                 tooltip="Compute each block of the model and of the CLIP a second time instead of keeping what is inside it: slower, with much less memory."),
+                                 tooltip="Compute each block of the model and of the CLIP a second time instead of "
+                                         "keeping what is inside it: slower, with much less memory."),
                 io.Int.Input("preview_interval", default=200, min=0, max=100000, optional=True, advanced=True,
-                             tooltip=f"Show a sample of the template ({PREVIEW_STEPS} steps, no guidance) every so many training steps. 0: never."),
+                             tooltip=f"Show a sample of the template ({PREVIEW_STEPS} steps, no guidance) every so "
+                                     "many training steps. 0: never."),
                 common_inputs.resume(),
                 io.Boolean.Input("overwrite", default=False, optional=True, advanced=True,
                                  tooltip="Replace an embedding of the same name instead of refusing to start."),
             ],
             outputs=[
-                io.String.Output("text", display_name="text", tooltip="embedding:NAME, to be put into prompts; connecting it makes them wait for the training."),
-                io.Conditioning.Output("conditioning", display_name="conditioning", tooltip="The template with the trained vectors: the same as CLIP Text Encode makes of it."),
+                io.String.Output("text", display_name="text",
+                                 tooltip="embedding:NAME, to be put into prompts; connecting it makes them wait for "
+                                         "the training."),
+                io.Conditioning.Output("conditioning", display_name="conditioning",
+                                       tooltip="The template with the trained vectors: the same as CLIP Text Encode "
+                                               "makes of it."),
                 *training_records(),
             ],
             hidden=[io.Hidden.dynprompt, io.Hidden.unique_id],
@@ -79,10 +106,12 @@ class TrainModeEmbedding(io.ComfyNode):
         return True
 
     @classmethod
-    def execute(cls, model, clip, latents, name, initial_text, vectors, template, steps, learning_rate, seed, batch_size=1,
-                gradient_checkpointing=False, preview_interval=200, resume=True, overwrite=False) -> io.NodeOutput:
+    def execute(cls, model, clip, latents, name, initial_text, vectors, template, steps, learning_rate, seed,
+                batch_size=1, gradient_checkpointing=False, preview_interval=200, resume=True,
+                overwrite=False) -> io.NodeOutput:
         settings = denoising_training.TrainingSettings(steps, learning_rate, batch_size, seed)
-        task = prepare(model, clip, latents, name, initial_text, vectors, template, settings, resume, overwrite, unfolded_from(cls.hidden))
+        task = prepare(model, clip, latents, name, initial_text, vectors, template, settings, resume, overwrite,
+                       unfolded_from(cls.hidden))
         comfy_model.check_model(model)
         prompt, shape, clean, trained = task.prompt, task.shape, task.clean, task.vectors
         reporter = ProgressReporter(model, NODE)
@@ -110,13 +139,13 @@ class TrainModeEmbedding(io.ComfyNode):
 
                 for values in trained:
                     values.requires_grad_()
-                gradient_check.check_differentiable(lambda: loss(torch.tensor([0]), torch.zeros(1, *shape), levels[:1]), trained,
-                                                    "no embedding can be trained on it")
+                gradient_check.check_differentiable(lambda: loss(torch.tensor([0]), torch.zeros(1, *shape), levels[:1]),
+                                                    trained, "no embedding can be trained on it")
                 return denoising_training.train(trained, loss, draws, settings, saved, reporter, preview)
 
         sigmas = comfy_model.sigmas_of(model, "normal", PREVIEW_STEPS)
-        training = comfy_model.with_denoiser(model, comfy_text.loaded_with_model(prompt, task.start), task.start, 1.0, sigmas, shape,
-                                             seed, train, layer=None, save_memory=gradient_checkpointing)
+        training = comfy_model.with_denoiser(model, comfy_text.loaded_with_model(prompt, task.start), task.start, 1.0,
+                                             sigmas, shape, seed, train, layer=None, save_memory=gradient_checkpointing)
         report = dataclasses.replace(training.report, settings={
             **training.report.settings, **task.choices, "name": task.name, "latents": len(clean)})
         content = dict(zip(comfy_text.encoders(prompt.clip), training.parameters))
@@ -145,12 +174,13 @@ class Prepared:
 
 
 def prepare(model: Any, clip: Any, latents: dict, name: str, initial_text: str, vectors: int, template: str,
-            settings: denoising_training.TrainingSettings, resume: bool = True, overwrite: bool = False, owner: str = "") -> Prepared:
+            settings: denoising_training.TrainingSettings, resume: bool = True, overwrite: bool = False,
+            owner: str = "") -> Prepared:
     """Everything that a training needs but a sound MODEL. Raises ValueError where it could not begin or end in a file.
 
     A file that this very training wrote is no obstacle: the same graph may be queued again. `owner` is the node of the
-    user's graph that has unfolded into this training, if one has; a file that the same one wrote, for the same latents and
-    texts under other numbers, is its own and replaced.
+    user's graph that has unfolded into this training, if one has; a file that the same one wrote, for the same latents
+    and texts under other numbers, is its own and replaced.
     """
     settings.check()
     name = plain_name(name)
@@ -181,7 +211,8 @@ def prepare(model: Any, clip: Any, latents: dict, name: str, initial_text: str, 
 
 
 def unfolded_from(hidden: Any) -> str:
-    """The node of the user's graph that has unfolded into the one with these hidden inputs; empty if it stands there itself."""
+    """The node of the user's graph that has unfolded into the one with these hidden inputs; empty if it stands there
+    itself."""
     if hidden is None or hidden.dynprompt is None:
         return ""
     node = hidden.dynprompt.get_real_node_id(hidden.unique_id)
@@ -205,11 +236,12 @@ def embedding_path(name: str) -> Path:
     root = Path(folder_paths.get_folder_paths("embeddings")[0]).resolve()
     path = (root / f"{name}{ENDING}").resolve()
     if not NAME.fullmatch(name) or not path.is_relative_to(root):
-        raise ValueError(f"{name!r} cannot be the name of an embedding inside {root.name}: use letters, digits, _, - and single "
-                         "dots, and / for sub-folders, such as castle/mode_1.")
+        raise ValueError(f"{name!r} cannot be the name of an embedding inside {root.name}: use letters, digits, _, - "
+                         "and single dots, and / for sub-folders, such as castle/mode_1.")
     folder, is_writable = files.writable_folder(path)
     if not is_writable:
-        raise ValueError(f"The embedding {name!r} cannot be written, because {folder} is not a folder that can be written to.")
+        raise ValueError(f"The embedding {name!r} cannot be written, because {folder} is not a folder that can be "
+                         "written to.")
     return path
 
 
@@ -252,18 +284,20 @@ def write_embedding(name: str, path: Path, content: dict[str, Tensor], settings:
 
     if path.exists() and not overwrite:
         present = load_file(path)
-        if present.keys() == content.keys() and all(torch.equal(present[encoder], content[encoder]) for encoder in content):
+        if (present.keys() == content.keys()
+            and all(torch.equal(present[encoder], content[encoder]) for encoder in content)):
             return
         if not is_from(path, origin):
             raise name_is_taken(name, path)
-    header = {} if comfy.cli_args.args.disable_metadata else {"format": FORMAT, "settings": json.dumps(settings), "origin": origin}
+    header = {} if comfy.cli_args.args.disable_metadata else {"format": FORMAT, "settings": json.dumps(settings),
+                                                              "origin": origin}
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({encoder: values.contiguous() for encoder, values in content.items()}, temporary, metadata=header)
         os.replace(temporary, path)
     except Exception as error:  # safetensors reports a full disk by an exception type of its own
-        raise ValueError(f"The embedding could not be written to {path} ({error}). Make room and queue the graph again: with "
-                         "resume on, nothing is trained twice.") from error
+        raise ValueError(f"The embedding could not be written to {path} ({error}). Make room and queue the graph "
+                         "again: with resume on, nothing is trained twice.") from error
     finally:
         temporary.unlink(missing_ok=True)

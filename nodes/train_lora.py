@@ -3,14 +3,23 @@ from __future__ import annotations
 
 import dataclasses
 
+import comfy.sd
 import torch
 from comfy_api.latest import io
-import comfy.sd
 
 from ..dma import denoising_training, gradient_check, runs
 from . import comfy_adapters, comfy_model, common_inputs, files
 from .progress import ProgressReporter
-from .training import PREVIEW_STEPS, check_latents, fingerprint, lora_target, mode_latents, previewing, training_batch_size, training_records
+from .training import (
+    PREVIEW_STEPS,
+    check_latents,
+    fingerprint,
+    lora_target,
+    mode_latents,
+    previewing,
+    training_batch_size,
+    training_records,
+)
 
 PRECISIONS = {"as loaded": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
 NODE = "TrainModeLoRA"
@@ -26,35 +35,46 @@ class TrainModeLoRA(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="The model to train on. It stays as it is."),
                 mode_latents(),
-                io.Conditioning.Input("positive", tooltip="The prompt that is to make pictures of this mode: the prompt of the samples."),
-                io.Int.Input("steps", default=2000, min=1, max=100000, tooltip="Training steps. When this is raised, the training goes on from where it ended."),
-                io.Float.Input("learning_rate", default=1e-4, min=1e-7, max=1.0, step=1e-7, round=False, tooltip="AdamW's learning rate."),
-                io.Int.Input("rank", default=1, min=1, max=1024, tooltip="Rank of the change of each layer. 1 is the paper's choice."),
+                io.Conditioning.Input(
+                    "positive", tooltip="The prompt that is to make pictures of this mode: the prompt of the samples."),
+                io.Int.Input("steps", default=2000, min=1, max=100000,
+                             tooltip="Training steps. When this is raised, the training goes on from where it ended."),
+                io.Float.Input("learning_rate", default=1e-4, min=1e-7, max=1.0, step=1e-7, round=False,
+                               tooltip="AdamW's learning rate."),
+                io.Int.Input("rank", default=1, min=1, max=1024,
+                             tooltip="Rank of the change of each layer. 1 is the paper's choice."),
                 io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
-                             tooltip="Fixes everything random: the adapter's start, the order of the latents, noise and noise levels."),
-                io.Float.Input("alpha", default=1.0, min=0.001, max=1024.0, step=0.001, round=False, optional=True, advanced=True,
-                               tooltip="The change of a layer is scaled by alpha / rank. Set it to the rank for a factor of 1."),
+                             tooltip="Fixes everything random: the adapter's start, the order of the latents, noise "
+                                     "and noise levels."),
+                io.Float.Input("alpha", default=1.0, min=0.001, max=1024.0, step=0.001, round=False, optional=True,
+                               advanced=True,
+                               tooltip="The change of a layer is scaled by alpha / rank. Set it to the rank for a "
+                                       "factor of 1."),
                 lora_target(advanced=True),
                 training_batch_size(),
                 io.Combo.Input("precision", options=list(PRECISIONS), default="as loaded", optional=True, advanced=True,
-                               tooltip="In which precision the model computes while it is trained on. The adapter itself is always trained in float32."),
+                               tooltip="In which precision the model computes while it is trained on. The adapter "
+                                       "itself is always trained in float32."),
                 io.Boolean.Input("gradient_checkpointing", default=False, optional=True, advanced=True,
-                                 tooltip="Compute each block a second time instead of keeping what is inside it: slower, with less memory. The result is the same up to rounding."),
+                                 tooltip="Compute each block a second time instead of keeping what is inside it: "
+                                         "slower, with less memory. The result is the same up to rounding."),
                 io.Int.Input("preview_interval", default=200, min=0, max=100000, optional=True, advanced=True,
-                             tooltip=f"Show a sample ({PREVIEW_STEPS} steps, no guidance) every so many training steps. 0: never."),
+                             tooltip=f"Show a sample ({PREVIEW_STEPS} steps, no guidance) every so many training "
+                                     "steps. 0: never."),
                 common_inputs.resume(),
             ],
             outputs=[
-                io.LoraModel.Output("lora", display_name="lora", tooltip="The adapter, for Save LoRA Weights and Load LoRA Model."),
+                io.LoraModel.Output("lora", display_name="lora",
+                                    tooltip="The adapter, for Save LoRA Weights and Load LoRA Model."),
                 io.Model.Output("adapted", display_name="model", tooltip="The model with the adapter at strength 1."),
                 *training_records(),
             ],
         )
 
     @classmethod
-    def execute(cls, model, latents, positive, steps, learning_rate, rank, seed, alpha=1.0, target=comfy_adapters.ATTENTION,
-                batch_size=1, precision="as loaded", gradient_checkpointing=False, preview_interval=200,
-                resume=True) -> io.NodeOutput:
+    def execute(cls, model, latents, positive, steps, learning_rate, rank, seed, alpha=1.0,
+                target=comfy_adapters.ATTENTION, batch_size=1, precision="as loaded", gradient_checkpointing=False,
+                preview_interval=200, resume=True) -> io.NodeOutput:
         settings = denoising_training.TrainingSettings(steps, learning_rate, batch_size, seed)
         settings.check()
         if alpha <= 0:
@@ -67,7 +87,8 @@ class TrainModeLoRA(io.ComfyNode):
         comfy_adapters.check_rank(layers, rank)
         clean = comfy_model.latents_into_model(model, latents["samples"])  # (N, C, H, W)
         choices = {"node": NODE, "rank": rank, "alpha": alpha, "target": target, "precision": precision}
-        key = runs.run_key({**settings.key(), **choices}, {"latents": clean, **comfy_model.conditioning_tensors(positive, [])})
+        key = runs.run_key({**settings.key(), **choices},
+                           {"latents": clean, **comfy_model.conditioning_tensors(positive, [])})
         reporter = ProgressReporter(model, NODE)
 
         def train(denoiser: comfy_model.ComfyDenoiser) -> denoising_training.Training:
@@ -78,20 +99,23 @@ class TrainModeLoRA(io.ComfyNode):
             adapters = comfy_adapters.new_adapters(own, rank, alpha, seed, denoiser.device)
             with comfy_adapters.attached(network, adapters, gradient_checkpointing):
                 gradient_check.check_differentiable(
-                    lambda: denoiser.denoise_differentiably(clean[:1].clone().to(denoiser.device), levels[:1].to(denoiser.device)),
+                    lambda: denoiser.denoise_differentiably(clean[:1].clone().to(denoiser.device),
+                                                            levels[:1].to(denoiser.device)),
                     comfy_adapters.parameters_of(adapters), "no LoRA can be trained on it")
                 return denoising_training.train(
                     comfy_adapters.parameters_of(adapters),
-                    denoising_training.loss_on(clean, denoiser.parametrization, denoiser.device, denoiser.denoise_differentiably),
-                    lambda step: denoising_training.draw(settings, step, len(clean), shape, levels), settings, saved, reporter,
-                    previewing(model, denoiser, shape, seed, preview_interval))
+                    denoising_training.loss_on(clean, denoiser.parametrization, denoiser.device,
+                                               denoiser.denoise_differentiably),
+                    lambda step: denoising_training.draw(settings, step, len(clean), shape, levels), settings, saved,
+                    reporter, previewing(model, denoiser, shape, seed, preview_interval))
 
         trained_on = model
         if PRECISIONS[precision] is not None:
             trained_on = model.clone()
             trained_on.set_model_compute_dtype(PRECISIONS[precision])
         sigmas = comfy_model.sigmas_of(model, "normal", PREVIEW_STEPS)
-        training = comfy_model.with_denoiser(trained_on, positive, positive, 1.0, sigmas, shape, seed, train, layer=None)
+        training = comfy_model.with_denoiser(trained_on, positive, positive, 1.0, sigmas, shape, seed, train,
+                                             layer=None)
         lora = comfy_adapters.lora_model(list(layers), training.parameters, alpha)
         adapted, _ = comfy.sd.load_lora_for_models(model, None, lora, 1.0, 0.0)
         report = dataclasses.replace(training.report, settings={

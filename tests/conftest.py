@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
-import pack  # noqa: E402
+import pack
 
 pack.load_pack()
 
 
 @pytest.fixture(scope="session")
 def comfyui():
-    """ComfyUI's modules in this process. No folder of tests may be called `nodes`: pytest would hide ComfyUI's module."""
+    """ComfyUI's modules in this process. No folder of tests may be called `nodes`: pytest would hide ComfyUI's
+    module."""
     # Of tests/server pytest has made a package of the name of ComfyUI's module.
     if not hasattr(sys.modules.get("server"), "PromptServer"):
         sys.modules.pop("server", None)

@@ -6,6 +6,7 @@ Standard library only, so that the commands here run before anything is installe
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import socket
 import struct
@@ -49,10 +50,8 @@ class WebSocket:
 
     def close(self) -> None:
         """End the connection; may be called twice."""
-        try:
+        with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self._socket.close()
 
     def _frame(self) -> tuple[bool, int, bytes]:

@@ -21,7 +21,8 @@ NAME = "mental_averages"
 def load_pack() -> ModuleType:
     """Make `mental_averages.dma` and `mental_averages.nodes` importable."""
     if NAME not in sys.modules:
-        spec = importlib.util.spec_from_file_location(NAME, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
+        spec = importlib.util.spec_from_file_location(NAME, ROOT / "__init__.py",
+                                                      submodule_search_locations=[str(ROOT)])
         module = importlib.util.module_from_spec(spec)
         sys.modules[NAME] = module
         spec.loader.exec_module(module)
@@ -68,7 +69,8 @@ def load_checkpoint(path: str | Path) -> tuple[Any, Any, Any]:
 def demo_checkpoint() -> Path:
     path = os.environ.get("MENTAL_AVERAGES_CHECKPOINT")
     if not path:
-        raise SystemExit("Start this through tools/run_tests.py or tools/run_benchmark.py, which assemble the demo model.")
+        raise SystemExit("Start this through tools/run_tests.py or tools/run_benchmark.py, which assemble the demo "
+                         "model.")
     return Path(path)
 
 

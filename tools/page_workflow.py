@@ -15,8 +15,9 @@ import re
 import urllib.error
 import urllib.request
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 from console import Explained, run, say
 from page_layouts import LAYOUTS, NOTE, Layout
@@ -125,7 +126,8 @@ def compact(content: Any) -> str:
     """JSON with one line per node input, link and position, so that changes can be read."""
     text = json.dumps(content, indent=2, ensure_ascii=False)
     short = re.compile(r"[\[{]\n\s+[^\[\]{}]{0,160}?\n\s+[\]}]")
-    return short.sub(lambda match: re.sub(r"\n\s+", " ", match.group()).replace("[ ", "[").replace(" ]", "]"), text) + "\n"
+    return (short.sub(lambda match: re.sub(r"\n\s+", " ", match.group()).replace("[ ", "[").replace(" ]", "]"), text)
+            + "\n")
 
 
 def _read_object_info(file: Path | None, server: str) -> dict[str, Any]:
@@ -151,7 +153,8 @@ def _inputs(description: dict[str, Any], given: dict[str, Any]) -> Iterator[tupl
             specification = description["input"][kind][name]
             yield name, specification
             if specification[0] == BRANCHING:
-                chosen, = (option["inputs"] for option in _options(specification)["options"] if option["key"] == given[name])
+                chosen, = (option["inputs"]
+                           for option in _options(specification)["options"] if option["key"] == given[name])
                 for branch in ("required", "optional"):
                     for inner, inner_specification in chosen.get(branch, {}).items():
                         yield f"{name}.{inner}", inner_specification
@@ -180,8 +183,8 @@ def _page_node(key: str, node: dict[str, Any], description: dict[str, Any]) -> d
             sockets += _growing_sockets(name, specification, node["inputs"])
         elif _is_widget(specification):
             kind = "COMBO" if isinstance(specification[0], list) else specification[0]
-            widgets.append({"localized_name": name.rpartition(".")[2], "name": name, "type": kind, "widget": {"name": name},
-                            "link": None})
+            widgets.append({"localized_name": name.rpartition(".")[2], "name": name, "type": kind,
+                            "widget": {"name": name}, "link": None})
             values.append(_options(specification).get("default") if given is None or isinstance(given, list) else given)
             if _has_control(name, specification):
                 values.append("fixed")
@@ -193,9 +196,9 @@ def _page_node(key: str, node: dict[str, Any], description: dict[str, Any]) -> d
     own = description["python_module"].startswith("custom_nodes.")
     properties = {"cnr_id": PACK_NAME if own else "comfy-core", "ver": PACK_VERSION if own else CORE_VERSION,
                   "Node name for S&R": node["class_type"]}
-    return {"id": int(key), "type": node["class_type"], "pos": [0, 0], "size": [0, 0], "flags": {}, "order": 0, "mode": 0,
-            "inputs": sockets + widgets, "outputs": outputs, "title": node["_meta"]["title"], "properties": properties,
-            "widgets_values": values,
+    return {"id": int(key), "type": node["class_type"], "pos": [0, 0], "size": [0, 0], "flags": {}, "order": 0,
+            "mode": 0, "inputs": sockets + widgets, "outputs": outputs, "title": node["_meta"]["title"],
+            "properties": properties, "widgets_values": values,
             "_height": _height(len(sockets), len(outputs), _inputs(description, node["inputs"]))}
 
 
@@ -225,11 +228,13 @@ def _height(sockets: int, outputs: int, inputs: Iterator[tuple[str, list]]) -> i
 def _match_types(graph: dict[str, Any], nodes: dict[str, dict], object_info: dict[str, Any]) -> None:
     """Give inputs and outputs that match what is connected to them its type, as the page does."""
     for key in _in_order(graph):
-        description, slots = object_info[graph[key]["class_type"]], {slot["name"]: slot for slot in nodes[key]["inputs"]}
+        description, slots = object_info[graph[key]["class_type"]], {slot["name"]: slot
+                                                                     for slot in nodes[key]["inputs"]}
         for name, specification in _inputs(description, graph[key]["inputs"]):
             if specification[0] == MATCHING:
                 origin, number = graph[key]["inputs"][name]
-                template, kind = _options(specification)["template"]["template_id"], nodes[origin]["outputs"][number]["type"]
+                template, kind = _options(specification)["template"]["template_id"], nodes[origin]["outputs"][number][
+                    "type"]
                 slots[name]["type"] = kind
                 for output, matched in zip(nodes[key]["outputs"], description["output_matchtypes"]):
                     output["type"] = kind if matched == template else output["type"]
@@ -268,8 +273,8 @@ def _lay_out(nodes: dict[str, dict], layout: Layout) -> list[dict[str, Any]]:
                     down += height + GAP + TITLE
                 across += width + GAP
                 lowest = max(lowest, down - TITLE)
-            groups.append({"id": len(groups) + 1, "title": group.title, "bounding": [left, top, across - left, lowest - top],
-                           "color": group.colour, "flags": {}})
+            groups.append({"id": len(groups) + 1, "title": group.title,
+                           "bounding": [left, top, across - left, lowest - top], "color": group.colour, "flags": {}})
             top, widest = lowest + GROUP_GAP, max(widest, across - left)
         left += widest + GROUP_GAP
     return groups

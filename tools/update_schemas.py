@@ -40,7 +40,8 @@ def _input(item: Any) -> list:
     """An input's id and type; one whose choice brings inputs of its own also with these."""
     if item.io_type != "COMFY_DYNAMICCOMBO_V3":
         return [item.id, item.io_type]
-    return [item.id, item.io_type, {option.key: [_input(nested) for nested in option.inputs] for option in item.options}]
+    return [item.id, item.io_type,
+            {option.key: [_input(nested) for nested in option.inputs] for option in item.options}]
 
 
 def locale(all_schemas: list[Any]) -> dict:
@@ -48,7 +49,8 @@ def locale(all_schemas: list[Any]) -> dict:
     return {schema.node_id: {
         "display_name": schema.display_name, "description": schema.description,
         "inputs": {item.id: {"name": item.id, "tooltip": item.tooltip} for item in schema.inputs},
-        "outputs": {str(index): {"name": item.display_name, "tooltip": item.tooltip} for index, item in enumerate(schema.outputs)},
+        "outputs": {str(index): {"name": item.display_name, "tooltip": item.tooltip}
+                    for index, item in enumerate(schema.outputs)},
     } for schema in all_schemas}
 
 

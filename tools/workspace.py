@@ -1,6 +1,7 @@
 """The folder that a ComfyUI server works in: this pack, the checkpoints, and what it writes.
 
-A base folder holds `custom_nodes/mental-averages` (a link to this checkout), `models/checkpoints`, `models/image_encoders`,
+A base folder holds `custom_nodes/mental-averages` (a link to this checkout), `models/checkpoints`,
+`models/image_encoders`,
 `input`, `output` and `user`. Each checkout of the pack has one of its own in the user's cache.
 """
 
@@ -40,8 +41,10 @@ UNET_SOURCES = ("weights.py", "weights.safetensors", "text_table.py")
 ASSEMBLED = {
     DEMO_CHECKPOINT: Recipe("demo checkpoint", "checkpoints", "assemble.py", UNET_SOURCES),
     TRANSFORMER_CHECKPOINT: Recipe("demo transformer", "checkpoints", "assemble.py",
-                                   (*UNET_SOURCES, "transformer.py", "transformer_weights.safetensors"), ("--transformer",)),
-    DEMO_ENCODER: Recipe("demo image encoder", "image_encoders", "clip_model.py", ("weights.py", "clip_weights.safetensors")),
+                                   (*UNET_SOURCES, "transformer.py", "transformer_weights.safetensors"),
+                                   ("--transformer",)),
+    DEMO_ENCODER: Recipe("demo image encoder", "image_encoders", "clip_model.py",
+                         ("weights.py", "clip_weights.safetensors")),
 }
 
 
@@ -112,8 +115,9 @@ def assemble(name: str, environment: environments.Environment, base: Path, log: 
     # Put in its place only when it is complete: also a folder, which takes several files.
     with tempfile.TemporaryDirectory(dir=base / "models", prefix="assembling-") as place:
         new = Path(place) / name
-        made = subprocess.run([str(environment.python), str(sources[0]), str(new), *recipe.options], capture_output=True,
-                              text=True, errors="replace", env=environments.child_variables(), stdin=subprocess.DEVNULL)
+        made = subprocess.run([str(environment.python), str(sources[0]), str(new), *recipe.options],
+                              capture_output=True, text=True, errors="replace", env=environments.child_variables(),
+                              stdin=subprocess.DEVNULL)
         if made.returncode:
             raise Explained(f"The {recipe.what} could not be assembled:\n{made.stderr.strip()[-1500:]}")
         if target.is_dir():

@@ -15,7 +15,8 @@ TEMPLATE = "01_mental_average"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 START_SECONDS, RUN_SECONDS = 90, 600
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="There is no chromium, chromium-browser or google-chrome here.")
+pytestmark = pytest.mark.skipif(CHROMIUM is None,
+                                reason="There is no chromium, chromium-browser or google-chrome here.")
 
 # What the page is asked: values of widgets, by the titles of their nodes.
 SET_WIDGETS = """values => {
@@ -98,7 +99,8 @@ def test_page_queues_what_the_api_form_says(server, browser, name):
     page.set_default_timeout(START_SECONDS * 1000)
     page.goto(server.address, wait_until="domcontentloaded")
     page.wait_for_function("() => window.app?.graph && window.app.extensionManager")
-    queued = page.evaluate("async workflow => { await app.loadGraphData(workflow); return (await app.graphToPrompt()).output }",
+    queued = page.evaluate("async workflow => { await app.loadGraphData(workflow); return (await "
+                           "app.graphToPrompt()).output }",
                            json.loads((folder / f"{name}.json").read_text(encoding="utf-8")))
     page.close()
     assert queued.keys() == api.keys()

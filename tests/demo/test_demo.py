@@ -10,10 +10,9 @@ import torch
 import pack
 
 sys.path.insert(0, str(pack.ROOT / "demo"))
-import dataset  # noqa: E402
-import text_table  # noqa: E402
-import weights  # noqa: E402
-
+import dataset
+import text_table
+import weights
 
 TABLE_DIGEST = "f8acd38d59fe7dd7e1bc532a"
 
@@ -29,7 +28,8 @@ def test_stock_nodes_make_a_picture(demo, prompts_of):
     import nodes
 
     with torch.inference_mode():
-        (latent,) = nodes.common_ksampler(demo[0], 0, 4, 4.0, "ddim", "normal", *prompts_of("red heart"), {"samples": torch.zeros(2, 4, 8, 8)})
+        (latent,) = nodes.common_ksampler(demo[0], 0, 4, 4.0, "ddim", "normal", *prompts_of("red heart"),
+                                          {"samples": torch.zeros(2, 4, 8, 8)})
         (pictures,) = nodes.VAEDecode().decode(demo[2], latent)
     assert pictures.shape == (2, 64, 64, 3) and pictures.std() > 0.05
 
@@ -39,7 +39,8 @@ def prompts_of(demo):
     return lambda text: (pack.encode_prompt(demo[1], text), pack.encode_prompt(demo[1], ""))
 
 
-@pytest.mark.parametrize("caption", ["", "red heart", "woman health worker medium dark skin tone twitter", "unknownword " * 40])
+@pytest.mark.parametrize("caption",
+                         ["", "red heart", "woman health worker medium dark skin tone twitter", "unknownword " * 40])
 def test_text_encoder_is_the_one_of_training(demo, caption):
     (conditioning, _), = pack.encode_prompt(demo[1], caption)
     expected = text_table.embed_captions([caption])

@@ -9,9 +9,9 @@ import torch
 import pack
 
 sys.path.insert(0, str(pack.ROOT / "demo"))
-import assemble  # noqa: E402
-import train_transformer  # noqa: E402
-import transformer  # noqa: E402
+import assemble
+import train_transformer
+import transformer
 
 CAPTIONS = ["", "red heart", "woman health worker medium dark skin tone twitter",
             "kiss woman man medium dark skin tone light skin tone black hair beard two hearts emojione"]
@@ -51,7 +51,8 @@ def test_loads_as_stable_diffusion_3_without_a_key_too_few_or_too_many(loaded):
     (model, _, _), records = loaded
     messages = [record.getMessage() for record in records]
     assert records and not [record.getMessage() for record in records if record.levelno >= logging.WARNING]
-    assert not [message for message in messages if "missing" in message or "unexpected" in message or "left over" in message]
+    assert not [message for message in messages if "missing" in message or "unexpected" in message
+                or "left over" in message]
     assert type(model.model.model_config).__name__ == "SD3" and type(model.model).__name__ == "SD3"
     assert model.model.model_type.name == "FLOW" and model.model.latent_format.latent_channels == 16
     assert len(model.model.diffusion_model.joint_blocks) == transformer.DEPTH
@@ -62,7 +63,8 @@ def test_text_encoder_is_the_one_of_training(loaded, caption):
     (context, extra), = pack.encode_prompt(loaded[0][1], caption)
     expected = transformer.embed_captions([caption])
     width = expected.context.shape[-1]
-    rows = torch.cat([expected.context[:, :-1], expected.context[:, -1:].expand(-1, expected.padding, -1)], dim=1)  # (1, 77, 768)
+    # (1, 77, 768)
+    rows = torch.cat([expected.context[:, :-1], expected.context[:, -1:].expand(-1, expected.padding, -1)], dim=1)
     torch.testing.assert_close(context[:, :77, :width], rows, rtol=0, atol=1e-5)
     torch.testing.assert_close(extra["pooled_output"][:, :width], expected.pooled, rtol=0, atol=1e-5)
     assert context.shape[-1] == 4096 and not context[..., width:].any() and not extra["pooled_output"][:, width:].any()
@@ -130,7 +132,8 @@ def test_copies_of_latents_are_undone():
 
 def test_the_file_is_small_and_leaves_out_only_zeros(trained):
     assert transformer.PATH.stat().st_size < 8 * 2**20
-    name, value = next((name, value) for name, value in trained.named_parameters() if "context_block.adaLN_modulation" in name)
+    name, value = next((name, value)
+                       for name, value in trained.named_parameters() if "context_block.adaLN_modulation" in name)
     assert transformer.stored_part(name, value).shape[0] == value.shape[0] // 2
     with pytest.raises(ValueError, match="should be zero"):
         transformer.stored_part(name, torch.ones_like(value))

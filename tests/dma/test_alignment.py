@@ -3,8 +3,8 @@ import math
 
 import pytest
 import torch
-
 from toys import LinearGaussian, sigmas
+
 from mental_averages.dma import alignment, batching
 from mental_averages.dma.alignment import AlignmentSettings, align
 from mental_averages.dma.diffusion import noise_in, shell_norm
@@ -36,7 +36,8 @@ def copy_meta(meta):
 
 
 def test_closed_form_of_linear_features_and_gaussian_data():
-    """With linear, injective features the aligned latents are the mean latent, and the ODE of Gaussian data is linear."""
+    """With linear, injective features the aligned latents are the mean latent, and the ODE of Gaussian data is
+    linear."""
     denoiser, levels = LinearGaussian(), sigmas()
     result = align(denoiser, levels, SHAPE, SETTINGS)
     noise = alignment.starting_noise(9, SHAPE, seed=3)
@@ -54,7 +55,8 @@ def test_closed_form_of_linear_features_and_gaussian_data():
 def test_standard_error_of_the_mean_is_exact_for_the_drawn_latents():
     denoiser, levels = LinearGaussian(), sigmas()
     result = align(denoiser, levels, SHAPE, dataclasses.replace(SETTINGS, aligned_steps=1, solver=Adam(iterations=0)))
-    features = denoiser.features(alignment.starting_noise(9, SHAPE, 3) * math.sqrt(1 + levels[0].item() ** 2), levels[0].item())
+    features = denoiser.features(alignment.starting_noise(9, SHAPE, 3) * math.sqrt(1 + levels[0].item() ** 2),
+                                 levels[0].item())
     expected = (features.double().var(0).sum() / 9).sqrt() / features.double().mean(0).norm()
     assert result.report.steps[0].mean_error == pytest.approx(expected.item(), rel=1e-5)
 
@@ -86,7 +88,8 @@ def test_every_saved_state_leads_to_the_same_result(monkeypatch):
     reference = align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=2, saved=memory)
     assert len(memory.saves) > 10
     for tensors, meta in memory.saves:
-        resumed = align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=2, saved=Memory((tensors, copy_meta(meta))))
+        resumed = align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=2,
+                        saved=Memory((tensors, copy_meta(meta))))
         torch.testing.assert_close(resumed.latents, reference.latents, rtol=0, atol=0)
         assert resumed.report.steps == reference.report.steps
 
@@ -201,5 +204,6 @@ def test_progress_and_resume_with_few_carried_latents(monkeypatch):
                       progress=lambda event: fractions.append(event.fraction))
     assert fractions == sorted(fractions) and fractions[-1] == pytest.approx(1.0)
     for tensors, meta in memory.saves:
-        resumed = align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=2, saved=Memory((tensors, copy_meta(meta))))
+        resumed = align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=2,
+                        saved=Memory((tensors, copy_meta(meta))))
         torch.testing.assert_close(resumed.latents, reference.latents, rtol=0, atol=0)

@@ -6,9 +6,9 @@ import time
 
 import pytest
 import torch
-
 from test_alignment import Memory, copy_meta
 from toys import LinearGaussian, sigmas
+
 from mental_averages.dma import alignment
 from mental_averages.dma.alignment import AlignmentSettings, align
 from mental_averages.dma.effort import iterations_ahead
@@ -18,7 +18,8 @@ from mental_averages.dma.noise import NoiseRows, starting_noise
 from mental_averages.dma.report import AlignedStep, AlignmentReport
 
 SHAPE = (2, 3, 3)
-SETTINGS = AlignmentSettings(count=60, aligned_steps=2, keep=2, carried=3, seed=3, solver=LBFGS(iterations=30, tolerance=1e-8))
+SETTINGS = AlignmentSettings(count=60, aligned_steps=2, keep=2, carried=3, seed=3,
+                             solver=LBFGS(iterations=30, tolerance=1e-8))
 
 
 class Biased(LinearGaussian):
@@ -53,7 +54,8 @@ def test_the_error_of_the_mean_decides_how_many_are_averaged(batch_size):
               for count in range(16, 400, 16)}
     expected = min(count for count, error in errors.items() if error <= 0.11)
     step = result.report.steps[0]
-    assert 32 < expected < 300 and step.mean_count == expected and step.mean_error == pytest.approx(errors[expected], rel=1e-5)
+    assert (32 < expected < 300 and step.mean_count == expected
+            and step.mean_error == pytest.approx(errors[expected], rel=1e-5))
     assert result.report.steps[1].mean_count == 3
     assert denoiser.feature_rows < expected + batch_size + 200
 
@@ -93,7 +95,8 @@ def test_linear_features_are_met_by_the_mean_of_the_noise_itself(own_noise):
 
 def test_resume_goes_on_with_the_latents_that_were_drawn(monkeypatch):
     monkeypatch.setattr(alignment, "SECONDS_BETWEEN_SAVES", 0.0)
-    settings = dataclasses.replace(SETTINGS, count=200, mean_error=0.15, own_noise=0.5, carried=5, solver=LBFGS(iterations=4))
+    settings = dataclasses.replace(SETTINGS, count=200, mean_error=0.15, own_noise=0.5, carried=5,
+                                   solver=LBFGS(iterations=4))
     memory = Memory()
     reference = align(Biased(), sigmas(), SHAPE, settings, batch_size=2, saved=memory)
     assert 5 < reference.report.steps[0].mean_count < 200
@@ -115,7 +118,8 @@ def test_passes_in_the_report_are_those_that_the_model_ran():
     denoiser = LinearGaussian()
     report = align(denoiser, sigmas(), SHAPE, SETTINGS, batch_size=1).report
     assert denoiser.feature_rows == sum(step.mean_count + sum(step.forwards) for step in report.steps)
-    assert all(forward == backward + 1 for step in report.steps for forward, backward in zip(step.forwards, step.backwards))
+    assert all(forward == backward + 1 for step in report.steps
+               for forward, backward in zip(step.forwards, step.backwards))
 
 
 def test_reports_of_version_1_are_still_read():
@@ -139,7 +143,8 @@ class Watched(LinearGaussian):
     def features(self, x, sigma):
         gc.collect()
         alive = {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in gc.get_objects()
-                 if type(value) is torch.Tensor and value.ndim == 4 and tuple(value.shape[1:]) == tuple(self.mean.shape)}
+                 if type(value) is torch.Tensor and value.ndim == 4
+                 and tuple(value.shape[1:]) == tuple(self.mean.shape)}
         self.most = max(self.most, sum(alive.values()) // (4 * self.mean.numel()))
         return super().features(x, sigma)
 
@@ -160,7 +165,8 @@ def record_of(before, after, iterations):
 
 
 def test_iterations_ahead_go_by_what_an_iteration_gained():
-    """A residual that halved in each of 10 iterations halves again; each later step starts at a quarter of what was left."""
+    """A residual that halved in each of 10 iterations halves again; each later step starts at a quarter of what was
+    left."""
     solver = LBFGS(iterations=40, tolerance=2**-12)
     last = record_of(1.0, 2**-10, 10)
     assert iterations_ahead(solver, [last], 2**-8, 1) == pytest.approx(4)
@@ -197,13 +203,15 @@ class Slow(LinearGaussian):
 
 @pytest.mark.parametrize("settings", [
     AlignmentSettings(count=24, aligned_steps=4, keep=2, solver=Adam(iterations=12)),
-    AlignmentSettings(count=300, aligned_steps=4, keep=4, carried=4, solver=LBFGS(iterations=20, tolerance=1e-3, plateau=0.02)),
+    AlignmentSettings(count=300, aligned_steps=4, keep=4, carried=4,
+                      solver=LBFGS(iterations=20, tolerance=1e-3, plateau=0.02)),
     AlignmentSettings(count=100, aligned_steps=5, keep=2, carried=6, solver=Adam(0.05, 60, 1e-3)),
 ], ids=["paper-like", "few carried", "tolerance"])
 def test_the_time_left_is_right_after_the_first_aligned_step(settings):
     """Within 20 % of the whole run's time, although most latents need far fewer iterations later than at first."""
     events, started = [], time.monotonic()
-    align(Slow(), sigmas(20), SHAPE, settings, batch_size=8, progress=lambda event: events.append((time.monotonic(), event)))
+    align(Slow(), sigmas(20), SHAPE, settings, batch_size=8,
+          progress=lambda event: events.append((time.monotonic(), event)))
     ended = time.monotonic()
     first, event = next((when, event) for when, event in events if event.seconds_left is not None)
     assert "aligned step 2" in event.message
@@ -219,5 +227,6 @@ def test_a_resumed_run_knows_the_time_left_at_once(monkeypatch):
     settings = dataclasses.replace(SETTINGS, aligned_steps=3, carried=0, solver=LBFGS(iterations=4))
     align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=20, saved=memory)
     tensors, meta = next(save for save in memory.saves if save[1]["step"] == 1 and save[1]["matched"])
-    align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=20, saved=Memory((tensors, copy_meta(meta))), progress=events.append)
+    align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=20, saved=Memory((tensors, copy_meta(meta))),
+          progress=events.append)
     assert events[0].seconds_left is not None and 0 <= events[0].seconds_left <= meta["seconds_left"]

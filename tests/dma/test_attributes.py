@@ -3,10 +3,10 @@ import json
 import pytest
 import torch
 import torch.nn.functional as F
+from test_image_encoders import write_blip, write_clip
 
 from mental_averages.dma import attributes, image_encoders
 from mental_averages.dma.image_encoders import embed_images, embed_texts, load, pixel_values
-from test_image_encoders import write_blip, write_clip
 
 QUESTION = "what is the skin tone?"
 
@@ -30,7 +30,8 @@ def images():
 def asked(blip, images):
     """Inputs of BlipForQuestionAnswering for one question."""
     tokens = blip.tokenizer([QUESTION] * len(images), return_tensors="pt")
-    return dict(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"], pixel_values=pixel_values(blip, images))
+    return dict(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"],
+                pixel_values=pixel_values(blip, images))
 
 
 def test_answers_are_those_of_the_library(blip, images):
@@ -45,19 +46,21 @@ def test_states_are_those_of_the_library(blip, images, monkeypatch):
     monkeypatch.setattr(image_encoders, "FIRST_BATCH", 2)
     inputs, network = asked(blip, images), blip.network
     captured = {}
-    hooks = [network.text_encoder.register_forward_hook(lambda module, arguments, output: captured.update(question=output[0]))]
+    hooks = [network.text_encoder.register_forward_hook(lambda module, arguments, output: captured.update(
+        question=output[0]))]
     with torch.no_grad():
         words = network.generate(**inputs, max_new_tokens=attributes.LONGEST_ANSWER, do_sample=False)
         question = captured["question"]  # (N, T, D)
-        decoded = network.text_decoder(input_ids=words[:, :-1], encoder_hidden_states=question, output_hidden_states=True)
+        decoded = network.text_decoder(input_ids=words[:, :-1], encoder_hidden_states=question,
+                                       output_hidden_states=True)
     hooks[0].remove()
     answering = decoded.hidden_states[-1]  # (N, A, D)
     means = []
     for row, state in zip(words[:, 1:], answering):
         ends = torch.nonzero(row == network.config.text_config.sep_token_id).flatten()
         means.append(state[: int(ends[0]) + 1 if len(ends) else len(row)].mean(0))
-    expected = {"answer_start": answering[:, 0], "answer_mean": torch.stack(means), "question_class_token": question[:, 0],
-                "question_mean": question.mean(1)}
+    expected = {"answer_start": answering[:, 0], "answer_mean": torch.stack(means),
+                "question_class_token": question[:, 0], "question_mean": question.mean(1)}
     assert set(expected) == set(attributes.STATES)
     for state, values in expected.items():
         found = attributes.question_states(blip, images, QUESTION, state)

@@ -57,7 +57,8 @@ def test_loss_is_that_of_the_networks_own_output(parametrization):
     else:
         target = noise - clean if parametrization is Parametrization.FLOW else noise
     rows = zip(*(values.split(1) for values in (output, clean, noise)), sigma.tolist())
-    denoised = torch.cat([denoised_from_output(parametrization, output_of_row, add_noise(parametrization, x0, eps, level), level)
+    denoised = torch.cat([denoised_from_output(parametrization, output_of_row,
+                                               add_noise(parametrization, x0, eps, level), level)
                           for output_of_row, x0, eps, level in rows])
     found = training.denoising_loss(denoised, clean, sigma, parametrization)
     torch.testing.assert_close(found, (output - target).square().flatten(1).mean(1), rtol=1e-10, atol=1e-12)
@@ -96,7 +97,8 @@ def test_first_update_is_that_of_adamw():
     gradients = torch.autograd.grad(toy.loss(*draws_of(settings)(0)).mean(), toy.parameters)
     found = toy.train(settings)
     for parameter, old, gradient in zip(found.parameters, before, gradients):
-        torch.testing.assert_close(parameter, old * (1 - 1e-3) - 1e-2 * gradient / (gradient.abs() + 1e-3), rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(parameter, old * (1 - 1e-3) - 1e-2 * gradient / (gradient.abs() + 1e-3), rtol=1e-9,
+                                   atol=1e-12)
 
 
 def test_training_makes_the_loss_smaller():
@@ -235,7 +237,8 @@ def test_gradients_of_a_half_precision_network_neither_vanish_nor_overflow():
                 return (gradient * factor).to(dtype).to(torch.float32) / factor
 
         settings = small(steps=3, learning_rate=0.1, epsilon=1e-30)
-        loss = training.loss_on(CLEAN, Parametrization.EPS, torch.device("cpu"), lambda x, sigma: Narrow.apply(weight * x))
+        loss = training.loss_on(CLEAN, Parametrization.EPS, torch.device("cpu"),
+                                lambda x, sigma: Narrow.apply(weight * x))
         return training.train([weight], loss, draws_of(settings), settings).parameters[0]
 
     for factor in (2.0**-20, 2.0**20):
@@ -266,7 +269,8 @@ def test_draws_are_standard_normal_and_uniform_over_the_table():
 
 
 @pytest.mark.parametrize("change, message", [
-    (dict(steps=0), "steps is 0"), (dict(learning_rate=0.0), "learning_rate is 0"), (dict(batch_size=0), "batch_size is 0"),
+    (dict(steps=0), "steps is 0"), (dict(learning_rate=0.0), "learning_rate is 0"),
+    (dict(batch_size=0), "batch_size is 0"),
     (dict(learning_rate=float("nan")), "learning_rate is nan"), (dict(seed=-1), "seed is -1"),
     (dict(first_decay=1.0), "decay rates"), (dict(epsilon=0.0), "epsilon")])
 def test_senseless_settings_are_refused(change, message):
@@ -293,7 +297,8 @@ def test_what_cannot_be_trained_is_refused():
     with pytest.raises(ValueError, match="leaf tensors in 32 bits"):
         training.train([toy.parameters[0] * 2], toy.loss, draws_of(small()), small())
     with pytest.raises(ValueError, match="does not depend on anything"):
-        training.train([torch.zeros(1, requires_grad=True)], lambda rows, noise, sigma: sigma, draws_of(small()), small())
+        training.train([torch.zeros(1, requires_grad=True)], lambda rows, noise, sigma: sigma, draws_of(small()),
+                       small())
 
 
 def test_progress_and_previews():

@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from mental_averages.dma import image_encoders
 from mental_averages.dma.image_encoders import check_folder, embed_images, embed_texts, load
 
-VISION = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=8)
-TEXT = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, max_position_embeddings=12)
+VISION = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=32,
+              patch_size=8)
+TEXT = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+            max_position_embeddings=12)
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] what is the skin tone ? dark light medium yes no [DEC] [ENC]".split()
 
 
@@ -34,9 +36,11 @@ def write_vocabulary(folder, merges):
     from tokenizers.pre_tokenizers import ByteLevel
 
     letters = sorted(ByteLevel.alphabet())
-    tokens = [*letters, *(letter + "</w>" for letter in letters), *map("".join, merges), "<|startoftext|>", "<|endoftext|>"]
+    tokens = [*letters, *(letter + "</w>" for letter in letters), *map("".join, merges), "<|startoftext|>",
+              "<|endoftext|>"]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vocab.json").write_text(json.dumps({token: index for index, token in enumerate(tokens)}), encoding="utf-8")
+    (folder / "vocab.json").write_text(json.dumps({token: index for index, token in enumerate(tokens)}),
+                                       encoding="utf-8")
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *map(" ".join, merges), ""]), encoding="utf-8")
     return len(tokens)
 
@@ -71,15 +75,18 @@ def write_siglip(folder):
 def write_siglip_vision(folder):
     from transformers import SiglipImageProcessor, SiglipVisionConfig, SiglipVisionModel
 
-    return write_network(folder, SiglipVisionModel(SiglipVisionConfig(**VISION)), SiglipImageProcessor(size={"height": 32, "width": 32}))
+    return write_network(folder, SiglipVisionModel(SiglipVisionConfig(**VISION)),
+                         SiglipImageProcessor(size={"height": 32, "width": 32}))
 
 
 def write_dinov2(folder, kind="Dinov2"):
     import transformers
 
-    config = getattr(transformers, f"{kind}Config")(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14)
+    config = getattr(transformers, f"{kind}Config")(hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+                                                    image_size=28, patch_size=14)
     return write_network(folder, getattr(transformers, f"{kind}Model")(config),
-                         transformers.BitImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 28, "width": 28}))
+                         transformers.BitImageProcessor(size={"shortest_edge": 32},
+                                                        crop_size={"height": 28, "width": 28}))
 
 
 def write_dinov2_with_registers(folder):
@@ -92,14 +99,16 @@ def write_blip(folder):
     folder.mkdir(parents=True)
     (folder / "vocab.txt").write_text("\n".join([*WORDS, ""]))
     BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
-    text = {**TEXT, "vocab_size": len(WORDS), "encoder_hidden_size": 16, "bos_token_id": WORDS.index("[DEC]"), "sep_token_id": 3,
-            "eos_token_id": 3, "pad_token_id": 0}
-    return write_network(folder, BlipForQuestionAnswering(BlipConfig(text_config=text, vision_config=VISION, projection_dim=8)),
+    text = {**TEXT, "vocab_size": len(WORDS), "encoder_hidden_size": 16, "bos_token_id": WORDS.index("[DEC]"),
+            "sep_token_id": 3, "eos_token_id": 3, "pad_token_id": 0}
+    return write_network(folder,
+                         BlipForQuestionAnswering(BlipConfig(text_config=text, vision_config=VISION, projection_dim=8)),
                          BlipImageProcessor(size={"height": 32, "width": 32}))
 
 
-WRITERS = {"clip": write_clip, "clip_vision_model": write_clip_vision, "siglip": write_siglip, "siglip_vision_model": write_siglip_vision,
-           "dinov2": write_dinov2, "dinov2_with_registers": write_dinov2_with_registers, "blip": write_blip}
+WRITERS = {"clip": write_clip, "clip_vision_model": write_clip_vision, "siglip": write_siglip,
+           "siglip_vision_model": write_siglip_vision, "dinov2": write_dinov2,
+           "dinov2_with_registers": write_dinov2_with_registers, "blip": write_blip}
 
 
 @pytest.fixture(scope="session")
@@ -130,7 +139,8 @@ def plain_clip(clip_folder):
     return clip_folder
 
 
-@pytest.mark.parametrize("kind, width", [("clip", 8), ("clip_vision_model", 8), ("siglip", 16), ("siglip_vision_model", 16), ("dinov2", 16),
+@pytest.mark.parametrize("kind, width", [("clip", 8), ("clip_vision_model", 8), ("siglip", 16),
+                                         ("siglip_vision_model", 16), ("dinov2", 16),
                                          ("dinov2_with_registers", 16), ("blip", 16)])
 def test_embeddings_are_those_of_the_library(folders, images, kind, width):
     with torch.inference_mode():  # ComfyUI loads and runs its nodes so
@@ -140,7 +150,8 @@ def test_embeddings_are_those_of_the_library(folders, images, kind, width):
     assert found.shape == (5, width) and found.dtype == torch.float32 and found.device.type == "cpu"
     torch.testing.assert_close(found.norm(dim=1), torch.ones(5))
     assert torch.cdist(found, found).add(torch.eye(5)).min() > 1e-3
-    pixels = encoder.processor(images=[(image * 255).round().byte().permute(2, 0, 1) for image in images], return_tensors="pt")["pixel_values"]
+    pixels = encoder.processor(images=[(image * 255).round().byte().permute(2, 0, 1)
+                                       for image in images], return_tensors="pt")["pixel_values"]
     with torch.no_grad():
         if kind in ("clip", "siglip"):
             features = encoder.network.get_image_features(pixel_values=pixels)
@@ -148,7 +159,8 @@ def test_embeddings_are_those_of_the_library(folders, images, kind, width):
         elif kind == "clip_vision_model":
             expected = encoder.network(pixel_values=pixels).image_embeds
         else:
-            expected = (encoder.network.vision_model if kind == "blip" else encoder.network)(pixel_values=pixels).pooler_output
+            expected = (encoder.network.vision_model if kind == "blip"
+                        else encoder.network)(pixel_values=pixels).pooler_output
     torch.testing.assert_close(found, F.normalize(expected, dim=1), rtol=0, atol=0.02)  # rounding to bytes
 
 
@@ -173,28 +185,31 @@ def test_texts_are_those_of_the_library(folders):
     with pytest.raises(ValueError, match="reads at most 12: shorten it"):
         embed_texts(encoder, ["a b c d e f g h i j k l m"])
     for kind in ("clip_vision_model", "siglip_vision_model", "dinov2", "dinov2_with_registers", "blip"):
-        with pytest.raises(ValueError, match=f"{kind} model, which does not compare pictures with prompts: load a CLIP or SigLIP"):
+        with pytest.raises(ValueError,
+                           match=f"{kind} model, which does not compare pictures with prompts: load a CLIP or SigLIP"):
             embed_texts(load(folders[kind]), ["dark", "light"])
     with pytest.raises(ValueError, match="has no tokenizer"):
         embed_texts(load(folders["siglip"]), ["dark", "light"])
 
 
-@pytest.mark.parametrize("bad, message", [(torch.zeros(0, 8, 8, 3), r"these are \(0, 8, 8, 3\)"), (torch.zeros(8, 8, 3), "shape"),
-                                          (torch.full((1, 8, 8, 3), float("nan")), "NaN")])
+@pytest.mark.parametrize("bad, message",
+                         [(torch.zeros(0, 8, 8, 3), r"these are \(0, 8, 8, 3\)"), (torch.zeros(8, 8, 3), "shape"),
+                          (torch.full((1, 8, 8, 3), float("nan")), "NaN")])
 def test_bad_pictures(folders, bad, message):
     with pytest.raises(ValueError, match=message):
         embed_images(load(folders["dinov2"]), bad)
 
 
-@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "model.safetensors", "vocab.json", "merges.txt"])
+@pytest.mark.parametrize("name",
+                         ["config.json", "preprocessor_config.json", "model.safetensors", "vocab.json", "merges.txt"])
 def test_missing_files_are_named(plain_clip, name):
     (plain_clip / name).unlink()
     with pytest.raises(ValueError, match=f"has no {name}"):
         check_folder(plain_clip)
 
 
-@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
-                                  "vocab.json", "merges.txt"])
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "model.safetensors", "tokenizer.json",
+                                  "tokenizer_config.json", "vocab.json", "merges.txt"])
 @pytest.mark.parametrize("kept", [0, 0.5, 0.98])
 def test_truncated_files_are_named(request, name, kept):
     folder = request.getfixturevalue("plain_clip" if name in ("vocab.json", "merges.txt") else "clip_folder")
@@ -206,7 +221,8 @@ def test_truncated_files_are_named(request, name, kept):
 
 def test_a_tokenizer_in_the_older_form(plain_clip):
     tokenizer = load(plain_clip).tokenizer
-    assert tokenizer.convert_ids_to_tokens(tokenizer("AU b")["input_ids"]) == ["<|startoftext|>", "au</w>", "b</w>", "<|endoftext|>"]
+    assert tokenizer.convert_ids_to_tokens(tokenizer("AU b")["input_ids"]) == ["<|startoftext|>", "au</w>", "b</w>",
+                                                                               "<|endoftext|>"]
 
 
 def test_a_tokenizer_that_is_not_the_networks(folders, tmp_path):
@@ -228,7 +244,8 @@ def test_what_the_tokenizers_library_cannot_read(clip_folder, content):
 def test_pictures_alone_need_no_tokenizer(folders, tmp_path, images):
     copied = shutil.copytree(folders["clip_vision_model"], tmp_path / "vision")
     (copied / "tokenizer.json").write_text("cut o")  # some folders bring one along, which is not read
-    torch.testing.assert_close(embed_images(load(copied), images), embed_images(load(folders["clip_vision_model"]), images))
+    torch.testing.assert_close(embed_images(load(copied), images),
+                               embed_images(load(folders["clip_vision_model"]), images))
 
 
 def test_several_vectors_of_a_picture_are_averaged():
@@ -280,7 +297,8 @@ def test_weights_in_parts(folders, tmp_path, images):
 
 @pytest.mark.parametrize("content, message", [
     ('{"model_type": "bert"}', "type 'bert'"), ("[]", "not a JSON object"), ("{}", "type None"),
-    ('{"model_type": "siglip2"}', "NaFlex, of type 'siglip2'.*put a SigLIP 2 of one size"), ('{"model_type": "siglip2_vision_model"}', "NaFlex")])
+    ('{"model_type": "siglip2"}', "NaFlex, of type 'siglip2'.*put a SigLIP 2 of one size"),
+    ('{"model_type": "siglip2_vision_model"}', "NaFlex")])
 def test_other_models(clip_folder, content, message):
     (clip_folder / "config.json").write_text(content)
     with pytest.raises(ValueError, match=message):

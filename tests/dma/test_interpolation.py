@@ -2,8 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from mental_averages.dma import interpolation
 from mental_averages.dma.interpolation import MEAN_ADJUSTMENTS, METHODS, interpolate
@@ -19,7 +18,8 @@ thorough = settings(max_examples=15, deadline=None)
 
 def noise(count, seed=0, bias=0.1, scale=1.0, shape=SHAPE):
     generator = torch.Generator().manual_seed(seed)
-    return scale * (torch.randn(count, *shape, generator=generator) + bias * torch.randn(1, shape[0], 1, 1, generator=generator))
+    return scale * (torch.randn(count, *shape, generator=generator)
+                    + bias * torch.randn(1, shape[0], 1, 1, generator=generator))
 
 
 def random_weights(count, seed):
@@ -55,8 +55,8 @@ def test_fix_does_not_reproduce_inputs_off_the_shell(seed, scale, split):
 def test_the_order_of_inputs_has_no_effect(seed, count, method, split):
     latents, weights = noise(count, seed), random_weights(count, seed)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-    torch.testing.assert_close(mix(latents[order], weights[:, order], method, split), mix(latents, weights, method, split),
-                               rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(mix(latents[order], weights[:, order], method, split),
+                               mix(latents, weights, method, split), rtol=1e-5, atol=1e-5)
 
 
 @thorough
@@ -99,7 +99,8 @@ def test_ours_stays_between_the_inputs_and_the_shell_and_ends_on_it(seed, count,
     norm = norms(mix(latents, weights, "restored_variance", ("none", math.inf))).item()
     inputs = math.sqrt((weights @ norms(latents).square()).item())
     assert min(inputs, 16.0) - 1e-4 <= norm <= max(inputs, 16.0) + 1e-4
-    distances = [abs(norms(interpolate(noise(many, seed, bias=0, scale=scale), None, "restored_variance", "none").latents).item() - 16)
+    distances = [abs(norms(interpolate(noise(many, seed, bias=0, scale=scale), None,
+                                       "restored_variance", "none").latents).item() - 16)
                  for many in (2, 16, 128)]
     assert distances[2] <= distances[1] + 1e-4 <= distances[0] + 1 and distances[2] < 0.02 * 16 * max(1, scale**2)
 
@@ -114,7 +115,8 @@ def test_ours_is_fix_and_nin_for_inputs_on_the_shell():
 
 
 @thorough
-@given(seed=st.integers(0, 10**6), share=st.floats(0, 1), method=st.sampled_from(["lin", "fix", "nin", "restored_variance"]))
+@given(seed=st.integers(0, 10**6), share=st.floats(0, 1),
+       method=st.sampled_from(["lin", "fix", "nin", "restored_variance"]))
 def test_a_copy_of_an_input_has_no_effect_but_on_lol(seed, share, method):
     latents, weights = noise(3, seed), random_weights(3, seed)
     copied = torch.cat([latents, latents[:1]])
@@ -128,7 +130,8 @@ def test_a_copy_of_an_input_has_no_effect_but_on_lol(seed, share, method):
 @pytest.mark.parametrize("count", [4, 16, 64])
 def test_amplification_of_independent_noise_is_the_square_root_of_their_number(count):
     shape, bias = (4, 32, 32), 0.02
-    found = [interpolate(noise(count, seed, bias, shape=shape), None, "fix", "none").amplification.item() for seed in range(8)]
+    found = [interpolate(noise(count, seed, bias, shape=shape), None, "fix", "none").amplification.item()
+             for seed in range(8)]
     # |mean|^2 / L has mean 1 / N and relative spread sqrt(2 / L); the bias adds at most a few times 0.02^2.
     error = math.sqrt(2 / 4096 / 8) / 2 * math.sqrt(count)
     assert abs(sum(found) / 8 - math.sqrt(count)) < 4 * error + 2 * bias**2 * count**1.5
@@ -139,7 +142,8 @@ def test_amplification_of_independent_noise_is_the_square_root_of_their_number(c
 def test_a_common_bias_grows_without_mean_adjustment_and_stays_with_it():
     bias = torch.tensor([0.1, -0.1, 0.05, 0.0])
     latents = noise(64, bias=0, shape=(4, 32, 32)) + bias[:, None, None]
-    means = {adjustment: mix(latents, None, "fix", (adjustment, 4.0)).mean(dim=(2, 3))[0] for adjustment in MEAN_ADJUSTMENTS}
+    means = {adjustment: mix(latents, None, "fix", (adjustment, 4.0)).mean(dim=(2, 3))[0]
+             for adjustment in MEAN_ADJUSTMENTS}
     # Beside the amplified noise of the mean, (64 * 1024)^-0.5 * 8 = 0.03, the bias appears alpha-fold.
     alpha = 1 / math.sqrt(1 / 64 + bias.square().mean().item())
     torch.testing.assert_close(means["none"], alpha * bias, rtol=0, atol=0.13)
@@ -152,9 +156,11 @@ def test_a_common_bias_grows_without_mean_adjustment_and_stays_with_it():
 def test_low_pass_of_infinite_width_is_the_channel_mean(shape):
     latents = noise(3, shape=shape)
     for wide in (math.inf, 1e6):
-        for part, expected in zip(interpolation.split(latents.double(), "low_pass", wide), interpolation.split(latents.double(), "channel")):
+        for part, expected in zip(interpolation.split(latents.double(), "low_pass", wide),
+                                  interpolation.split(latents.double(), "channel")):
             torch.testing.assert_close(part, expected, rtol=0, atol=1e-12)
-        assert interpolation.nominal_norm(shape, "low_pass", wide) == pytest.approx(math.sqrt(math.prod(shape)) * (shape[1:] != (1, 1) or math.isinf(wide)))
+        assert interpolation.nominal_norm(shape, "low_pass", wide) == pytest.approx(
+            math.sqrt(math.prod(shape)) * (shape[1:] != (1, 1) or math.isinf(wide)))
     if shape[1:] != (1, 1):
         assert torch.equal(mix(latents, None, "fix", ("low_pass", math.inf)), mix(latents, None, "fix"))
 
@@ -191,14 +197,19 @@ def test_slerp_turns_evenly_and_the_common_form_agrees_on_the_sphere(seed, t, sc
     latents[1] *= scale
     first, second = (latents / norms(latents)[:, None, None, None]).double().flatten(1)
     angle = torch.arccos(first @ second)
-    between = mix(latents, torch.tensor([[1 - t, t]], dtype=torch.float64), "slerp", ("none", math.inf)).double().flatten()
+    between = mix(latents, torch.tensor([[1 - t, t]], dtype=torch.float64), "slerp",
+                  ("none", math.inf)).double().flatten()
     assert torch.arccos((between / between.norm()) @ first).item() == pytest.approx(t * angle.item(), abs=1e-3)
-    assert between.norm().item() == pytest.approx(((1 - t) * norms(latents)[0] + t * norms(latents)[1]).item(), rel=1e-5)
-    common = mix(latents, torch.tensor([[1 - t, t]], dtype=torch.float64), "slerp_common", ("none", math.inf)).double().flatten()
+    assert between.norm().item() == pytest.approx(((1 - t) * norms(latents)[0] + t * norms(latents)[1]).item(),
+                                                  rel=1e-5)
+    common = mix(latents, torch.tensor([[1 - t, t]], dtype=torch.float64), "slerp_common",
+                 ("none", math.inf)).double().flatten()
     sine = torch.sin((1 - t) * angle) / torch.sin(angle), torch.sin(t * angle) / torch.sin(angle)
-    torch.testing.assert_close(common, sine[0] * latents[0].double().flatten() + sine[1] * latents[1].double().flatten(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(common, sine[0] * latents[0].double().flatten()
+                               + sine[1] * latents[1].double().flatten(), rtol=1e-4, atol=1e-4)
     equal = latents / norms(latents)[:, None, None, None].float() * 16
-    torch.testing.assert_close(*(mix(equal, torch.tensor([[1 - t, t]]), method, ("none", math.inf)) for method in ("slerp", "slerp_common")))
+    torch.testing.assert_close(*(mix(equal, torch.tensor([[1 - t, t]]), method, ("none", math.inf))
+                                 for method in ("slerp", "slerp_common")))
 
 
 def test_the_common_slerp_leaves_the_range_of_the_inputs_norms():
@@ -253,20 +264,25 @@ def test_any_type_goes_in_and_fp32_comes_out(kind):
 
 def test_one_latent():
     latents = noise(1, scale=0.5)
-    assert torch.equal(mix(latents, None, "restored_variance"), latents) and torch.equal(mix(latents, None, "nin"), latents)
+    assert (torch.equal(mix(latents, None, "restored_variance"), latents)
+            and torch.equal(mix(latents, None, "nin"), latents))
     assert interpolate(latents, None, "fix", "none").amplification.item() == pytest.approx(16 / norms(latents).item())
 
 
 @pytest.mark.parametrize("change, message", [
-    (dict(latents=torch.zeros(0, *SHAPE)), "batch is empty"), (dict(latents=torch.zeros(2, 4, 3, 8, 8)), "four dimensions"),
-    (dict(latents=torch.full((2, *SHAPE), math.nan)), "NaN"), (dict(latents=torch.full((2, *SHAPE), math.inf)), "infinity"),
+    (dict(latents=torch.zeros(0, *SHAPE)), "batch is empty"),
+    (dict(latents=torch.zeros(2, 4, 3, 8, 8)), "four dimensions"),
+    (dict(latents=torch.full((2, *SHAPE), math.nan)), "NaN"),
+    (dict(latents=torch.full((2, *SHAPE), math.inf)), "infinity"),
     (dict(weights=torch.tensor([[-1.0, 2.0, 0.0]])), "negative"), (dict(weights=torch.zeros(1, 3)), "all zero"),
-    (dict(weights=torch.full((1, 3), math.nan)), "NaN"), (dict(weights=torch.ones(1, 2)), "2 weights per row but 3 latents"),
+    (dict(weights=torch.full((1, 3), math.nan)), "NaN"),
+    (dict(weights=torch.ones(1, 2)), "2 weights per row but 3 latents"),
     (dict(method="cubic"), "no method 'cubic'"), (dict(mean_adjustment="median"), "no mean adjustment 'median'"),
     (dict(mean_adjustment="low_pass", low_pass_width=0.0), "must be above 0"),
     (dict(mean_adjustment="low_pass", low_pass_width=math.nan), "must be above 0"),
     (dict(method="slerp"), "gives weight to 3 latents, but slerp joins two"),
-    (dict(method="slerp", weights=torch.tensor([[0.5, 0.5, 0.0]]), latents=torch.cat([noise(2), noise(1)]) * torch.tensor([0.0, 1.0, 1.0])[:, None, None, None]),
+    (dict(method="slerp", weights=torch.tensor([[0.5, 0.5, 0.0]]),
+          latents=torch.cat([noise(2), noise(1)]) * torch.tensor([0.0, 1.0, 1.0])[:, None, None, None]),
      "without noise"),
 ])
 def test_bad_input(change, message):

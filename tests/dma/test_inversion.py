@@ -46,7 +46,8 @@ class Gaussian:
     def __init__(self, parametrization):
         self.parametrization = parametrization
         generator = torch.Generator().manual_seed(0)
-        self.mean, self.variance = torch.randn(2, 3, 3, generator=generator), 0.1 + torch.rand(2, 3, 3, generator=generator)
+        self.mean, self.variance = torch.randn(2, 3, 3,
+                                               generator=generator), 0.1 + torch.rand(2, 3, 3, generator=generator)
 
     def marginal(self, sigma):
         """Mean and standard deviation at a noise level."""
@@ -147,7 +148,8 @@ def test_order_of_convergence_on_gaussian_data(method, order):
     clean = model.mean + model.variance.sqrt() * pictures(channels=2)
     start, exact = model.transported(clean, 0.1), model.transported(clean, 0.8)
     levels = (torch.linspace(0.1, 0.8, steps + 1) for steps in (12, 24))
-    errors = [relative(invert(model, start, each, method, measure=False).trajectory.latents[-1], exact) for each in levels]
+    errors = [relative(invert(model, start, each, method, measure=False).trajectory.latents[-1], exact)
+              for each in levels]
     assert math.log2(errors[0] / errors[1]) > order - 0.35
 
 
@@ -158,7 +160,8 @@ def test_inverted_noise_is_the_quantile_of_the_data(parametrization, method):
     quantiles = pictures(channels=2)
     clean = model.mean + model.variance.sqrt() * quantiles
     trajectory = invert(model, clean, schedule(parametrization, 60), method, measure=False).trajectory
-    expected = inversion.noise_of(parametrization, model.transported(clean, trajectory.sigmas[-1]), trajectory.sigmas[-1])
+    expected = inversion.noise_of(parametrization, model.transported(clean, trajectory.sigmas[-1]),
+                                  trajectory.sigmas[-1])
     assert relative(trajectory.noise, expected) < 0.08
 
 
@@ -182,8 +185,10 @@ def test_a_batch_gives_what_its_latents_give_alone(method):
     restored = way_back(network, together.trajectory.noise, together.trajectory, BatchSize(3))
     for row in range(5):
         alone = invert(network, clean[row : row + 1], levels, method)
-        torch.testing.assert_close(alone.trajectory.latents[:, 0], together.trajectory.latents[:, row], rtol=1e-4, atol=1e-4)
-        assert alone.report.round_trip.relative[0] == pytest.approx(together.report.round_trip.relative[row], rel=1e-2, abs=1e-6)
+        torch.testing.assert_close(alone.trajectory.latents[:, 0], together.trajectory.latents[:, row], rtol=1e-4,
+                                   atol=1e-4)
+        assert alone.report.round_trip.relative[0] == pytest.approx(together.report.round_trip.relative[row], rel=1e-2,
+                                                                    abs=1e-6)
         back = way_back(network, alone.trajectory.noise, alone.trajectory)
         torch.testing.assert_close(back[0], restored[row], rtol=1e-4, atol=1e-4)
 
@@ -204,7 +209,8 @@ def test_fixed_point_that_cannot_converge_keeps_its_best_iterate():
     levels = schedule(FLOW, 2)
     steps = invert(network, clean, levels, FixedPoint(1e-6, 5)).report.steps
     start = invert(network, clean, levels, FixedPoint(1e-6, 0)).report.steps
-    assert max(steps[0].residual) > 1e-6 and all(found <= first for found, first in zip(steps[0].residual, start[0].residual))
+    assert (max(steps[0].residual) > 1e-6
+            and all(found <= first for found, first in zip(steps[0].residual, start[0].residual)))
 
 
 @pytest.mark.parametrize("steps", [5, 50])
@@ -218,7 +224,8 @@ def test_exact_method_returns_its_input(parametrization, steps):
 def test_exact_method_without_its_second_state_is_plain_sampling(parametrization):
     network, clean = Network(parametrization), pictures()
     inverted = invert(network, clean, schedule(parametrization, 40), Bdia()).trajectory
-    alone, plain = (inversion.sample_back(network, inverted.noise, inverted.sigmas, method) for method in (Bdia(), Ddim()))
+    alone, plain = (inversion.sample_back(network, inverted.noise, inverted.sigmas, method)
+                    for method in (Bdia(), Ddim()))
     torch.testing.assert_close(alone, plain, rtol=1e-4, atol=1e-4)
     assert relative(alone, clean) > 1e-5
 
@@ -249,7 +256,8 @@ def test_anderson_solves_a_linear_problem_in_as_many_steps_as_it_has_dimensions(
 
 def test_acceleration_saves_calls_and_finds_the_same():
     network, clean, levels = Network(FLOW, strength=1.2), pictures(), schedule(FLOW, 8)
-    plain, accelerated = (invert(network, clean, levels, FixedPoint(1e-6, 60, history), measure=False) for history in (0, 3))
+    plain, accelerated = (invert(network, clean, levels, FixedPoint(1e-6, 60, history), measure=False)
+                          for history in (0, 3))
     assert accelerated.report.calls < plain.report.calls
     torch.testing.assert_close(accelerated.trajectory.latents, plain.trajectory.latents, rtol=1e-3, atol=1e-3)
 
@@ -269,7 +277,8 @@ def test_rf_inversion_steps_by_hand():
     network, clean = Network(FLOW), pictures(1)
     levels = torch.tensor([0.0, 0.5, 1.0])
     y1 = torch.randn(1, 4, 3, 3, generator=torch.Generator().manual_seed(2))
-    trajectory = invert(network, clean, levels, RFInversion(gamma=0.3, eta=0.6, controlled=0.5, seed=2), measure=False).trajectory
+    trajectory = invert(network, clean, levels, RFInversion(gamma=0.3, eta=0.6, controlled=0.5, seed=2),
+                        measure=False).trajectory
     x1 = clean + 0.5 * (0.7 * network.output(clean, 1) + 0.3 * (y1 - clean))
     x2 = x1 + 0.5 * (0.7 * network.output(x1, 500) + 0.3 * (y1 - x1) / 0.5)
     torch.testing.assert_close(trajectory.latents[-1], x2, rtol=1e-4, atol=1e-4)
@@ -278,7 +287,8 @@ def test_rf_inversion_steps_by_hand():
     torch.testing.assert_close(way_back(network, trajectory.noise, trajectory), x, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("levels", [[1.0], [], [0.0, 0.5, 0.5, 1.0], [0.0, 0.7, 0.3], [-0.1, 0.5], [0.0, math.nan, 1.0]])
+@pytest.mark.parametrize("levels",
+                         [[1.0], [], [0.0, 0.5, 0.5, 1.0], [0.0, 0.7, 0.3], [-0.1, 0.5], [0.0, math.nan, 1.0]])
 def test_levels_that_make_no_sense(levels):
     with pytest.raises(ValueError, match="noise levels"):
         invert(Network(FLOW), pictures(), torch.tensor(levels))
@@ -303,7 +313,8 @@ def test_latents_and_settings_that_make_no_sense():
 
 def test_way_back_refuses_latents_of_others():
     network, levels = Network(FLOW), schedule(FLOW, 3)
-    exact, plain = (invert(network, pictures(), levels, method, measure=False).trajectory for method in (Bdia(), Ddim()))
+    exact, plain = (invert(network, pictures(), levels, method, measure=False).trajectory
+                    for method in (Bdia(), Ddim()))
     with pytest.raises(ValueError, match="needs for 3 latents, but there are 2"):
         way_back(network, exact.noise[:2], exact)
     with pytest.raises(ValueError, match="of the same size"):

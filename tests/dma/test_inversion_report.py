@@ -24,7 +24,8 @@ def test_reading_what_was_written(report):
     ('{"format": "mental-averages/alignment-report"}', "not a report of an inversion"),
     (json.dumps({**json.loads(REPORT.to_json()), "version": 9}), "version 9"),
     (json.dumps({**json.loads(REPORT.to_json()), "steps": [{"sigma": 1}]}), "damaged"),
-    (json.dumps({key: value for key, value in json.loads(REPORT.to_json()).items() if key != "round_trip"}), "damaged")])
+    (json.dumps({key: value for key, value in json.loads(REPORT.to_json()).items() if key != "round_trip"}),
+     "damaged")])
 def test_other_texts(text, message):
     with pytest.raises(ValueError, match=message):
         InversionReport.from_json(text)
@@ -40,7 +41,8 @@ def test_error_of_the_round_trip(seed, scale, noise):
     # A change of units changes the mean squared error alone.
     assert found.psnr == pytest.approx(unit.psnr) and found.relative == pytest.approx(unit.relative)
     assert found.mse == pytest.approx([scale**2 * value for value in unit.mse])
-    assert unit.relative == pytest.approx([(noise * row.norm() / origin.norm()).item() for row, origin in zip(difference, clean)])
+    assert unit.relative == pytest.approx([(noise * row.norm() / origin.norm()).item()
+                                           for row, origin in zip(difference, clean)])
 
 
 def test_identical_and_constant_latents():
@@ -51,13 +53,15 @@ def test_identical_and_constant_latents():
     assert round_trip_error(values, values.flip(0, 1)).psnr[0] < 40.0
 
 
-UNMEASURED = dataclasses.replace(REPORT, round_trip=None, steps=[dataclasses.replace(step, residual=[], iterations=[]) for step in STEPS])
+UNMEASURED = dataclasses.replace(REPORT, round_trip=None,
+                                 steps=[dataclasses.replace(step, residual=[], iterations=[]) for step in STEPS])
 
 
 @pytest.mark.parametrize("report", [REPORT, UNMEASURED])
 def test_plot(report):
     image = plot_inversion(report, 600)
-    assert image.shape[0] == 1 and image.shape[2:] == (600, 3) and 0 <= image.min() and image.max() <= 1 and image.std() > 0.02
+    assert (image.shape[0] == 1 and image.shape[2:] == (600, 3) and 0 <= image.min() and image.max() <= 1
+            and image.std() > 0.02)
 
 
 def test_nothing_to_plot():

@@ -2,12 +2,16 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from mental_averages.dma import interpolation_figures, latent_statistics
 from mental_averages.dma.interpolation import interpolate
-from mental_averages.dma.interpolation_report import InterpolationReport, LatentStatisticsReport, interpolation_report, measure
+from mental_averages.dma.interpolation_report import (
+    InterpolationReport,
+    LatentStatisticsReport,
+    interpolation_report,
+    measure,
+)
 
 BIAS = torch.tensor([0.15, -0.1, 0.05, 0.0])
 
@@ -22,13 +26,16 @@ def test_numbers_of_a_batch_are_those_of_their_definitions(count, seed):
     latents = biased(count, seed)
     found, values = measure(latents, subsets=2), latents.double()
     mean = values.mean(0)
-    torch.testing.assert_close(torch.tensor(found.norms).double(), values.flatten(1).norm(dim=1) / 32, rtol=1e-6, atol=0)
+    torch.testing.assert_close(torch.tensor(found.norms).double(), values.flatten(1).norm(dim=1) / 32, rtol=1e-6,
+                               atol=0)
     per_latent = values.mean(dim=(2, 3))
     torch.testing.assert_close(torch.tensor(found.channel_means).double(), per_latent.mean(0), rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(torch.tensor(found.standard_errors).double(), per_latent.std(0) / math.sqrt(count), rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(torch.tensor(found.standard_errors).double(), per_latent.std(0) / math.sqrt(count),
+                               rtol=1e-5, atol=1e-7)
     assert found.amplification == pytest.approx((32 / mean.norm()).item(), rel=1e-6)
     assert found.amplification == pytest.approx(found.centroid_amplification[-1], rel=1e-6)
-    assert found.independent_inputs == pytest.approx((values.flatten(1).square().sum(1).mean() / mean.square().sum()).item(), rel=1e-6)
+    assert found.independent_inputs == pytest.approx(
+        (values.flatten(1).square().sum(1).mean() / mean.square().sum()).item(), rel=1e-6)
     assert found.counts[-1] == count and found.counts[0] == 1
 
 
@@ -40,7 +47,8 @@ def test_standard_errors_cover_the_bias():
 
 
 def test_common_energy_is_unbiased_where_there_is_none():
-    found = torch.tensor([latent_statistics.common_energy(torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(seed)))
+    found = torch.tensor([latent_statistics.common_energy(torch.randn(4, 4, 8, 8,
+                                                                      generator=torch.Generator().manual_seed(seed)))
                           for seed in range(400)])
     assert abs(found.mean()) < 4 * found.std() / 20 and (found < 0).any()
 
@@ -95,7 +103,8 @@ def test_offsets_move_two_channels_of_the_top_quarter():
     torch.testing.assert_close(difference[:, 1, :4], torch.full((2, 4, 16), 0.4).double(), rtol=0, atol=1e-6)
     assert not difference[:, :, 4:].any() and not difference[:, 2:].any() and abs(difference.mean()) < 1e-7
     assert torch.equal(latent_statistics.offset_channels(latents, 0.0), latents)
-    assert (latent_statistics.offset_channels(latents, 1.0, 2, 3, share=0.0) != latents).any(dim=3).any(dim=1)[0].tolist() == [True] + [False] * 15
+    assert (latent_statistics.offset_channels(latents, 1.0, 2, 3, share=0.0)
+            != latents).any(dim=3).any(dim=1)[0].tolist() == [True] + [False] * 15
     for channels in ((0, 4), (-1, 0), (1, 1)):
         with pytest.raises(ValueError, match="channels 0 to 3"):
             latent_statistics.offset_channels(latents, 0.1, *channels)
@@ -108,7 +117,8 @@ def test_reports_are_read_back_and_plotted():
         report = interpolation_report(latents, mixture, "restored_variance", adjustment, width)
         assert InterpolationReport.from_json(report.to_json()) == report and "Infinity" not in report.to_json()
         assert report.effective_inputs == pytest.approx([1, 1 / (0.04 + 0.09 + 0.25)])
-        assert report.amplification[0] == pytest.approx(1) and report.output_norms[0] == pytest.approx(report.input_norms[0])
+        assert (report.amplification[0] == pytest.approx(1)
+                and report.output_norms[0] == pytest.approx(report.input_norms[0]))
         picture = interpolation_figures.plot_interpolation(report, 640)
         assert picture.shape[0] == 1 and picture.shape[2:] == (640, 3) and 0 <= picture.min() < 0.5 < picture.max() <= 1
     statistics = measure(biased(6))

@@ -6,14 +6,13 @@ import math
 
 import pytest
 import torch
+from toys import LinearGaussian, sigmas
 
 from mental_averages.dma import layer_scores
 from mental_averages.dma.batching import BatchSize
 from mental_averages.dma.layer_figures import plot_layers
 from mental_averages.dma.layer_probe import ProbeSettings, read_prompt
 from mental_averages.dma.layer_report import LayerReport, layer_report
-
-from toys import LinearGaussian, sigmas
 
 
 def features(prompts, count, means, factor, generator):
@@ -34,15 +33,19 @@ def test_estimates_are_those_over_all_choices_of_different_latents():
         squares.append(torch.stack([one * other for _, one, other in products]).mean())
         within.append(torch.stack([one for _, one, _ in products]).mean())
     # Both sides of a product with latents of their own have no share of the variance within.
-    between = torch.stack([(rows[p, i] - rows[q, k]) @ (rows[p, j] - rows[q, l]) / 2 for p, q in itertools.permutations(range(3), 2)
-                               for i, j in itertools.permutations(range(6), 2) for k, l in itertools.permutations(range(6), 2)]).mean()
+    between = torch.stack([(rows[p, i] - rows[q, k]) @ (rows[p, j] - rows[q, l]) / 2
+                           for p, q in itertools.permutations(range(3), 2)
+                           for i, j in itertools.permutations(range(6), 2)
+                           for k, l in itertools.permutations(range(6), 2)]).mean()
     torch.testing.assert_close(found.within, torch.stack(within).mean())
     torch.testing.assert_close(found.between, between)
-    torch.testing.assert_close(layer_scores.participation_ratio(layer_scores.gram(rows)), torch.stack(squares).mean() / torch.stack(of_squares).mean())
+    torch.testing.assert_close(layer_scores.participation_ratio(layer_scores.gram(rows)),
+                               torch.stack(squares).mean() / torch.stack(of_squares).mean())
 
 
 def test_known_variances_are_found_without_bias():
-    """Between, within and the participation ratio of Gaussian features, and nothing between prompts that are the same."""
+    """Between, within and the participation ratio of Gaussian features, and nothing between prompts that are the
+    same."""
     generator = torch.Generator().manual_seed(1)
     directions = torch.linalg.qr(torch.randn(12, 12, generator=generator, dtype=torch.float64))[0]
     deviations = torch.tensor([2.0, 2.0, 2.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.0, 0.0, 0.0], dtype=torch.float64)
@@ -64,7 +67,8 @@ def test_known_variances_are_found_without_bias():
 def test_participation_ratio_of_isotropic_features_is_their_dimension(dimension):
     """Also where there are fewer latents than dimensions, which plain participation ratios cannot exceed."""
     generator = torch.Generator().manual_seed(2)
-    grams = torch.stack([layer_scores.gram(torch.randn(40, 6, dimension, generator=generator, dtype=torch.float64)) for _ in range(30)])
+    grams = torch.stack([layer_scores.gram(torch.randn(40, 6, dimension, generator=generator, dtype=torch.float64))
+                         for _ in range(30)])
     found = layer_scores.participation_ratio(grams)
     assert found.mean() == pytest.approx(dimension, rel=0.1)
 
@@ -101,14 +105,16 @@ def test_sketch_is_linear_and_keeps_inner_products_in_the_mean():
 
 def test_layers_of_different_size_and_levels_are_measured_alike():
     """Gram matrices with leading dimensions give what each gives alone."""
-    grams = torch.stack([layer_scores.gram(torch.randn(2, 4, size, generator=torch.Generator().manual_seed(size))) for size in (2, 5, 9)])
+    grams = torch.stack([layer_scores.gram(torch.randn(2, 4, size, generator=torch.Generator().manual_seed(size)))
+                         for size in (2, 5, 9)])
     for index, matrix in enumerate(grams):
         assert layer_scores.spread(grams).ratio[index] == layer_scores.spread(matrix).ratio
         assert layer_scores.participation_ratio(grams)[index] == layer_scores.participation_ratio(matrix)
 
 
 def two_layers(between, count=6, prompts=4, seed=0):
-    """Gram matrices (1, 2, P, N, P, N) of a layer with variance `between` of prompts and of one without, both of unit variance within."""
+    """Gram matrices (1, 2, P, N, P, N) of a layer with variance `between` of prompts and of one without, both of unit
+    variance within."""
     generator = torch.Generator().manual_seed(seed)
     means = (between / 20) ** 0.5 * torch.randn(prompts, 20, generator=generator, dtype=torch.float64)
     identity = torch.eye(20, dtype=torch.float64) / 20**0.5
@@ -139,9 +145,11 @@ def test_choice_prefers_the_layer_that_separates_and_errors_say_by_how_much():
     # The prompts' means are drawn anew each time and are no part of the error: compare around what each would give.
     choice = layer_scores.choose(lambda kept: layer_scores.aligned_separation(grams[0], None, kept), 12)
     assert (choice.best, choice.runner_up) == (0, 1)
-    assert choice.margin == pytest.approx(choice.scores[0] - choice.scores[1]) and choice.margin > 3 * choice.margin_error
+    assert (choice.margin == pytest.approx(choice.scores[0] - choice.scores[1])
+            and choice.margin > 3 * choice.margin_error)
     blind = torch.tensor([layer_scores.aligned_separation(matrix, None, list(range(12)))[1].item() for matrix in grams])
-    errors = [layer_scores.choose(lambda kept, matrix=matrix: layer_scores.aligned_separation(matrix, None, kept), 12).errors[1] for matrix in grams]
+    errors = [layer_scores.choose(lambda kept, matrix=matrix: layer_scores.aligned_separation(matrix, None, kept),
+                                  12).errors[1] for matrix in grams]
     assert sum(errors) / len(errors) == pytest.approx(blind.std().item(), rel=0.5)
     alone = layer_scores.choose(lambda kept: layer_scores.aligned_separation(grams[0][:, :1], None, kept), 12)
     assert alone.best == 0 and alone.runner_up is alone.margin is alone.margin_error is None
@@ -169,10 +177,11 @@ def probed(settings, batch=4, prompts=3):
     found, heard, layers = [], [], ["blind", "seeing"]
     for prompt in range(prompts):
         noise = torch.randn(settings.samples, 2, 3, 3, generator=torch.Generator().manual_seed(prompt))
-        found.append(read_prompt(TwoLayers(prompt), sigmas(), noise, layers, settings, layer_scores.Sketch(), settings.matched_latents(prompt),
-                                 BatchSize(batch), heard.append))
+        found.append(read_prompt(TwoLayers(prompt), sigmas(), noise, layers, settings, layer_scores.Sketch(),
+                                 settings.matched_latents(prompt), BatchSize(batch), heard.append))
     assert sum(heard) == prompts * settings.work(2), "the progress bar ends full"
-    grams = torch.stack([torch.stack([layer_scores.gram(torch.stack([reading.rows[step, layer] for reading in found])) for layer in layers])
+    grams = torch.stack([torch.stack([layer_scores.gram(torch.stack([reading.rows[step, layer] for reading in found]))
+                                      for layer in layers])
                          for step in settings.steps])
     before, after = (torch.stack([getattr(reading, name) for reading in found], dim=2) for name in ("before", "after"))
     index = torch.tensor([settings.matched_latents(prompt) for prompt in range(prompts)])
@@ -185,7 +194,8 @@ def test_probe_finds_the_layer_that_sees_the_prompt_and_matches_linear_features(
     assert grams.shape == (2, 2, 3, 5, 3, 5)
     found = layer_scores.spread(grams)
     shift = 9 * torch.linspace(-1, 1, 40).square().sum().item()  # prompts 0, 1, 2 have the variance 1 in units of it
-    assert found.between[:, 1].tolist() == pytest.approx([shift] * 2, rel=0.2) and found.between[0, 0].abs() < 0.1 * shift
+    assert (found.between[:, 1].tolist() == pytest.approx([shift] * 2, rel=0.2)
+            and found.between[0, 0].abs() < 0.1 * shift)
     # The mean of linear features is the features of the mean, so that all of it can be reached.
     assert matching.left(list(range(5))).max() < 1e-3
     report = layer_report({"sigmas": [10.0, 3.0]}, layers, grams, matching, 1.5)
@@ -196,7 +206,8 @@ def test_probe_finds_the_layer_that_sees_the_prompt_and_matches_linear_features(
 
 def test_settings_that_make_no_sense_are_refused():
     ProbeSettings().check(20)
-    for change, message in ((dict(samples=3), "samples is 3: at least 4"), (dict(steps=()), "from 0 to 19"), (dict(steps=(20,)), "from 0 to 19"),
+    for change, message in ((dict(samples=3), "samples is 3: at least 4"), (dict(steps=()), "from 0 to 19"),
+                            (dict(steps=(20,)), "from 0 to 19"),
                             (dict(matched=9), "matched is 9"), (dict(iterations=0), "iterations is 0")):
         with pytest.raises(ValueError, match=message):
             dataclasses.replace(ProbeSettings(), **change).check(20)
@@ -208,7 +219,8 @@ def test_settings_that_make_no_sense_are_refused():
 def report():
     index = torch.arange(4)[:, None]
     after = torch.linspace(0.1, 0.8, 8).view(1, 2, 4, 1)
-    return layer_report({"sigmas": [14.6], "prompts": 4}, ["a.0", "b.0"], two_layers(3.0), layer_scores.Matching(torch.ones_like(after), after, index), 2.0)
+    return layer_report({"sigmas": [14.6], "prompts": 4}, ["a.0", "b.0"], two_layers(3.0),
+                        layer_scores.Matching(torch.ones_like(after), after, index), 2.0)
 
 
 def test_report_round_trip_table_and_plot(report):
@@ -224,13 +236,16 @@ def test_report_round_trip_table_and_plot(report):
     only = dataclasses.replace(report, layers=report.layers[:1], runner_up=None, margin=None, margin_error=None)
     assert "only layer" in only.verdict() and LayerReport.from_json(only.to_json()) == only
     close = dataclasses.replace(report, margin=report.margin_error)
-    assert "take more samples" in close.verdict() and "take more samples" not in dataclasses.replace(report, margin_error=1e-9).verdict()
+    assert ("take more samples" in close.verdict()
+            and "take more samples" not in dataclasses.replace(report, margin_error=1e-9).verdict())
 
 
 def test_damaged_reports_are_refused_with_a_sentence(report):
     text = json.loads(report.to_json())
-    for change, message in (({"format": "something"}, "not a report of a layer probe"), ({"version": 99}, "format version 99"),
-                            ({"layers": [{"name": "a.0"}]}, "damaged"), ({"chosen": "c"}, "damaged.*'c'"), ({"extra": 1}, "damaged")):
+    for change, message in (({"format": "something"}, "not a report of a layer probe"),
+                            ({"version": 99}, "format version 99"),
+                            ({"layers": [{"name": "a.0"}]}, "damaged"), ({"chosen": "c"}, "damaged.*'c'"),
+                            ({"extra": 1}, "damaged")):
         with pytest.raises(ValueError, match=message):
             LayerReport.from_json(json.dumps({**text, **change}))
     with pytest.raises(ValueError, match="damaged"):

@@ -11,9 +11,11 @@ NAMES = [type(solver).__name__ for solver in SOLVERS]
 
 @pytest.fixture
 def problem():
-    """Features tanh(M z) of 12 numbers, five starts, and a target that a latent reaches; the scales of z differ 30-fold."""
+    """Features tanh(M z) of 12 numbers, five starts, and a target that a latent reaches; the scales of z differ
+    30-fold."""
     generator = torch.Generator().manual_seed(0)
-    matrix = torch.randn(30, 12, generator=generator, dtype=torch.float64) * torch.logspace(-0.3, -1.8, 12, dtype=torch.float64)
+    matrix = (torch.randn(30, 12, generator=generator, dtype=torch.float64)
+              * torch.logspace(-0.3, -1.8, 12, dtype=torch.float64))
     start = torch.randn(5, 12, generator=generator, dtype=torch.float64)
     target = torch.tanh(matrix @ torch.randn(12, generator=generator, dtype=torch.float64))
     return (lambda z: torch.tanh(z @ matrix.T)), start, target, matrix
@@ -36,7 +38,8 @@ def test_a_nonlinear_problem_is_solved_and_the_residual_is_that_of_the_latents(p
     with torch.no_grad():  # as inside ComfyUI
         match = solver.solve(features, start, target)
     assert (match.residual_after < 1e-3).all() and (match.residual_before > 0.05).all()
-    torch.testing.assert_close((features(match.latents) - target).square().sum(1) / target.square().sum(), match.residual_after)
+    torch.testing.assert_close((features(match.latents) - target).square().sum(1) / target.square().sum(),
+                               match.residual_after)
 
 
 @pytest.mark.parametrize("solver", [LBFGS(iterations=30, tolerance=1e-3), GaussNewton(iterations=6, tolerance=1e-3),
@@ -56,11 +59,13 @@ def test_latents_do_not_depend_on_their_batch(problem, solver):
 def test_the_unit_of_features_makes_no_difference(problem, solver):
     """Residuals are relative, so features a thousand times larger take the same path (Adam: up to its epsilon)."""
     features, start, target, _ = problem
-    match, scaled = solver.solve(features, start, target), solver.solve(lambda z: 1000 * features(z), start, 1000 * target)
+    match, scaled = solver.solve(features, start,
+                                 target), solver.solve(lambda z: 1000 * features(z), start, 1000 * target)
     torch.testing.assert_close(match.residual_after, scaled.residual_after, rtol=1e-2, atol=1e-7)
 
 
-@pytest.mark.parametrize("solver", [LBFGS(iterations=50, tolerance=1e-9), GaussNewton(tolerance=1e-9)], ids=["LBFGS", "GaussNewton"])
+@pytest.mark.parametrize("solver", [LBFGS(iterations=50, tolerance=1e-9), GaussNewton(tolerance=1e-9)],
+                         ids=["LBFGS", "GaussNewton"])
 def test_an_agreeing_latent_is_not_touched(problem, solver):
     features, start, _, _ = problem
     match = solver.solve(features, start[:1], features(start[0]))
@@ -68,7 +73,8 @@ def test_an_agreeing_latent_is_not_touched(problem, solver):
     assert match.iterations.tolist() == [0] and match.forwards.tolist() == [1] and match.backwards.tolist() == [0]
 
 
-@pytest.mark.parametrize("solver", [LBFGS(iterations=40, plateau=0.02), Adam(0.05, 400, plateau=0.02), GaussNewton(iterations=12, plateau=0.02)],
+@pytest.mark.parametrize("solver", [LBFGS(iterations=40, plateau=0.02), Adam(0.05, 400, plateau=0.02),
+                                    GaussNewton(iterations=12, plateau=0.02)],
                          ids=["LBFGS", "Adam", "GaussNewton"])
 def test_a_plateau_ends_the_search_for_what_cannot_be_reached(solver):
     generator = torch.Generator().manual_seed(2)
@@ -108,7 +114,8 @@ def test_a_step_of_gauss_newton_against_the_explicit_jacobian(problem):
         shift = damping[row] * (jacobian @ gradient).square().sum() / gradient.square().sum()
         expected = torch.linalg.solve(jacobian.T @ jacobian + shift * torch.eye(12), gradient)
         torch.testing.assert_close(step[row], expected, rtol=1e-6, atol=1e-9)
-        torch.testing.assert_close(predicted[row], (difference - jacobian @ expected).square().sum(), rtol=1e-6, atol=1e-12)
+        torch.testing.assert_close(predicted[row], (difference - jacobian @ expected).square().sum(), rtol=1e-6,
+                                   atol=1e-12)
 
 
 def test_gauss_newton_differentiates_attention_twice():
@@ -156,5 +163,6 @@ def test_a_failing_step_is_taken_back():
     """Features that overflow beyond a small region: steps out of it are rejected, and the best latent is returned."""
     features = lambda z: torch.exp(torch.exp(z.abs().clamp_max(8)))  # noqa: E731
     for solver in (LBFGS(iterations=60), GaussNewton(iterations=25)):
-        match = solver.solve(features, torch.full((2, 3), 0.2, dtype=torch.float64), torch.full((3,), 15.0, dtype=torch.float64))
+        match = solver.solve(features, torch.full((2, 3), 0.2, dtype=torch.float64),
+                             torch.full((3,), 15.0, dtype=torch.float64))
         assert (match.residual_after < 1e-3).all() and torch.isfinite(match.latents).all()

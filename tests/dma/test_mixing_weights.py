@@ -2,8 +2,7 @@ import logging
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from mental_averages.dma import mixing_weights
 
@@ -19,12 +18,15 @@ def test_text_as_people_write_it():
     expected = torch.tensor([[1.0, 0.0], [0.5, 0.5]], dtype=torch.float64)
     assert torch.equal(mixing_weights.parse("# start, end\n1;0\n\n 0.5,0.5  # the middle\n", 2), expected)
     assert torch.equal(mixing_weights.parse("  \n# nothing\n", 4), torch.full((1, 4), 0.25, dtype=torch.float64))
-    torch.testing.assert_close(mixing_weights.parse("0.333 0.333 0.333", 3), torch.full((1, 3), 1 / 3, dtype=torch.float64))
+    torch.testing.assert_close(mixing_weights.parse("0.333 0.333 0.333", 3),
+                               torch.full((1, 3), 1 / 3, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("text, message", [
-    ("1 0\n0.5 x", "Line 2 of the weights is not a row of numbers"), ("1 0 0", "Line 1 of the weights has 3 numbers, but there are 2"),
-    ("1 0\n1", "Line 2 of the weights has 1 numbers"), ("1.5 -0.5", "Row 1 of the weights contains the negative weight -0.5"),
+    ("1 0\n0.5 x", "Line 2 of the weights is not a row of numbers"),
+    ("1 0 0", "Line 1 of the weights has 3 numbers, but there are 2"),
+    ("1 0\n1", "Line 2 of the weights has 1 numbers"),
+    ("1.5 -0.5", "Row 1 of the weights contains the negative weight -0.5"),
     ("1 0\nnan 1", "Row 2 of the weights contains NaN"), ("inf 0", "Row 1 of the weights contains NaN or infinity"),
     ("1 0\n0 0", "Row 2 of the weights is all zero"),
 ])
@@ -45,7 +47,8 @@ def test_sums_other_than_one_are_divided_and_said_so(caplog):
     with caplog.at_level(logging.WARNING):
         torch.testing.assert_close(mixing_weights.normalised(torch.tensor([[0.5, 0.5], [1.0, 3.0]]), 2),
                                    torch.tensor([[0.5, 0.5], [0.25, 0.75]], dtype=torch.float64))
-    assert [record.getMessage() for record in caplog.records] == ["Row 2 of the weights sums to 4 instead of 1: it was divided by its sum."]
+    assert [record.getMessage() for record in caplog.records] == ["Row 2 of the weights sums to 4 instead of 1: it was "
+                                                                  "divided by its sum."]
 
 
 @settings(max_examples=50, deadline=None)
@@ -55,14 +58,16 @@ def test_paths_visit_every_input_and_move_evenly(count, steps, closed):
     assert rows.shape == (count * steps if closed else (count - 1) * steps + 1, count)
     assert torch.equal(rows[::steps], torch.eye(count, dtype=torch.float64))
     following = torch.cat([rows, rows[:1]]) if closed else rows
-    torch.testing.assert_close(following.diff(dim=0).abs().sum(1), torch.full((len(following) - 1,), 2 / steps, dtype=torch.float64))
+    torch.testing.assert_close(following.diff(dim=0).abs().sum(1),
+                               torch.full((len(following) - 1,), 2 / steps, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("size", [2, 3, 7])
 def test_grids(size):
     triangle, square = mixing_weights.grid(3, size), mixing_weights.grid(4, size)
     assert len(triangle) == size * (size + 1) // 2 and len(square) == size**2
-    for rows, corners in ((triangle, (0, len(triangle) - size, len(triangle) - 1)), (square, (0, size - 1, size * (size - 1), size**2 - 1))):
+    for rows, corners in ((triangle, (0, len(triangle) - size, len(triangle) - 1)),
+                          (square, (0, size - 1, size * (size - 1), size**2 - 1))):
         assert (rows >= 0).all() and len(rows.unique(dim=0)) == len(rows)
         torch.testing.assert_close(rows.sum(1), torch.ones(len(rows), dtype=torch.float64))
         assert torch.equal(rows[list(corners)], torch.eye(rows.shape[1], dtype=torch.float64))
@@ -70,7 +75,8 @@ def test_grids(size):
 
 def test_random_mixtures_are_uniform_on_the_simplex():
     rows = mixing_weights.random(3, 20000, seed=1)
-    assert torch.equal(rows, mixing_weights.random(3, 20000, seed=1)) and not torch.equal(rows, mixing_weights.random(3, 20000, seed=2))
+    assert (torch.equal(rows, mixing_weights.random(3, 20000, seed=1))
+            and not torch.equal(rows, mixing_weights.random(3, 20000, seed=2)))
     torch.testing.assert_close(rows.sum(1), torch.ones(20000, dtype=torch.float64))
     # Of a flat Dirichlet distribution over three: means 1/3, second moments 1/6.
     torch.testing.assert_close(rows.mean(0), torch.full((3,), 1 / 3, dtype=torch.float64), atol=0.01, rtol=0)
@@ -78,7 +84,8 @@ def test_random_mixtures_are_uniform_on_the_simplex():
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(1, 100).flatmap(lambda count: st.tuples(st.just(count), st.lists(st.integers(1, count), min_size=1, max_size=5))))
+@given(st.integers(1, 100).flatmap(lambda count: st.tuples(st.just(count),
+                                                           st.lists(st.integers(1, count), min_size=1, max_size=5))))
 def test_the_first_inputs_alike(drawn):
     count, numbers = drawn
     rows = mixing_weights.first(count, numbers)
@@ -88,14 +95,16 @@ def test_the_first_inputs_alike(drawn):
     torch.testing.assert_close(mixing_weights.parse(mixing_weights.to_text(rows), count), rows, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("numbers, message", [([], "no numbers of inputs"), ([2, 5], "The first 5 of 4 inputs"), ([0], "The first 0 of 4")])
+@pytest.mark.parametrize("numbers, message",
+                         [([], "no numbers of inputs"), ([2, 5], "The first 5 of 4 inputs"), ([0], "The first 0 of 4")])
 def test_impossible_numbers_of_first_inputs(numbers, message):
     with pytest.raises(ValueError, match=message):
         mixing_weights.first(4, numbers)
 
 
 def test_impossible_rows():
-    for make in (lambda: mixing_weights.path(1, 3), lambda: mixing_weights.path(3, 0), lambda: mixing_weights.grid(5, 3),
-                 lambda: mixing_weights.grid(4, 1), lambda: mixing_weights.random(0, 3, 0)):
+    for make in (lambda: mixing_weights.path(1, 3), lambda: mixing_weights.path(3, 0),
+                 lambda: mixing_weights.grid(5, 3), lambda: mixing_weights.grid(4, 1),
+                 lambda: mixing_weights.random(0, 3, 0)):
         with pytest.raises(ValueError):
             make()

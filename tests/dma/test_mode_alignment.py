@@ -4,10 +4,9 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
+from hypothesis import given, settings, strategies as st
 from toys import LinearGaussian, sigmas
+
 from mental_averages.dma.alignment import AlignmentSettings, align
 from mental_averages.dma.diffusion import Parametrization, deterministic_step
 from mental_averages.dma.ensemble import Ensemble
@@ -21,7 +20,8 @@ from mental_averages.dma.statistics import RunningMoments
 
 SHAPE = (2, 3, 3)
 LEVEL = 6
-SETTINGS = AlignmentSettings(count=40, aligned_steps=2, keep=2, seed=3, solver=LBFGS(iterations=60, tolerance=1e-7), carried=2)
+SETTINGS = AlignmentSettings(count=40, aligned_steps=2, keep=2, seed=3, solver=LBFGS(iterations=60, tolerance=1e-7),
+                             carried=2)
 MIXTURE = ClusterSettings(2, 2, dimensions=6, covariance="spherical")
 LEVELS = sigmas(10)
 
@@ -75,7 +75,8 @@ def first_latents(levels=LEVELS):
 
 
 def test_each_mode_of_two_gaussians_has_its_own_average():
-    """Linear, injective features: the average of a mode is the path of its mean latent, which ends near its Gaussian's mean."""
+    """Linear, injective features: the average of a mode is the path of its mean latent, which ends near its Gaussian's
+    mean."""
     denoiser = TwoModes()
     found = align_modes(denoiser, LEVELS, SHAPE, SETTINGS, MIXTURE, LEVEL)
     samples = sampled(denoiser, first_latents(), LEVELS)
@@ -100,7 +101,8 @@ def test_report_says_where_the_averages_are():
     report = found.report
     assert report.in_own_mode == 2 and [record.nearest for record in report.modes] == [0, 1]
     assert [record.count for record in report.modes] == [len(members) for members in found.clusters.members]
-    assert all(len(record.steps) == 2 and record.steps[0].sigma == pytest.approx(LEVELS[LEVEL].item()) for record in report.modes)
+    assert all(len(record.steps) == 2 and record.steps[0].sigma == pytest.approx(LEVELS[LEVEL].item())
+               for record in report.modes)
     assert ModeAlignmentReport.from_json(report.to_json()) == report
     image = plot_mode_alignment(report, 600)
     assert image.shape[0] == 1 and image.shape[2:] == (600, 3) and image.std() > 0.02
@@ -128,7 +130,8 @@ def test_samples_from_elsewhere_are_brought_to_the_level_by_noise():
     for mode, sign in ((0, 1), (1, -1)):
         weights = found.clusters.responsibilities[:, mode].float()
         mean = torch.tensordot(weights / weights.sum(), at_level, 1)
-        torch.testing.assert_close(found.latents[mode][:1], sampled(denoiser, mean[None], LEVELS[LEVEL:]), rtol=0, atol=5e-3)
+        torch.testing.assert_close(found.latents[mode][:1], sampled(denoiser, mean[None], LEVELS[LEVEL:]), rtol=0,
+                                   atol=5e-3)
         apart = (samples[truth == mode] - sign * denoiser.mean).flatten(1).norm(dim=1)
         assert (found.latents[mode][0] - sign * denoiser.mean).norm() < apart.min()
 
@@ -137,7 +140,8 @@ def test_one_component_is_the_average_of_all_from_the_level_on():
     denoiser = TwoModes()
     found = align_modes(denoiser, LEVELS, SHAPE, SETTINGS, ClusterSettings(1, 1), LEVEL)
     mean = sampled(denoiser, first_latents(), LEVELS[: LEVEL + 1]).mean(0)
-    torch.testing.assert_close(found.latents[0], sampled(denoiser, mean[None], LEVELS[LEVEL:]).expand(2, *SHAPE), rtol=0, atol=5e-3)
+    torch.testing.assert_close(found.latents[0], sampled(denoiser, mean[None], LEVELS[LEVEL:]).expand(2, *SHAPE),
+                               rtol=0, atol=5e-3)
     assert len(found.latents) == 1 and found.report.modes[0].effective_count == pytest.approx(40)
 
 
@@ -181,7 +185,8 @@ def test_gone_on_with_after_an_interrupt_it_ends_the_same(stop_after, monkeypatc
 
 @pytest.mark.parametrize("change, level, message", [
     (dict(), 10, "choose an earlier level"), (dict(aligned_steps=7), 6, "only 4 of 10 steps are left"),
-    (dict(count=1), 4, "at least two pictures"), (dict(count=0), 4, "at least 1 latent"), (dict(carried=-1), 4, "carried is -1")])
+    (dict(count=1), 4, "at least two pictures"), (dict(count=0), 4, "at least 1 latent"),
+    (dict(carried=-1), 4, "carried is -1")])
 def test_bad_settings_are_refused_before_any_work(change, level, message):
     denoiser = TwoModes()
     denoiser.denoise = None
@@ -190,7 +195,8 @@ def test_bad_settings_are_refused_before_any_work(change, level, message):
 
 
 def test_an_ensemble_of_noise_with_equal_weights_is_the_ordinary_average():
-    plain = AlignmentSettings(count=40, aligned_steps=2, keep=3, seed=3, solver=Adam(learning_rate=0.05, iterations=30), own_noise=0.5)
+    plain = AlignmentSettings(count=40, aligned_steps=2, keep=3, seed=3, solver=Adam(learning_rate=0.05, iterations=30),
+                              own_noise=0.5)
     reference = align(LinearGaussian(), LEVELS, SHAPE, plain)
     ensemble = Ensemble(first_latents(), torch.full((40,), 0.125), tuple(range(40)))
     found = align(LinearGaussian(), LEVELS, SHAPE, plain, ensemble=ensemble)
@@ -218,12 +224,15 @@ def test_members_are_carried_in_their_order():
     plain = dataclasses.replace(SETTINGS, aligned_steps=0)
     found = align(LinearGaussian(), LEVELS, SHAPE, plain, ensemble=ensemble)
     torch.testing.assert_close(found.latents, sampled(LinearGaussian(), latents[[30, 2]], LEVELS))
-    matched = align(LinearGaussian(), LEVELS, SHAPE, dataclasses.replace(SETTINGS, carried=0, keep=40), ensemble=ensemble)
+    matched = align(LinearGaussian(), LEVELS, SHAPE, dataclasses.replace(SETTINGS, carried=0, keep=40),
+                    ensemble=ensemble)
     assert len(matched.latents) == 3 == len(matched.report.steps[0].residual_after)
 
 
-@pytest.mark.parametrize("change", [dict(latents=torch.zeros(39, *SHAPE)), dict(weights=torch.ones(39)), dict(members=()),
-                                    dict(weights=-torch.ones(40)), dict(weights=torch.ones(40).index_fill(0, torch.tensor([1, 2]), 0))])
+@pytest.mark.parametrize("change",
+                         [dict(latents=torch.zeros(39, *SHAPE)), dict(weights=torch.ones(39)), dict(members=()),
+                          dict(weights=-torch.ones(40)),
+                          dict(weights=torch.ones(40).index_fill(0, torch.tensor([1, 2]), 0))])
 def test_ensembles_that_make_no_sense(change):
     ensemble = dataclasses.replace(Ensemble(first_latents(), torch.ones(40), (1, 2)), **change)
     with pytest.raises(ValueError, match="nsemble"):
@@ -233,7 +242,8 @@ def test_ensembles_that_make_no_sense(change):
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=5), st.integers(0, 1000), st.floats(1e-6, 1e6))
 def test_weighted_moments(sizes, seed, scale):
-    """In any batches: integer weights are repeated rows, their common scale has no effect, and the error is that of sum w x."""
+    """In any batches: integer weights are repeated rows, their common scale has no effect, and the error is that of sum
+    w x."""
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randn(sum(sizes), 3, 2, generator=generator, dtype=torch.float64) + 10
     times = torch.randint(0, 4, (len(rows),), generator=generator)
@@ -247,7 +257,8 @@ def test_weighted_moments(sizes, seed, scale):
     shares = times.double() / times.sum()
     assert moments.count == len(rows) and moments.effective_count == pytest.approx(1 / shares.square().sum().item())
     if (times > 0).sum() > 1:
-        # Unbiased for independent rows, E sum w (x - m)^2 = var (sum w - sum w^2 / sum w); their mean has the variance var sum w^2.
+        # Unbiased for independent rows, E sum w (x - m)^2 = var (sum w - sum w^2 / sum w); their mean has the variance
+        # var sum w^2.
         variance = (shares @ (rows - moments.mean).square().flatten(1)) / (1 - shares.square().sum())
         torch.testing.assert_close(moments.variance.flatten(), variance, rtol=1e-6, atol=1e-9)
         error = (variance.sum() * shares.square().sum()).sqrt() / moments.mean.norm()

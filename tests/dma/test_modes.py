@@ -3,8 +3,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from mental_averages.dma import mode_figures, modes
 from mental_averages.dma.modes import ClusterSettings, cluster
@@ -53,7 +52,8 @@ def test_bic_is_the_formula():
     found = cluster(values, ClusterSettings(1, 1, dimensions=3, covariance="spherical", regularisation=1e-6))
     count, d = found.coordinates.shape
     variance = found.coordinates.square().mean().item() + 1e-6
-    likelihood = -0.5 * count * d * math.log(2 * math.pi * variance) - 0.5 * found.coordinates.square().sum().item() / variance
+    likelihood = (-0.5 * count * d * math.log(2 * math.pi * variance)
+                  - 0.5 * found.coordinates.square().sum().item() / variance)
     assert found.bic[0][1] == pytest.approx((d + 1) * math.log(count) - 2 * likelihood)
 
 
@@ -75,7 +75,8 @@ def test_any_order_of_the_same_pictures_gives_the_same_partition(seed):
     assert found.to_json() == again.to_json()
     assert torch.equal(permuted.labels, found.labels[permutation])
     assert torch.equal(permuted.responsibilities, found.responsibilities[permutation])
-    assert [[int(permutation[row]) for row in members] for members in permuted.members] == [list(row) for row in found.members]
+    assert ([[int(permutation[row]) for row in members] for members in permuted.members]
+            == [list(row) for row in found.members])
 
 
 def test_number_of_threads_does_not_matter():
@@ -165,7 +166,8 @@ def test_equal_pictures_are_in_one_cluster():
     (torch.zeros(0, 4), {}, "at least two pictures, but there is 0"),
     (torch.ones(20, 4), {}, "All 20 pictures have the same embedding"),
     (torch.ones(20, 4) + 1e-7 * torch.eye(20, 4), {}, "All 20 pictures have the same embedding"),
-    (torch.randn(5, 4), dict(smallest_count=6, largest_count=6), "6 clusters need at least as many pictures, but there are 5"),
+    (torch.randn(5, 4), dict(smallest_count=6, largest_count=6),
+     "6 clusters need at least as many pictures, but there are 5"),
     (torch.eye(4).repeat(3, 1), dict(largest_count=5), "only 4 of 12 embeddings differ"),
     (torch.full((9, 4), float("nan")), {}, "embedding of 9 of 9 pictures contains NaN"),
     (torch.tensor([[0.0], [float("inf")], [1.0]]), dict(largest_count=2), r"first: picture 1\)"),
@@ -178,8 +180,8 @@ def test_bad_embeddings(values, change, message):
 
 
 @pytest.mark.parametrize("change", [dict(smallest_count=0), dict(smallest_count=5, largest_count=4), dict(dimensions=0),
-                                    dict(variance_share=1.5), dict(covariance="round"), dict(restarts=0), dict(minimum_size=0),
-                                    dict(small_clusters="eat"), dict(regularisation=0.0)])
+                                    dict(variance_share=1.5), dict(covariance="round"), dict(restarts=0),
+                                    dict(minimum_size=0), dict(small_clusters="eat"), dict(regularisation=0.0)])
 def test_bad_settings(change):
     with pytest.raises(ValueError):
         ClusterSettings(**change)

@@ -14,11 +14,12 @@ from mental_averages.dma import image_encoders
 from mental_averages.dma.attributes import prompt_scores
 
 sys.path.insert(0, str(pack.ROOT / "demo"))
-import clip_model  # noqa: E402
-import train_clip  # noqa: E402
-from dataset import Picture  # noqa: E402
+import clip_model
+import train_clip
+from dataset import Picture
 
-CAPTIONS = ["red heart", "woman health worker dark skin tone", "woman health worker light skin tone", "red apple", "heart"] * 2
+CAPTIONS = ["red heart", "woman health worker dark skin tone", "woman health worker light skin tone", "red apple",
+            "heart"] * 2
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +47,10 @@ def small_network(tokenizer):
     torch.manual_seed(0)
     sizes = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)
     last = tokenizer.eos_token_id
-    return CLIPModel(CLIPConfig(projection_dim=8, vision_config=dict(**sizes, image_size=16, patch_size=8), text_config=dict(
-        **sizes, vocab_size=len(tokenizer), max_position_embeddings=clip_model.LENGTH, bos_token_id=last - 1, eos_token_id=last, pad_token_id=last)))
+    return CLIPModel(CLIPConfig(projection_dim=8, vision_config=dict(**sizes, image_size=16, patch_size=8),
+                                text_config=dict(
+                                    **sizes, vocab_size=len(tokenizer), max_position_embeddings=clip_model.LENGTH,
+                                    bos_token_id=last - 1, eos_token_id=last, pad_token_id=last)))
 
 
 def test_tokenizer_joins_known_words_and_knows_every_text(tokenizer, merges):
@@ -81,11 +84,13 @@ def test_stored_and_written_folder_reads_as_any_other(tmp_path, merges, tokenize
     assert F.cosine_similarity(image_encoders.embed_images(encoder, images), seen).min() > 0.99
     assert F.cosine_similarity(image_encoders.embed_texts(encoder, ["red heart", "zebra"]), read).min() > 0.99
     CLIPModel.from_pretrained(tmp_path / "clip", local_files_only=True)
-    assert CLIPProcessor.from_pretrained(tmp_path / "clip", local_files_only=True)(text=["heart"], return_tensors="pt")["input_ids"].shape == (1, 3)
+    assert CLIPProcessor.from_pretrained(tmp_path / "clip", local_files_only=True)(text=[
+        "heart"], return_tensors="pt")["input_ids"].shape == (1, 3)
 
 
 def test_pictures_with_one_caption_share_it():
-    """Two pictures with the same caption and a third: at a large scale the loss is ln 2 for the two, 0 for the third."""
+    """Two pictures with the same caption and a third: at a large scale the loss is ln 2 for the two, 0 for the
+    third."""
     pictures = torch.eye(3)[[0, 0, 1]]
     loss = train_clip.contrastive_loss(pictures, pictures, torch.tensor(100.0), ["heart", "heart", "apple"])
     assert loss.item() == pytest.approx(2 / 3 * math.log(2), abs=1e-6)
@@ -97,7 +102,8 @@ def test_shifts_move_pictures_over_white():
     images = np.zeros((50, 16, 16, 3), np.uint8)
     moved = train_clip.shifted(images, np.random.default_rng(0))
     black = (moved == 0).all(-1).sum((1, 2))
-    assert moved.shape == images.shape and black.min() >= 12 * 12 and black.max() <= 256 and len(set(black.tolist())) > 3
+    assert (moved.shape == images.shape and black.min() >= 12 * 12 and black.max() <= 256
+            and len(set(black.tolist())) > 3)
 
 
 def made_up(count=12):
@@ -137,7 +143,8 @@ def test_training_learns_a_handful_of_pictures_and_evaluation_sees_it(tmp_path, 
     colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [0, 0, 0], [255, 255, 0]], np.uint8)
     images = np.broadcast_to(colours[:, None, None], (5, 16, 16, 3)).copy()
     before = train_clip.evaluate(small_network(tokenizer), tokenizer, pictures, images)
-    trained = train_clip.train(small_network(tokenizer), tokenizer, pictures, images, arguments(tmp_path, steps=40, batch=10, peak=3e-3, save_every=40))
+    trained = train_clip.train(small_network(tokenizer), tokenizer, pictures, images,
+                               arguments(tmp_path, steps=40, batch=10, peak=3e-3, save_every=40))
     after = train_clip.evaluate(trained, tokenizer, pictures, images)
     assert after["image_to_caption_top1"] == after["caption_to_image_top1"] == 1.0 > before["image_to_caption_top1"]
     assert after["caption_candidates"] == 5 and after["skin_tone_pictures"] == 2
@@ -154,7 +161,9 @@ def test_the_stored_network_is_light_and_knows_a_cat_when_it_sees_one(encoder):
     """The pictures that come with the pack, all of cats' faces."""
     assert clip_model.PATH.stat().st_size <= 5 * 2**20
     pictures = sorted((pack.ROOT / "demo" / "pictures").glob("*.png"))
-    images = torch.stack([torch.from_numpy(np.array(Image.open(path).convert("RGB").resize((64, 64)))) for path in pictures]).float() / 255
-    scored = prompt_scores(encoder, images, ["cat face", "dog face", "red heart", "pizza", "house", "rocket", "tree", "yellow circle"])
+    images = torch.stack([torch.from_numpy(np.array(Image.open(path).convert("RGB").resize((64, 64))))
+                          for path in pictures]).float() / 255
+    scored = prompt_scores(encoder, images,
+                           ["cat face", "dog face", "red heart", "pizza", "house", "rocket", "tree", "yellow circle"])
     # The crying one is closed in by its tears.
     assert scored.answers.count("cat face") >= 7

@@ -26,7 +26,8 @@ def test_a_path_is_the_arc_on_the_shell_in_two_dimensions():
     ends = torch.zeros(2, 256)
     ends[0, 0], ends[1, 1] = radius, radius
     first, second = ends.reshape(2, 1, 4, 8, 8)
-    found = norm_guided.norm_guided_path(first, second, points=12, optimizer=Optimizer(iterations=300, learning_rate=0.05))
+    found = norm_guided.norm_guided_path(first, second, points=12,
+                                         optimizer=Optimizer(iterations=300, learning_rate=0.05))
     assert torch.equal(found.latents[[0, -1]], torch.cat([first, second]))
     norms = found.latents.flatten(1).norm(dim=1)
     shares = torch.linspace(0, 1, 12)[:, None, None, None]
@@ -36,14 +37,16 @@ def test_a_path_is_the_arc_on_the_shell_in_two_dimensions():
     assert chord.flatten(1).norm(dim=1).min() < 0.75 * radius
     assert found.cost < 0.3 * cost
     assert norms.min() > 0.9 * radius and norms.max() < 1.1 * radius
-    arc = interpolate(ends.reshape(2, 4, 8, 8), torch.cat([1 - shares[:, :, 0, 0], shares[:, :, 0, 0]], dim=1), "slerp", "none").latents
+    arc = interpolate(ends.reshape(2, 4, 8, 8), torch.cat([1 - shares[:, :, 0, 0], shares[:, :, 0, 0]], dim=1),
+                      "slerp", "none").latents
     assert found.cost < 1.5 * norm_guided.path_cost(arc.flatten(1)[None], longest).item()
 
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_a_centroid_ends_on_the_shell_in_the_direction_of_the_mean(count):
     latents = noise(count)
-    found = norm_guided.norm_guided_centroid(latents, points=8, optimizer=Optimizer(iterations=200, learning_rate=0.05, tolerance=1e-2, patience=5))
+    found = norm_guided.norm_guided_centroid(latents, points=8, optimizer=Optimizer(iterations=200, learning_rate=0.05,
+                                                                                    tolerance=1e-2, patience=5))
     fixed = interpolate(latents, None, "fix", "none").latents
     assert found.latents.shape == (1, 4, 8, 8) and math.isfinite(found.cost)
     assert found.latents.norm().item() == pytest.approx(16, rel=0.1)
@@ -54,7 +57,8 @@ def test_the_run_stops_when_the_cost_settles_and_inputs_stay():
     latents = noise(2)
     before = latents.clone()
     with torch.no_grad():
-        found = norm_guided.norm_guided_centroid(latents, points=5, optimizer=Optimizer(iterations=500, tolerance=1e9, patience=3))
+        found = norm_guided.norm_guided_centroid(latents, points=5,
+                                                 optimizer=Optimizer(iterations=500, tolerance=1e9, patience=3))
     assert found.iterations == 4 and torch.equal(latents, before)
 
 

@@ -25,7 +25,8 @@ class Guided:
         return torch.zeros(1, 2, 9)
 
     def denoise_with(self, x, sigma, embedding):
-        unconditional = x / (3 + sigma) + torch.einsum("be,echw->bchw", embedding.flatten(1).expand(len(x), -1), self.patterns)
+        unconditional = x / (3 + sigma) + torch.einsum("be,echw->bchw", embedding.flatten(1).expand(len(x), -1),
+                                                       self.patterns)
         return unconditional + self.guidance * (torch.tanh(x) / 2 - unconditional)
 
     def denoise(self, x, sigma):
@@ -99,15 +100,18 @@ def test_a_batch_gives_what_its_latents_give_alone(pivot):
     together = optimised(guided, pivot, settings, BatchSize(2))
     for row in range(3):
         alone = optimised(guided, dataclasses.replace(pivot, latents=pivot.latents[:, row : row + 1]), settings)
-        torch.testing.assert_close(alone.trajectory.companion[0], together.trajectory.companion[row], rtol=1e-4, atol=1e-6)
-        assert [step.iterations[0] for step in alone.report.steps] == [step.iterations[row] for step in together.report.steps]
+        torch.testing.assert_close(alone.trajectory.companion[0], together.trajectory.companion[row], rtol=1e-4,
+                                   atol=1e-6)
+        assert [step.iterations[0] for step in alone.report.steps] == [step.iterations[row]
+                                                                       for step in together.report.steps]
 
 
 def test_it_stops_at_the_tolerance_and_never_does_harm(pivot):
     guided = Guided(7.5)
     none = optimised(guided, pivot, NullText(tolerance=math.inf))
     assert all(step.iterations == [0, 0, 0] for step in none.report.steps) and not none.trajectory.companion.any()
-    torch.testing.assert_close(way_back(guided, pivot.noise, none.trajectory), sample_back(guided, pivot.noise, pivot.sigmas))
+    torch.testing.assert_close(way_back(guided, pivot.noise, none.trajectory),
+                               sample_back(guided, pivot.noise, pivot.sigmas))
     wild = optimised(guided, pivot, NullText(iterations=2, learning_rate=100.0))
     assert not wild.trajectory.companion.any()
     assert none.report.calls == 10

@@ -1,17 +1,19 @@
 import dataclasses
 
 import pytest
-
 from toys import LinearGaussian, sigmas
+
 from mental_averages.dma.alignment import AlignmentSettings, align
 from mental_averages.dma.matching import Adam
 from mental_averages.dma.presets import PRESETS
 
 
 def test_paper_is_the_paper():
-    """arXiv 2603.29239: 10 aligned steps, Adam at 2e-2, 300 iterations, all latents from their own noise, no early stop."""
+    """arXiv 2603.29239: 10 aligned steps, Adam at 2e-2, 300 iterations, all latents from their own noise, no early
+    stop."""
     settings = PRESETS["paper"].apply(AlignmentSettings(count=1000, seed=5, keep=2, carried=3, own_noise=0.5), steps=20)
-    assert settings == AlignmentSettings(count=1000, seed=5, keep=2, aligned_steps=10, solver=Adam(2e-2, 300, 0.0), carried=0)
+    assert settings == AlignmentSettings(count=1000, seed=5, keep=2, aligned_steps=10, solver=Adam(2e-2, 300, 0.0),
+                                         carried=0)
     assert settings.solver.plateau == 0
 
 
@@ -21,7 +23,8 @@ def test_presets_leave_alone_what_is_averaged_and_fit_every_schedule(name):
     for steps in (1, 3, 50):
         after = PRESETS[name].apply(before, steps)
         after.check(steps)
-        unchanged = {field.name for field in dataclasses.fields(before)} - {field.name for field in dataclasses.fields(PRESETS[name])}
+        unchanged = ({field.name for field in dataclasses.fields(before)}
+                     - {field.name for field in dataclasses.fields(PRESETS[name])})
         assert all(getattr(after, field) == getattr(before, field) for field in unchanged)
         assert {"count", "seed", "keep", "restored_noise"} <= unchanged
 

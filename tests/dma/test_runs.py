@@ -5,8 +5,7 @@ import time
 import pytest
 import torch
 
-from mental_averages.dma import features as feature_files
-from mental_averages.dma import runs
+from mental_averages.dma import features as feature_files, runs
 from mental_averages.dma.report import AlignedStep, AlignmentReport
 
 
@@ -17,7 +16,8 @@ def state(tmp_path):
 
 def test_round_trip(state):
     assert state.load() is None
-    tensors, meta = {"latents": torch.randn(3, 4, 2, 2), "matched": torch.arange(3)}, {"step": 2, "records": [{"a": 1.5}]}
+    tensors, meta = {"latents": torch.randn(3, 4, 2, 2),
+                     "matched": torch.arange(3)}, {"step": 2, "records": [{"a": 1.5}]}
     state.save(tensors, meta)
     found, found_meta = state.load()
     assert found_meta == meta
@@ -78,7 +78,8 @@ def test_key_depends_on_every_setting_and_tensor():
     assert len({base, *others}) == 5
 
 
-@pytest.mark.parametrize("value", [torch.tensor(0.5), torch.tensor(3), torch.tensor(True), torch.empty(0, 4), torch.empty(2, 0).bfloat16()])
+@pytest.mark.parametrize("value", [torch.tensor(0.5), torch.tensor(3), torch.tensor(True), torch.empty(0, 4),
+                                   torch.empty(2, 0).bfloat16()])
 def test_key_of_tensors_without_dimensions_or_elements(value):
     """A number in a conditioning is a tensor without dimensions."""
     key = runs.run_key({}, {"a": value})

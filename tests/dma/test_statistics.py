@@ -1,8 +1,7 @@
 import math
 
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from mental_averages.dma import baselines
 from mental_averages.dma.statistics import RunningMoments

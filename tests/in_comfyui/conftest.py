@@ -29,7 +29,8 @@ def folders(comfyui, tmp_path, monkeypatch):
 
     for kind in ("output", "input", "user"):
         (tmp_path / kind).mkdir()
-        monkeypatch.setattr(folder_paths, f"{kind}_directory" if kind != "user" else "user_directory", str(tmp_path / kind))
+        monkeypatch.setattr(folder_paths, f"{kind}_directory" if kind != "user" else "user_directory",
+                            str(tmp_path / kind))
     return tmp_path
 
 
@@ -49,7 +50,8 @@ def tiny_model(comfyui):
         torch.manual_seed(0)
         model = comfy.model_base.BaseModel(config)
         for parameter in model.diffusion_model.parameters():
-            parameter.copy_(torch.randn_like(parameter) * (0.3 if parameter.ndim == 1 else parameter[0].numel() ** -0.5))
+            parameter.copy_(torch.randn_like(parameter) * (0.3 if parameter.ndim == 1
+                                                           else parameter[0].numel() ** -0.5))
     device = torch.device("cpu")
     return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=device)
 
@@ -84,6 +86,7 @@ def stop_training(comfyui, monkeypatch):
     Returns the list of steps that are begun from then on, and the exception to expect.
     """
     import comfy.model_management
+
     from mental_averages.dma import denoising_training
 
     draw, steps = denoising_training.draw, []

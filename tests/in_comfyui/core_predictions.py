@@ -16,7 +16,8 @@ def by_core(model, positive, negative, guidance, sigma, shape, layer=None):
     found, read = [], []
 
     class Once(comfy.samplers.Sampler):
-        def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False):
+        def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
+                   disable_pbar=False):
             found.append(model_wrap(noise_of_ours, torch.full((2,), sigma), **extra_args))
             return noise
 
@@ -26,7 +27,8 @@ def by_core(model, positive, negative, guidance, sigma, shape, layer=None):
         guider = comfy.samplers.CFGGuider(model)
         guider.set_conds(positive, negative)
         guider.set_cfg(guidance)
-        guider.sample(noise_of_ours.clone(), torch.zeros_like(noise_of_ours), Once(), torch.tensor([sigma, 0.0]), seed=0)
+        guider.sample(noise_of_ours.clone(), torch.zeros_like(noise_of_ours), Once(), torch.tensor([sigma, 0.0]),
+                      seed=0)
     if hook:
         hook.remove()
     return found[0], read[-1] if read else None

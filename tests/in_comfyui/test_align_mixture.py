@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-
 from small_models import MODELS
 
 TWO = {"components": "fixed", "modes": 2}
@@ -26,8 +25,8 @@ def run(small, model=None, **change):
 
     _, own, positive, negative, latent = small
     hspace = HSpaceHook.execute(model or own, "auto", "none").args[0]
-    arguments = dict(count=9, components=TWO, steps=5, aligned_steps=1, cfg=2.0, scheduler="normal", seed=4, preset="draft", mixture_level=0.4,
-                     minimum_size=1, resume=False)
+    arguments = dict(count=9, components=TWO, steps=5, aligned_steps=1, cfg=2.0, scheduler="normal", seed=4,
+                     preset="draft", mixture_level=0.4, minimum_size=1, resume=False)
     return AlignMixtureModes.execute(hspace, positive, negative, latent, **{**arguments, **change}).args
 
 
@@ -43,8 +42,9 @@ def test_modes_partition_the_plain_samples(small):
     assert sorted(sum(clusters.members, ())) == list(range(9)) and len(clusters.members[0]) >= len(clusters.members[1])
     with torch.inference_mode():
         hspace = HSpaceHook.execute(small[1], "auto", "none").args[0]
-        plain = AlignTrajectories.execute(hspace, *small[2:], count=9, steps=5, aligned_steps=0, iterations=0, learning_rate=0.02, cfg=2.0,
-                                          scheduler="normal", seed=4, keep=9, resume=False).args[0]
+        plain = AlignTrajectories.execute(hspace, *small[2:], count=9, steps=5, aligned_steps=0, iterations=0,
+                                          learning_rate=0.02, cfg=2.0, scheduler="normal", seed=4, keep=9,
+                                          resume=False).args[0]
         selected = SelectMode.execute(clusters, samples, 1).args[0]["samples"]
     torch.testing.assert_close(samples["samples"], plain["samples"], rtol=1e-4, atol=1e-4)
     assert torch.equal(selected, samples["samples"][list(clusters.members[1])])
@@ -69,7 +69,8 @@ def test_connected_samples_are_the_ones_that_are_averaged(small):
     latents, clusters, samples, report = run(small, samples=halves, mixture_level=0.8, count=0)
     torch.testing.assert_close(samples["samples"], halves["samples"], rtol=1e-4, atol=1e-4)
     assert latents["samples"].shape[0] == 2 and report.settings["count"] == 8
-    assert clusters.labels[:4].unique().numel() == 1 == clusters.labels[4:].unique().numel(), "two pictures, four times each"
+    assert clusters.labels[:4].unique().numel() == 1 == clusters.labels[
+        4:].unique().numel(), "two pictures, four times each"
     one, single, _, _ = run(small, samples=halves, components={"components": "fixed", "modes": 1})
     assert one["samples"].shape[0] == 1 == len(single.members)
 
@@ -82,6 +83,7 @@ def test_bic_chooses_among_the_numbers_asked_for(small):
 @pytest.mark.parametrize("part", ["samples", "mode-1"])
 def test_it_goes_on_after_an_interrupt(small, folders, monkeypatch, part):
     import comfy.model_management
+
     from mental_averages.dma import alignment, mode_alignment, runs
 
     for module in (alignment, mode_alignment):
@@ -102,15 +104,18 @@ def test_it_goes_on_after_an_interrupt(small, folders, monkeypatch, part):
     states = {path.stem.split("-", 1)[1] for path in (folders / "user" / "mental_averages" / "runs").iterdir()}
     assert part in states
     resumed = run(small, resume=True, **change)
-    assert torch.equal(resumed[0]["samples"], reference[0]["samples"]) and torch.equal(resumed[2]["samples"], reference[2]["samples"])
+    assert (torch.equal(resumed[0]["samples"], reference[0]["samples"])
+            and torch.equal(resumed[2]["samples"], reference[2]["samples"]))
     assert json.loads(resumed[3].to_json())["modes"][0]["distances"] == pytest.approx(reference[3].modes[0].distances)
 
 
 @pytest.mark.parametrize("change, message", [
-    (dict(count=1), "at least two pictures"), (dict(count=0), "at least 1 latent"), (dict(aligned_steps=4), "only 3 of 5 steps are left"),
+    (dict(count=1), "at least two pictures"), (dict(count=0), "at least 1 latent"),
+    (dict(aligned_steps=4), "only 3 of 5 steps are left"),
     (dict(components={"components": "fixed", "modes": 10}), "10 clusters need at least as many"),
     (dict(components={"components": "bic", "smallest": 3, "largest": 2}), "must not go down"),
-    (dict(minimum_size=10), "minimum size of a cluster is 10"), (dict(samples="nan"), "NaN"), (dict(samples="empty"), "empty"),
+    (dict(minimum_size=10), "minimum size of a cluster is 10"), (dict(samples="nan"), "NaN"),
+    (dict(samples="empty"), "empty"),
     (dict(samples="masked"), "inpainting mask")])
 def test_bad_input_is_refused_before_any_work(small, change, message, monkeypatch):
     from mental_averages.nodes import comfy_model

@@ -6,14 +6,14 @@ from collections import Counter
 
 import pytest
 import torch
-
 from small_models import MODELS
-from test_train_embedding import embeddings, small_clip  # noqa: E402, F401
+from test_train_embedding import embeddings, small_clip  # noqa: F401
 
 SIZES = (5, 3, 2)  # samples of each mode
 LORA = {"adapter": "lora", "adapter.steps": 2, "adapter.learning_rate": 1e-3, "adapter.rank": 1, "adapter.save_as": ""}
-EMBEDDING = {"adapter": "embedding", "adapter.name": "mode", "adapter.initial_text": "heart", "adapter.template": "a {}", "adapter.vectors": 1,
-             "adapter.steps": 2, "adapter.learning_rate": 1e-2, "adapter.overwrite": False, "adapter.clip": ["given", 6]}
+EMBEDDING = {"adapter": "embedding", "adapter.name": "mode", "adapter.initial_text": "heart",
+             "adapter.template": "a {}", "adapter.vectors": 1, "adapter.steps": 2, "adapter.learning_rate": 1e-2,
+             "adapter.overwrite": False, "adapter.clip": ["given", 6]}
 NONE = {"adapter": "none"}
 
 
@@ -36,7 +36,8 @@ class Comfy:
         import execution
 
         self.listener = Listener()
-        self.executor = execution.PromptExecutor(self.listener, execution.CacheType[cache], {"lru": 0, "ram": 0.0, "ram_inactive": 0.0})
+        self.executor = execution.PromptExecutor(self.listener, execution.CacheType[cache],
+                                                 {"lru": 0, "ram": 0.0, "ram_inactive": 0.0})
 
     def queue(self, graph):
         """Run a graph; returns what came out of its node "out", and how often each class of node has run, by mode."""
@@ -48,7 +49,8 @@ class Comfy:
             raise RuntimeError(failed[0])
         ids = [data["node"] for event, data in self.listener.messages if event == "executing" and data["node"]]
         # A node that unfolds is announced twice, before and after.
-        return Result.received, Counter(node.split("modes.0.0.")[1] for node in dict.fromkeys(ids) if "modes.0.0." in node)
+        return Result.received, Counter(node.split("modes.0.0.")[1]
+                                        for node in dict.fromkeys(ids) if "modes.0.0." in node)
 
 
 class Given:
@@ -84,6 +86,7 @@ def values(comfyui, tmp_path_factory):
     """Model, VAE, prompts, samples of three modes, their clusters, a CLIP, pictures, and overrides."""
     import comfy.sd
     from comfy.taesd.taesd import TAESD
+
     from mental_averages.dma.modes import ClusterSettings, cluster
 
     kind = MODELS["SD1.5"]
@@ -92,11 +95,13 @@ def values(comfyui, tmp_path_factory):
     with torch.inference_mode():
         torch.manual_seed(0)
         vae = comfy.sd.VAE(sd=TAESD(latent_channels=4).state_dict())
-        latents = 3 * torch.randn((3, 4, 8, 8), generator=generator)[truth] + 0.1 * torch.randn((10, 4, 8, 8), generator=generator)
+        latents = (3 * torch.randn((3, 4, 8, 8), generator=generator)[truth]
+                   + 0.1 * torch.randn((10, 4, 8, 8), generator=generator))
     clusters = cluster(latents.flatten(1).clone(), ClusterSettings(3, 3, dimensions=4))
     assert torch.equal(clusters.labels, truth)
     return (kind.build(), vae, kind.conditioning(1), kind.conditioning(2), {"samples": latents}, clusters,
-            small_clip("SD1.5", tmp_path_factory.mktemp("none")), torch.rand(10, 64, 64, 3, generator=generator), "1: steps=3")
+            small_clip("SD1.5", tmp_path_factory.mktemp("none")), torch.rand(10, 64, 64, 3, generator=generator),
+            "1: steps=3")
 
 
 @pytest.fixture
@@ -106,12 +111,22 @@ def registered(values, folders, embeddings, monkeypatch):  # noqa: F811
     import comfy_extras.nodes_post_processing
     import comfy_extras.nodes_train
     import nodes
-    from mental_averages.nodes import align, align_mixture, align_modes, figures, hspace, modes, train_embedding, train_lora
 
-    classes = [align.AlignTrajectories, align_mixture.AlignMixtureModes, align_modes.AlignModes, figures.LabelledSheet, hspace.HSpaceHook,
-               modes.SelectMode, train_embedding.TrainModeEmbedding, train_lora.TrainModeLoRA, comfy_extras.nodes_images.ImageFromBatch,
-               comfy_extras.nodes_post_processing.BatchImagesNode, comfy_extras.nodes_post_processing.BatchLatentsNode,
-               comfy_extras.nodes_train.SaveLoRA]
+    from mental_averages.nodes import (
+        align,
+        align_mixture,
+        align_modes,
+        figures,
+        hspace,
+        modes,
+        train_embedding,
+        train_lora,
+    )
+
+    classes = [align.AlignTrajectories, align_mixture.AlignMixtureModes, align_modes.AlignModes, figures.LabelledSheet,
+               hspace.HSpaceHook, modes.SelectMode, train_embedding.TrainModeEmbedding, train_lora.TrainModeLoRA,
+               comfy_extras.nodes_images.ImageFromBatch, comfy_extras.nodes_post_processing.BatchImagesNode,
+               comfy_extras.nodes_post_processing.BatchLatentsNode, comfy_extras.nodes_train.SaveLoRA]
     for node in classes:
         monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, node.GET_SCHEMA().node_id, node)
     monkeypatch.setattr(Given, "values", values)
@@ -121,12 +136,16 @@ def registered(values, folders, embeddings, monkeypatch):  # noqa: F811
 
 
 def graph_of(adapter, **change):
-    settings = dict(most_modes=8, count=3, steps=4, cfg=2.0, scheduler="normal", seed=1, preset="draft", overrides="", images=["given", 7])
-    links = {name: ["given", index] for index, name in enumerate(("model", "vae", "positive", "negative", "latents", "clusters"))}
+    settings = dict(most_modes=8, count=3, steps=4, cfg=2.0, scheduler="normal", seed=1, preset="draft", overrides="",
+                    images=["given", 7])
+    links = {name: ["given", index]
+             for index, name in enumerate(("model", "vae", "positive", "negative", "latents", "clusters"))}
     inputs = {**links, **adapter, **settings, **change}
     return {"given": {"class_type": "Given", "inputs": {}},
-            "modes": {"class_type": "AlignModes", "inputs": {name: value for name, value in inputs.items() if value is not None}},
-            "out": {"class_type": "Result", "inputs": {"averages": ["modes", 0], "sheet": ["modes", 1], "latents": ["modes", 2]}}}
+            "modes": {"class_type": "AlignModes",
+                      "inputs": {name: value for name, value in inputs.items() if value is not None}},
+            "out": {"class_type": "Result",
+                    "inputs": {"averages": ["modes", 0], "sheet": ["modes", 1], "latents": ["modes", 2]}}}
 
 
 def modes_run(ran, part):
@@ -156,7 +175,8 @@ def test_a_change_of_one_mode_leaves_the_others_as_they_are(registered, cache, a
     assert modes_run(ran, "adapter") == modes_run(ran, "average") == modes_run(ran, "picture") == [1]
     assert modes_run(ran, "samples") == []
     assert [torch.equal(*pair) for pair in zip(first[2], second[2])] == [True, False, True]
-    assert [name for name, content in read(registered).items() if content != written[name]] == ([] if adapter is LORA else ["mode_1.safetensors"])
+    assert [name for name, content in read(registered).items()
+            if content != written[name]] == ([] if adapter is LORA else ["mode_1.safetensors"])
     third, ran = comfy.queue(graph_of(adapter, overrides="1: steps=3\n2: cfg=4"))
     assert modes_run(ran, "adapter") == [] and modes_run(ran, "average") == [2]
     assert [torch.equal(*pair) for pair in zip(second[2], third[2])] == [True, True, False]
@@ -164,7 +184,8 @@ def test_a_change_of_one_mode_leaves_the_others_as_they_are(registered, cache, a
     assert modes_run(ran, "adapter") == modes_run(ran, "average") == []
     _, ran = comfy.queue(graph_of(adapter, cfg=2.5))
     # The classic cache has dropped what the last graph did not use.
-    assert modes_run(ran, "adapter") == ([1, 2] if cache == "CLASSIC" else []) and modes_run(ran, "average") == [0, 1, 2]
+    assert (modes_run(ran, "adapter") == ([1, 2] if cache == "CLASSIC" else [])
+            and modes_run(ran, "average") == [0, 1, 2])
 
 
 def refused(comfy, graph):
@@ -183,7 +204,8 @@ def test_files_are_replaced_by_the_node_that_wrote_them_alone(registered):
     assert read(registered) == {"mode_2.safetensors": b"somebody's work"}
     comfy.queue(graph_of(EMBEDDING, most_modes=2))
     written = read(registered)
-    for adapter, change in ((steps, dict(most_modes=3)), ({**EMBEDDING, "adapter.template": "the {}"}, {}), ({**EMBEDDING, "adapter.initial_text": "red"}, {})):
+    for adapter, change in ((steps, dict(most_modes=3)), ({**EMBEDDING, "adapter.template": "the {}"}, {}),
+                            ({**EMBEDDING, "adapter.initial_text": "red"}, {})):
         assert "already" in refused(comfy, graph_of(adapter, **{"most_modes": 2, **change}))
     for change in ({"adapter.learning_rate": 2e-2}, {"adapter.steps": 1}):
         another = graph_of({**EMBEDDING, **change}, most_modes=2)
@@ -194,14 +216,16 @@ def test_files_are_replaced_by_the_node_that_wrote_them_alone(registered):
     assert read(registered) == written
     comfy.queue(graph_of(steps, most_modes=2))
     changed = read(registered)
-    assert all((changed[f"mode_{mode}.safetensors"] == written[f"mode_{mode}.safetensors"]) == (mode == 2) for mode in range(3))
+    assert all((changed[f"mode_{mode}.safetensors"] == written[f"mode_{mode}.safetensors"]) == (mode == 2)
+               for mode in range(3))
     comfy.queue(graph_of({**EMBEDDING, "adapter.overwrite": True}))
     assert read(registered)["mode_2.safetensors"] != b"somebody's work"
 
 
 def test_names_that_are_links_to_one_file(registered):
     (registered / "embeddings" / "mode_2.safetensors").symlink_to(registered / "embeddings" / "mode_0.safetensors")
-    assert "in one file, because there are links of the names mode_0, mode_1, mode_2" in refused(Comfy("CLASSIC"), graph_of(EMBEDDING))
+    assert ("in one file, because there are links of the names mode_0, mode_1, mode_2"
+            in refused(Comfy("CLASSIC"), graph_of(EMBEDDING)))
 
 
 def test_the_graph_is_checked_when_it_is_queued(registered):
@@ -211,7 +235,8 @@ def test_the_graph_is_checked_when_it_is_queued(registered):
         valid, _, _, found = asyncio.run(execution.validate_prompt("id", graph_of(adapter, **change), None))
         return [] if valid else [error["details"] for node in found.values() for error in node["errors"]]
 
-    assert errors() == errors(EMBEDDING) == errors(NONE, images=None) == errors({**LORA, "adapter.target": "all linear and conv"}) == []
+    assert (errors() == errors(EMBEDDING) == errors(NONE, images=None)
+            == errors({**LORA, "adapter.target": "all linear and conv"}) == [])
     assert errors({**EMBEDDING, "adapter.clip": ["given", 0]}), "a MODEL is no CLIP"
     assert any("'few' is not a whole number for rank" in text for text in errors(overrides="1: rank=few"))
     assert errors(cfg=-1.0) and errors(most_modes=21) and errors({**LORA, "adapter.rank": 1025})
@@ -235,7 +260,8 @@ def test_saved_adapters(registered):
 
 
 def test_the_layers_that_a_lora_changes(values, registered):
-    targets = {adapter.get("adapter.target"): {node["inputs"]["target"] for node in unfolded(values, adapter).expand.values()
+    targets = {adapter.get("adapter.target"): {node["inputs"]["target"]
+                                               for node in unfolded(values, adapter).expand.values()
                                                if node["class_type"] == "TrainModeLoRA"}
                for adapter in (LORA, {**LORA, "adapter.target": "all linear and conv"})}
     assert targets == {None: {"attention"}, "all linear and conv": {"all linear and conv"}}
@@ -245,11 +271,14 @@ def unfolded(values, adapter, links=None, **change):
     """The graph that the node unfolds into, and the links to its outputs."""
     from comfy_execution.graph import DynamicPrompt
     from comfy_execution.graph_utils import GraphBuilder
+
     from mental_averages.nodes.align_modes import AlignModes
 
     graph = graph_of(adapter, **change)
-    chosen = {name.partition(".")[2] or name: values[value[1]] if isinstance(value, list) else value for name, value in adapter.items()}
-    inputs = {name: values[value[1]] if isinstance(value, list) else value for name, value in graph["modes"]["inputs"].items()
+    chosen = {name.partition(".")[2] or name: values[value[1]] if isinstance(value, list) else value
+              for name, value in adapter.items()}
+    inputs = {name: values[value[1]] if isinstance(value, list) else value
+              for name, value in graph["modes"]["inputs"].items()
               if not name.startswith("adapter")}
     GraphBuilder.set_default_prefix("modes", 0, 0)
     node = AlignModes.PREPARE_CLASS_CLONE({"hidden_inputs": {}})
@@ -267,7 +296,8 @@ def test_every_node_of_the_unfolded_graph_has_the_inputs_of_its_schema(values, r
     assert all(link[0] in graph for link in found.result) and all(name.startswith("modes.0.0.") for name in graph)
     for name, node in graph.items():
         kinds = nodes.NODE_CLASS_MAPPINGS[node["class_type"]].INPUT_TYPES()
-        known = get_finalized_class_inputs(kinds, node["inputs"])[0] if hasattr(nodes.NODE_CLASS_MAPPINGS[node["class_type"]], "GET_SCHEMA") else kinds
+        known = (get_finalized_class_inputs(kinds, node["inputs"])[0]
+                 if hasattr(nodes.NODE_CLASS_MAPPINGS[node["class_type"]], "GET_SCHEMA") else kinds)
         missing = known["required"].keys() - node["inputs"].keys()
         unknown = node["inputs"].keys() - known["required"].keys() - known.get("optional", {}).keys()
         assert not missing and not unknown, (name, missing, unknown)
@@ -277,15 +307,21 @@ def test_every_node_of_the_unfolded_graph_has_the_inputs_of_its_schema(values, r
     # A mode's nodes hang on their own mode alone.
     for name, node in graph.items():
         if "mode_1_" in name:
-            assert all(value[0] == "given" or "mode_1_" in value[0] for value in node["inputs"].values() if isinstance(value, list))
+            assert all(value[0] == "given" or "mode_1_" in value[0]
+                       for value in node["inputs"].values() if isinstance(value, list))
 
 
 @pytest.mark.parametrize("text, message", [
-    ("steps=5", "mode's number and a colon"), ("first: steps=5", "mode's number and a colon"), ("0: size=5", "cannot change 'size'"),
-    ("0: steps=five", "'five' is not a whole number for steps"), ("0: steps=1.5", "whole number"), ("0: steps", "not a whole number"),
-    ("0: steps=1\n0: rank=2", "two lines"), ("0: steps=0", "steps is 0 .*from 1 to 100000"), ("0: cfg=nan", "cfg is nan .*from 0.0 to 100.0"),
-    ("0: cfg=100.5", "to 100.0"), ("0: learning_rate=inf", "to 1.0"), ("0: learning_rate=0", "from 1e-07"), ("0: seed=-1", "from 0"),
-    ("3: seed=18446744073709551616", "to 18446744073709551615"), ("0: vectors=17", "to 16"), ("0: rank=1025", "to 1024"), ("0: count=100001", "to 100000")])
+    ("steps=5", "mode's number and a colon"), ("first: steps=5", "mode's number and a colon"),
+    ("0: size=5", "cannot change 'size'"),
+    ("0: steps=five", "'five' is not a whole number for steps"), ("0: steps=1.5", "whole number"),
+    ("0: steps", "not a whole number"),
+    ("0: steps=1\n0: rank=2", "two lines"), ("0: steps=0", "steps is 0 .*from 1 to 100000"),
+    ("0: cfg=nan", "cfg is nan .*from 0.0 to 100.0"),
+    ("0: cfg=100.5", "to 100.0"), ("0: learning_rate=inf", "to 1.0"), ("0: learning_rate=0", "from 1e-07"),
+    ("0: seed=-1", "from 0"),
+    ("3: seed=18446744073709551616", "to 18446744073709551615"), ("0: vectors=17", "to 16"),
+    ("0: rank=1025", "to 1024"), ("0: count=100001", "to 100000")])
 def test_overrides_that_say_nothing_clear_are_refused_before_the_graph_runs(comfyui, text, message):
     from mental_averages.nodes.align_modes import AlignModes
     from mental_averages.nodes.mode_overrides import parse_overrides
@@ -302,30 +338,43 @@ def test_overrides(comfyui):
     text = "\n 1: steps=500, learning_rate=1e-3 \n0:cfg=0\n2:\n"
     assert parse_overrides(text) == {1: {"steps": 500, "learning_rate": 1e-3}, 0: {"cfg": 0.0}, 2: {}}
     assert AlignModes.validate_inputs(text) is True and AlignModes.validate_inputs("") is True
-    assert AlignModes.validate_inputs(None) is True and AlignModes.validate_inputs() is True, "ComfyUI gives None for a linked input"
+    assert AlignModes.validate_inputs(
+        None) is True and AlignModes.validate_inputs() is True, "ComfyUI gives None for a linked input"
 
 
 @pytest.mark.parametrize("adapter, change, message", [
     ({"adapter": "dreambooth"}, {}, "no adapter 'dreambooth': choose one of none, lora, embedding"),
-    (LORA, dict(overrides="3: steps=5"), "mode 3, but 3 modes are averaged"), (LORA, dict(overrides="1: steps=5", most_modes=1), "mode 1, but 1"),
-    (NONE, dict(overrides="1: steps=5"), "steps, which has no effect with the adapter 'none'"), (NONE, dict(overrides="1: count=5"), "count, which"),
+    (LORA, dict(overrides="3: steps=5"), "mode 3, but 3 modes are averaged"),
+    (LORA, dict(overrides="1: steps=5", most_modes=1), "mode 1, but 1"),
+    (NONE, dict(overrides="1: steps=5"), "steps, which has no effect with the adapter 'none'"),
+    (NONE, dict(overrides="1: count=5"), "count, which"),
     (LORA, dict(overrides="1: vectors=5"), "vectors, which has no effect with the adapter 'lora'"),
     (LORA, dict(latents=["few", 0]), "latents holds 4"), (LORA, dict(images=["few", 1]), "images holds 4"),
-    (LORA, dict(positive=["few", 2]), "positive conditioning is empty"), (LORA, dict(layer="blocks.77"), "no layer 'blocks.77'"),
-    (LORA, dict(latents=["few", 3]), r"Latent 9 of 10 is empty"), (LORA, dict(overrides="2: rank=1000"), "rank is 1000, but the layer"),
+    (LORA, dict(positive=["few", 2]), "positive conditioning is empty"),
+    (LORA, dict(layer="blocks.77"), "no layer 'blocks.77'"),
+    (LORA, dict(latents=["few", 3]), r"Latent 9 of 10 is empty"),
+    (LORA, dict(overrides="2: rank=1000"), "rank is 1000, but the layer"),
     ({**LORA, "adapter.target": "everything"}, {}, "no target 'everything': choose one of attention"),
-    ({**LORA, "adapter.rank": 0}, {}, "rank is 0 for mode 0"), ({**LORA, "adapter.learning_rate": 2.0}, {}, "learning_rate is 2.0 for mode 0"),
-    ({**LORA, "adapter.save_as": "../loras/x"}, {}, "save_as is '../loras/x', which is no place"), ({**LORA, "adapter.save_as": "/tmp/x"}, {}, "save_as is"),
-    (LORA, dict(seed=2**64), "seed is 18446744073709551616 for mode 0"), (LORA, dict(cfg=-1.0), "cfg is -1.0"), (LORA, dict(count=0), "count is 0"),
-    (LORA, dict(steps=1), "steps is 1"), (LORA, dict(most_modes=0), "most_modes is 0"), (NONE, dict(most_modes=21), "most_modes is 21"),
-    ({**EMBEDDING, "adapter.name": "../mode"}, {}, r"'../mode_0' cannot be the name"), ({**EMBEDDING, "adapter.name": "my mode"}, {}, "cannot be the name"),
-    ({**EMBEDDING, "adapter.initial_text": " "}, {}, "initial text is empty"), ({**EMBEDDING, "adapter.template": "a photo"}, {}, "has 0 placeholders"),
-    ({**EMBEDDING, "adapter.template": "{}s"}, {}, "would not be read as an embedding"), ({**EMBEDDING, "adapter.vectors": 17}, {}, "vectors is 17 for mode 0")])
+    ({**LORA, "adapter.rank": 0}, {}, "rank is 0 for mode 0"),
+    ({**LORA, "adapter.learning_rate": 2.0}, {}, "learning_rate is 2.0 for mode 0"),
+    ({**LORA, "adapter.save_as": "../loras/x"}, {}, "save_as is '../loras/x', which is no place"),
+    ({**LORA, "adapter.save_as": "/tmp/x"}, {}, "save_as is"),
+    (LORA, dict(seed=2**64), "seed is 18446744073709551616 for mode 0"), (LORA, dict(cfg=-1.0), "cfg is -1.0"),
+    (LORA, dict(count=0), "count is 0"),
+    (LORA, dict(steps=1), "steps is 1"), (LORA, dict(most_modes=0), "most_modes is 0"),
+    (NONE, dict(most_modes=21), "most_modes is 21"),
+    ({**EMBEDDING, "adapter.name": "../mode"}, {}, r"'../mode_0' cannot be the name"),
+    ({**EMBEDDING, "adapter.name": "my mode"}, {}, "cannot be the name"),
+    ({**EMBEDDING, "adapter.initial_text": " "}, {}, "initial text is empty"),
+    ({**EMBEDDING, "adapter.template": "a photo"}, {}, "has 0 placeholders"),
+    ({**EMBEDDING, "adapter.template": "{}s"}, {}, "would not be read as an embedding"),
+    ({**EMBEDDING, "adapter.vectors": 17}, {}, "vectors is 17 for mode 0")])
 def test_bad_input_is_refused_before_anything_unfolds(values, registered, adapter, change, message):
     black = {"samples": torch.cat([values[4]["samples"][:9], torch.zeros(1, 4, 8, 8)])}
     few = ({"samples": torch.ones(4, 4, 8, 8)}, torch.rand(4, 8, 8, 3), [], black)
     given = [*values, *few]
-    change = {name: ["few", len(values) + value[1]] if isinstance(value, list) else value for name, value in change.items()}
+    change = {name: ["few", len(values) + value[1]] if isinstance(value, list) else value
+              for name, value in change.items()}
     with pytest.raises(ValueError, match=message):
         unfolded(given, adapter, **change)
 

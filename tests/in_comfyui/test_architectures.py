@@ -1,11 +1,10 @@
 """Every row of the table of architectures against a small network of that kind, built and run by ComfyUI itself."""
 import pytest
 import torch
-
 from small_models import MODELS
 
-# The first image row in blocks whose sequence begins with text: 7 tokens of text, 8 registers in AuraFlow, prompts padded
-# to 512 in Flux 2 and to 32 in Z-Image.
+# The first image row in blocks whose sequence begins with text: 7 tokens of text, 8 registers in AuraFlow, prompts
+# padded to 512 in Flux 2 and to 32 in Z-Image.
 FIRST_IMAGE_ROW = {"Flux": 7, "Flux 2": 512, "Chroma": 7, "AuraFlow": 15, "Lumina 2": 7, "Z-Image": 32}
 EVERY_LAYER = {
     "SD1.5": [*(f"input_blocks.{i}" for i in range(4)), "middle_block", *(f"output_blocks.{i}" for i in range(4))],
@@ -31,7 +30,8 @@ def level_of(name):
 
 
 def latents(model, name, count=2, dtype=torch.float32):
-    return level_of(name) * torch.randn((count, *shape_of(model, name)), generator=torch.Generator().manual_seed(0), dtype=dtype)
+    return level_of(name) * torch.randn((count, *shape_of(model, name)), generator=torch.Generator().manual_seed(0),
+                                        dtype=dtype)
 
 
 def on_denoiser(cm, model, name, function, dtype=torch.float32, guidance=1.0, **options):
@@ -42,8 +42,8 @@ def on_denoiser(cm, model, name, function, dtype=torch.float32, guidance=1.0, **
         found.append(function(denoiser, latents(model, name, dtype=dtype)))
         return torch.zeros((1, *shape_of(model, name)))
 
-    cm.with_denoiser(model, small.conditioning(1, dtype), small.conditioning(2, dtype), guidance, torch.tensor([level_of(name), 0.0]),
-                     shape_of(model, name), 0, run, **options)
+    cm.with_denoiser(model, small.conditioning(1, dtype), small.conditioning(2, dtype), guidance,
+                     torch.tensor([level_of(name), 0.0]), shape_of(model, name), 0, run, **options)
     return found[0]
 
 
@@ -57,7 +57,8 @@ def places_of(model):
 def test_layers_run_once_in_the_order_of_the_table(cm, built, name):
     model = built(name)
     assert cm.layer_names(model) == EVERY_LAYER[name]
-    assert cm.resolve_layer(model, "auto") == ("middle_block" if "middle_block" in EVERY_LAYER[name] else EVERY_LAYER[name][-1])
+    assert cm.resolve_layer(model, "auto") == ("middle_block" if "middle_block" in EVERY_LAYER[name]
+                                               else EVERY_LAYER[name][-1])
     order = []
     hooks = [place.module.register_forward_hook(lambda module, inputs, output, layer=layer: order.append(layer))
              for layer, place in places_of(model).items()]
@@ -116,14 +117,16 @@ def test_features_lie_where_the_latent_is(cm, built, name):
 
     def compare(denoiser, x):
         changed = x[:1].clone()
-        changed[:, :, -2:, :2] += 10 * torch.randn(changed[:, :, -2:, :2].shape, generator=torch.Generator().manual_seed(1))
+        changed[:, :, -2:, :2] += 10 * torch.randn(changed[:, :, -2:, :2].shape,
+                                                   generator=torch.Generator().manual_seed(1))
         for layer in EVERY_LAYER[name]:
             denoiser.place = places[layer]
             moved = (denoiser.features(changed, sigma) - denoiser.features(x[:1], sigma)).norm(dim=1)[0]  # (h, w)
             rows, columns = x.shape[2] / moved.shape[0], x.shape[3] / moved.shape[1]
             row, column = divmod(moved.argmax().item(), moved.shape[1])
             # A U-Net's 3x3 convolutions carry the change to the next column, and this map has no more than two.
-            assert (row + 1) * rows > x.shape[2] - 2 and (column * columns < 2 or places[layer].patch_size == 1), (layer, moved)
+            assert ((row + 1) * rows > x.shape[2] - 2
+                    and (column * columns < 2 or places[layer].patch_size == 1)), (layer, moved)
 
     on_denoiser(cm, model, name, compare)
 
@@ -212,8 +215,8 @@ def test_patch_points_of_comfyui_reach_the_same_places(cm, built, name):
 @all_models
 def test_sampling_equals_core_and_alignment_pulls_together(cm, built, name):
     """The nodes on every architecture: without aligned steps a KSampler, with them residuals that fall."""
-    import comfy.sample
     import nodes
+
     from mental_averages.nodes.align import AlignTrajectories
     from mental_averages.nodes.hspace import HSpaceHook
 
@@ -224,8 +227,8 @@ def test_sampling_equals_core_and_alignment_pulls_together(cm, built, name):
         hspace = HSpaceHook.execute(model, "auto", "none").args[0]
 
         def align(aligned_steps, count):
-            return AlignTrajectories.execute(hspace, positive, negative, empty, count, 3, aligned_steps, 4, 0.02, 3.0, "simple", 11, count,
-                                             resume=False).args
+            return AlignTrajectories.execute(hspace, positive, negative, empty, count, 3, aligned_steps, 4, 0.02, 3.0,
+                                             "simple", 11, count, resume=False).args
 
         ours, _ = align(0, 1)
         (core,) = nodes.common_ksampler(model, 11, 3, 3.0, "euler", "simple", positive, negative, empty)
@@ -247,7 +250,8 @@ def test_odd_sides_are_rounded_up_to_whole_patches(cm, built, name):
         for layer in EVERY_LAYER[name]:
             denoiser = denoiser.at(layer)
             with torch.no_grad():
-                features, padded = denoiser.features(odd, level_of(name)), denoiser.features(pad_to_patch_size(odd, (2, 2)), level_of(name))
+                features, padded = denoiser.features(odd, level_of(name)), denoiser.features(
+                    pad_to_patch_size(odd, (2, 2)), level_of(name))
             assert features.shape[2:] == ((height + 1) // 2, (width + 1) // 2)
             torch.testing.assert_close(features, padded, rtol=1e-4, atol=1e-5)
 
@@ -267,7 +271,8 @@ def test_noise_laws_that_are_not_known_are_refused_by_name_or_number(cm):
             cm.parametrization_of(model)
         return str(error.value)
 
-    assert message(laws.ModelSamplingDiscrete, laws.IMG_TO_IMG).startswith("The noise law IMG_TO_IMG of this model is not supported")
+    assert message(laws.ModelSamplingDiscrete,
+                   laws.IMG_TO_IMG).startswith("The noise law IMG_TO_IMG of this model is not supported")
     assert "law IMG_TO_IMG_FLOW" in message(laws.ModelSamplingDiscreteFlow, laws.IMG_TO_IMG_FLOW)
     assert "law V_PREDICTION_DDPM" in message(laws.ModelSamplingDiscrete, laws.V_PREDICTION_DDPM)
     assert "law COSMOS_RFLOW" in message(laws.ModelSamplingCosmosRFlow, laws.COSMOS_RFLOW)
@@ -302,6 +307,7 @@ def test_models_that_take_a_picture_too_are_refused(cm):
 
 def test_layers_that_another_node_has_bypassed(cm, built):
     model = built("SD3").clone()
-    model.set_model_patch_replace(lambda arguments, extra: {"img": arguments["img"], "txt": arguments["txt"]}, "dit", "double_block", 1)
+    model.set_model_patch_replace(lambda arguments, extra: {"img": arguments["img"], "txt": arguments["txt"]}, "dit",
+                                  "double_block", 1)
     with pytest.raises(ValueError, match="joint_blocks.1 did not run"):
         on_denoiser(cm, model, "SD3", lambda denoiser, x: denoiser.features(x, 0.7))

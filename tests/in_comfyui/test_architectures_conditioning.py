@@ -4,7 +4,6 @@ Features have to come from the same pass, so they are compared with what a hook 
 """
 import pytest
 import torch
-
 from core_predictions import SHAPE, SIGMA, by_core, by_us, compare, noise, prompts, with_option
 from small_models import MODELS
 
@@ -55,9 +54,11 @@ def test_patches_are_told_which_side_a_prompt_is_on(cm, unet, branch):
         return q, factors[:, None, None] * k, v
 
     model.set_model_attn2_patch(louder_negative)
-    _, read = by_core(model, *prompts(), 7.0, SIGMA, SHAPE, architectures.places(unet.model.diffusion_model)[layer].module)
+    _, read = by_core(model, *prompts(), 7.0, SIGMA, SHAPE,
+                      architectures.places(unet.model.diffusion_model)[layer].module)
     positive, negative = (read.chunk(2)[calls[-1].index(side)] for side in (0, 1))
-    expected = {"conditional": positive, "unconditional": negative, "guided": negative + 7 * (positive - negative)}[branch]
+    expected = {"conditional": positive, "unconditional": negative,
+                "guided": negative + 7 * (positive - negative)}[branch]
     found = []
 
     def run(denoiser):
@@ -74,7 +75,8 @@ def test_patches_are_told_which_side_a_prompt_is_on(cm, unet, branch):
 def with_weight_patch(model):
     """As a LoRA does it: a difference added to weights when the model is loaded."""
     model, generator = model.clone(), torch.Generator().manual_seed(5)
-    patches = {f"diffusion_model.{key}": ("diff", (0.2 * weight.abs().mean() * torch.randn(weight.shape, generator=generator),))
+    patches = {f"diffusion_model.{key}": ("diff",
+                                          (0.2 * weight.abs().mean() * torch.randn(weight.shape, generator=generator),))
                for key, weight in model.model.diffusion_model.named_parameters() if weight.ndim == 2}
     assert patches and len(model.add_patches(patches, 1.0)) == len(patches)
     return model
@@ -116,10 +118,13 @@ def with_sampling(sampling, zsnr):
 
 
 @pytest.mark.parametrize("patch, moves_features", [
-    (with_weight_patch, True), (with_attention_patch, True), (with_slow_attention, False), (with_free_u, True), (with_rescaled_guidance, False),
-    (with_sampling("v_prediction", False), False), (with_sampling("v_prediction", True), True), (with_sampling("lcm", False), True),
+    (with_weight_patch, True), (with_attention_patch, True), (with_slow_attention, False), (with_free_u, True),
+    (with_rescaled_guidance, False),
+    (with_sampling("v_prediction", False), False), (with_sampling("v_prediction", True), True),
+    (with_sampling("lcm", False), True),
     (with_sampling("x0", False), False)],
-    ids=["lora", "attention patch", "attention override", "FreeU", "RescaleCFG", "v", "v with zero terminal SNR", "lcm", "x0"])
+    ids=["lora", "attention patch", "attention override", "FreeU", "RescaleCFG", "v", "v with zero terminal SNR", "lcm",
+         "x0"])
 def test_patched_models(cm, unet, patch, moves_features):
     plain = compare(cm, unet, *prompts())
     patched = compare(cm, patch(unet), *prompts())
@@ -140,7 +145,8 @@ def test_a_weight_patch_on_weights_that_do_not_fit_the_device(cm, name):
         result = executor(patcher, *arguments, **options)
         patcher.unpatch_model(patcher.offload_device)  # otherwise its weights would be patched twice
         patcher.patch_model(patcher.load_device, lowvram_model_memory=1)
-        patched_at_each_call.append(any(isinstance(function, comfy.model_patcher.LowVramPatch) for module in patcher.model.modules()
+        patched_at_each_call.append(any(isinstance(function, comfy.model_patcher.LowVramPatch)
+                                        for module in patcher.model.modules()
                                         for function in getattr(module, "weight_function", [])))
         return result
 
@@ -156,6 +162,7 @@ def test_a_weight_patch_on_weights_that_do_not_fit_the_device(cm, name):
 
 def test_zero_terminal_snr_samples_like_core(cm, unet):
     import nodes
+
     from mental_averages.nodes.align import AlignTrajectories
     from mental_averages.nodes.hspace import HSpaceHook
 
@@ -163,7 +170,8 @@ def test_zero_terminal_snr_samples_like_core(cm, unet):
     with torch.inference_mode():
         (core,) = nodes.common_ksampler(model, 3, 4, 3.0, "ddim", "normal", *prompts(), empty)
         hspace = HSpaceHook.execute(model, "auto", "none").args[0]
-        ours = AlignTrajectories.execute(hspace, *prompts(), empty, 1, 4, 0, 2, 0.02, 3.0, "normal", 3, 1, resume=False).args[0]
+        ours = AlignTrajectories.execute(hspace, *prompts(), empty, 1, 4, 0, 2, 0.02, 3.0, "normal", 3, 1,
+                                         resume=False).args[0]
     torch.testing.assert_close(ours["samples"], core["samples"], rtol=1e-3, atol=1e-3)
 
 

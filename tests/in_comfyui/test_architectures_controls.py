@@ -1,6 +1,6 @@
-"""ControlNets, on the conditioning and in a model's blocks: their predictions are core's, and gradients go through them."""
+"""ControlNets, on the conditioning and in a model's blocks: their predictions are core's, and gradients go through
+them."""
 import torch
-
 from core_predictions import by_us, compare, noise, prompts, with_option
 from small_models import MODELS
 
@@ -13,18 +13,22 @@ def controlled(conditioning, strength=0.8, lora=False, **options):
 
     with torch.inference_mode():
         network = comfy.cldm.cldm.ControlNet(
-            image_size=32, in_channels=4, model_channels=32, hint_channels=3, num_res_blocks=[1, 1], channel_mult=[1, 2],
-            transformer_depth=[0, 1], transformer_depth_middle=1, context_dim=16, use_spatial_transformer=True, num_heads=4, legacy=False,
-            dtype=torch.float32, operations=comfy.ops.manual_cast)
+            image_size=32, in_channels=4, model_channels=32, hint_channels=3, num_res_blocks=[1, 1],
+            channel_mult=[1, 2], transformer_depth=[0, 1], transformer_depth_middle=1, context_dim=16,
+            use_spatial_transformer=True, num_heads=4, legacy=False, dtype=torch.float32,
+            operations=comfy.ops.manual_cast)
         generator = torch.Generator().manual_seed(4)
         for parameter in network.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * (0.3 if parameter.ndim == 1 else parameter[0].numel() ** -0.5))
+            parameter.copy_(torch.randn(parameter.shape, generator=generator)
+                            * (0.3 if parameter.ndim == 1 else parameter[0].numel() ** -0.5))
         control = comfy.controlnet.ControlNet(network.eval(), load_device=torch.device("cpu"))
         if lora:
-            weights = {key: value for key, value in network.state_dict().items() if key.startswith(("input_hint", "zero_convs", "middle_block_out"))}
+            weights = {key: value for key, value in network.state_dict().items()
+                       if key.startswith(("input_hint", "zero_convs", "middle_block_out"))}
             changed = network.input_blocks[1][0].out_layers[3].weight
             weights["input_blocks.1.0.out_layers.3.up"] = 0.1 * torch.randn((len(changed), 2), generator=generator)
-            weights["input_blocks.1.0.out_layers.3.down"] = 0.1 * torch.randn((2, changed[0].numel()), generator=generator)
+            weights["input_blocks.1.0.out_layers.3.down"] = 0.1 * torch.randn((2, changed[0].numel()),
+                                                                              generator=generator)
             control = comfy.controlnet.ControlLora(weights)
         control.set_cond_hint(torch.rand((1, 3, 48, 32), generator=generator), strength, **options)
     return with_option(conditioning, control=control, control_apply_to_uncond=True)
@@ -58,7 +62,8 @@ class OneColour:
         return 8
 
     def encode(self, pictures):
-        return pictures.mean() * torch.ones(len(pictures), 16, *self.frames, pictures.shape[1] // 8, pictures.shape[2] // 8)
+        return pictures.mean() * torch.ones(len(pictures), 16, *self.frames, pictures.shape[1] // 8,
+                                            pictures.shape[2] // 8)
 
 
 def block_patched(name, network, frames=()):
@@ -70,9 +75,11 @@ def block_patched(name, network, frames=()):
     with torch.inference_mode():
         control = network()
         for parameter in control.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * (0.3 if parameter.ndim == 1 else parameter[0].numel() ** -0.5))
+            parameter.copy_(torch.randn(parameter.shape, generator=generator)
+                            * (0.3 if parameter.ndim == 1 else parameter[0].numel() ** -0.5))
         patcher = comfy.model_patcher.ModelPatcher(control, load_device=cpu, offload_device=cpu)
-        patched = QwenImageDiffsynthControlnet().diffsynth_controlnet(model, patcher, OneColour(*frames), torch.full((1, 48, 32, 3), 0.7), 0.8)[0]
+        patched = QwenImageDiffsynthControlnet().diffsynth_controlnet(model, patcher, OneColour(*frames),
+                                                                      torch.full((1, 48, 32, 3), 0.7), 0.8)[0]
     assert all(parameter.is_inference() for parameter in control.parameters())
     return model, patched, patched.model_options["transformer_options"]["patches"]["double_block"][0]
 
@@ -82,7 +89,8 @@ def test_control_nets_of_blocks(cm):
     from comfy_extras.nodes_model_patch import QwenImageBlockWiseControlNet
 
     shape = (16, *MODELS["Qwen-Image"].size)
-    model, patched, patch = block_patched("Qwen-Image", lambda: QwenImageBlockWiseControlNet(2, 64, 0, 32, operations=comfy.ops.manual_cast), (1,))
+    model, patched, patch = block_patched(
+        "Qwen-Image", lambda: QwenImageBlockWiseControlNet(2, 64, 0, 32, operations=comfy.ops.manual_cast), (1,))
     before = dict(patch.model_patch.model.named_parameters())
     _, plain, _ = by_us(cm, model, *prompts("Qwen-Image"), 4.0, 0.6, shape, "auto")
     _, features, error = by_us(cm, patched, *prompts("Qwen-Image"), 4.0, 0.6, shape, "auto")
@@ -95,7 +103,8 @@ def test_a_block_patch_does_not_remember_a_pass_that_ended_early(cm):
     from comfy.ldm.lumina.controlnet import ZImage_Control
 
     shape = (16, *MODELS["Z-Image"].size)
-    model, patched, patch = block_patched("Z-Image", lambda: ZImage_Control(dim=256, n_heads=16, n_kv_heads=16, multiple_of=8, n_control_layers=30,
+    model, patched, patch = block_patched("Z-Image", lambda: ZImage_Control(dim=256, n_heads=16, n_kv_heads=16,
+                                                                            multiple_of=8, n_control_layers=30,
                                                                              operations=comfy.ops.manual_cast))
 
     def one_after_the_other(denoiser):

@@ -1,7 +1,7 @@
-"""The matrix: architecture x parametrisation x precision x patched. Run with -s to see it as docs/architectures.md has it."""
+"""The matrix: architecture x parametrisation x precision x patched. Run with -s to see it as docs/architectures.md has
+it."""
 import pytest
 import torch
-
 from small_models import MODELS
 
 # The precision of the weights, and of the computation where ComfyUI casts them.
@@ -19,20 +19,22 @@ def cells(comfyui):
     found = {}
     yield found
     columns = [(precision, patched) for precision in PRECISIONS for patched in PATCHED]
-    print("\n\n| model | prediction | " + " | ".join(f"{precision}{' +' * (patched == 'patched')}" for precision, patched in columns)
+    print("\n\n| model | prediction | " + " | ".join(f"{precision}{' +' * (patched == 'patched')}"
+                                                     for precision, patched in columns)
           + " | fp32, the other prediction |")
     print("| --- " * (3 + len(columns)) + "|")
     for name, small in MODELS.items():
         other = found.get((name, "other"), "not run") if name in DISCRETE else "none: only flow is its own"
-        print(f"| {name} | {small.parametrization} | " + " | ".join(found.get((name, *column), "not run") for column in columns)
+        print(f"| {name} | {small.parametrization} | "
+              + " | ".join(found.get((name, *column), "not run") for column in columns)
               + f" | {other} |")
 
 
 def patch_weights(model):
     """A difference on every linear weight, as a LoRA makes it, and another noise schedule with the same prediction."""
-    from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete, ModelSamplingSD3
     import comfy.model_base
     import comfy.model_sampling
+    from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete, ModelSamplingSD3
 
     model, generator = model.clone(), torch.Generator().manual_seed(5)
     model.add_patches({f"diffusion_model.{key}": ("diff", (0.02 * torch.randn(weight.shape, generator=generator),))
@@ -70,12 +72,15 @@ def test_the_other_prediction(cells, name):
 
 
 def checked_error(model, small):
-    """The error of the gradient self-test in the model's own precision; the prediction has to be the very one of core's guider."""
-    from mental_averages.dma.gradient_check import check_gradient
-    from mental_averages.nodes import comfy_model
+    """The error of the gradient self-test in the model's own precision; the prediction has to be the very one of core's
+    guider."""
     from core_predictions import by_core, noise
 
-    sigma, shape = 0.6 if small.parametrization == "flow" else 5.0, (model.model.latent_format.latent_channels, *small.size)
+    from mental_averages.dma.gradient_check import check_gradient
+    from mental_averages.nodes import comfy_model
+
+    sigma, shape = 0.6 if small.parametrization == "flow" else 5.0, (model.model.latent_format.latent_channels,
+                                                                     *small.size)
     positive, negative = small.conditioning(1), small.conditioning(2)
     error, denoised = comfy_model.with_denoiser(
         model, positive, negative, 3.0, torch.tensor([sigma, 0.0]), shape, 0,
@@ -87,7 +92,8 @@ def checked_error(model, small):
 
 
 def test_a_wrong_gradient_is_refused(comfyui):
-    """A block that works in place, recomputed by PyTorch's own checkpoint: no error, and a gradient that is off by a tenth."""
+    """A block that works in place, recomputed by PyTorch's own checkpoint: no error, and a gradient that is off by a
+    tenth."""
     from torch.utils.checkpoint import checkpoint
 
     from mental_averages.dma.gradient_check import check_gradient
@@ -99,8 +105,8 @@ def test_a_wrong_gradient_is_refused(comfyui):
     forward = block.forward
     block.forward = lambda **options: checkpoint(forward, use_reentrant=False, **options)
     with pytest.raises(ValueError, match="gradient of this model's features is wrong|cannot be differentiated"):
-        comfy_model.with_denoiser(model, small.conditioning(1), small.conditioning(2), 1.0, torch.tensor([0.6, 0.0]), shape, 0,
-                                  lambda denoiser: check_gradient(denoiser, shape, 0.6))
+        comfy_model.with_denoiser(model, small.conditioning(1), small.conditioning(2), 1.0, torch.tensor([0.6, 0.0]),
+                                  shape, 0, lambda denoiser: check_gradient(denoiser, shape, 0.6))
 
 
 def test_an_operator_without_a_backward_pass_is_refused(comfyui):
@@ -117,7 +123,8 @@ def test_an_operator_without_a_backward_pass_is_refused(comfyui):
         return check_gradient(denoiser, shape, 0.6)
 
     with pytest.raises(ValueError, match="cannot be differentiated.*autograd"):
-        comfy_model.with_denoiser(model, small.conditioning(1), small.conditioning(2), 1.0, torch.tensor([0.6, 0.0]), shape, 0, run)
+        comfy_model.with_denoiser(model, small.conditioning(1), small.conditioning(2), 1.0, torch.tensor([0.6, 0.0]),
+                                  shape, 0, run)
 
 
 def error_of(model, small):
@@ -131,7 +138,8 @@ def error_of(model, small):
         found.append(check_gradient(denoiser, shape, 0.6))
         return torch.zeros(1, *shape)
 
-    comfy_model.with_denoiser(model, small.conditioning(1), small.conditioning(2), 3.0, torch.tensor([0.6, 0.0]), shape, 0, run)
+    comfy_model.with_denoiser(model, small.conditioning(1), small.conditioning(2), 3.0, torch.tensor([0.6, 0.0]), shape,
+                              0, run)
     return found[0]
 
 
@@ -150,12 +158,14 @@ def test_quantised_checkpoints(comfyui, kind, highest, tolerance):
     small, storage = MODELS["SD3"], comfy.quant_ops.QUANT_ALGOS[kind]["storage_t"]
     weights = dict(small.build().model.diffusion_model.state_dict())
     with torch.inference_mode():
-        for key in [key for key, weight in weights.items() if "joint_blocks" in key and key.endswith(".weight") and weight.ndim == 2]:
+        for key in [key for key, weight in weights.items() if "joint_blocks" in key and key.endswith(".weight")
+                    and weight.ndim == 2]:
             scale = weights[key].abs().max() / highest
             scaled = weights[key] / scale
             weights[key] = (scaled if storage.is_floating_point else scaled.round()).to(storage)
             weights[f"{key}_scale"] = scale
-            weights[key.removesuffix("weight") + "comfy_quant"] = torch.tensor(list(json.dumps({"format": kind}).encode()), dtype=torch.uint8)
+            weights[key.removesuffix("weight") + "comfy_quant"] = torch.tensor(
+                list(json.dumps({"format": kind}).encode()), dtype=torch.uint8)
         config = comfy.supported_models.SD3({**small.unet_config, "dtype": torch.float32})
         config.custom_operations = comfy.ops.mixed_precision_ops({}, compute_dtype=torch.float32)
         model = comfy.model_base.SD3(config)
@@ -172,7 +182,8 @@ def test_quantised_checkpoints(comfyui, kind, highest, tolerance):
 
 @pytest.mark.parametrize("name", ["SD3", "Flux"])
 def test_weights_that_do_not_fit_the_device(comfyui, name):
-    """A model that is loaded in part, its other weights cast at each layer (on the CPU, so without buffers of a GPU)."""
+    """A model that is loaded in part, its other weights cast at each layer (on the CPU, so without buffers of a
+    GPU)."""
     import comfy.patcher_extension
 
     model, lowvram = MODELS[name].build(), []
@@ -193,8 +204,9 @@ def test_dynamic_vram_without_a_way_back_is_explained(comfyui, monkeypatch):
 
     small = MODELS["SD3"]
     model = small.build()
+    way_back = comfy.model_patcher.ModelPatcherDynamic.get_non_dynamic_delegate
     for name, value in dict(is_dynamic=lambda: True, non_dynamic_delegate_model=None, cached_patcher_init=None,
-                            get_non_dynamic_delegate=lambda: comfy.model_patcher.ModelPatcherDynamic.get_non_dynamic_delegate(model)).items():
+                            get_non_dynamic_delegate=lambda: way_back(model)).items():
         monkeypatch.setattr(model, name, value, raising=False)
     with pytest.raises(ValueError, match="dynamic VRAM.*--disable-dynamic-vram"):
         error_of(model, small)
@@ -204,7 +216,8 @@ def test_dynamic_vram_without_a_way_back_is_explained(comfyui, monkeypatch):
 
 
 def test_weights_of_classes_of_their_own_are_left_alone(comfyui):
-    """GGUF and others keep packed weights in a subclass of Tensor: an alias of the bare memory would lose how to read it."""
+    """GGUF and others keep packed weights in a subclass of Tensor: an alias of the bare memory would lose how to read
+    it."""
     from mental_averages.nodes.comfy_gradients import normal_weights
 
     class Packed(torch.Tensor):
@@ -220,6 +233,7 @@ def test_weights_of_classes_of_their_own_are_left_alone(comfyui):
 
 def test_flags_of_comfyui_are_put_back(comfyui):
     import comfy.model_management
+
     from mental_averages.nodes import comfy_model
 
     small = MODELS["SD3"]
@@ -233,6 +247,7 @@ def test_flags_of_comfyui_are_put_back(comfyui):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        comfy_model.with_denoiser(model, small.conditioning(1), small.conditioning(2), 1.0, torch.tensor([0.6, 0.0]), (16, 6, 4), 0, run)
+        comfy_model.with_denoiser(model, small.conditioning(1), small.conditioning(2), 1.0, torch.tensor([0.6, 0.0]),
+                                  (16, 6, 4), 0, run)
     hook.remove()
     assert seen == [True, False] and comfy.model_management.in_training is False

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 
-
 @pytest.fixture
 def parts(demo, prompts, empty_latent, folders):
     from mental_averages.nodes.hspace import HSpaceHook
@@ -35,7 +34,8 @@ def test_conditioning(parts):
     refuse(parts, "holds 2 prompts in one batch", positive=[[torch.cat([tensor, tensor]), options]])
     refuse(parts, "carries an area", positive=[[tensor, {**options, "area": (8, 8, 0, 0)}]])
     refuse(parts, "carries a mask", positive=[[tensor, {**options, "mask": torch.ones(1, 8, 8)}]])
-    refuse(parts, "carries a reference picture", negative=[[tensor, {**options, "reference_latents": [torch.zeros(1, 4, 8, 8)]}]])
+    refuse(parts, "carries a reference picture",
+           negative=[[tensor, {**options, "reference_latents": [torch.zeros(1, 4, 8, 8)]}]])
     refuse(parts, "carries GLIGEN boxes", negative=[[tensor, {**options, "gligen": object()}]])
     refuse(parts, "carries a scheduled LoRA", positive=[[tensor, {**options, "hooks": object()}]])
 
@@ -44,7 +44,8 @@ def test_latents(parts):
     refuse(parts, "video, audio or combined", latent_image={"samples": torch.zeros(1, 4, 3, 8, 8)})
     refuse(parts, "video, audio or combined", latent_image={"samples": torch.zeros(1, 64, 100)})
     refuse(parts, "empty batch", latent_image={"samples": torch.zeros(0, 4, 8, 8)})
-    refuse(parts, "inpainting mask", latent_image={"samples": torch.zeros(1, 4, 8, 8), "noise_mask": torch.ones(1, 8, 8)})
+    refuse(parts, "inpainting mask",
+           latent_image={"samples": torch.zeros(1, 4, 8, 8), "noise_mask": torch.ones(1, 8, 8)})
     refuse(parts, "16 channels", latent_image={"samples": torch.ones(1, 16, 8, 8)})
     from comfy.nested_tensor import NestedTensor
 
@@ -83,6 +84,7 @@ def test_inpainting_and_transformer_models(tiny_model, monkeypatch):
 
 def test_noise_schedules_that_are_not_known(tiny_model):
     import comfy.model_sampling
+
     from mental_averages.nodes.hspace import HSpaceHook
 
     class HalfVariance(comfy.model_sampling.ModelSamplingContinuousEDM, comfy.model_sampling.EDM):

@@ -1,9 +1,9 @@
-"""Adapters in the forward pass of a small network of every kind: against core's weight patches and finite differences."""
+"""Adapters in the forward pass of a small network of every kind: against core's weight patches and finite
+differences."""
 import dataclasses
 
 import pytest
 import torch
-
 from small_models import MODELS
 
 ATTENTION_OF_SD15 = {"to_q", "to_k", "to_v", "to_out.0"}
@@ -99,7 +99,8 @@ def test_gradients_in_the_adapters_against_finite_differences(ca, name, save_mem
         with ca.attached(network, adapters, save_memory):
             with torch.enable_grad():
                 gradients = torch.autograd.grad(loss(), parameters, allow_unused=True)
-            found = [(parameter, gradient) for parameter, gradient in zip(parameters, gradients) if gradient is not None]
+            found = [(parameter, gradient)
+                     for parameter, gradient in zip(parameters, gradients) if gradient is not None]
             norm = sum(gradient.square().sum() for _, gradient in found).sqrt()
             values = []
             with torch.no_grad():

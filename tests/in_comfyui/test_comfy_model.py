@@ -9,7 +9,8 @@ import pack
 LEVELS = torch.tensor([5.0, 0.0])
 
 
-def gradient_and_difference(cm, model, positive, negative, dtype, epsilon, layer="auto", pooling="none", branch="conditional"):
+def gradient_and_difference(cm, model, positive, negative, dtype, epsilon, layer="auto", pooling="none",
+                            branch="conditional"):
     """Directional derivative of |H(x) - A|^2 by autograd and by central differences, along the gradient."""
     found = {}
 
@@ -36,12 +37,14 @@ def gradient_and_difference(cm, model, positive, negative, dtype, epsilon, layer
 
 
 @pytest.mark.parametrize("branch", ["conditional", "unconditional", "guided"])
-@pytest.mark.parametrize("layer, pooling", [("auto", "none"), ("auto", "mean"), ("input_blocks.1", "none"), ("output_blocks.1", "none")])
+@pytest.mark.parametrize("layer, pooling",
+                         [("auto", "none"), ("auto", "mean"), ("input_blocks.1", "none"), ("output_blocks.1", "none")])
 def test_gradient_in_double_precision(cm, tiny_model, layer, pooling, branch):
     generator = torch.Generator().manual_seed(1)
     with torch.inference_mode():
         positive, negative = ([[torch.randn(1, 7, 16, generator=generator, dtype=torch.float64), {}]] for _ in range(2))
-    by_gradient, by_difference = gradient_and_difference(cm, tiny_model, positive, negative, torch.float64, 1e-4, layer, pooling, branch)
+    by_gradient, by_difference = gradient_and_difference(cm, tiny_model, positive, negative, torch.float64, 1e-4, layer,
+                                                         pooling, branch)
     assert by_gradient == pytest.approx(by_difference, rel=1e-6)
 
 
@@ -63,15 +66,17 @@ def test_weights_are_inference_tensors_and_are_put_back(cm, demo, prompts):
 
 def test_plain_sampling_equals_core_ddim(demo, prompts, empty_latent):
     """With no aligned steps the node is a KSampler: same noise from the same seed, same prediction, same steps."""
+    import nodes
+
     from mental_averages.nodes.align import AlignTrajectories
     from mental_averages.nodes.hspace import HSpaceHook
-    import nodes
 
     with torch.inference_mode():
         batch = {"samples": torch.zeros(3, 4, 8, 8)}
         (core,) = nodes.common_ksampler(demo[0], 11, 10, 4.0, "ddim", "normal", *prompts, batch)
         hspace = HSpaceHook.execute(demo[0], "auto", "none").args[0]
-        ours = AlignTrajectories.execute(hspace, *prompts, empty_latent, 3, 10, 0, 5, 0.02, 4.0, "normal", 11, 3, resume=False).args[0]
+        ours = AlignTrajectories.execute(hspace, *prompts, empty_latent, 3, 10, 0, 5, 0.02, 4.0, "normal", 11, 3,
+                                         resume=False).args[0]
     torch.testing.assert_close(ours["samples"], core["samples"], rtol=1e-4, atol=1e-4)
 
 
@@ -79,7 +84,8 @@ def ksampler(model, prompts):
     import nodes
 
     with torch.inference_mode():
-        return nodes.common_ksampler(model, 5, 3, 4.0, "euler", "normal", *prompts, {"samples": torch.zeros(1, 4, 8, 8)})[0]["samples"]
+        return nodes.common_ksampler(model, 5, 3, 4.0, "euler", "normal", *prompts,
+                                     {"samples": torch.zeros(1, 4, 8, 8)})[0]["samples"]
 
 
 @pytest.mark.parametrize("end", ["finished", "error", "interrupt"])
@@ -118,7 +124,9 @@ def test_rows_are_independent_and_features_match_the_whole_forward_pass(cm, demo
         together = denoiser.features(x, 3.0)
         alone = torch.cat([denoiser.features(row[None], 3.0) for row in x])
         seen = []
-        hook = demo[0].model.diffusion_model.middle_block[-1].register_forward_hook(lambda module, inputs, output: seen.append(output))
+        hook = demo[
+            0].model.diffusion_model.middle_block[-1].register_forward_hook(lambda module, inputs, output: seen.append(
+                output))
         denoiser.denoise(x, 3.0)
         hook.remove()
         found.update(together=together, alone=alone, seen=torch.cat(seen))
@@ -134,12 +142,14 @@ def test_prompt_scheduling_is_honoured_and_an_empty_range_is_explained(cm, demo)
     early = pack.encode_prompt(demo[1], "cat")
     late = [[early[0][0], {**early[0][1], "start_percent": 0.9, "end_percent": 1.0}]]
     with pytest.raises(ValueError, match="active at noise level"):
-        cm.with_denoiser(demo[0], late, early, 4.0, LEVELS, (4, 8, 8), 0, lambda denoiser: denoiser.features(torch.zeros(1, 4, 8, 8), 14.0))
+        cm.with_denoiser(demo[0], late, early, 4.0, LEVELS, (4, 8, 8), 0,
+                         lambda denoiser: denoiser.features(torch.zeros(1, 4, 8, 8), 14.0))
 
 
 def test_names_of_layers(cm, demo, tiny_model):
     assert cm.resolve_layer(tiny_model, "auto") == "middle_block"
-    assert cm.layer_names(tiny_model) == [*(f"input_blocks.{i}" for i in range(4)), "middle_block", *(f"output_blocks.{i}" for i in range(4))]
+    assert cm.layer_names(tiny_model) == [*(f"input_blocks.{i}" for i in range(4)), "middle_block",
+                                          *(f"output_blocks.{i}" for i in range(4))]
     with pytest.raises(ValueError, match="no layer 'output_blocks.9'.*middle_block"):
         cm.resolve_layer(tiny_model, "output_blocks.9")
 
@@ -157,14 +167,16 @@ def with_lazy_cache(model):
 
 
 def compiled(model):
-    """As core's TorchCompileModel does it, with a copy of the network in the place of a compiled one, which takes half a minute."""
+    """As core's TorchCompileModel does it, with a copy of the network in the place of a compiled one, which takes half
+    a minute."""
     from comfy.patcher_extension import WrappersMP
     from comfy_api.torch_helpers.torch_compile import COMPILE_KEY, apply_torch_compile_factory
 
     model = model.clone()
     with torch.inference_mode():
         network = copy.deepcopy(model.model.diffusion_model)
-    model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, COMPILE_KEY, apply_torch_compile_factory({"diffusion_model": network}))
+    model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, COMPILE_KEY,
+                               apply_torch_compile_factory({"diffusion_model": network}))
     return model, network
 
 
@@ -179,16 +191,18 @@ def align(model, prompts, **change):
     from mental_averages.nodes.align import AlignTrajectories
     from mental_averages.nodes.hspace import HSpaceHook
 
-    arguments = dict(count=3, steps=6, aligned_steps=2, iterations=2, learning_rate=0.05, cfg=3.0, scheduler="normal", seed=3, keep=3, batch_size=2,
-                     resume=False)
+    arguments = dict(count=3, steps=6, aligned_steps=2, iterations=2, learning_rate=0.05, cfg=3.0, scheduler="normal",
+                     seed=3, keep=3, batch_size=2, resume=False)
     with torch.inference_mode():
         hspace = HSpaceHook.execute(model, "auto", "none").args[0]
-        return AlignTrajectories.execute(hspace, *prompts, {"samples": torch.zeros(1, 4, 8, 8)}, **{**arguments, **change}).args[0]["samples"]
+        return AlignTrajectories.execute(hspace, *prompts, {"samples": torch.zeros(1, 4, 8, 8)},
+                                         **{**arguments, **change}).args[0]["samples"]
 
 
 def ddim_select(model, prompts):
     """Our SAMPLER in the place of a KSampler's, inverting with several calls at each noise level."""
     import comfy.sample
+
     from mental_averages.dma.inversion_methods import FixedPoint
     from mental_averages.nodes.comfy_sampler import DeterministicSampler
 
@@ -214,7 +228,8 @@ def test_caches_of_core_do_not_act_on_our_calls_and_stay_on_the_model(small, cac
     assert not torch.allclose(before, plain, rtol=1e-2), "the cache skips nothing, so that there is nothing to test"
     assert torch.equal(align(other, prompts), align(model, prompts))
     assert torch.equal(ddim_select(other, prompts), ddim_select(model, prompts))
-    assert torch.equal(steps_of_ksampler(other, prompts), before) and torch.equal(steps_of_ksampler(model, prompts), plain)
+    assert (torch.equal(steps_of_ksampler(other, prompts), before)
+            and torch.equal(steps_of_ksampler(model, prompts), plain))
 
 
 def test_a_compiled_model_is_read_uncompiled_and_stays_compiled(small):
@@ -247,8 +262,10 @@ def test_operators_without_a_backward_pass_end_in_a_sentence(small):
     model, latent = model.clone(), {"samples": torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(8))}
     model.set_model_attn2_patch(lambda q, k, v, options: (NoBackward.apply(q), NoBackward.apply(k), v))
     with torch.inference_mode():
-        with pytest.raises(ValueError, match="cannot be differentiated, so no unconditional embeddings.*Connect the model without"):
-            DDIMInvert.execute(model, positive, latent, 4, "normal", 3.0, dict(method="null_text", iterations=2, learning_rate=0.01), 0, negative)
+        with pytest.raises(ValueError,
+                           match="cannot be differentiated, so no unconditional embeddings.*Connect the model without"):
+            DDIMInvert.execute(model, positive, latent, 4, "normal", 3.0,
+                               dict(method="null_text", iterations=2, learning_rate=0.01), 0, negative)
         with pytest.raises(ValueError, match="cannot be differentiated, so no LoRA.*Connect the model without"):
             TrainModeLoRA.execute(model, latent, positive, 4, 1e-3, 1, 0, resume=False)
 
@@ -265,7 +282,8 @@ def test_an_interrupt_inside_the_backward_pass_of_block_checkpoints(cm, small):
         with torch.enable_grad():
             features = denoiser.features(x, 5.0).sum()
             # Blocks are run again in the backward pass, from the last to the first.
-            hook = network.input_blocks[1][0].register_forward_hook(lambda *arguments: seen.append(comfy.model_management.in_training))
+            hook = network.input_blocks[1][0].register_forward_hook(lambda *arguments: seen.append(
+                comfy.model_management.in_training))
             try:
                 comfy.model_management.interrupt_current_processing()
                 torch.autograd.grad(features, x)

@@ -85,7 +85,8 @@ def test_ddim_trajectory_against_the_scheduler_of_diffusers(demo, prompts, pair)
     for timestep in scheduler.timesteps:
         with torch.no_grad():
             positive, negative = (denoiser.network(z, timestep, encoder_hidden_states=prompt.expand(2, -1, -1)).sample
-                                  for prompt in (denoiser.prompt["encoder_hidden_states"], denoiser.negative["encoder_hidden_states"]))
+                                  for prompt in (denoiser.prompt["encoder_hidden_states"],
+                                                 denoiser.negative["encoder_hidden_states"]))
         z = scheduler.step(negative + GUIDANCE * (positive - negative), timestep, z).prev_sample
     start = initial_latent(denoiser.parametrization, noise, levels[0].item())
     found = []
@@ -147,19 +148,22 @@ def test_v_prediction(demo, prompts, pair):
     """The demo model's weights taken as predictions of v on both sides: no pictures, but the same numbers."""
     from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
     from diffusers import DDIMScheduler
+
     from mental_averages.nodes.comfy_model import with_denoiser
 
     (model,) = ModelSamplingDiscrete().patch(demo[0], "v_prediction", False)
     scheduler = DDIMScheduler.from_config(pair[1].config, prediction_type="v_prediction")
     theirs = DiffusersDenoiser(pair[0].network, scheduler, pair[0].prompt, pair[0].negative, GUIDANCE)
     sigmas = ddim_sigmas(scheduler, 4)
-    agree(lambda function: with_denoiser(model, *prompts, GUIDANCE, sigmas, (4, 8, 8), 0, function), theirs, sigmas, (4, 8, 8), SETTINGS)
+    agree(lambda function: with_denoiser(model, *prompts, GUIDANCE, sigmas, (4, 8, 8), 0, function), theirs, sigmas,
+          (4, 8, 8), SETTINGS)
 
 
 def test_zero_terminal_signal(demo, prompts, pair):
     """A schedule whose last level is pure noise: finite, and the levels that ComfyUI takes."""
     from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
     from diffusers import DDIMScheduler
+
     from mental_averages.nodes.comfy_model import with_denoiser
 
     (model,) = ModelSamplingDiscrete().patch(demo[0], "v_prediction", True)
@@ -168,7 +172,8 @@ def test_zero_terminal_signal(demo, prompts, pair):
     theirs = DiffusersDenoiser(pair[0].network, scheduler, pair[0].prompt, pair[0].negative, GUIDANCE)
     sigmas = ddim_sigmas(scheduler, 4)
     torch.testing.assert_close(sigmas[0], model.get_model_object("model_sampling").sigma_max.cpu(), rtol=1e-4, atol=0)
-    agree(lambda function: with_denoiser(model, *prompts, GUIDANCE, sigmas, (4, 8, 8), 0, function), theirs, sigmas, (4, 8, 8), SETTINGS)
+    agree(lambda function: with_denoiser(model, *prompts, GUIDANCE, sigmas, (4, 8, 8), 0, function), theirs, sigmas,
+          (4, 8, 8), SETTINGS)
 
 
 def test_flow(comfyui):
@@ -178,16 +183,20 @@ def test_flow(comfyui):
     import comfy.model_patcher
     import comfy.supported_models
     from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
+
     from mental_averages.nodes.comfy_model import sigmas_of, with_denoiser
 
     torch.manual_seed(0)
     theirs = SD3Transformer2DModel(
-        sample_size=16, patch_size=2, in_channels=16, out_channels=16, num_layers=2, num_attention_heads=2, attention_head_dim=64,
-        caption_projection_dim=128, joint_attention_dim=4096, pooled_projection_dim=12, pos_embed_max_size=8, qk_norm="rms_norm").eval()
-    weights = comfy.model_detection.convert_diffusers_mmdit({key: value.clone() for key, value in theirs.state_dict().items()})
+        sample_size=16, patch_size=2, in_channels=16, out_channels=16, num_layers=2, num_attention_heads=2,
+        attention_head_dim=64, caption_projection_dim=128, joint_attention_dim=4096, pooled_projection_dim=12,
+        pos_embed_max_size=8, qk_norm="rms_norm").eval()
+    weights = comfy.model_detection.convert_diffusers_mmdit({key: value.clone()
+                                                             for key, value in theirs.state_dict().items()})
     # SD3's wrapper around `pos_embed` is a buffer on both sides.
     weights["pos_embed"] = theirs.pos_embed.pos_embed.clone()
-    config = comfy.supported_models.SD3({**comfy.model_detection.detect_unet_config(weights, ""), "dtype": torch.float32})
+    config = comfy.supported_models.SD3({**comfy.model_detection.detect_unet_config(weights, ""),
+                                         "dtype": torch.float32})
     with torch.inference_mode():
         model = comfy.model_base.SD3(config)
         missing, unexpected = model.diffusion_model.load_state_dict(weights, strict=False)
@@ -207,6 +216,7 @@ def test_flow(comfyui):
 
 def test_other_networks_and_schedulers_are_refused(pair):
     from diffusers import FlowMatchEulerDiscreteScheduler
+
     from mental_averages.dma.diffusers_model import from_pipeline
 
     with pytest.raises(ValueError, match="flow-matching schedulers for transformers"):

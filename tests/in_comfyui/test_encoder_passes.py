@@ -2,8 +2,8 @@
 import pytest
 import torch
 
-from mental_averages.dma.settings import AlignmentSettings
 from mental_averages.dma.presets import PRESETS
+from mental_averages.dma.settings import AlignmentSettings
 
 # Rows through the U-Net up to the semantic layer (with their backward passes) and whole guided predictions, of one
 # average in 12 steps that returns one picture, by preset and K. Lower them when an average becomes cheaper.
@@ -29,7 +29,8 @@ def counted(demo, prompts):
                 found = features(x, sigma)
                 rows["features"] += len(x)
                 if found.requires_grad:
-                    found.register_hook(lambda gradient: rows.__setitem__("gradients", rows["gradients"] + len(gradient)))
+                    found.register_hook(lambda gradient: rows.__setitem__("gradients",
+                                                                          rows["gradients"] + len(gradient)))
                 return found
 
             def counting_denoise(x, sigma):
@@ -71,8 +72,10 @@ def test_a_new_node_has_the_values_of_the_standard_preset(demo, prompts):
 
     defaults = {given.id: getattr(given, "default", None) for given in AlignTrajectories.GET_SCHEMA().inputs}
     standard = PRESETS["standard"]
-    assert make_solver(*(defaults[name] for name in ("solver", "learning_rate", "iterations", "tolerance", "plateau"))) == standard.solver
-    assert all(defaults[name] == getattr(standard, name) for name in ("aligned_steps", "carried", "own_noise", "mean_error"))
+    assert make_solver(*(defaults[name] for name in ("solver", "learning_rate", "iterations", "tolerance",
+                                                     "plateau"))) == standard.solver
+    assert all(defaults[name] == getattr(standard, name)
+               for name in ("aligned_steps", "carried", "own_noise", "mean_error"))
     assert defaults["preset"] == "custom"
 
 
@@ -84,7 +87,8 @@ def run_node(demo, prompts, **change):
                      seed=1, keep=2, resume=False)
     with torch.inference_mode():
         hspace = HSpaceHook.execute(demo[0], "auto", "none").args[0]
-        return AlignTrajectories.execute(hspace, *prompts, {"samples": torch.zeros(1, 4, 8, 8)}, **{**arguments, **change}).args
+        return AlignTrajectories.execute(hspace, *prompts, {"samples": torch.zeros(1, 4, 8, 8)},
+                                         **{**arguments, **change}).args
 
 
 def test_a_preset_of_the_node_is_that_of_the_library_whatever_the_widgets_say(demo, prompts):
@@ -93,7 +97,8 @@ def test_a_preset_of_the_node_is_that_of_the_library_whatever_the_widgets_say(de
     preset = PRESETS["draft"]
     latent, report = run_node(demo, prompts, preset="draft", carried=5, mean_error=0.3, own_noise=0.8)
     assert report.settings["solver"] == dataclasses.asdict(preset.solver) and report.settings["preset"] == "draft"
-    assert all(report.settings[name] == getattr(preset, name) for name in ("aligned_steps", "carried", "own_noise", "mean_error"))
+    assert all(report.settings[name] == getattr(preset, name)
+               for name in ("aligned_steps", "carried", "own_noise", "mean_error"))
     assert len(report.steps) == 1 and report.settings["count"] == 16 and latent["samples"].shape == (1, 4, 8, 8)
 
 
@@ -101,4 +106,5 @@ def test_a_preset_of_the_node_is_that_of_the_library_whatever_the_widgets_say(de
 def test_widgets_choose_the_solver_and_lower_the_residual_on_the_real_model(demo, prompts, solver, name):
     _, report = run_node(demo, prompts, solver=solver, plateau=0.01, carried=2, own_noise=0.5, aligned_steps=1)
     assert report.settings["solver_name"] == name and report.settings["solver"]["plateau"] == 0.01
-    assert all(after < 0.8 * before for before, after in zip(report.steps[0].residual_before, report.steps[0].residual_after))
+    assert all(after < 0.8 * before
+               for before, after in zip(report.steps[0].residual_before, report.steps[0].residual_after))

@@ -14,7 +14,8 @@ def nodes(comfyui):
     from mental_averages.nodes.interpolation import ChannelMeanInterpolate, MixingWeights
     from mental_averages.nodes.latent_statistics import LatentOffset, LatentStatistics
 
-    return {node.GET_SCHEMA().node_id: node for node in (ChannelMeanInterpolate, MixingWeights, LatentStatistics, LatentOffset)}
+    return {node.GET_SCHEMA().node_id: node
+            for node in (ChannelMeanInterpolate, MixingWeights, LatentStatistics, LatentOffset)}
 
 
 def noise(count, seed=0, shape=(4, 8, 8)):
@@ -31,7 +32,8 @@ def test_schemas_are_whole(nodes):
         schema = node.GET_SCHEMA()
         assert list(inspect.signature(node.execute).parameters) == [item.id for item in schema.inputs]
         nested = [inner for item in schema.inputs if hasattr(item, "get_all") for inner in item.get_all()]
-        assert all(item.tooltip for item in (*schema.inputs, *nested, *schema.outputs)) and schema.description.endswith(".")
+        assert (all(item.tooltip for item in (*schema.inputs, *nested, *schema.outputs))
+                and schema.description.endswith("."))
     schema = nodes["ChannelMeanInterpolate"].GET_SCHEMA()
     assert [item.id for item in schema.inputs] == ["latents", "weights", "method", "mean_adjustment", "low_pass_width"]
     defaults = {item.id: item.default for item in schema.inputs[1:]}
@@ -41,7 +43,8 @@ def test_schemas_are_whole(nodes):
 def test_several_inputs_and_batches_are_joined_in_order(nodes):
     first, second = noise(2), noise(1, seed=1)
     kept = first["samples"].clone()
-    latent, report = mix(nodes, {"latents0": first, "latents1": second, "latents2": None}, "1 0 0\n0 0.5 0.5\n0 0 1", "restored_variance")
+    latent, report = mix(nodes, {"latents0": first, "latents1": second, "latents2": None}, "1 0 0\n0 0.5 0.5\n0 0 1",
+                         "restored_variance")
     together = torch.cat([first["samples"], second["samples"]])
     assert latent["samples"].shape == (3, 4, 8, 8) and latent["samples"].dtype == torch.float32
     assert torch.equal(latent["samples"][[0, 2]], together[[0, 2]]) and torch.equal(first["samples"], kept)
@@ -62,12 +65,14 @@ def test_the_low_pass_width_reaches_the_library(nodes):
     expected = interpolation.interpolate(noise(3)["samples"], None, "fix", "low_pass", 1.0).latents
     assert torch.equal(narrow["samples"], expected) and report.settings["low_pass_width"] == 1.0
     channel, report = mix(nodes, latents, low_pass_width=1.0)
-    assert torch.equal(channel["samples"], mix(nodes, latents)[0]["samples"]) and report.settings["low_pass_width"] is None
+    assert (torch.equal(channel["samples"], mix(nodes, latents)[0]["samples"])
+            and report.settings["low_pass_width"] is None)
 
 
 @pytest.mark.parametrize("inputs, mode, rows", [
     (3, {"mode": "path", "steps": 4, "closed": False}, 9), (3, {"mode": "path", "steps": 4, "closed": True}, 12),
-    (3, {"mode": "grid", "size": 4}, 10), (4, {"mode": "grid", "size": 4}, 16), (5, {"mode": "random", "rows": 6, "seed": 2**64 - 1}, 6),
+    (3, {"mode": "grid", "size": 4}, 10), (4, {"mode": "grid", "size": 4}, 16),
+    (5, {"mode": "random", "rows": 6, "seed": 2**64 - 1}, 6),
 ])
 def test_rows_of_weights_drive_an_interpolation(nodes, inputs, mode, rows):
     text = nodes["MixingWeights"].execute(inputs, mode).args[0]
@@ -94,16 +99,20 @@ def test_offsets(nodes):
     assert moved["samples"].shape == (4, 4, 8, 8) and set(moved) == {"samples", "type"}
     assert torch.equal(moved["samples"][[0, 2]], before) and torch.equal(latents["samples"], before)
     difference = moved["samples"][1] - before[0]
-    torch.testing.assert_close(difference[:2, :2], torch.tensor([-0.4, 0.4])[:, None, None].expand(2, 2, 8), rtol=0, atol=1e-6)
+    torch.testing.assert_close(difference[:2, :2], torch.tensor([-0.4, 0.4])[:, None, None].expand(2, 2, 8), rtol=0,
+                               atol=1e-6)
     assert not difference[:, 2:].any()
 
 
 def test_bad_latents(nodes):
     from comfy.nested_tensor import NestedTensor
 
-    bad = [({"samples": torch.zeros(1, 4, 3, 8, 8)}, "latents1 is a video"), ({"samples": NestedTensor([torch.zeros(1, 4, 8, 8)] * 2)}, "latents1 is a video"),
-           ({"samples": torch.zeros(0, 4, 8, 8)}, "latents1 is an empty batch"), ({**noise(1), "noise_mask": torch.ones(1, 8, 8)}, "inpainting mask"),
-           ({"samples": torch.full((1, 4, 8, 8), math.nan)}, "latents1 contains NaN"), (noise(1, shape=(4, 8, 16)), "16 x 8 pixels, but latents0 of"),
+    bad = [({"samples": torch.zeros(1, 4, 3, 8, 8)}, "latents1 is a video"),
+           ({"samples": NestedTensor([torch.zeros(1, 4, 8, 8)] * 2)}, "latents1 is a video"),
+           ({"samples": torch.zeros(0, 4, 8, 8)}, "latents1 is an empty batch"),
+           ({**noise(1), "noise_mask": torch.ones(1, 8, 8)}, "inpainting mask"),
+           ({"samples": torch.full((1, 4, 8, 8), math.nan)}, "latents1 contains NaN"),
+           (noise(1, shape=(4, 8, 16)), "16 x 8 pixels, but latents0 of"),
            (noise(1, shape=(16, 8, 8)), "16 channels")]
     for latent, message in bad:
         with pytest.raises(ValueError, match=message):
@@ -120,7 +129,8 @@ def test_bad_latents(nodes):
 
 def test_bad_settings(nodes):
     latents = {"latents0": noise(3)}
-    for weights, message in (("1 0", "2 numbers, but there are 3"), ("1 0 -1", "negative"), ("0 0 0", "all zero"), ("nan 1 0", "NaN"), ("a b c", "not a row of numbers")):
+    for weights, message in (("1 0", "2 numbers, but there are 3"), ("1 0 -1", "negative"), ("0 0 0", "all zero"),
+                             ("nan 1 0", "NaN"), ("a b c", "not a row of numbers")):
         with pytest.raises(ValueError, match=message):
             mix(nodes, latents, weights)
     with pytest.raises(ValueError, match="slerp joins two"):

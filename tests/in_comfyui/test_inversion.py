@@ -5,9 +5,9 @@ import pytest
 import torch
 
 METHODS = {
-    "ddim": dict(told="target"), "fixed_point": dict(tolerance=1e-6, iterations=30, history=3), "exact": dict(gamma=0.95),
-    "negative_prompt": {}, "null_text": dict(iterations=4, learning_rate=0.01), "midpoint": {}, "fireflow": {},
-    "rf_inversion": dict(gamma=0.0, eta=1.0, controlled=1.0),
+    "ddim": dict(told="target"), "fixed_point": dict(tolerance=1e-6, iterations=30, history=3),
+    "exact": dict(gamma=0.95), "negative_prompt": {}, "null_text": dict(iterations=4, learning_rate=0.01),
+    "midpoint": {}, "fireflow": {}, "rf_inversion": dict(gamma=0.0, eta=1.0, controlled=1.0),
 }
 SHAPE = (4, 8, 8)
 
@@ -74,8 +74,9 @@ def relative(found, expected):
     return ((found - expected).norm() / expected.norm()).item()
 
 
-@pytest.mark.parametrize("prediction, name", [*(("eps", name) for name in METHODS if name != "rf_inversion"), ("v", "ddim"),
-                                              ("v", "exact"), ("flow", "exact"), ("flow", "rf_inversion"), ("flow", "midpoint")])
+@pytest.mark.parametrize("prediction, name",
+                         [*(("eps", name) for name in METHODS if name != "rf_inversion"), ("v", "ddim"),
+                          ("v", "exact"), ("flow", "exact"), ("flow", "rf_inversion"), ("flow", "midpoint")])
 def test_trajectory_leads_back_as_the_report_says(models, texts, prediction, name):
     model, latent, cfg = models[prediction], pictures(), 3.0 if name in ("null_text", "negative_prompt") else 1.0
     kept = latent["samples"].clone()
@@ -105,20 +106,22 @@ def test_noise_is_that_of_a_ksampler(models, texts, prediction):
     """What DDIMSample makes of z is what core's Euler sampler makes of z as its noise and an empty latent."""
     model = models[prediction]
     import comfy.sample
+
     from mental_averages.nodes import comfy_model
 
     z = {"samples": torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(7))}
     ours = sample(model, texts, z, cfg=2.0)["samples"]
     with torch.inference_mode():
         levels = comfy_model.sigmas_of(model, "simple", 6)
-        core = comfy.sample.sample(model, z["samples"].clone(), 6, 2.0, "euler", "simple", *texts, torch.zeros(2, *SHAPE),
-                                   sigmas=levels)
+        core = comfy.sample.sample(model, z["samples"].clone(), 6, 2.0, "euler", "simple", *texts,
+                                   torch.zeros(2, *SHAPE), sigmas=levels)
     torch.testing.assert_close(ours, core, rtol=1e-3, atol=1e-3)
 
 
 def custom(model, texts, method_name, sigmas, latent, noise=None):
     """Core's SamplerCustomAdvanced with our sampler and BasicGuider."""
     import comfy_extras.nodes_custom_sampler as core
+
     from mental_averages.nodes.deterministic_sampling import DDIMSamplerSelect
 
     with torch.inference_mode():
@@ -132,6 +135,7 @@ def custom(model, texts, method_name, sigmas, latent, noise=None):
                                               ("flow", "fireflow")])
 def test_sampler_in_both_directions(models, texts, prediction, name):
     import comfy_extras.nodes_custom_sampler as core
+
     from mental_averages.nodes import comfy_model
 
     model = models[prediction]
@@ -152,6 +156,7 @@ def test_sampler_in_both_directions(models, texts, prediction, name):
 
 def test_sampler_takes_noise_as_core_does(tiny_model, texts):
     import comfy_extras.nodes_custom_sampler as core
+
     from mental_averages.nodes import comfy_model
 
     levels, noise = comfy_model.sigmas_of(tiny_model, "simple", 4), core.RandomNoise.execute(3).args[0]
@@ -233,8 +238,8 @@ def test_demo_model_against_the_inverse_scheduler_of_diffusers(demo, prompts):
     from diffusers import DDIMInverseScheduler
     from test_diffusers import diffusers_unet
 
-    scheduler = DDIMInverseScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
-                                     set_alpha_to_one=True, steps_offset=1)
+    scheduler = DDIMInverseScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
+                                     clip_sample=False, set_alpha_to_one=True, steps_offset=1)
     scheduler.set_timesteps(8)
     table = ((1 - scheduler.alphas_cumprod) / scheduler.alphas_cumprod).sqrt()
     sigmas = torch.cat([torch.zeros(1), table[scheduler.timesteps]])
@@ -250,13 +255,15 @@ def test_demo_model_against_the_inverse_scheduler_of_diffusers(demo, prompts):
 
 def test_exact_round_trip_of_the_demo_model(demo, prompts):
     latent = {"samples": 5 * torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0))}
-    noise, trajectory, report = invert(demo[0], prompts, latent, "exact", scheduler="ddim_uniform", steps=5, measure=False)
+    noise, trajectory, report = invert(demo[0], prompts, latent, "exact", scheduler="ddim_uniform", steps=5,
+                                       measure=False)
     restored = sample(demo[0], prompts, noise, trajectory=trajectory)["samples"]
     assert relative(restored, latent["samples"]) < 1e-4 and report.round_trip is None and report.calls == 5
 
 
 def test_interrupt_stops_an_inversion(tiny_model, texts, monkeypatch):
     import comfy.model_management
+
     from mental_averages.nodes.comfy_model import ComfyDenoiser
 
     calls, original = [], ComfyDenoiser.denoise

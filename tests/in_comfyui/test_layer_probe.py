@@ -1,7 +1,6 @@
 """SemanticLayerProbe and the reading of all layers at once, on small models of ComfyUI's own classes."""
 import pytest
 import torch
-
 from small_models import MODELS
 
 LEVELS = {"SD1.5": 5.0, "SD3": 0.7, "Flux": 0.7, "Z-Image": 0.7}
@@ -11,7 +10,8 @@ def on_denoiser(cm, model, name, function, positive=None, **options):
     small = MODELS[name]
     shape = (model.model.latent_format.latent_channels, *small.size)
     x = LEVELS[name] * torch.randn((3, *shape), generator=torch.Generator().manual_seed(0))
-    return cm.with_denoiser(model, positive or small.conditioning(1), small.conditioning(2), 3.0, torch.tensor([LEVELS[name], 0.0]), shape, 0,
+    return cm.with_denoiser(model, positive or small.conditioning(1), small.conditioning(2), 3.0,
+                            torch.tensor([LEVELS[name], 0.0]), shape, 0,
                             lambda denoiser: function(denoiser, x, LEVELS[name]), **options)
 
 
@@ -41,10 +41,12 @@ def test_all_features_of_several_entries_end_early_and_keep_what_is_asked_for(cm
     several = [small.conditioning(1)[0], [small.conditioning(3)[0][0], {"strength": 0.5}]]
     ran = []
     hooks = [module.register_forward_hook(lambda module, inputs, output, name=name: ran.append(name))
-             for name, module in (("middle", model.model.diffusion_model.middle_block[-1]), ("last", model.model.diffusion_model.out[-1]))]
+             for name, module in (("middle", model.model.diffusion_model.middle_block[-1]),
+                                  ("last", model.model.diffusion_model.out[-1]))]
 
     def read(denoiser, x, sigma):
-        found = denoiser.all_features(x, sigma, ["input_blocks.1", "middle_block"], lambda layer, features: 2 * features.flatten(1)[:, :5])
+        found = denoiser.all_features(x, sigma, ["input_blocks.1", "middle_block"],
+                                      lambda layer, features: 2 * features.flatten(1)[:, :5])
         with torch.no_grad():
             return found, denoiser.features(x, sigma)
 
@@ -77,10 +79,11 @@ def probe(cm, built, folders):
     def run(name="SD1.5", prompts=2, **change):
         small, model = MODELS[name], built(name)
         latent = {"samples": torch.zeros(1, model.model.latent_format.latent_channels, *small.size)}
-        growing = {f"prompts{i}": small.conditioning(10 + i) for i in range(prompts)} if isinstance(prompts, int) else prompts
+        growing = ({f"prompts{i}": small.conditioning(10 + i) for i in range(prompts)} if isinstance(prompts, int)
+                   else prompts)
         arguments = dict(model=model, prompts=growing, negative=small.conditioning(2),
-                         latent_image=latent, samples=4, levels="0.25", steps=4, cfg=2.0, scheduler="normal", seed=0, pooling="none", iterations=1,
-                         layers="middle_block, output_blocks" if name == "SD1.5" else "")
+                         latent_image=latent, samples=4, levels="0.25", steps=4, cfg=2.0, scheduler="normal", seed=0,
+                         pooling="none", iterations=1, layers="middle_block, output_blocks" if name == "SD1.5" else "")
         with torch.inference_mode():
             return SemanticLayerProbe.execute(**{**arguments, **change}).args
 
@@ -92,10 +95,12 @@ def test_outputs_name_the_layer_of_the_highest_score(cm, built, probe, name):
     hspace, curve, table, report, layer = probe(name, levels="0, 0.5", prompts=3, layers="")
     assert [entry.name for entry in report.layers] == cm.layer_names(built(name))
     assert layer == report.chosen == max(report.layers, key=lambda entry: entry.score).name
-    assert isinstance(hspace, cm.HSpace) and (hspace.model, hspace.layer, hspace.pooling) == (built(name), layer, "none")
+    assert (isinstance(hspace, cm.HSpace)
+            and (hspace.model, hspace.layer, hspace.pooling) == (built(name), layer, "none"))
     assert curve.shape[0] == 1 and curve.shape[3] == 3 and f"| **{layer}** |" in table
     assert 0 <= report.settings["gradient_error"] < 0.01
-    assert len(report.settings["sigmas"]) == 2 and all(len(entry.left) == 2 and max(entry.left) <= 1 for entry in report.layers)
+    assert (len(report.settings["sigmas"]) == 2
+            and all(len(entry.left) == 2 and max(entry.left) <= 1 for entry in report.layers))
 
 
 def test_same_seed_same_choice_for_any_batch_size_and_other_seeds_differ(probe):
@@ -104,7 +109,8 @@ def test_same_seed_same_choice_for_any_batch_size_and_other_seeds_differ(probe):
     assert again.layers == report.layers and again.chosen == report.chosen
     assert single.chosen == report.chosen
     for one, other in zip(report.layers, single.layers):
-        assert other.ratio == pytest.approx(one.ratio, rel=1e-3, abs=1e-4) and other.score == pytest.approx(one.score, rel=2e-2, abs=1e-3)
+        assert (other.ratio == pytest.approx(one.ratio, rel=1e-3, abs=1e-4)
+                and other.score == pytest.approx(one.score, rel=2e-2, abs=1e-3))
     assert probe(cached=False, seed=1)[3].layers != report.layers
 
 
@@ -114,7 +120,8 @@ def test_model_is_bit_identical_afterwards(built, probe):
     def ksampler():
         small = MODELS["SD1.5"]
         with torch.inference_mode():
-            return nodes.common_ksampler(built("SD1.5"), 5, 3, 4.0, "euler", "normal", small.conditioning(1), small.conditioning(2),
+            return nodes.common_ksampler(built("SD1.5"), 5, 3, 4.0, "euler", "normal", small.conditioning(1),
+                                         small.conditioning(2),
                                          {"samples": torch.zeros(1, 4, *small.size)})[0]["samples"]
 
     before = ksampler()
@@ -127,7 +134,8 @@ def test_model_is_bit_identical_afterwards(built, probe):
 def passes(built):
     """Counts the forward passes that the small U-Net begins."""
     count = [0]
-    hook = built("SD1.5").model.diffusion_model.register_forward_pre_hook(lambda module, inputs: count.__setitem__(0, count[0] + 1))
+    hook = built("SD1.5").model.diffusion_model.register_forward_pre_hook(lambda module, inputs: count.__setitem__(
+        0, count[0] + 1))
     yield count
     hook.remove()
 
@@ -153,6 +161,7 @@ def test_what_was_measured_is_kept_per_model_and_settings(built, probe, passes, 
 
 def test_an_interrupted_probe_goes_on_after_its_last_prompt(probe, passes, monkeypatch):
     import comfy.model_management
+
     from mental_averages.nodes import layer_probe
 
     report = probe(cached=False)[3]
@@ -179,9 +188,11 @@ def test_layers_can_be_chosen_by_name(cm, built, probe):
     assert chosen_layers(names, " ") == names
     assert chosen_layers(names, "output_blocks; middle_block") == names[4:]
     assert chosen_layers(names, "*put_blocks.1, middle_block") == ["input_blocks.1", "middle_block", "output_blocks.1"]
-    assert chosen_layers([f"joint_blocks.{i}" for i in range(12)], "joint_blocks.1") == ["joint_blocks.1"], "not joint_blocks.10"
+    assert chosen_layers([f"joint_blocks.{i}"
+                          for i in range(12)], "joint_blocks.1") == ["joint_blocks.1"], "not joint_blocks.10"
     only = probe(layers="middle_block", matched=0)
-    assert only[4] == "middle_block" and only[3].margin is None and "gradient_error" not in only[3].settings and only[3].layers[0].left == []
+    assert (only[4] == "middle_block" and only[3].margin is None and "gradient_error" not in only[3].settings
+            and only[3].layers[0].left == [])
 
 
 def test_bad_inputs_are_refused_before_the_model_runs(built, probe, passes):
@@ -189,11 +200,15 @@ def test_bad_inputs_are_refused_before_the_model_runs(built, probe, passes):
     for change, message in (
             (dict(prompts=1), "1 prompts are connected"), (dict(prompts=0), "0 prompts are connected"),
             (dict(layers="joint_blocks"), "No layer of this model fits 'joint_blocks'.*middle_block"),
-            (dict(samples=3), "samples is 3: at least 4"), (dict(matched=5), "matched is 5"), (dict(iterations=0), "iterations is 0"),
-            (dict(levels="0, 1"), "not shares of sampling"), (dict(levels="-0.1"), "not shares of sampling"), (dict(levels="early"), "row of numbers"),
-            (dict(levels=""), "no levels"), (dict(batch_size=-1), "batch_size is -1"), (dict(negative=[]), "negative conditioning is empty"),
+            (dict(samples=3), "samples is 3: at least 4"), (dict(matched=5), "matched is 5"),
+            (dict(iterations=0), "iterations is 0"),
+            (dict(levels="0, 1"), "not shares of sampling"), (dict(levels="-0.1"), "not shares of sampling"),
+            (dict(levels="early"), "row of numbers"),
+            (dict(levels=""), "no levels"), (dict(batch_size=-1), "batch_size is -1"),
+            (dict(negative=[]), "negative conditioning is empty"),
             (dict(prompts={"prompts0": plain, "prompts1": []}), "prompts1 conditioning is empty"),
-            (dict(prompts={"prompts0": plain, "prompts1": [[plain[0][0], {"mask": torch.ones(1, 8, 8)}]]}), "prompts1 conditioning carries a mask"),
+            (dict(prompts={"prompts0": plain, "prompts1": [[plain[0][0], {"mask": torch.ones(1, 8, 8)}]]}),
+             "prompts1 conditioning carries a mask"),
             (dict(latent_image={"samples": torch.zeros(0, 4, 6, 4)}), "empty batch")):
         with pytest.raises(ValueError, match=message):
             probe(**change)

@@ -9,7 +9,7 @@ import torch
 import pack
 
 sys.path.insert(0, str(pack.ROOT / "tests" / "dma"))
-from test_image_encoders import write_blip, write_clip, write_dinov2  # noqa: E402
+from test_image_encoders import write_blip, write_clip, write_dinov2
 
 DIMENSIONS = {"reduction": "dimensions", "dimensions": 4}
 THREE = {"components": "fixed", "count": 3}
@@ -19,13 +19,15 @@ PROMPTS = {"method": "prompts", "prompts": "dark\n\n light \nno", "score": "cosi
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     root = tmp_path_factory.mktemp("written")
-    return {"clip": write_clip(root / "clip"), "blip": write_blip(root / "maker" / "blip"), "dinov2": write_dinov2(root / "dinov2")}
+    return {"clip": write_clip(root / "clip"), "blip": write_blip(root / "maker" / "blip"),
+            "dinov2": write_dinov2(root / "dinov2")}
 
 
 @pytest.fixture
 def encoders(comfyui, written, monkeypatch):
     """ComfyUI's folder of image encoders, with a CLIP, a BLIP-VQA one level down, and a DINOv2."""
     import folder_paths
+
     from mental_averages.nodes import attributes
 
     root = written["clip"].parent
@@ -52,7 +54,8 @@ def load(name):
 def clusters_of(images, components=THREE, **change):
     from mental_averages.nodes.modes import CLIPGMMClusters
 
-    arguments = dict(reduction=DIMENSIONS, components=components, covariance="spherical", minimum_size=2, small_clusters="merge", seed=0)
+    arguments = dict(reduction=DIMENSIONS, components=components, covariance="spherical", minimum_size=2,
+                     small_clusters="merge", seed=0)
     return CLIPGMMClusters.execute(images, **{**arguments, **change}).args
 
 
@@ -65,8 +68,8 @@ def random_clip_vision(kind):
     """A small CLIP_VISION of ComfyUI's own class."""
     import comfy.clip_vision
 
-    config = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, image_size=32, patch_size=8, num_channels=3,
-                  layer_norm_eps=1e-5, **VISION[kind])
+    config = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, image_size=32,
+                  patch_size=8, num_channels=3, layer_norm_eps=1e-5, **VISION[kind])
     generator = torch.Generator().manual_seed(0)
     with torch.inference_mode():
         model = comfy.clip_vision.ClipVisionModel(config)
@@ -104,19 +107,22 @@ def test_questions_are_answered_and_counted(encoders, images):
     with torch.inference_mode():
         embeddings, counts, text = AttributeEmbed.execute(images[0], load("maker/blip"), method).args
     data = json.loads(text)
-    assert sum(data["counts"].values()) == len(data["answers"]) == 16 and data["settings"]["state"] == "question_class_token"
+    assert (sum(data["counts"].values()) == len(data["answers"]) == 16
+            and data["settings"]["state"] == "question_class_token")
     assert sum(int(line.split()[0]) for line in counts.splitlines()) == 16
     clusters = clusters_of(images[0], {"components": "bic", "smallest": 1, "largest": 5}, embeddings=embeddings)[0]
     assert len(clusters.bic) == 5 and clusters.coordinates.shape == (16, 4)
 
 
 def test_share_of_variance(encoders, images):
-    clusters = clusters_of(images[0], reduction={"reduction": "variance", "variance_share": 0.9}, image_encoder=load("clip"))[0]
+    clusters = clusters_of(images[0], reduction={"reduction": "variance",
+                                                 "variance_share": 0.9}, image_encoder=load("clip"))[0]
     assert sum(clusters.explained_variance) >= 0.9 > sum(clusters.explained_variance[:-1])
 
 
 def test_memory_management_moves_the_encoder(encoders, images):
     import comfy.model_management
+
     from mental_averages.dma.image_encoders import embed_images
 
     loaded = load("clip")
@@ -187,10 +193,14 @@ def test_bad_input_before_the_encoder_runs(comfyui, images):
     encoder = object()  # any use of it would fail
     one, several = {"components": "fixed", "count": 1}, {"components": "bic", "smallest": 1, "largest": 8}
     for pictures, change, message in (
-            (images[0][:1], {}, "at least two pictures"), (images[0][:1], dict(components=one), "at least two pictures, but there is 1"),
-            (images[0][:1], dict(components=several), "at least two pictures"), (images[0][:5], dict(components=several), "8 clusters need at least as many"),
-            (images[0][:1].expand(5, -1, -1, -1), {}, "All 5 pictures are the same"), (images[0][:2], {}, "3 clusters need at least as many pictures"),
-            (torch.zeros(0, 8, 8, 3), {}, "shape"), (images[0] * float("nan"), {}, "NaN"), (images[0], dict(minimum_size=17), "only 16 pictures"),
+            (images[0][:1], {}, "at least two pictures"),
+            (images[0][:1], dict(components=one), "at least two pictures, but there is 1"),
+            (images[0][:1], dict(components=several), "at least two pictures"),
+            (images[0][:5], dict(components=several), "8 clusters need at least as many"),
+            (images[0][:1].expand(5, -1, -1, -1), {}, "All 5 pictures are the same"),
+            (images[0][:2], {}, "3 clusters need at least as many pictures"),
+            (torch.zeros(0, 8, 8, 3), {}, "shape"), (images[0] * float("nan"), {}, "NaN"),
+            (images[0], dict(minimum_size=17), "only 16 pictures"),
             (images[0], dict(components={"components": "bic", "smallest": 4, "largest": 2}), "from 4 to 2")):
         with pytest.raises(ValueError, match=message):
             clusters_of(pictures, image_encoder=encoder, **change)
@@ -203,7 +213,8 @@ def test_broken_embeddings_and_pictures_that_no_encoder_tells_apart(encoders, im
 
     values = torch.randn(16, 3)
     values[4, 1] = float("nan")
-    with pytest.raises(ValueError, match=r"embedding of 1 of 16 pictures contains NaN or infinity \(first: picture 4\)"):
+    with pytest.raises(ValueError,
+                       match=r"embedding of 1 of 16 pictures contains NaN or infinity \(first: picture 4\)"):
         clusters_of(images[0], embeddings=AttributeEmbeddings(values, ("",) * 16, {}))
     nearly = images[0][:1].repeat(5, 1, 1, 1)
     nearly[1, 0, 0, 0] += 1e-6
@@ -218,7 +229,8 @@ def test_attributes_name_what_is_wrong(encoders, images):
     for encoder, method, message in (
             (blip, {"method": "question", "question": " ", "state": "answer_start"}, "question has no text"),
             (clip, {"method": "question", "question": "what?", "state": "answer_start"}, "does not answer questions"),
-            (blip, PROMPTS, "does not compare pictures with prompts"), (clip, {**PROMPTS, "prompts": "one"}, "at least two lines")):
+            (blip, PROMPTS, "does not compare pictures with prompts"),
+            (clip, {**PROMPTS, "prompts": "one"}, "at least two lines")):
         with pytest.raises(ValueError, match=message):
             AttributeEmbed.execute(images[0], encoder, method)
 
@@ -239,11 +251,13 @@ def test_members_of_a_mode(three_modes):
     assert selected[:, 0, 0, 0].tolist() == list(three_modes.members[0])
     assert rest[:, 0, 0, 0].tolist() == [1, 3, 5, 6]
     assert [len(batch) for batch in every] == [4, 2, 2] and torch.equal(every[0], selected)
-    latent = {"samples": pictures.permute(0, 3, 1, 2), "noise_mask": pictures[..., 0], "batch_index": list(range(10, 18)), "kind": "x"}
+    latent = {"samples": pictures.permute(0, 3, 1, 2), "noise_mask": pictures[..., 0],
+              "batch_index": list(range(10, 18)), "kind": "x"}
     selected, rest, _, _ = SelectMode.execute(three_modes, latent, 2).args
     chosen = list(three_modes.members[2])
     assert selected["samples"][:, 0, 0, 0].tolist() == selected["noise_mask"][:, 0, 0].tolist() == chosen
-    assert selected["batch_index"] == [10 + row for row in chosen] and selected["kind"] == "x" and len(rest["samples"]) == 6
+    assert (selected["batch_index"] == [10 + row for row in chosen] and selected["kind"] == "x"
+            and len(rest["samples"]) == 6)
     assert len(latent["samples"]) == 8
     one_mask = {**latent, "noise_mask": torch.ones(1, 4, 4)}
     assert SelectMode.execute(three_modes, one_mask, 0).args[0]["noise_mask"].shape == (1, 4, 4)
@@ -251,6 +265,7 @@ def test_members_of_a_mode(three_modes):
 
 def test_a_mode_without_others_blocks_what_follows(comfyui):
     from comfy_execution.graph_utils import ExecutionBlocker
+
     from mental_averages.dma.modes import ClusterSettings, cluster
     from mental_averages.nodes.modes import SelectMode
 
@@ -261,6 +276,7 @@ def test_a_mode_without_others_blocks_what_follows(comfyui):
 
 def test_modes_that_do_not_fit(three_modes):
     from comfy.nested_tensor import NestedTensor
+
     from mental_averages.nodes.modes import SelectMode
 
     with pytest.raises(ValueError, match="of 8 pictures but this batch has 5"):

@@ -43,6 +43,7 @@ def test_same_seed_same_picture_for_any_batch_size(hspace, prompts, empty_latent
 
 def test_resume_after_interrupt_gives_the_same_latents(hspace, prompts, empty_latent, folders, monkeypatch):
     import comfy.model_management
+
     from mental_averages.dma import alignment
 
     monkeypatch.setattr(alignment, "SECONDS_BETWEEN_SAVES", 0.0)
@@ -108,11 +109,13 @@ def test_capture_and_medoid(demo, hspace, prompts, folders):
 
 def test_zero_latent_equals_core_sampling_without_noise(demo, prompts, empty_latent):
     import nodes
+
     from mental_averages.nodes.baselines import ZeroLatent
 
     with torch.inference_mode():
         ours = ZeroLatent.execute(demo[0], *prompts, empty_latent, 6, 4.0, "normal", 0.0, 0).args[0]["samples"]
-        (core,) = nodes.common_ksampler(demo[0], 0, 6, 4.0, "ddim", "normal", *prompts, empty_latent, disable_noise=True)
+        (core,) = nodes.common_ksampler(demo[0], 0, 6, 4.0, "ddim", "normal", *prompts, empty_latent,
+                                        disable_noise=True)
         noisy = ZeroLatent.execute(demo[0], *prompts, empty_latent, 6, 4.0, "normal", 1.0, 7).args[0]["samples"]
         (plain,) = nodes.common_ksampler(demo[0], 7, 6, 4.0, "ddim", "normal", *prompts, empty_latent)
     torch.testing.assert_close(ours, core["samples"], rtol=1e-4, atol=1e-4)

@@ -1,5 +1,5 @@
-"""Prompts that carry numbers, as those of ConditioningSetTimestepRange, FluxGuidance and SDXL's text encode do, through every node
-that keeps a state on disk under a key of its prompts."""
+"""Prompts that carry numbers, as those of ConditioningSetTimestepRange, FluxGuidance and SDXL's text encode do, through
+every node that keeps a state on disk under a key of its prompts."""
 import pytest
 import torch
 
@@ -30,7 +30,8 @@ def samples():
 def align(hspace, positive, negative, latent):
     from mental_averages.nodes.align import AlignTrajectories
 
-    return AlignTrajectories.execute(hspace, positive, negative, latent, 2, 4, 1, 3, 0.02, 4.0, "normal", 1, 1, resume=True).args
+    return AlignTrajectories.execute(hspace, positive, negative, latent, 2, 4, 1, 3, 0.02, 4.0, "normal", 1, 1,
+                                     resume=True).args
 
 
 def test_align_trajectories(hspace, prompts, numbered, empty_latent, folders):
@@ -43,8 +44,8 @@ def test_align_mixture_modes(hspace, numbered, samples, folders):
     from mental_averages.nodes.align_mixture import AlignMixtureModes
 
     with torch.inference_mode():
-        latents = AlignMixtureModes.execute(hspace, *numbered, samples, 3, {"components": "fixed", "modes": 1}, 4, 1, 3.0, "normal", 0, "draft",
-                                            0.3, samples=samples, minimum_size=1).args[0]
+        latents = AlignMixtureModes.execute(hspace, *numbered, samples, 3, {"components": "fixed", "modes": 1}, 4, 1,
+                                            3.0, "normal", 0, "draft", 0.3, samples=samples, minimum_size=1).args[0]
     assert torch.isfinite(latents["samples"]).all()
 
 
@@ -60,6 +61,7 @@ def test_semantic_layer_probe(demo, numbered, empty_latent, folders):
     from mental_averages.nodes.layer_probe import SemanticLayerProbe
 
     with torch.inference_mode():
-        report = SemanticLayerProbe.execute(demo[0], {"prompts0": numbered[0], "prompts1": numbered[1]}, numbered[1], empty_latent, 4, "0", 4,
-                                            4.0, "normal", 0, "none", layers="middle_block", matched=0).args[3]
+        report = SemanticLayerProbe.execute(demo[0], {"prompts0": numbered[0], "prompts1": numbered[1]}, numbered[1],
+                                            empty_latent, 4, "0", 4, 4.0, "normal", 0, "none", layers="middle_block",
+                                            matched=0).args[3]
     assert report.chosen == "middle_block"

@@ -37,7 +37,8 @@ def test_everything_is_explained(node_classes):
         assert schema.description.endswith(".") and schema.display_name and schema.category.startswith("dma")
         for item in (*schema.inputs, *schema.outputs):
             assert item.tooltip, f"{schema.node_id}.{item.id} has no tooltip"
-        assert (ROOT / "web" / "docs" / f"{schema.node_id}.md").read_text().strip(), f"{schema.node_id} has no help page"
+        assert (ROOT / "web" / "docs" / f"{schema.node_id}.md").read_text().strip(), (
+            f"{schema.node_id} has no help page")
 
 
 def test_every_node_is_in_an_example_workflow(node_classes):
@@ -64,4 +65,5 @@ def test_dma_never_imports_comfyui():
         for line in path.read_text().splitlines():
             words = line.split()
             if words and words[0] in ("import", "from"):
-                assert words[1].split(".")[0] not in ("comfy", "comfy_api", "folder_paths", "nodes", "server", "execution"), path
+                assert words[1].split(".")[0] not in ("comfy", "comfy_api", "folder_paths", "nodes", "server",
+                                                      "execution"), path

@@ -3,9 +3,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from small_models import MODELS
 
 import pack
-from small_models import MODELS
 
 LEVELS = torch.tensor([5.0, 0.0])
 
@@ -17,7 +17,8 @@ def embeddings(folders, monkeypatch):
 
     folder = folders / "embeddings"
     folder.mkdir()
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, "embeddings", ([str(folder)], {".safetensors", ".pt", ".bin"}))
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "embeddings",
+                        ([str(folder)], {".safetensors", ".pt", ".bin"}))
     monkeypatch.setattr(folder_paths, "temp_directory", str(folders / "temp"))
     return folder
 
@@ -33,10 +34,12 @@ def small_clip(name, embeddings):
 
     module, kind, widths = {"SD1.5": (comfy.sd1_clip, "SD1", {"clip_l": 16}),
                             "SDXL": (comfy.sdxl_clip, "SDXL", {"clip_l": 6, "clip_g": 10})}[name]
-    target = SimpleNamespace(params={}, clip=getattr(module, f"{kind}ClipModel"), tokenizer=getattr(module, f"{kind}Tokenizer"))
+    target = SimpleNamespace(params={}, clip=getattr(module, f"{kind}ClipModel"),
+                             tokenizer=getattr(module, f"{kind}Tokenizer"))
     options = {f"{encoder}_model_config": config(width) for encoder, width in widths.items()}
     with torch.inference_mode():
-        clip = comfy.sd.CLIP(target, embedding_directory=[str(embeddings)], model_options={**options, "dtype": torch.float32})
+        clip = comfy.sd.CLIP(target, embedding_directory=[str(embeddings)],
+                             model_options={**options, "dtype": torch.float32})
         generator = torch.Generator().manual_seed(0)
         for key, parameter in clip.cond_stage_model.named_parameters():
             if parameter.ndim == 2:
@@ -62,10 +65,11 @@ def case(embeddings):
     """Inputs of the node that take little time, by the name of the kind of model."""
     def made(name):
         generator = torch.Generator().manual_seed(1)
-        latents = 0.3 * torch.randn((1, 4, 1, 1), generator=generator) + 0.05 * torch.randn((3, 4, 8, 8), generator=generator)
+        latents = 0.3 * torch.randn((1, 4, 1,
+                                     1), generator=generator) + 0.05 * torch.randn((3, 4, 8, 8), generator=generator)
         return dict(model=small_model(name), clip=small_clip(name, embeddings), latents={"samples": latents / 0.18215},
-                    name="mode", initial_text="castle", vectors=1, template="a photo of {}", steps=4, learning_rate=1e-2, seed=5,
-                    preview_interval=0)
+                    name="mode", initial_text="castle", vectors=1, template="a photo of {}", steps=4,
+                    learning_rate=1e-2, seed=5, preview_interval=0)
 
     return made
 
@@ -112,11 +116,14 @@ def losses_on_fixed_noise(case, conditioning, shape=(4, 8, 8)):
     settings = denoising_training.TrainingSettings(batch_size=20, seed=99)
 
     def measure(denoiser):
-        loss = denoising_training.loss_on(clean, denoiser.parametrization, denoiser.device, denoiser.denoise_differentiably)
-        draws = (denoising_training.draw(settings, step, len(clean), shape, denoiser.noise_levels()) for step in range(2))
+        loss = denoising_training.loss_on(clean, denoiser.parametrization, denoiser.device,
+                                          denoiser.denoise_differentiably)
+        draws = (denoising_training.draw(settings, step, len(clean), shape, denoiser.noise_levels())
+                 for step in range(2))
         return torch.cat([loss(*drawn) for drawn in draws])
 
-    return comfy_model.with_denoiser(case["model"], conditioning, conditioning, 1.0, LEVELS, shape, 0, measure, layer=None)
+    return comfy_model.with_denoiser(case["model"], conditioning, conditioning, 1.0, LEVELS, shape, 0, measure,
+                                     layer=None)
 
 
 def slopes(case, template, epsilon, save_memory=False):
@@ -133,7 +140,8 @@ def slopes(case, template, epsilon, save_memory=False):
 
     def measure(denoiser):
         noise, sigma = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0)), torch.tensor([5.0, 1.0])
-        loss_now = denoising_training.loss_on(clean, denoiser.parametrization, denoiser.device, denoiser.denoise_differentiably)
+        loss_now = denoising_training.loss_on(clean, denoiser.parametrization, denoiser.device,
+                                              denoiser.denoise_differentiably)
         with comfy_text.differentiable_encoding(prompt, save_memory) as encode:
             def loss(values):
                 comfy_text.set_positive(denoiser, encode(values), (4, 8, 8))
@@ -169,7 +177,8 @@ def test_gradient_equals_finite_differences(case, name, template):
 
 
 def test_gradient_of_the_pooled_text_is_part_of_it(case):
-    """SDXL's second encoder reaches the model by its pooled output too: with tokens cut off from the model it is all there is."""
+    """SDXL's second encoder reaches the model by its pooled output too: with tokens cut off from the model it is all
+    there is."""
     made = case("SDXL")
     network = made["model"].model.diffusion_model
     with torch.inference_mode():
@@ -182,14 +191,16 @@ def test_gradient_of_the_pooled_text_is_part_of_it(case):
 
 
 @pytest.mark.parametrize("name", ["SD1.5", "SDXL"])
-@pytest.mark.parametrize("template", ["a photo of {}", "{}", "old (red:1.3) ({}:0.8), castle at night", "word " * 72 + "{} end"])
+@pytest.mark.parametrize("template",
+                         ["a photo of {}", "{}", "old (red:1.3) ({}:0.8), castle at night", "word " * 72 + "{} end"])
 def test_training_encodes_what_the_file_gives(case, embeddings, name, template):
     from mental_averages.nodes import comfy_text, train_embedding
 
     made = case(name)
     with torch.inference_mode(False), torch.no_grad():
         prompt = comfy_text.prompt_with_vectors(made["clip"], template, 3)
-        vectors = [torch.randn(values.shape, generator=torch.Generator().manual_seed(2)) for values in prompt.vectors("a", 3)]
+        vectors = [torch.randn(values.shape, generator=torch.Generator().manual_seed(2))
+                   for values in prompt.vectors("a", 3)]
         start = prompt.encode(vectors)
         with comfy_text.differentiable_encoding(prompt) as differentiable, torch.enable_grad():
             live = differentiable([values.clone().requires_grad_() for values in vectors])
@@ -234,7 +245,8 @@ def test_training_lowers_the_loss_and_leaves_everything_as_it_was(case, embeddin
 
     torch.manual_seed(3)  # the global generator plays no part
     train(made, **change, name="again", resume=False)
-    assert same(content(embeddings, "again"), content(embeddings)) and list(content(embeddings)) == sorted(content(embeddings))
+    assert (same(content(embeddings, "again"), content(embeddings))
+            and list(content(embeddings)) == sorted(content(embeddings)))
     train(made, **{**change, "seed": 6, "steps": 3}, name="other", resume=False)
     assert not same(content(embeddings, "other"), content(embeddings))
     assert not [path for path in embeddings.rglob("*") if path.suffix not in (".safetensors", "")]
@@ -271,7 +283,8 @@ def test_vectors_start_at_the_initial_text(case, embeddings):
         assert torch.equal(prompt.vectors("red castle", 1)[0], table[ids[:1]])
     train(made, vectors=3)
     with torch.inference_mode(False), torch.no_grad():
-        assert torch.equal(prompt.vectors("red embedding:mode", 4)[0], torch.cat([table[ids[:1]], content(embeddings)["clip_l"]]))
+        assert torch.equal(prompt.vectors("red embedding:mode", 4)[0],
+                           torch.cat([table[ids[:1]], content(embeddings)["clip_l"]]))
 
 
 @pytest.mark.parametrize("end", ["interrupt", "error"])
@@ -284,7 +297,8 @@ def test_interrupted_and_resumed_equals_uninterrupted(case, embeddings, stop_tra
     with pytest.raises(stopped):
         train(made)
     assert not (embeddings / "mode.safetensors").exists() and not torch.is_inference_mode_enabled()
-    assert torch.equal(ksampler(made["model"], start), picture) and torch.equal(encode(made["clip"], "castle")[0][0], start[0][0])
+    assert (torch.equal(ksampler(made["model"], start), picture)
+            and torch.equal(encode(made["clip"], "castle")[0][0], start[0][0]))
     assert any(parameter.is_inference() for parameter in made["clip"].cond_stage_model.parameters())
     resumed = train(made)
     assert same(content(embeddings), content(embeddings, "expected")) and resumed[2] == expected[2]
@@ -318,8 +332,9 @@ def test_a_name_that_is_taken_is_refused_and_nothing_is_lost(case, embeddings, m
     monkeypatch.undo()
 
 
-@pytest.mark.parametrize("name", ["../mode", "a/../../mode", "/tmp/mode", "..", "", ".hidden", "my mode", "mode,", "a:b", "a/",
-                                  "(mode)", "a//b", "x[1]", "a\\b", "mode."])
+@pytest.mark.parametrize("name",
+                         ["../mode", "a/../../mode", "/tmp/mode", "..", "", ".hidden", "my mode", "mode,", "a:b", "a/",
+                          "(mode)", "a//b", "x[1]", "a\\b", "mode."])
 def test_names_that_leave_the_folder_or_cannot_be_read_are_refused(embeddings, monkeypatch, name):
     # None of these is looked at before the name is.
     others = dict.fromkeys(("model", "clip", "latents", "initial_text", "vectors", "template"))
@@ -331,8 +346,10 @@ def test_what_the_widgets_say_is_checked_when_the_graph_is_queued(embeddings):
 
     good = dict(name="mode", initial_text="castle", template="a {}")
     assert TrainModeEmbedding.validate_inputs(**good) is True
-    for name, value, message in (("name", "../mode", "cannot be the name"), ("name", "my mode", "cannot be the name"), ("name", "", "cannot be the name"),
-                                 ("initial_text", " ", "initial text is empty"), ("template", "a photo", "has 0 placeholders"),
+    for name, value, message in (("name", "../mode", "cannot be the name"), ("name", "my mode", "cannot be the name"),
+                                 ("name", "", "cannot be the name"),
+                                 ("initial_text", " ", "initial text is empty"),
+                                 ("template", "a photo", "has 0 placeholders"),
                                  ("template", "{} {}", "has 2 placeholders")):
         assert message in TrainModeEmbedding.validate_inputs(**{**good, name: value})
         assert TrainModeEmbedding.validate_inputs(**{**good, name: None}) is True, "linked: not known yet"
@@ -362,7 +379,8 @@ def test_texts_and_numbers_that_make_no_sense_are_refused(case, embeddings, monk
     refuse(monkeypatch, made, "batch_size is 0", batch_size=0)
     refuse(monkeypatch, made, "is empty \\(all zero\\)", latents={"samples": torch.zeros(1, 4, 8, 8)})
     refuse(monkeypatch, made, "NaN or infinity", latents={"samples": torch.full((1, 4, 8, 8), float("inf"))})
-    refuse(monkeypatch, made, "carries an inpainting mask", latents={**made["latents"], "noise_mask": torch.ones(1, 8, 8)})
+    refuse(monkeypatch, made, "carries an inpainting mask",
+           latents={**made["latents"], "noise_mask": torch.ones(1, 8, 8)})
     assert not list(embeddings.iterdir())
 
 
@@ -374,7 +392,8 @@ def test_models_that_do_not_belong_together_are_refused(case, embeddings, monkey
     wide = small_clip("SDXL", embeddings)
     made["model"].model.model_config.unet_config["context_dim"] = 768
     refuse(monkeypatch, made, "gives 16 numbers per token, but the model reads 768", clip=wide)
-    tokenizer = SimpleNamespace(clip_l=wide.tokenizer.clip_l, t5xxl=sd3_clip.T5XXLTokenizer.__new__(sd3_clip.T5XXLTokenizer))
+    tokenizer = SimpleNamespace(clip_l=wide.tokenizer.clip_l,
+                                t5xxl=sd3_clip.T5XXLTokenizer.__new__(sd3_clip.T5XXLTokenizer))
     other = SimpleNamespace(patcher=wide.patcher, tokenizer=tokenizer)
     refuse(monkeypatch, made, "SDXLClipModel.* is not that of SD1.5 or SDXL", clip=other)
     hooked = wide.clone()
@@ -415,8 +434,8 @@ def test_the_demo_model(demo, embeddings, monkeypatch):
     discs = torch.stack([((axis[:, None].square() + axis[None].square()).sqrt() < size).float() for size in (0.5, 0.6)])
     with torch.inference_mode():
         latents = {"samples": vae.encode(discs[..., None] * torch.tensor([0.9, 0.2, 0.1]))}
-    case = dict(model=model, clip=clip, latents=latents, name="disc", initial_text="red heart", vectors=2, template="{}", steps=4,
-                learning_rate=1e-2, seed=0, batch_size=4)
+    case = dict(model=model, clip=clip, latents=latents, name="disc", initial_text="red heart", vectors=2,
+                template="{}", steps=4, learning_rate=1e-2, seed=0, batch_size=4)
     ((by_gradient, by_difference),) = slopes(case, "{} emoji", 1e-2)
     assert by_gradient == pytest.approx(by_difference, rel=5e-3)
     plain = pack.encode_prompt(clip, "red heart")
@@ -424,5 +443,6 @@ def test_the_demo_model(demo, embeddings, monkeypatch):
     text, conditioning, _, _ = train(case)
     assert losses_on_fixed_noise(case, conditioning).mean() < before.mean()
     assert torch.equal(encode(clip, text)[0][0], conditioning[0][0])
-    assert torch.equal(ksampler(model, plain), picture) and torch.equal(pack.encode_prompt(clip, "red heart")[0][0], plain[0][0])
+    assert (torch.equal(ksampler(model, plain), picture)
+            and torch.equal(pack.encode_prompt(clip, "red heart")[0][0], plain[0][0]))
     assert not torch.equal(ksampler(model, encode(clip, text)), picture)

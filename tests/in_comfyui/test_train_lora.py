@@ -1,9 +1,9 @@
 """TrainModeLoRA: on small models with every prediction, and on the demo model with core's own nodes around it."""
 import pytest
 import torch
+from small_models import MODELS
 
 import pack
-from small_models import MODELS
 
 
 def train(model, latents, positive, **change):
@@ -31,8 +31,10 @@ def losses_on_fixed_noise(model, latents, positive):
     settings = denoising_training.TrainingSettings(batch_size=20, seed=99)
 
     def measure(denoiser):
-        loss = denoising_training.loss_on(clean, denoiser.parametrization, denoiser.device, denoiser.denoise_differentiably)
-        return torch.cat([loss(*denoising_training.draw(settings, step, len(clean), clean.shape[1:], denoiser.noise_levels()))
+        loss = denoising_training.loss_on(clean, denoiser.parametrization, denoiser.device,
+                                          denoiser.denoise_differentiably)
+        return torch.cat([loss(*denoising_training.draw(settings, step, len(clean), clean.shape[1:],
+                                                        denoiser.noise_levels()))
                           for step in range(3)])
 
     sigmas, shape = torch.tensor([1.0, 0.0]), tuple(clean.shape[1:])
@@ -60,7 +62,8 @@ def test_training_works_for_every_prediction(comfyui, name):
     assert checkpointed["loss"] == pytest.approx(short_loss["loss"], rel=1e-4)
     adapted.unpatch_model()
     assert all(torch.equal(value, weights[key]) for key, value in model.model.state_dict().items())
-    assert report.settings["latents"] == 2 and report.settings["node"] == "TrainModeLoRA" and report.losses == loss["loss"]
+    assert (report.settings["latents"] == 2 and report.settings["node"] == "TrainModeLoRA"
+            and report.losses == loss["loss"])
     assert report.settings["parameters"] == sum(value.numel() for value in lora.values()) - report.settings["layers"]
     assert type(report).from_json(report.to_json()) == report
 
@@ -89,7 +92,8 @@ def disc(demo):
     """LATENT of three pictures: a disc of another size in each."""
     axis = torch.linspace(-1, 1, 64)
     radius = (axis[:, None].square() + axis[None].square()).sqrt()
-    pictures = torch.stack([(radius < size).float() for size in (0.5, 0.6, 0.7)])[..., None] * torch.tensor([0.9, 0.2, 0.1])
+    pictures = torch.stack([(radius < size).float()
+                            for size in (0.5, 0.6, 0.7)])[..., None] * torch.tensor([0.9, 0.2, 0.1])
     with torch.inference_mode():
         return {"samples": demo[2].encode(pictures)}
 
@@ -100,7 +104,8 @@ def test_training_on_the_demo_model_and_round_trip_through_cores_nodes(demo, pro
     from comfy_extras.nodes_train import LoraModelLoader, SaveLoRA
 
     model, clip, _ = demo
-    weights, before = {name: value.clone() for name, value in model.model.state_dict().items()}, ksampler(model, *prompts)
+    weights, before = {name: value.clone()
+                       for name, value in model.model.state_dict().items()}, ksampler(model, *prompts)
     fixed = losses_on_fixed_noise(model, disc, prompts[0])
     lora, adapted, loss, _ = train(model, disc, prompts[0], steps=30, learning_rate=2e-3, preview_interval=15)
     assert losses_on_fixed_noise(adapted, disc, prompts[0]).mean() < 0.9 * fixed.mean()
@@ -192,7 +197,8 @@ def test_prompt_with_a_range_is_active_where_it_says(demo):
             return denoiser.denoise_differentiably(x, sigma)
 
     sigmas = torch.tensor([12.0, 0.0])
-    mixed, first, second = (comfy_model.with_denoiser(demo[0], prompt, prompt, 1.0, sigmas, (4, 8, 8), 0, predict, layer=None)
+    mixed, first, second = (comfy_model.with_denoiser(demo[0], prompt, prompt, 1.0, sigmas, (4, 8, 8), 0, predict,
+                                                      layer=None)
                             for prompt in (both, early, late))
     torch.testing.assert_close(mixed[0], first[0], rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(mixed[1], second[1], rtol=1e-3, atol=1e-3)

@@ -1,9 +1,9 @@
 """What a user sees who asks for something that makes no sense."""
+import graphs
 import numpy as np
 import pytest
 
 import comfy_server
-import graphs
 
 
 def load_report(path):

@@ -1,11 +1,11 @@
 """Long runs that are stopped: by the user, and by a crash."""
 import time
 
+import graphs
 import numpy as np
 import pytest
 
 import comfy_server
-import graphs
 
 STOP_SECONDS = 5
 

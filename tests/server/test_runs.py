@@ -3,10 +3,10 @@ import io
 import json
 import struct
 
+import graphs
 import numpy as np
 from PIL import Image
 
-import graphs
 import quickstart
 
 JPEG_PREVIEW = (1, 1)  # ComfyUI's numbers for a preview and for its picture format

@@ -1,17 +1,19 @@
-"""The example workflows in API form on a real ComfyUI, with fewer pictures and steps, and their page forms beside them."""
+"""The example workflows in API form on a real ComfyUI, with fewer pictures and steps, and their page forms beside
+them."""
 import json
 import logging
 import sys
 
+import graphs
 import pytest
 
-import graphs
-import page_workflow
 import pack
+import page_workflow
 
 sys.path[:0] = [str(pack.ROOT / "tests" / "dma"), str(pack.ROOT / "demo")]
-import clip_model  # noqa: E402
 from test_image_encoders import write_blip  # noqa: E402
+
+import clip_model  # noqa: E402
 
 NAMES = sorted(path.stem for path in (page_workflow.FOLDER / "api").glob("*.json"))
 PICTURES = 6
