@@ -33,6 +33,7 @@ from mental_averages.dma import latent_statistics
 from mental_averages.dma.batching import BatchSize
 from mental_averages.dma.interpolation import interpolate
 from mental_averages.dma.inversion import invert, sample_back
+from mental_averages.dma.metrics import frechet_distance, kernel_distance
 from mental_averages.dma.norm_guided import norm_guided_centroid
 
 sys.path.insert(0, str(ROOT / "demo"))
@@ -107,25 +108,6 @@ def random_subsets(total: int, count: int, subsets: int) -> Tensor:
 
 def centroids(way: Way, noise: Tensor, rows: Tensor) -> Tensor:
     return interpolate(noise, rows, way.method, way.mean_adjustment, way.low_pass_width).latents
-
-
-def kernel_distance(found: Tensor, real: Tensor) -> float:
-    """Unbiased squared MMD between unit-length features (n, D) and (m, D) with the kernel (1 + cosine)^3."""
-    def within(rows: Tensor) -> Tensor:
-        kernel = (1 + rows @ rows.T) ** 3
-        return (kernel.sum() - kernel.diagonal().sum()) / (len(rows) * (len(rows) - 1))
-
-    return float(within(found) + within(real) - 2 * ((1 + found @ real.T) ** 3).mean())
-
-
-def frechet_distance(found: Tensor, real: Tensor) -> float:
-    """|m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) of rows (n, D) and (m, D)."""
-    first, second = torch.cov(found.T.double()), torch.cov(real.T.double())
-    values, vectors = torch.linalg.eigh(second)
-    root = vectors * values.clamp_min(0).sqrt() @ vectors.T
-    crossed = torch.linalg.eigvalsh(root @ first @ root).clamp_min(0).sqrt().sum()
-    return float((found.double().mean(0) - real.double().mean(0)).square().sum() + first.trace() + second.trace()
-                 - 2 * crossed)
 
 
 def pooled_frechet(found: list[Tensor], classes: list[Class], draws: int) -> list[float]:
@@ -267,8 +249,8 @@ def main() -> None:
         mean = torch.nn.functional.normalize(group.features.mean(0), dim=0)
         for key, found in zip(noises, features):
             made.setdefault(key, []).append(found)
-            by_class.setdefault(key, []).append((kernel_distance(found, group.features),
-                                                 float(1 - (found @ mean).mean())))
+            kid = kernel_distance(found, group.features, scale=1.0)
+            by_class.setdefault(key, []).append((kid, float(1 - (found @ mean).mean())))
         print(f"{group.name}: {len(generated)} pictures", flush=True)
 
     quality = {}
