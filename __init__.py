@@ -4,6 +4,6 @@ WEB_DIRECTORY = "./web"
 
 
 async def comfy_entrypoint():
-    from .nodes.extension import MentalAverages
+    from mental_averages.x.nodes.extension import MentalAverages
 
     return MentalAverages()

@@ -67,11 +67,11 @@ class DemoModel:
 
         A list holds a prompt for each latent; the Denoiser must then be called with all of them at once.
         """
-        from mental_averages.nodes import comfy_model
+        from mental_averages.nodes import comfyui
 
         prompts = [prompt] if isinstance(prompt, str) else prompt
-        sigmas = comfy_model.sigmas_of(self.model, scheduler, steps)
-        return comfy_model.with_denoiser(self.model, self.encode(prompts), pack.encode_prompt(self.clip, ""),
+        sigmas = comfyui.sigmas_of(self.model, scheduler, steps)
+        return comfyui.with_denoiser(self.model, self.encode(prompts), pack.encode_prompt(self.clip, ""),
                                          guidance_scale, sigmas, self.shape, 0,
                                          lambda denoiser: function(denoiser, sigmas), **options)
 

@@ -77,10 +77,10 @@ class RandomModel:
         self.shape = (ARCHITECTURES[name].channels, size, size)
 
     def with_denoiser(self, prompt: str, guidance_scale: float, function: Callable) -> Any:
-        from mental_averages.nodes import comfy_model
+        from mental_averages.nodes import comfyui
 
-        sigmas = comfy_model.sigmas_of(self.model, SCHEDULER, STEPS)
-        return comfy_model.with_denoiser(self.model, self.conditioning, self.conditioning, guidance_scale, sigmas,
+        sigmas = comfyui.sigmas_of(self.model, SCHEDULER, STEPS)
+        return comfyui.with_denoiser(self.model, self.conditioning, self.conditioning, guidance_scale, sigmas,
                                          self.shape, 0, lambda denoiser: function(denoiser, sigmas))
 
 
@@ -105,7 +105,7 @@ def measure_one(name: str, dtype: torch.dtype, device: torch.device, rate: float
     """A row of the table: milliseconds per latent of each kind of pass, memory, and the share of the matrix rate."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    from mental_averages.nodes import comfy_model
+    from mental_averages.nodes import comfyui
 
     model = random_model(name, dtype, device, **changes)
     conditioning, channels = prompt(name), ARCHITECTURES[name].channels
@@ -139,7 +139,7 @@ def measure_one(name: str, dtype: torch.dtype, device: torch.device, rate: float
             print(found.key_averages().table(sort_by=key, row_limit=8, max_name_column_width=50))
         return row
 
-    return comfy_model.with_denoiser(model, conditioning, conditioning, 7.0, torch.tensor([10.0, 0.0]),
+    return comfyui.with_denoiser(model, conditioning, conditioning, 7.0, torch.tensor([10.0, 0.0]),
                                      (channels, size, size), 0, run)
 
 

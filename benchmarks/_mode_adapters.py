@@ -12,12 +12,9 @@ import torch
 from _common import SCHEDULER, STEPS, DemoModel, pack
 from torch import Tensor
 
-from mental_averages.dma.alignment import AlignmentSettings, align
-from mental_averages.dma.batching import BatchSize
-from mental_averages.dma.diffusion import initial_latent
-from mental_averages.dma.noise import starting_noise
-from mental_averages.dma.presets import PRESETS
-from mental_averages.dma.sampling import sample
+from mental_averages.dma.alignment import PRESETS, AlignmentSettings, align
+from mental_averages.dma.diffusion import initial_latent, sample, starting_noise
+from mental_averages.dma.execution import BatchSize
 
 BATCH = 16
 
@@ -48,7 +45,7 @@ def plain(demo: DemoModel, concept: str) -> Source:
 
 def with_lora(demo: DemoModel, concept: str, latents: Tensor, steps: int, learning_rate: float, target: str) -> Source:
     """An adapter of rank 1 on the target's layers for latents (N, C, H, W) in the model's units."""
-    from mental_averages.nodes.train_lora import TrainModeLoRA
+    from mental_averages.nodes.training import TrainModeLoRA
 
     started, source = time.process_time(), plain(demo, concept)
     with torch.inference_mode():
@@ -60,7 +57,7 @@ def with_lora(demo: DemoModel, concept: str, latents: Tensor, steps: int, learni
 
 def with_embedding(demo: DemoModel, concept: str, latents: Tensor, steps: int, learning_rate: float) -> Source:
     """One trained vector, from the concept's own word on, for latents (N, C, H, W) in the model's units."""
-    from mental_averages.nodes.train_embedding import TrainModeEmbedding
+    from mental_averages.nodes.training import TrainModeEmbedding
 
     started = time.process_time()
     with embeddings_elsewhere(), torch.inference_mode():
@@ -72,8 +69,8 @@ def with_embedding(demo: DemoModel, concept: str, latents: Tensor, steps: int, l
 
 def mixture(demo: DemoModel, concept: str, guidance: float, preset: str, count: int, seed: int) -> Mixture:
     """The modes of `count` samples without training, with the node's own choices."""
-    from mental_averages.nodes.align_mixture import AlignMixtureModes
-    from mental_averages.nodes.comfy_model import latents_into_model
+    from mental_averages.nodes.alignment import AlignMixtureModes
+    from mental_averages.nodes.comfyui import latents_into_model
 
     started = time.process_time()
     with torch.inference_mode():
@@ -89,8 +86,8 @@ def mixture(demo: DemoModel, concept: str, guidance: float, preset: str, count: 
 def average_of_members(demo: DemoModel, concept: str, latents: Tensor, guidance: float, preset: str,
                        seed: int) -> Tensor:
     """The average (1, C, H, W) of a mode's own samples (N, C, H, W) without training, as AlignModes makes it."""
-    from mental_averages.nodes.align_mixture import AlignMixtureModes
-    from mental_averages.nodes.comfy_model import latents_into_model
+    from mental_averages.nodes.alignment import AlignMixtureModes
+    from mental_averages.nodes.comfyui import latents_into_model
 
     with torch.inference_mode():
         averages = AlignMixtureModes.execute(
@@ -101,7 +98,7 @@ def average_of_members(demo: DemoModel, concept: str, latents: Tensor, guidance:
 
 def _inputs_of_mixture(demo: DemoModel, concept: str) -> tuple:
     """The first inputs of AlignMixtureModes: semantic layer, prompts, size."""
-    from mental_averages.nodes.comfy_model import HSpace, resolve_layer
+    from mental_averages.nodes.comfyui import HSpace, resolve_layer
 
     return (HSpace(demo.model, resolve_layer(demo.model, "auto"), "none"), pack.encode_prompt(demo.clip, concept),
             pack.encode_prompt(demo.clip, ""), {"samples": torch.zeros(1, *demo.shape)})
@@ -123,17 +120,17 @@ def average_of(demo: DemoModel, source: Source, guidance: float, preset: str, co
 
 
 def _on(demo: DemoModel, source: Source, guidance: float, function: Callable, **options: Any) -> Any:
-    from mental_averages.nodes import comfy_model
+    from mental_averages.nodes import comfyui
 
-    sigmas = comfy_model.sigmas_of(source.model, SCHEDULER, STEPS)
-    return comfy_model.with_denoiser(source.model, source.positive, pack.encode_prompt(demo.clip, ""), guidance, sigmas,
+    sigmas = comfyui.sigmas_of(source.model, SCHEDULER, STEPS)
+    return comfyui.with_denoiser(source.model, source.positive, pack.encode_prompt(demo.clip, ""), guidance, sigmas,
                                      demo.shape, 0, lambda denoiser: function(denoiser, sigmas), **options)
 
 
 def as_latent(demo: DemoModel, latents: Tensor) -> dict:
-    from mental_averages.nodes import comfy_model
+    from mental_averages.nodes import comfyui
 
-    return comfy_model.latents_out_of_model(demo.model, latents)
+    return comfyui.latents_out_of_model(demo.model, latents)
 
 
 @contextlib.contextmanager
@@ -157,12 +154,12 @@ def drop_idle_layers(demo: DemoModel) -> float:
     The demo checkpoint has the twelve layers of CLIP-L with outputs of zero, on which textual inversion would spend
     most of its time. Raises SystemExit if it makes a difference.
     """
-    from mental_averages.nodes import comfy_text
+    from mental_averages.nodes import comfyui
 
     with torch.inference_mode(False):
-        prompt = comfy_text.prompt_with_vectors(demo.clip, "{}", 1)
+        prompt = comfyui.prompt_with_vectors(demo.clip, "{}", 1)
         vectors = prompt.vectors("woman", 1)
-        with comfy_text.differentiable_encoding(prompt) as encode:
+        with comfyui.differentiable_encoding(prompt) as encode:
             vectors[0].requires_grad_()
             for _ in range(2):  # the first is slower
                 started = time.process_time()

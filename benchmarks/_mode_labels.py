@@ -15,7 +15,7 @@ import torch
 from _common import ROOT, print_table, with_interval
 from torch import Tensor
 
-from mental_averages.dma import attributes, image_encoders, modes
+from mental_averages.dma import clustering, encoders
 
 sys.path.insert(0, str(ROOT / "demo"))
 import clip_model
@@ -49,19 +49,19 @@ ATTRIBUTES = (
 )
 
 
-def load_encoder(folder: Path | None) -> image_encoders.ImageEncoder:
+def load_encoder(folder: Path | None) -> encoders.ImageEncoder:
     """An encoder from a folder; the demo CLIP if none is named."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     if folder:
-        return image_encoders.load(folder)
+        return encoders.load_encoder(folder)
     if not clip_model.PATH.exists():
         raise SystemExit(f"There is no {clip_model.PATH.name} in demo/: train it by demo/train_clip.py, or name "
                          "another CLIP with --encoder.")
     with tempfile.TemporaryDirectory() as written:
         clip_model.write_folder(Path(written) / "demo_clip", *clip_model.unpack())
-        return image_encoders.load(Path(written) / "demo_clip")
+        return encoders.load_encoder(Path(written) / "demo_clip")
 
 
 def categories(folder: Path) -> dict[str, str]:
@@ -106,8 +106,8 @@ def measure_attribute(name: str, arguments) -> dict:
     attribute = next(attribute for attribute in ATTRIBUTES if attribute.name == name)
     encoder = load_encoder(arguments.encoder)
     images, labels = labelled_pictures(attribute, arguments.data)
-    scored = attributes.prompt_scores(encoder, images, list(attribute.prompts))
-    embeddings = {"attribute": scored.values, "clip": image_encoders.embed_images(encoder, images)}
+    scored = encoders.prompt_scores(encoder, images, list(attribute.prompts))
+    embeddings = {"attribute": scored.values, "clip": encoders.embed_images(encoder, images)}
     measured = agreement(embeddings, labels, arguments.subsets)
     print(f"{name}: " + ", ".join(f"{way} {np.mean(found['ari']):.3f}" for way, found in measured.items()), flush=True)
     return {"attribute": attribute, "counts": np.bincount(labels).tolist(), "measured": measured}
@@ -127,8 +127,8 @@ def agreement(embeddings: dict[str, Tensor], labels: np.ndarray, subsets: int) -
         rows = np.concatenate([generator.choice(np.flatnonzero(labels == label), PER_LABEL, replace=False)
                                for label in range(true_count)])
         for way, values in embeddings.items():
-            told, chosen = (modes.cluster(values[rows],
-                                          modes.ClusterSettings(smallest, largest, DIMENSIONS, minimum_size=4))
+            told, chosen = (clustering.cluster(values[rows],
+                                          clustering.ClusterSettings(smallest, largest, DIMENSIONS, minimum_size=4))
                             for smallest, largest in ((true_count, true_count), (1, LARGEST_COUNT)))
             measured[way]["ari"].append(adjusted_rand_score(labels[rows], told.labels))
             measured[way]["ari_by_bic"].append(adjusted_rand_score(labels[rows], chosen.labels))

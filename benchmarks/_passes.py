@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from _common import DemoModel  # noqa: F401  loads the pack
 
-from mental_averages.dma import early_exit
-from mental_averages.dma.noise import starting_noise
+from mental_averages.dma import models
+from mental_averages.dma.diffusion import starting_noise
 
 GUIDANCE, BATCH = 7.0, 32
 
@@ -28,7 +28,7 @@ def whole_forwards():
             hook.remove()
         return found[0] if found else None
 
-    truncated = early_exit.output_of
+    truncated = models.output_of
     users = [module for name, module in sys.modules.items() if name.startswith("mental_averages.")
              and hasattr(module, "output_of")]
     for module in users:

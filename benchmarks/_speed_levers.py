@@ -8,13 +8,10 @@ import torch
 from _common import STEPS, DemoModel, FeatureSpace, pairwise_distance, print_table, sharpness
 from _passes import BATCH, GUIDANCE, Counted, measure_costs, timed
 
-from mental_averages.dma.alignment import AlignmentSettings, align, starting_noise
-from mental_averages.dma.batching import BatchSize
-from mental_averages.dma.diffusion import deterministic_step, paper_scale
-from mental_averages.dma.matching import Adam
-from mental_averages.dma.newton import LBFGS, GaussNewton
-from mental_averages.dma.presets import PRESETS
-from mental_averages.dma.sampling import sample
+from mental_averages.dma.alignment import PRESETS, AlignmentSettings, align
+from mental_averages.dma.diffusion import deterministic_step, paper_scale, sample, starting_noise
+from mental_averages.dma.execution import BatchSize
+from mental_averages.dma.solvers import LBFGS, Adam, GaussNewton
 
 
 def solver_table(demo: DemoModel, concepts: list[str], count: int) -> None:

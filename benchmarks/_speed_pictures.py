@@ -26,13 +26,11 @@ from _common import (
 from _passes import BATCH, GUIDANCE
 from torch import Tensor
 
-from mental_averages.dma import runs
-from mental_averages.dma.alignment import AlignmentSettings, align, starting_noise
-from mental_averages.dma.batching import BatchSize
-from mental_averages.dma.diffusion import initial_latent
-from mental_averages.dma.matching import Adam
-from mental_averages.dma.presets import PRESETS
-from mental_averages.dma.sampling import sample
+from mental_averages.dma import execution
+from mental_averages.dma.alignment import PRESETS, AlignmentSettings, align
+from mental_averages.dma.diffusion import initial_latent, sample, starting_noise
+from mental_averages.dma.execution import BatchSize
+from mental_averages.dma.solvers import Adam
 
 PICTURE_COUNT = 32  # K of the naive recipe's complete runs
 NAIVE = AlignmentSettings(aligned_steps=10, keep=1, solver=Adam(learning_rate=2e-2, iterations=300, tolerance=0.0))
@@ -71,7 +69,7 @@ def make_naive_pictures(demo: DemoModel, concepts: list[str], repetitions: int, 
         question = starting_noise(1, demo.shape, 0) * sigmas[0]
         with torch.no_grad():
             answer = denoiser.features(question.to(denoiser.device), sigmas[0].item()).flatten().cpu()
-        state = runs.RunState(folder / "unfinished", key, answer)
+        state = execution.RunState(folder / "unfinished", key, answer)
         result = align(denoiser, sigmas, demo.shape, settings, BATCH, state)
         return result, state
 

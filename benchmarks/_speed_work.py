@@ -17,10 +17,9 @@ from _common import STEPS, DemoModel, print_table
 from _passes import BATCH, GUIDANCE, Counted, measure_costs, timed, whole_forwards
 from _speed_pictures import NAIVE, PAIRS, PICTURE_COUNT, naive_runs
 
-from mental_averages.dma.alignment import AlignmentSettings, Progress, align
-from mental_averages.dma.batching import BatchSize
-from mental_averages.dma.presets import PRESETS
-from mental_averages.dma.sampling import sample
+from mental_averages.dma.alignment import PRESETS, AlignmentSettings, align
+from mental_averages.dma.diffusion import sample
+from mental_averages.dma.execution import BatchSize, Progress
 
 SHARE = 0.02  # of the naive recipe's iterations, measured
 

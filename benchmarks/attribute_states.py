@@ -20,7 +20,7 @@ from _common import parse_arguments, print_table, with_interval, write_figures
 from _mode_labels import ATTRIBUTES, DIMENSIONS, PER_LABEL, agreement, dataset, labelled_pictures, labels_of
 
 import environment
-from mental_averages.dma import attributes, image_encoders
+from mental_averages.dma import encoders
 
 QUESTIONS = {"skin_tone": "what is the skin tone?", "kind": "what kind of thing is it?"}
 NAME_QUESTION = "what is it?"
@@ -96,7 +96,7 @@ def train(network, tokenizer, images: torch.Tensor, examples: list[tuple[int, st
     network.eval()
 
 
-def trained_encoder(folder: Path, data: Path, steps: int) -> image_encoders.ImageEncoder:
+def trained_encoder(folder: Path, data: Path, steps: int) -> encoders.ImageEncoder:
     pictures, images = dataset.load(data, SIZE)
     rows = [row for row, picture in enumerate(pictures) if not picture.held_out]
     examples, probability = examples_of([pictures[row] for row in rows], data)
@@ -109,7 +109,7 @@ def trained_encoder(folder: Path, data: Path, steps: int) -> image_encoders.Imag
     normalised = (torch.from_numpy(images[rows]).float().permute(0, 3, 1, 2) / 255 - mean) / deviation  # (N, 3, H, W)
     train(network, tokenizer, normalised, examples, probability, steps)
     network.save_pretrained(folder)
-    return image_encoders.load(folder)
+    return encoders.load_encoder(folder)
 
 
 def main() -> None:
@@ -125,12 +125,12 @@ def main() -> None:
     rows, figures = [], {}
     for attribute in ATTRIBUTES:
         images, labels = labelled_pictures(attribute, arguments.data)
-        found = {state: attributes.question_states(encoder, images, QUESTIONS[attribute.name], state)
-                 for state in attributes.STATES}
+        found = {state: encoders.question_states(encoder, images, QUESTIONS[attribute.name], state)
+                 for state in encoders.STATES}
         answers = found["answer_start"].answers
         right = float(np.mean([answer == attribute.labels[label] for answer, label in zip(answers, labels)]))
         embeddings = {state: answered.values for state, answered in found.items()}
-        embeddings["picture alone"] = image_encoders.embed_images(encoder, images)
+        embeddings["picture alone"] = encoders.embed_images(encoder, images)
         print(f"{attribute.name}: {len(images)} held-out pictures, {right:.3f} answered right", flush=True)
         figures[f"right_{attribute.name}"] = right
         for state, measured in agreement(embeddings, labels, subsets).items():

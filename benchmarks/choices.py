@@ -28,12 +28,10 @@ from _common import (
     write_figures,
 )
 
-from mental_averages.dma.alignment import AlignmentSettings, align, starting_noise
-from mental_averages.dma.batching import BatchSize
-from mental_averages.dma.diffusion import initial_latent
-from mental_averages.dma.matching import Adam
-from mental_averages.dma.presets import PRESETS
-from mental_averages.dma.sampling import sample
+from mental_averages.dma.alignment import PRESETS, AlignmentSettings, align
+from mental_averages.dma.diffusion import initial_latent, sample, starting_noise
+from mental_averages.dma.execution import BatchSize
+from mental_averages.dma.solvers import Adam
 
 CONCEPTS = ["red heart", "cat face", "woman"]
 WORKERS = 2  # processes that share the choices

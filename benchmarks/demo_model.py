@@ -17,10 +17,8 @@ from _common import ROOT, DemoModel, FeatureSpace, parse_arguments, print_table,
 
 import environment
 import pack
-from mental_averages.dma.alignment import starting_noise
-from mental_averages.dma.batching import BatchSize
-from mental_averages.dma.diffusion import initial_latent
-from mental_averages.dma.sampling import sample
+from mental_averages.dma.diffusion import initial_latent, sample, starting_noise
+from mental_averages.dma.execution import BatchSize
 
 sys.path.insert(0, str(ROOT / "demo"))
 import dataset

@@ -58,14 +58,14 @@ def seconds(function: Callable[[], object], repetitions: int) -> float:
 def measure(small: Small, repetitions: int) -> list[tuple[str, float, float, float]]:
     """For the whole network and some places: name, seconds forward, forward and backward, and the latter with
     checkpoints."""
-    from mental_averages.nodes import architectures, comfy_model
+    from mental_averages.nodes import comfyui
 
     model = small.build()
     shape, level = (model.model.latent_format.latent_channels,
                     *small.size), 0.7 if small.parametrization == "flow" else 5.0
-    places = architectures.places(model.model.diffusion_model)
+    places = comfyui.places(model.model.diffusion_model)
     names = list(places)
-    chosen = {names[0], architectures.default_layer(model.model.diffusion_model), names[len(names) // 2], names[-1]}
+    chosen = {names[0], comfyui.default_layer(model.model.diffusion_model), names[len(names) // 2], names[-1]}
     found: dict[str, list[float]] = {}
 
     def run(denoiser):
@@ -77,7 +77,7 @@ def measure(small: Small, repetitions: int) -> list[tuple[str, float, float, flo
         return x
 
     for save_memory in (False, True):
-        comfy_model.with_denoiser(model, small.conditioning(1), small.conditioning(2), 1.0, torch.tensor([level, 0.0]),
+        comfyui.with_denoiser(model, small.conditioning(1), small.conditioning(2), 1.0, torch.tensor([level, 0.0]),
                                   shape, 0, run, save_memory=save_memory)
     return [(name, forward, backward, saving) for name, (forward, backward, _, saving) in found.items()]
 

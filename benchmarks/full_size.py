@@ -41,15 +41,15 @@ def peak_memory(device: torch.device) -> float:
 def run_case(name: str, size: int, batch: int, save_memory: bool) -> dict[str, float]:
     pack.load_comfyui()
     from mental_averages.dma.diffusion import Parametrization
-    from mental_averages.dma.gradient_check import check_gradient
-    from mental_averages.dma.newton import LBFGS
-    from mental_averages.nodes import comfy_model
+    from mental_averages.dma.models import check_gradient
+    from mental_averages.dma.solvers import LBFGS
+    from mental_averages.nodes import comfyui
 
     on_gpu = torch.cuda.is_available()
     device, dtype = torch.device("cuda" if on_gpu else "cpu"), torch.bfloat16 if on_gpu else torch.float32
     model, conditioning, shape = random_model(name, dtype,
                                               device), prompt(name), (ARCHITECTURES[name].channels, size, size)
-    parametrization = comfy_model.parametrization_of(model)
+    parametrization = comfyui.parametrization_of(model)
     sigma = 0.8 if parametrization is Parametrization.FLOW else 5.0
 
     def run(denoiser) -> dict[str, float]:
@@ -62,7 +62,7 @@ def run_case(name: str, size: int, batch: int, save_memory: bool) -> dict[str, f
                 "residual": float(match.residual_after.mean() / match.residual_before.mean()),
                 "gradient_error": check_gradient(denoiser, shape, sigma)}
 
-    return comfy_model.with_denoiser(model, conditioning, conditioning, 7.0, torch.tensor([sigma, 0.0]), shape, 0, run,
+    return comfyui.with_denoiser(model, conditioning, conditioning, 7.0, torch.tensor([sigma, 0.0]), shape, 0, run,
                                      save_memory=save_memory)
 
 

@@ -29,12 +29,11 @@ from _common import (
 from torch import Tensor
 
 import environment
-from mental_averages.dma import latent_statistics
-from mental_averages.dma.batching import BatchSize
-from mental_averages.dma.interpolation import interpolate
+from mental_averages.dma import interpolation
+from mental_averages.dma.execution import BatchSize
+from mental_averages.dma.interpolation import interpolate, norm_guided_centroid
 from mental_averages.dma.inversion import invert, sample_back
 from mental_averages.dma.metrics import frechet_distance, kernel_distance
-from mental_averages.dma.norm_guided import norm_guided_centroid
 
 sys.path.insert(0, str(ROOT / "demo"))
 import dataset
@@ -76,14 +75,14 @@ class Class:
 
 
 def load_class(demo: DemoModel, judge: FeatureSpace, name: str, pictures: list, images: np.ndarray, pool: int) -> Class:
-    from mental_averages.nodes import comfy_model
+    from mental_averages.nodes import comfyui
 
     rows = [row for row, picture in enumerate(pictures) if name in picture.caption.split()]
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0)).tolist()
     chosen = torch.from_numpy(images[[rows[place] for place in order]]).float() / 255
     with torch.inference_mode():
         clean = torch.cat([demo.vae.encode(chunk) for chunk in chosen[:pool].split(64)]).clone()
-    clean = comfy_model.latents_into_model(demo.model, clean)
+    clean = comfyui.latents_into_model(demo.model, clean)
 
     def up(denoiser, sigmas):
         return invert(denoiser, clean, sigmas, batch=BatchSize(32), measure=False).trajectory.noise
@@ -127,22 +126,22 @@ def growth_of_bias(classes: list[Class], counts: list[int], subsets: int) -> dic
     together."""
     rows, averaged, predicted = [], [], []
     for group in classes:
-        growth = latent_statistics.channel_mean_growth(group.noise, counts, subsets, seed=0)
+        growth = interpolation.channel_mean_growth(group.noise, counts, subsets, seed=0)
         alpha = torch.stack([factors.mean() for factors in growth.amplification])
-        bias = latent_statistics.channel_means(group.noise).mean(0)
+        bias = interpolation.channel_means(group.noise).mean(0)
         averaged.append(growth.averaged)
         predicted.append(alpha[:, None] * bias)
         rows.append([group.name, " ".join(f"{value:+.3f}" for value in bias.tolist()),
                      " ".join(f"{value:.2f}" for value in growth.averaged.norm(dim=1).tolist()),
                      " ".join(f"{value:.2f}" for value in alpha.tolist()),
-                     f"{latent_statistics.norms(group.noise).mean():.3f}",
-                     f"{latent_statistics.square_root_fit(counts, growth.averaged)[1]:.3f}"])
+                     f"{interpolation.relative_norms(group.noise).mean():.3f}",
+                     f"{interpolation.square_root_fit(counts, growth.averaged)[1]:.3f}"])
     numbers = " ".join(map(str, counts))
     print_table(["class", "channel means of the noise", f"norm of a centroid's channel means, N = {numbers}",
                  f"alpha, N = {numbers}", "norm / sqrt(L)", "R^2 of sqrt(N)"], rows)
     together, law = torch.cat(averaged, dim=1), torch.cat(predicted, dim=1)
     spread = (together - together.mean(0)).square().sum()
-    return {"bias_sqrt_n_r2": latent_statistics.square_root_fit(counts, together)[1],
+    return {"bias_sqrt_n_r2": interpolation.square_root_fit(counts, together)[1],
             "bias_alpha_r2": 1 - ((together - law).square().sum() / spread).item()}
 
 

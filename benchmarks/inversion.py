@@ -17,19 +17,24 @@ from _common import ROOT, DemoModel, parse_arguments, print_table, save_sheet, w
 from torch import Tensor
 
 import environment
-from mental_averages.dma import null_text
-from mental_averages.dma.batching import BatchSize
-from mental_averages.dma.exact_inversion import Bdia
-from mental_averages.dma.flow_inversion import FireFlow, Midpoint
-from mental_averages.dma.inversion import invert, sample_back
-from mental_averages.dma.inversion_methods import Ddim, FixedPoint
-from mental_averages.dma.inversion_report import round_trip_error
+from mental_averages.dma import inversion
+from mental_averages.dma.execution import BatchSize
+from mental_averages.dma.inversion import (
+    Bdia,
+    Ddim,
+    FireFlow,
+    FixedPoint,
+    Midpoint,
+    invert,
+    round_trip_error,
+    sample_back,
+)
 
 sys.path.insert(0, str(ROOT / "demo"))
 import dataset
 
 GUIDANCE = 7.5
-NULL_TEXT = null_text.NullText()
+NULL_TEXT = inversion.NullText()
 TOGETHER = 8  # pictures in a batch
 
 
@@ -62,7 +67,7 @@ def round_trip(demo: DemoModel, entry: Entry, captions: list[str], clean: Tensor
                steps: int) -> tuple[Tensor, float, list[float]]:
     """Clean latents (B, C, H, W) after their round trip, the calls of the way up, and the norms of the noise over
     sqrt(L)."""
-    optimised, batch = isinstance(entry.method, null_text.NullText), BatchSize(len(clean))
+    optimised, batch = isinstance(entry.method, inversion.NullText), BatchSize(len(clean))
 
     def up(denoiser, sigmas):
         return invert(denoiser, clean, sigmas, Ddim() if optimised else entry.method, batch=batch, measure=False)
@@ -70,7 +75,7 @@ def round_trip(demo: DemoModel, entry: Entry, captions: list[str], clean: Tensor
     def back(denoiser, sigmas):
         found = pivot if pivot is not None else up(denoiser, sigmas)
         if optimised:
-            found = null_text.optimise(denoiser, found, entry.method, batch=batch, measure=False)
+            found = inversion.optimise_null_text(denoiser, found, entry.method, batch=batch, measure=False)
         trajectory = found.trajectory
         method, companion = (Ddim(), None) if entry.alone else (trajectory.method, trajectory.companion)
         return sample_back(denoiser, trajectory.noise, trajectory.sigmas, method, companion, batch), found.report
@@ -105,7 +110,7 @@ def main() -> None:
     for entry in ENTRIES:
         started, restored, calls, norms = time.monotonic(), [], [], []
         # Null-text optimisation goes on with some of a batch, which a batch of prompts does not allow.
-        together = 1 if isinstance(entry.method, null_text.NullText) else TOGETHER
+        together = 1 if isinstance(entry.method, inversion.NullText) else TOGETHER
         for first in range(0, count, together):
             captions = [pictures[row].caption for row in rows[first:first + together]]
             found, used, norm = round_trip(demo, entry, captions, clean[first:first + together], steps)

@@ -35,12 +35,10 @@ from _common import (
     write_figures,
 )
 
-from mental_averages.dma.alignment import AlignmentSettings, align, starting_noise
-from mental_averages.dma.batching import BatchSize
-from mental_averages.dma.diffusion import initial_latent
-from mental_averages.dma.layer_report import LayerReport, LayerScore
-from mental_averages.dma.presets import PRESETS
-from mental_averages.dma.sampling import sample
+from mental_averages.dma.alignment import PRESETS, AlignmentSettings, align
+from mental_averages.dma.diffusion import initial_latent, sample, starting_noise
+from mental_averages.dma.execution import BatchSize
+from mental_averages.dma.hspace import LayerReport, LayerScore
 
 # The first are measured end to end, those whose averages differ most from the zero-latent sample. All are the probe's
 # prompts.
@@ -59,7 +57,7 @@ def probe(arguments) -> LayerReport:
     """The report of the node itself, measured anew, under all prompts."""
     torch.set_num_threads(arguments.threads)
     model, _ = tools(arguments.transformer)
-    from mental_averages.nodes.layer_probe import SemanticLayerProbe  # ComfyUI is there only now
+    from mental_averages.nodes.hspace import SemanticLayerProbe  # ComfyUI is there only now
 
     prompts = {f"prompts{number}": pack.encode_prompt(model.clip, concept)
                for number, concept in enumerate(CONCEPTS[: arguments.prompts])}

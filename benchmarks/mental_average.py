@@ -32,11 +32,9 @@ from _common import (
 )
 
 from mental_averages.dma import baselines
-from mental_averages.dma.alignment import AlignmentSettings, align, starting_noise
-from mental_averages.dma.batching import BatchSize
-from mental_averages.dma.diffusion import initial_latent
-from mental_averages.dma.presets import PRESETS
-from mental_averages.dma.sampling import sample
+from mental_averages.dma.alignment import PRESETS, AlignmentSettings, align
+from mental_averages.dma.diffusion import initial_latent, sample, starting_noise
+from mental_averages.dma.execution import BatchSize
 
 CONCEPTS = ["woman", "red heart", "cat face", "dog face", "red apple", "grinning face", "health worker", "house",
             "pizza", "rocket", "tree", "fish", "car", "flower", "bird", "crown"]

@@ -35,8 +35,8 @@ from _mode_labels import ATTRIBUTES, label_figures, load_encoder, measure_attrib
 from torch import Tensor
 
 import environment
-from mental_averages.dma import image_encoders, modes
-from mental_averages.dma.presets import PRESETS
+from mental_averages.dma import clustering, encoders, statistics
+from mental_averages.dma.alignment import PRESETS
 
 CONCEPTS = ["heart", "circle", "hand", "square", "diamond", "arrow", "star", "man", "face", "woman"]
 # Cohen's kappa of judge and clusters on samples that the judge was not fitted to, from which on modes count as visible.
@@ -54,7 +54,7 @@ AVERAGE = {"draft": 2.5, "standard": 10.0, "paper": 10_000.0}
 
 
 @functools.cache
-def tools(encoder: Path | None) -> tuple[DemoModel, FeatureSpace, image_encoders.ImageEncoder, float]:
+def tools(encoder: Path | None) -> tuple[DemoModel, FeatureSpace, encoders.ImageEncoder, float]:
     """The demo model, the judge, the encoder, and the CPU seconds per step that the demo's text encoder would add."""
     demo = DemoModel()
     return demo, FeatureSpace(), load_encoder(encoder), adapters.drop_idle_layers(demo)
@@ -83,9 +83,10 @@ def overlap(members: tuple[int, ...], inside: np.ndarray) -> float:
     return (found & inside).sum() / (found | inside).sum()
 
 
-def clusters_of(pictures: Tensor, encoder: image_encoders.ImageEncoder) -> modes.Clusters:
-    embeddings = image_encoders.embed_images(encoder, pictures)
-    return modes.cluster(embeddings, modes.ClusterSettings(2, 5, dimensions=8, minimum_size=max(5, len(pictures) // 8)))
+def clusters_of(pictures: Tensor, encoder: encoders.ImageEncoder) -> clustering.Clusters:
+    embeddings = encoders.embed_images(encoder, pictures)
+    settings = clustering.ClusterSettings(2, 5, dimensions=8, minimum_size=max(5, len(pictures) // 8))
+    return clustering.cluster(embeddings, settings)
 
 
 def look_at(concept: str, arguments) -> tuple[list[int], float, float]:
@@ -259,7 +260,7 @@ def print_modes(results: list[dict], arguments) -> None:
               "embedding": arguments.samples}
 
     def share_in_words(share: float, count: int) -> str:
-        low, high = modes.wilson_interval(round(share * count), count)
+        low, high = statistics.wilson_interval(round(share * count), count)
         return f"{100 * share:.0f} % ({100 * low:.0f}-{100 * high:.0f})"
 
     print_table(["mode", "members", "judge's kappa", "share before", "with LoRA", "with embedding"],

@@ -19,9 +19,8 @@ from _common import (
     write_figures,
 )
 
-from mental_averages.dma.alignment import AlignmentSettings, align
-from mental_averages.dma.gradient_check import check_gradient
-from mental_averages.dma.presets import PRESETS
+from mental_averages.dma.alignment import PRESETS, AlignmentSettings, align
+from mental_averages.dma.models import check_gradient
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 CONCEPTS = ["red heart", "cat face", "woman", "red apple", "umbrella", "house"]

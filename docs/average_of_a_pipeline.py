@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from dma import alignment, diffusers_model, presets
+from dma import alignment, models
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=64, help="K, how many trajectories are averaged")
     parser.add_argument("--keep", type=int, default=4,
                         help="how many aligned trajectories are finished; they should look alike")
-    parser.add_argument("--preset", choices=list(presets.PRESETS), default="standard",
+    parser.add_argument("--preset", choices=list(alignment.PRESETS), default="standard",
                         help="how much work goes into it")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--guidance", type=float, default=7.0)
@@ -41,12 +41,12 @@ def main() -> None:
     pipe.to("cuda" if on_gpu else "cpu")
     network = getattr(pipe, "transformer", None) or pipe.unet
     size = arguments.size or network.config.sample_size * pipe.vae_scale_factor
-    denoiser = diffusers_model.from_pipeline(pipe, arguments.prompt, arguments.negative, arguments.guidance,
+    denoiser = models.from_pipeline(pipe, arguments.prompt, arguments.negative, arguments.guidance,
                                              size=(size, size))
     shape = (network.config.in_channels, size // pipe.vae_scale_factor, size // pipe.vae_scale_factor)
-    settings = presets.PRESETS[arguments.preset].apply(
+    settings = alignment.PRESETS[arguments.preset].apply(
         alignment.AlignmentSettings(count=arguments.count, keep=arguments.keep, seed=arguments.seed), arguments.steps)
-    average = alignment.align(denoiser, diffusers_model.ddim_sigmas(pipe.scheduler, arguments.steps), shape, settings)
+    average = alignment.align(denoiser, models.ddim_sigmas(pipe.scheduler, arguments.steps), shape, settings)
     for step in average.report.steps:
         print(f"sigma {step.sigma:.2f}: residual {sum(step.residual_after) / len(step.residual_after):.4f}, "
               f"error of the mean {step.mean_error:.4f}")

@@ -1,21 +1,16 @@
 """The list of nodes that ComfyUI registers."""
+from __future__ import annotations
+
 from comfy_api.latest import ComfyExtension, io
 
-from .align import AlignTrajectories
-from .align_mixture import AlignMixtureModes
-from .align_modes import AlignModes
-from .attributes import AttributeEmbed, LoadImageEncoder
+from .alignment import AlignMixtureModes, AlignTrajectories
 from .baselines import AverageImages, AverageLatents, MedoidSelect, ZeroLatent
-from .deterministic_sampling import DDIMSample, DDIMSamplerSelect
 from .figures import LabelledSheet, LoadReport, PlotReport, SaveReport
-from .hspace import CaptureHSpace, HSpaceHook
-from .interpolation import ChannelMeanInterpolate, MixingWeights
-from .inversion import DDIMInvert
-from .latent_statistics import LatentOffset, LatentStatistics
-from .layer_probe import SemanticLayerProbe
-from .modes import CLIPGMMClusters, SelectMode
-from .train_embedding import TrainModeEmbedding
-from .train_lora import TrainModeLoRA
+from .hspace import CaptureHSpace, HSpaceHook, SemanticLayerProbe
+from .interpolation import ChannelMeanInterpolate, LatentOffset, LatentStatistics, MixingWeights
+from .inversion import DDIMInvert, DDIMSample, DDIMSamplerSelect
+from .modes import AlignModes, AttributeEmbed, CLIPGMMClusters, LoadImageEncoder, SelectMode
+from .training import TrainModeEmbedding, TrainModeLoRA
 
 
 class MentalAverages(ComfyExtension):

@@ -5,11 +5,10 @@ import pytest
 import torch
 from toys import LinearGaussian, sigmas
 
-from mental_averages.dma import alignment, batching
-from mental_averages.dma.alignment import AlignmentSettings, align
-from mental_averages.dma.diffusion import noise_in, shell_norm
-from mental_averages.dma.matching import Adam
-from mental_averages.dma.sampling import restore_noise
+from mental_averages.dma import diffusion, execution
+from mental_averages.dma.alignment import AlignmentSettings, _align, align
+from mental_averages.dma.diffusion import noise_in, restore_noise, shell_norm
+from mental_averages.dma.solvers import Adam
 
 SETTINGS = AlignmentSettings(count=9, aligned_steps=2, keep=9, seed=3,
                              solver=Adam(learning_rate=0.05, iterations=1500, tolerance=0.0))
@@ -40,7 +39,7 @@ def test_closed_form_of_linear_features_and_gaussian_data():
     linear."""
     denoiser, levels = LinearGaussian(), sigmas()
     result = align(denoiser, levels, SHAPE, SETTINGS)
-    noise = alignment.starting_noise(9, SHAPE, seed=3)
+    noise = diffusion.starting_noise(9, SHAPE, seed=3)
     x = (noise * math.sqrt(1 + levels[0].item() ** 2)).mean(0)
     for sigma, sigma_next in zip(levels[:-1].tolist(), levels[1:].tolist()):
         x = x + (sigma_next - sigma) / sigma * (x - denoiser.denoise(x, sigma))
@@ -55,7 +54,7 @@ def test_closed_form_of_linear_features_and_gaussian_data():
 def test_standard_error_of_the_mean_is_exact_for_the_drawn_latents():
     denoiser, levels = LinearGaussian(), sigmas()
     result = align(denoiser, levels, SHAPE, dataclasses.replace(SETTINGS, aligned_steps=1, solver=Adam(iterations=0)))
-    features = denoiser.features(alignment.starting_noise(9, SHAPE, 3) * math.sqrt(1 + levels[0].item() ** 2),
+    features = denoiser.features(diffusion.starting_noise(9, SHAPE, 3) * math.sqrt(1 + levels[0].item() ** 2),
                                  levels[0].item())
     expected = (features.double().var(0).sum() / 9).sqrt() / features.double().mean(0).norm()
     assert result.report.steps[0].mean_error == pytest.approx(expected.item(), rel=1e-5)
@@ -64,7 +63,7 @@ def test_standard_error_of_the_mean_is_exact_for_the_drawn_latents():
 def test_no_aligned_steps_is_plain_sampling():
     denoiser, levels = LinearGaussian(), sigmas()
     result = align(denoiser, levels, SHAPE, dataclasses.replace(SETTINGS, aligned_steps=0, keep=2))
-    x = alignment.starting_noise(9, SHAPE, 3)[:2] * math.sqrt(1 + levels[0].item() ** 2)
+    x = diffusion.starting_noise(9, SHAPE, 3)[:2] * math.sqrt(1 + levels[0].item() ** 2)
     for sigma, sigma_next in zip(levels[:-1].tolist(), levels[1:].tolist()):
         x = x + (sigma_next - sigma) / sigma * (x - denoiser.denoise(x, sigma))
     torch.testing.assert_close(result.latents, x)
@@ -82,7 +81,7 @@ def test_result_does_not_depend_on_batch_size(batch_size):
 
 
 def test_every_saved_state_leads_to_the_same_result(monkeypatch):
-    monkeypatch.setattr(alignment, "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(_align, "SECONDS_BETWEEN_SAVES", 0.0)
     settings = dataclasses.replace(SETTINGS, solver=Adam(learning_rate=0.05, iterations=20), keep=3, target_updates=2)
     memory = Memory()
     reference = align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=2, saved=memory)
@@ -95,7 +94,7 @@ def test_every_saved_state_leads_to_the_same_result(monkeypatch):
 
 
 def test_interrupt_keeps_what_was_done(monkeypatch):
-    monkeypatch.setattr(alignment, "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(_align, "SECONDS_BETWEEN_SAVES", 0.0)
     memory = Memory()
 
     def interrupt(event):
@@ -134,7 +133,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on():
 
 
 def test_out_of_memory_with_one_latent_is_an_error():
-    size = batching.BatchSize(4)
+    size = execution.BatchSize(4)
     with pytest.raises(torch.OutOfMemoryError):
         list(size.over(8, lambda rows: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory"))))
     assert size.value == 1
@@ -142,7 +141,7 @@ def test_out_of_memory_with_one_latent_is_an_error():
 
 def test_other_errors_are_not_taken_for_memory():
     with pytest.raises(RuntimeError, match="shape"):
-        list(batching.BatchSize(4).over(8, lambda rows: (_ for _ in ()).throw(RuntimeError("shape mismatch"))))
+        list(execution.BatchSize(4).over(8, lambda rows: (_ for _ in ()).throw(RuntimeError("shape mismatch"))))
 
 
 @pytest.mark.parametrize("change, message", [
@@ -171,17 +170,17 @@ def test_one_latent_is_its_own_average():
 
 def test_restored_noise_brings_latents_back_to_the_shell_and_keeps_their_agreement():
     denoiser, sigma, shape = LinearGaussian(shape=(4, 16, 16)), 5.0, (4, 16, 16)
-    aligned = (denoiser.mean + 0.3 * sigma * alignment.starting_noise(1, shape, 1)).expand(3, *shape).clone()
-    noise = alignment.starting_noise(1, shape, 2)
-    restored = restore_noise(denoiser, aligned, sigma, noise, 1.0, batching.BatchSize(2))
+    aligned = (denoiser.mean + 0.3 * sigma * diffusion.starting_noise(1, shape, 1)).expand(3, *shape).clone()
+    noise = diffusion.starting_noise(1, shape, 2)
+    restored = restore_noise(denoiser, aligned, sigma, noise, 1.0, execution.BatchSize(2))
     torch.testing.assert_close(restored[0], restored[2], rtol=0, atol=0)
     before, after = (noise_in(denoiser.parametrization, x, denoiser.mean, sigma).flatten(1).norm(dim=1) / shell_norm(x)
                      for x in (aligned, restored))
     assert before[0] < 0.35 and after[0] == pytest.approx(1.0, abs=0.03)
-    torch.testing.assert_close(restore_noise(denoiser, aligned, sigma, noise, 0.0, batching.BatchSize(2)), aligned)
+    torch.testing.assert_close(restore_noise(denoiser, aligned, sigma, noise, 0.0, execution.BatchSize(2)), aligned)
     # A latent that already carries its full noise is left alone.
     full = denoiser.mean + 2 * sigma * noise
-    torch.testing.assert_close(restore_noise(denoiser, full, sigma, noise, 1.0, batching.BatchSize(2)), full)
+    torch.testing.assert_close(restore_noise(denoiser, full, sigma, noise, 1.0, execution.BatchSize(2)), full)
 
 
 def test_few_carried_latents_meet_the_mean_of_all():
@@ -197,7 +196,7 @@ def test_few_carried_latents_meet_the_mean_of_all():
 
 
 def test_progress_and_resume_with_few_carried_latents(monkeypatch):
-    monkeypatch.setattr(alignment, "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(_align, "SECONDS_BETWEEN_SAVES", 0.0)
     settings = dataclasses.replace(SETTINGS, count=40, keep=1, carried=4, solver=Adam(iterations=20))
     memory, fractions = Memory(), []
     reference = align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=2, saved=memory,

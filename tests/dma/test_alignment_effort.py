@@ -9,13 +9,16 @@ import torch
 from test_alignment import Memory, copy_meta
 from toys import LinearGaussian, sigmas
 
-from mental_averages.dma import alignment
-from mental_averages.dma.alignment import AlignmentSettings, align
-from mental_averages.dma.effort import iterations_ahead
-from mental_averages.dma.matching import Adam
-from mental_averages.dma.newton import LBFGS
-from mental_averages.dma.noise import NoiseRows, starting_noise
-from mental_averages.dma.report import AlignedStep, AlignmentReport
+from mental_averages.dma.alignment import (
+    AlignedStep,
+    AlignmentReport,
+    AlignmentSettings,
+    _align,
+    align,
+    iterations_ahead,
+)
+from mental_averages.dma.diffusion import NoiseRows, starting_noise
+from mental_averages.dma.solvers import LBFGS, Adam
 
 SHAPE = (2, 3, 3)
 SETTINGS = AlignmentSettings(count=60, aligned_steps=2, keep=2, carried=3, seed=3,
@@ -94,7 +97,7 @@ def test_linear_features_are_met_by_the_mean_of_the_noise_itself(own_noise):
 
 
 def test_resume_goes_on_with_the_latents_that_were_drawn(monkeypatch):
-    monkeypatch.setattr(alignment, "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(_align, "SECONDS_BETWEEN_SAVES", 0.0)
     settings = dataclasses.replace(SETTINGS, count=200, mean_error=0.15, own_noise=0.5, carried=5,
                                    solver=LBFGS(iterations=4))
     memory = Memory()
@@ -222,7 +225,7 @@ def test_the_time_left_is_right_after_the_first_aligned_step(settings):
 
 
 def test_a_resumed_run_knows_the_time_left_at_once(monkeypatch):
-    monkeypatch.setattr(alignment, "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(_align, "SECONDS_BETWEEN_SAVES", 0.0)
     memory, events = Memory(), []
     settings = dataclasses.replace(SETTINGS, aligned_steps=3, carried=0, solver=LBFGS(iterations=4))
     align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=20, saved=memory)

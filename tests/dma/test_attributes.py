@@ -5,20 +5,20 @@ import torch
 import torch.nn.functional as F
 from test_image_encoders import write_blip, write_clip
 
-from mental_averages.dma import attributes, image_encoders
-from mental_averages.dma.image_encoders import embed_images, embed_texts, load, pixel_values
+from mental_averages.dma import encoders
+from mental_averages.dma.encoders import _embed, embed_images, embed_texts, load_encoder, pixel_values
 
 QUESTION = "what is the skin tone?"
 
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    return load(write_clip(tmp_path_factory.mktemp("attributes") / "clip"))
+    return load_encoder(write_clip(tmp_path_factory.mktemp("attributes") / "clip"))
 
 
 @pytest.fixture(scope="module")
 def blip(tmp_path_factory):
-    return load(write_blip(tmp_path_factory.mktemp("attributes") / "blip"))
+    return load_encoder(write_blip(tmp_path_factory.mktemp("attributes") / "blip"))
 
 
 @pytest.fixture(scope="module")
@@ -36,20 +36,20 @@ def asked(blip, images):
 
 def test_answers_are_those_of_the_library(blip, images):
     with torch.no_grad():
-        words = blip.network.generate(**asked(blip, images), max_new_tokens=attributes.LONGEST_ANSWER, do_sample=False)
+        words = blip.network.generate(**asked(blip, images), max_new_tokens=encoders.LONGEST_ANSWER, do_sample=False)
     expected = [text.strip() for text in blip.tokenizer.batch_decode(words[:, 1:], skip_special_tokens=True)]
-    found = attributes.question_states(blip, images, QUESTION)
+    found = encoders.question_states(blip, images, QUESTION)
     assert list(found.answers) == expected and any(expected)
 
 
 def test_states_are_those_of_the_library(blip, images, monkeypatch):
-    monkeypatch.setattr(image_encoders, "FIRST_BATCH", 2)
+    monkeypatch.setattr(_embed, "FIRST_BATCH", 2)
     inputs, network = asked(blip, images), blip.network
     captured = {}
     hooks = [network.text_encoder.register_forward_hook(lambda module, arguments, output: captured.update(
         question=output[0]))]
     with torch.no_grad():
-        words = network.generate(**inputs, max_new_tokens=attributes.LONGEST_ANSWER, do_sample=False)
+        words = network.generate(**inputs, max_new_tokens=encoders.LONGEST_ANSWER, do_sample=False)
         question = captured["question"]  # (N, T, D)
         decoded = network.text_decoder(input_ids=words[:, :-1], encoder_hidden_states=question,
                                        output_hidden_states=True)
@@ -61,23 +61,23 @@ def test_states_are_those_of_the_library(blip, images, monkeypatch):
         means.append(state[: int(ends[0]) + 1 if len(ends) else len(row)].mean(0))
     expected = {"answer_start": answering[:, 0], "answer_mean": torch.stack(means),
                 "question_class_token": question[:, 0], "question_mean": question.mean(1)}
-    assert set(expected) == set(attributes.STATES)
+    assert set(expected) == set(encoders.STATES)
     for state, values in expected.items():
-        found = attributes.question_states(blip, images, QUESTION, state)
+        found = encoders.question_states(blip, images, QUESTION, state)
         assert found.values.shape == (5, 16) and found.settings["state"] == state
         torch.testing.assert_close(found.values, values, rtol=1e-4, atol=1e-4)
 
 
 def test_the_question_and_the_picture_both_matter(blip, images):
-    for state in attributes.STATES:
-        first = attributes.question_states(blip, images, QUESTION, state).values
-        other = attributes.question_states(blip, images, "is the skin dark?", state).values
+    for state in encoders.STATES:
+        first = encoders.question_states(blip, images, QUESTION, state).values
+        other = encoders.question_states(blip, images, "is the skin dark?", state).values
         assert (first - other).abs().max() > 1e-3
         assert (first[0] - first[1]).abs().max() > 1e-4
 
 
 def test_answers_are_counted():
-    found = attributes.AttributeEmbeddings(torch.zeros(4, 2), ("dark", "light", "dark", ""), {"method": "question"})
+    found = encoders.AttributeEmbeddings(torch.zeros(4, 2), ("dark", "light", "dark", ""), {"method": "question"})
     assert found.counts() == [("dark", 2), ("", 1), ("light", 1)]
     lines = found.table().splitlines()
     assert lines[0].split() == ["2", "0.500", "(0.150-0.850)", "dark"] and lines[1].endswith("(no answer)")
@@ -87,10 +87,10 @@ def test_answers_are_counted():
 
 def test_prompt_scores_are_the_formula(clip, images):
     prompts = ["dark", "light", "no"]
-    cosine = attributes.prompt_scores(clip, images, prompts, "cosine")
+    cosine = encoders.prompt_scores(clip, images, prompts, "cosine")
     expected = embed_images(clip, images) @ embed_texts(clip, prompts).T
     torch.testing.assert_close(cosine.values, expected)
-    softmax = attributes.prompt_scores(clip, images, prompts, "softmax")
+    softmax = encoders.prompt_scores(clip, images, prompts, "softmax")
     torch.testing.assert_close(softmax.values, F.softmax(clip.network.logit_scale.exp() * expected, dim=1))
     torch.testing.assert_close(softmax.values.sum(1), torch.ones(5))
     assert softmax.answers == cosine.answers == tuple(prompts[index] for index in expected.argmax(1))
@@ -101,7 +101,7 @@ def test_prompt_scores_are_the_librarys_logits(clip, images):
     tokens = clip.tokenizer(prompts, padding=True, return_tensors="pt")
     with torch.no_grad():
         logits = clip.network(**tokens, pixel_values=pixel_values(clip, images)).logits_per_image
-    torch.testing.assert_close(attributes.prompt_scores(clip, images, prompts).values, logits.softmax(1))
+    torch.testing.assert_close(encoders.prompt_scores(clip, images, prompts).values, logits.softmax(1))
 
 
 @pytest.mark.parametrize("prompts, message", [
@@ -109,18 +109,18 @@ def test_prompt_scores_are_the_librarys_logits(clip, images):
     (["dark", "light", "dark"], "'dark' is there twice"), (["a", "b c d e f g h i j k l m n"], "shorten it")])
 def test_bad_prompts(clip, images, prompts, message):
     with pytest.raises(ValueError, match=message):
-        attributes.prompt_scores(clip, images, prompts)
+        encoders.prompt_scores(clip, images, prompts)
 
 
 def test_what_an_encoder_cannot_do_is_said_before_work_starts(clip, blip):
     nothing = torch.zeros(0, 8, 8, 3)  # would be refused only once work starts
     with pytest.raises(ValueError, match="question has no text"):
-        attributes.question_states(blip, nothing, "  ")
+        encoders.question_states(blip, nothing, "  ")
     with pytest.raises(ValueError, match="does not answer questions"):
-        attributes.question_states(clip, nothing, QUESTION)
+        encoders.question_states(clip, nothing, QUESTION)
     with pytest.raises(ValueError, match="does not compare pictures with prompts"):
-        attributes.prompt_scores(blip, nothing, ["dark", "light"])
+        encoders.prompt_scores(blip, nothing, ["dark", "light"])
     with pytest.raises(ValueError, match="no state 'middle'"):
-        attributes.question_states(blip, nothing, QUESTION, "middle")
+        encoders.question_states(blip, nothing, QUESTION, "middle")
     with pytest.raises(ValueError, match="no score 'dot'"):
-        attributes.prompt_scores(clip, nothing, ["dark", "light"], "dot")
+        encoders.prompt_scores(clip, nothing, ["dark", "light"], "dot")

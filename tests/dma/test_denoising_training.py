@@ -5,11 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings as hypothesis_settings, strategies as st
 
-from mental_averages.dma import denoising_training as training
+from mental_averages.dma import training
 from mental_averages.dma.diffusion import Parametrization, add_noise, denoised_from_output
-from mental_averages.dma.runs import RunState
-from mental_averages.dma.training_figures import plot_training
-from mental_averages.dma.training_report import TrainingReport, running_mean
+from mental_averages.dma.execution import RunState
+from mental_averages.dma.figures import plot_training
+from mental_averages.dma.training import TrainingReport, _train, running_mean
 
 LEVELS = torch.linspace(0.1, 0.9, 50)
 SHAPE = (2, 3, 3)
@@ -179,7 +179,7 @@ def test_a_shorter_training_than_the_saved_one_can_be_interrupted_too(tmp_path):
 
 
 def test_state_is_saved_at_intervals(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(_train, "SECONDS_BETWEEN_SAVES", 0.0)
     saved, seen = RunState(tmp_path, "key", torch.zeros(3)), []
 
     def told(event):

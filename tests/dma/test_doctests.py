@@ -5,10 +5,13 @@ import pytest
 
 import pack
 
+MODULES = sorted(".".join(path.relative_to(pack.ROOT).with_suffix("").parts)
+                 for path in (pack.ROOT / "dma").rglob("*.py"))
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (pack.ROOT / "dma").glob("[a-z]*.py")))
+
+@pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings(name):
-    module = importlib.import_module(f"mental_averages.dma.{name}")
+    module = importlib.import_module(f"mental_averages.{name}")
     import torch
 
     assert doctest.testmod(module, extraglobs={"torch": torch}).failed == 0

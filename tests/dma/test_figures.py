@@ -2,26 +2,26 @@ import pytest
 import torch
 
 from mental_averages.dma import figures
-from mental_averages.dma.report import AlignedStep, AlignmentReport
+from mental_averages.dma.alignment import AlignedStep, AlignmentReport
 
 
 def test_plot_has_the_asked_width_and_something_on_it():
     step = AlignedStep(3.0, 0.1, [0.5, 0.4], [0.0, 0.02], [5, 6], 0.3, 0.9)
-    image = figures.plot_report(AlignmentReport({}, 1.0, [step, step]), width=640)
+    image = figures.plot_alignment(AlignmentReport({}, 1.0, [step, step]), width=640)
     assert image.shape[0] == 1 and image.shape[2:] == (640, 3)
     assert 0 <= image.min() < 0.5 and image.max() == 1 and image.mean() < 0.99
 
 
 def test_plot_tells_the_gradient_self_test():
     step = AlignedStep(3.0, 0.1, [0.5, 0.4], [0.0, 0.02], [5, 6], 0.3, 0.9)
-    without, low, high = (figures.plot_report(AlignmentReport(settings, 1.0, [step]), width=640)
+    without, low, high = (figures.plot_alignment(AlignmentReport(settings, 1.0, [step]), width=640)
                           for settings in ({}, {"gradient_error": 1e-5}, {"gradient_error": 3e-2}))
     assert not torch.equal(without, low) and not torch.equal(low, high)
 
 
 def test_plot_without_steps_says_what_to_change():
     with pytest.raises(ValueError, match="aligned_steps"):
-        figures.plot_report(AlignmentReport({}, 1.0, []))
+        figures.plot_alignment(AlignmentReport({}, 1.0, []))
 
 
 def test_sheet_places_every_picture_once():

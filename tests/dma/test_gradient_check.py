@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mental_averages.dma.diffusion import Parametrization
-from mental_averages.dma.gradient_check import check_gradient
+from mental_averages.dma.models import check_gradient
 
 
 class Toy:

@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mental_averages.dma import image_encoders
-from mental_averages.dma.image_encoders import check_folder, embed_images, embed_texts, load
+from mental_averages.dma import encoders
+from mental_averages.dma.encoders import _embed, check_folder, embed_images, embed_texts, load_encoder
 
 VISION = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=32,
               patch_size=8)
@@ -144,7 +144,7 @@ def plain_clip(clip_folder):
                                          ("dinov2_with_registers", 16), ("blip", 16)])
 def test_embeddings_are_those_of_the_library(folders, images, kind, width):
     with torch.inference_mode():  # ComfyUI loads and runs its nodes so
-        encoder = load(folders[kind])
+        encoder = load_encoder(folders[kind])
         found = embed_images(encoder, images)
     assert encoder.kind == kind == check_folder(folders[kind]) and not encoder.network.training
     assert found.shape == (5, width) and found.dtype == torch.float32 and found.device.type == "cpu"
@@ -165,9 +165,9 @@ def test_embeddings_are_those_of_the_library(folders, images, kind, width):
 
 
 def test_batches_and_alpha_do_not_matter(folders, images, monkeypatch):
-    encoder, shares = load(folders["clip"]), []
+    encoder, shares = load_encoder(folders["clip"]), []
     reference = embed_images(encoder, images, shares.append)
-    monkeypatch.setattr(image_encoders, "FIRST_BATCH", 2)
+    monkeypatch.setattr(_embed, "FIRST_BATCH", 2)
     torch.testing.assert_close(embed_images(encoder, images, shares.append), reference, rtol=1e-5, atol=1e-5)
     assert shares == [1.0, 0.4, 0.8, 1.0]
     opaque = torch.cat([images, torch.ones(5, 40, 50, 1)], dim=-1)
@@ -175,7 +175,7 @@ def test_batches_and_alpha_do_not_matter(folders, images, monkeypatch):
 
 
 def test_texts_are_those_of_the_library(folders):
-    encoder = load(folders["clip"])
+    encoder = load_encoder(folders["clip"])
     tokens = encoder.tokenizer(["dark", "a"], padding=True, return_tensors="pt")
     with torch.no_grad():
         features = encoder.network.get_text_features(**tokens)
@@ -187,9 +187,9 @@ def test_texts_are_those_of_the_library(folders):
     for kind in ("clip_vision_model", "siglip_vision_model", "dinov2", "dinov2_with_registers", "blip"):
         with pytest.raises(ValueError,
                            match=f"{kind} model, which does not compare pictures with prompts: load a CLIP or SigLIP"):
-            embed_texts(load(folders[kind]), ["dark", "light"])
+            embed_texts(load_encoder(folders[kind]), ["dark", "light"])
     with pytest.raises(ValueError, match="has no tokenizer"):
-        embed_texts(load(folders["siglip"]), ["dark", "light"])
+        embed_texts(load_encoder(folders["siglip"]), ["dark", "light"])
 
 
 @pytest.mark.parametrize("bad, message",
@@ -197,7 +197,7 @@ def test_texts_are_those_of_the_library(folders):
                           (torch.full((1, 8, 8, 3), float("nan")), "NaN")])
 def test_bad_pictures(folders, bad, message):
     with pytest.raises(ValueError, match=message):
-        embed_images(load(folders["dinov2"]), bad)
+        embed_images(load_encoder(folders["dinov2"]), bad)
 
 
 @pytest.mark.parametrize("name",
@@ -220,7 +220,7 @@ def test_truncated_files_are_named(request, name, kept):
 
 
 def test_a_tokenizer_in_the_older_form(plain_clip):
-    tokenizer = load(plain_clip).tokenizer
+    tokenizer = load_encoder(plain_clip).tokenizer
     assert tokenizer.convert_ids_to_tokens(tokenizer("AU b")["input_ids"]) == ["<|startoftext|>", "au</w>", "b</w>",
                                                                                "<|endoftext|>"]
 
@@ -231,26 +231,26 @@ def test_a_tokenizer_that_is_not_the_networks(folders, tmp_path):
         path.unlink()
     (blip / "vocab.txt").write_text("\n".join(WORDS[:9]))
     with pytest.raises(ValueError, match="has 9 tokens, but the network reads 18: copy the whole folder"):
-        load(blip)
+        load_encoder(blip)
 
 
 @pytest.mark.parametrize("content", ['{"version": "1.0"}', '{"version": "1.0", "model": {"type": "unheard of"}}'])
 def test_what_the_tokenizers_library_cannot_read(clip_folder, content):
     (clip_folder / "tokenizer.json").write_text(content)
     with pytest.raises(ValueError, match="copy cannot be read .*: copy the whole folder of copy again"):
-        load(clip_folder)
+        load_encoder(clip_folder)
 
 
 def test_pictures_alone_need_no_tokenizer(folders, tmp_path, images):
     copied = shutil.copytree(folders["clip_vision_model"], tmp_path / "vision")
     (copied / "tokenizer.json").write_text("cut o")  # some folders bring one along, which is not read
-    torch.testing.assert_close(embed_images(load(copied), images),
-                               embed_images(load(folders["clip_vision_model"]), images))
+    torch.testing.assert_close(embed_images(load_encoder(copied), images),
+                               embed_images(load_encoder(folders["clip_vision_model"]), images))
 
 
 def test_several_vectors_of_a_picture_are_averaged():
     tokens = torch.tensor([[[3.0, 0.0], [0.0, 4.0]], [[1.0, 0.0], [1.0, 0.0]]])  # (N, T, D)
-    found = image_encoders.unit_embeddings(torch.zeros(2, 4, 4, 3), lambda pictures: tokens)
+    found = encoders.unit_embeddings(torch.zeros(2, 4, 4, 3), lambda pictures: tokens)
     torch.testing.assert_close(found, torch.tensor([[0.6, 0.8], [1.0, 0.0]]))
 
 
@@ -258,7 +258,7 @@ def test_no_pickle(clip_folder):
     (clip_folder / "model.safetensors").unlink()
     torch.save({}, clip_folder / "pytorch_model.bin")
     with pytest.raises(ValueError, match="can run code when it is read: put model.safetensors there"):
-        load(clip_folder)
+        load_encoder(clip_folder)
 
 
 def test_missing_tensors_are_not_filled_with_random_numbers(clip_folder):
@@ -268,7 +268,7 @@ def test_missing_tensors_are_not_filled_with_random_numbers(clip_folder):
     del weights["visual_projection.weight"]
     save_file(weights, clip_folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match="lack 1 of the tensors .* visual_projection.weight"):
-        load(clip_folder)
+        load_encoder(clip_folder)
 
 
 def test_weights_of_another_size(clip_folder):
@@ -276,23 +276,23 @@ def test_weights_of_another_size(clip_folder):
     config["projection_dim"] = 12
     (clip_folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="copy cannot be read"):
-        load(clip_folder)
+        load_encoder(clip_folder)
 
 
 def test_weights_in_parts(folders, tmp_path, images):
-    whole = load(folders["clip"])
+    whole = load_encoder(folders["clip"])
     split = shutil.copytree(folders["clip"], tmp_path / "split")
     (split / "model.safetensors").unlink()
     whole.network.save_pretrained(split, max_shard_size="30KB")
     assert len(list(split.glob("*.safetensors"))) > 1
-    torch.testing.assert_close(embed_images(load(split), images), embed_images(whole, images))
+    torch.testing.assert_close(embed_images(load_encoder(split), images), embed_images(whole, images))
     index = split / "model.safetensors.index.json"
     sorted(split.glob("*.safetensors"))[1].rename(tmp_path / "elsewhere.safetensors")
     with pytest.raises(ValueError, match="which model.safetensors.index.json names"):
-        load(split)
+        load_encoder(split)
     index.write_text(json.dumps({"weight_map": {"visual_projection.weight": "../elsewhere.safetensors"}}))
     with pytest.raises(ValueError, match="outside its folder"):
-        load(split)
+        load_encoder(split)
 
 
 @pytest.mark.parametrize("content, message", [

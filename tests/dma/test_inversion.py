@@ -4,13 +4,21 @@ import math
 import pytest
 import torch
 
-from mental_averages.dma import inversion
-from mental_averages.dma.batching import BatchSize
+from mental_averages.dma import diffusion, inversion
 from mental_averages.dma.diffusion import Parametrization, denoised_from_output, initial_latent, paper_scale
-from mental_averages.dma.exact_inversion import Bdia
-from mental_averages.dma.flow_inversion import FireFlow, Midpoint, RFInversion
-from mental_averages.dma.inversion import invert, way_back
-from mental_averages.dma.inversion_methods import Ddim, FixedPoint, Velocity, anderson_step
+from mental_averages.dma.execution import BatchSize
+from mental_averages.dma.inversion import (
+    Bdia,
+    Ddim,
+    FireFlow,
+    FixedPoint,
+    Midpoint,
+    RFInversion,
+    Velocity,
+    invert,
+    way_back,
+)
+from mental_averages.dma.solvers import anderson_step
 
 EPS, V, FLOW = Parametrization.EPS, Parametrization.V, Parametrization.FLOW
 METHODS = [Ddim(), Ddim("source"), FixedPoint(1e-5, 30), Bdia(), Midpoint(), FireFlow()]
@@ -160,7 +168,7 @@ def test_inverted_noise_is_the_quantile_of_the_data(parametrization, method):
     quantiles = pictures(channels=2)
     clean = model.mean + model.variance.sqrt() * quantiles
     trajectory = invert(model, clean, schedule(parametrization, 60), method, measure=False).trajectory
-    expected = inversion.noise_of(parametrization, model.transported(clean, trajectory.sigmas[-1]),
+    expected = diffusion.noise_of(parametrization, model.transported(clean, trajectory.sigmas[-1]),
                                   trajectory.sigmas[-1])
     assert relative(trajectory.noise, expected) < 0.08
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies
 
-from mental_averages.dma.inversion_figures import plot_inversion
-from mental_averages.dma.inversion_report import InversionReport, InvertedStep, RoundTrip, round_trip_error
+from mental_averages.dma.figures import plot_inversion
+from mental_averages.dma.inversion import InversionReport, InvertedStep, RoundTrip, round_trip_error
 
 STEPS = [InvertedStep(0.5, [1e-3, 2e-3], [3, 4], [0.4, 0.5]), InvertedStep(3.0, [0.0, 4e-3], [1, 0], [0.9, 1.1])]
 REPORT = InversionReport({"method": "fixed_point", "sigmas": [0.0, 0.5, 3.0]}, STEPS,

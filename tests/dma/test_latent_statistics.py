@@ -4,13 +4,13 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from mental_averages.dma import interpolation_figures, latent_statistics
-from mental_averages.dma.interpolation import interpolate
-from mental_averages.dma.interpolation_report import (
+from mental_averages.dma import figures, interpolation
+from mental_averages.dma.interpolation import (
     InterpolationReport,
     LatentStatisticsReport,
+    interpolate,
     interpolation_report,
-    measure,
+    measure_noise_bias,
 )
 
 BIAS = torch.tensor([0.15, -0.1, 0.05, 0.0])
@@ -24,7 +24,7 @@ def biased(count, seed=0, shape=(4, 16, 16)):
 @given(st.integers(2, 40), st.integers(0, 1000))
 def test_numbers_of_a_batch_are_those_of_their_definitions(count, seed):
     latents = biased(count, seed)
-    found, values = measure(latents, subsets=2), latents.double()
+    found, values = measure_noise_bias(latents, subsets=2), latents.double()
     mean = values.mean(0)
     torch.testing.assert_close(torch.tensor(found.norms).double(), values.flatten(1).norm(dim=1) / 32, rtol=1e-6,
                                atol=0)
@@ -40,14 +40,14 @@ def test_numbers_of_a_batch_are_those_of_their_definitions(count, seed):
 
 
 def test_standard_errors_cover_the_bias():
-    found = measure(biased(200), subsets=1)
+    found = measure_noise_bias(biased(200), subsets=1)
     for mean, error, bias in zip(found.channel_means, found.standard_errors, BIAS.tolist()):
         assert abs(mean - bias) < 4 * error and 0.5 < error / (1 / math.sqrt(200 * 256)) < 2
     assert found.common_energy == pytest.approx(BIAS.square().mean().item(), abs=4 * math.sqrt(2 / 1024) / 200 + 1e-3)
 
 
 def test_common_energy_is_unbiased_where_there_is_none():
-    found = torch.tensor([latent_statistics.common_energy(torch.randn(4, 4, 8, 8,
+    found = torch.tensor([interpolation.common_energy(torch.randn(4, 4, 8, 8,
                                                                       generator=torch.Generator().manual_seed(seed)))
                           for seed in range(400)])
     assert abs(found.mean()) < 4 * found.std() / 20 and (found < 0).any()
@@ -55,17 +55,17 @@ def test_common_energy_is_unbiased_where_there_is_none():
 
 def test_channel_means_of_centroids_grow_with_the_square_root_of_their_number():
     latents, counts = biased(64, shape=(4, 32, 32)), [1, 2, 4, 8, 16, 32]
-    growth = latent_statistics.channel_mean_growth(latents, counts, subsets=64, seed=0)
+    growth = interpolation.channel_mean_growth(latents, counts, subsets=64, seed=0)
     assert [len(means) for means in growth.channel_means] == [64] * 6
     saturated = [1 / math.sqrt(BIAS.square().mean().item() + 1 / count) for count in counts]
     for averaged, alpha, factors in zip(growth.averaged, saturated, growth.amplification):
         torch.testing.assert_close(averaged, alpha * BIAS.double(), rtol=0, atol=0.03 * alpha)
         assert factors.mean().item() == pytest.approx(alpha, rel=0.05)
-    _, fit = latent_statistics.square_root_fit(counts, growth.averaged)
+    _, fit = interpolation.square_root_fit(counts, growth.averaged)
     assert fit > 0.9
-    adjusted = latent_statistics.channel_mean_growth(latents, counts, subsets=64, seed=0, mean_adjustment="channel")
+    adjusted = interpolation.channel_mean_growth(latents, counts, subsets=64, seed=0, mean_adjustment="channel")
     torch.testing.assert_close(adjusted.averaged[-1], BIAS.double(), rtol=0, atol=0.02)
-    again = latent_statistics.channel_mean_growth(latents, counts, subsets=64, seed=0)
+    again = interpolation.channel_mean_growth(latents, counts, subsets=64, seed=0)
     assert torch.equal(again.averaged, growth.averaged)
 
 
@@ -73,41 +73,41 @@ def test_the_fit_tells_the_law_from_another():
     counts = [1, 2, 4, 8, 16]
     slopes = torch.tensor([0.3, -0.2], dtype=torch.float64)
     roots = torch.tensor(counts, dtype=torch.float64).sqrt()[:, None]
-    found, fit = latent_statistics.square_root_fit(counts, roots * slopes)
+    found, fit = interpolation.square_root_fit(counts, roots * slopes)
     torch.testing.assert_close(found, slopes)
     assert fit == pytest.approx(1)
-    assert latent_statistics.square_root_fit(counts, roots**4 * slopes)[1] < 0.9
-    assert math.isnan(latent_statistics.square_root_fit([1], torch.ones(1, 2))[1])
+    assert interpolation.square_root_fit(counts, roots**4 * slopes)[1] < 0.9
+    assert math.isnan(interpolation.square_root_fit([1], torch.ones(1, 2))[1])
 
 
 def test_one_latent_and_bad_input():
-    single = measure(biased(1))
+    single = measure_noise_bias(biased(1))
     assert single.counts == [1] and single.standard_errors == [None] * 4 and single.square_root_fit is None
     assert single.independent_inputs == pytest.approx(1) and "+-" not in single.summary()
-    assert interpolation_figures.plot_latent_statistics(single, 512).shape[2] == 512
+    assert figures.plot_latent_statistics(single, 512).shape[2] == 512
     with pytest.raises(ValueError, match="Latent 2 is all zero"):
-        measure(torch.cat([biased(1), torch.zeros(1, 4, 16, 16)]))
+        measure_noise_bias(torch.cat([biased(1), torch.zeros(1, 4, 16, 16)]))
     with pytest.raises(ValueError, match="batch is empty"):
-        measure(torch.zeros(0, 4, 8, 8))
+        measure_noise_bias(torch.zeros(0, 4, 8, 8))
     with pytest.raises(ValueError, match="there are 4 latents"):
-        latent_statistics.channel_mean_growth(biased(4), [1, 8], 2, 0)
+        interpolation.channel_mean_growth(biased(4), [1, 8], 2, 0)
 
 
 def test_offsets_move_two_channels_of_the_top_quarter():
     latents = biased(2)
     before = latents.clone()
-    moved = latent_statistics.offset_channels(latents, 0.4)
+    moved = interpolation.offset_channels(latents, 0.4)
     difference = (moved - latents).double()
     assert torch.equal(latents, before) and moved.dtype == torch.float32
     torch.testing.assert_close(difference[:, 0, :4], torch.full((2, 4, 16), -0.4).double(), rtol=0, atol=1e-6)
     torch.testing.assert_close(difference[:, 1, :4], torch.full((2, 4, 16), 0.4).double(), rtol=0, atol=1e-6)
     assert not difference[:, :, 4:].any() and not difference[:, 2:].any() and abs(difference.mean()) < 1e-7
-    assert torch.equal(latent_statistics.offset_channels(latents, 0.0), latents)
-    assert (latent_statistics.offset_channels(latents, 1.0, 2, 3, share=0.0)
+    assert torch.equal(interpolation.offset_channels(latents, 0.0), latents)
+    assert (interpolation.offset_channels(latents, 1.0, 2, 3, share=0.0)
             != latents).any(dim=3).any(dim=1)[0].tolist() == [True] + [False] * 15
     for channels in ((0, 4), (-1, 0), (1, 1)):
         with pytest.raises(ValueError, match="channels 0 to 3"):
-            latent_statistics.offset_channels(latents, 0.1, *channels)
+            interpolation.offset_channels(latents, 0.1, *channels)
 
 
 def test_reports_are_read_back_and_plotted():
@@ -119,17 +119,17 @@ def test_reports_are_read_back_and_plotted():
         assert report.effective_inputs == pytest.approx([1, 1 / (0.04 + 0.09 + 0.25)])
         assert (report.amplification[0] == pytest.approx(1)
                 and report.output_norms[0] == pytest.approx(report.input_norms[0]))
-        picture = interpolation_figures.plot_interpolation(report, 640)
+        picture = figures.plot_interpolation(report, 640)
         assert picture.shape[0] == 1 and picture.shape[2:] == (640, 3) and 0 <= picture.min() < 0.5 < picture.max() <= 1
-    statistics = measure(biased(6))
+    statistics = measure_noise_bias(biased(6))
     assert LatentStatisticsReport.from_json(statistics.to_json()) == statistics
     assert "6 latents of 4 x 16 x 16" in statistics.summary()
-    assert interpolation_figures.plot_latent_statistics(statistics, 640).shape[2] == 640
+    assert figures.plot_latent_statistics(statistics, 640).shape[2] == 640
 
 
 @pytest.mark.parametrize("kind", [InterpolationReport, LatentStatisticsReport])
 def test_other_files_are_refused(kind):
-    written = measure(biased(2)).to_json()
+    written = measure_noise_bias(biased(2)).to_json()
     for text, message in (("{", "not JSON"), ("[]", "is not a report"), ('{"format": "other"}', "is not a report")):
         with pytest.raises(ValueError, match=message):
             kind.from_json(text)

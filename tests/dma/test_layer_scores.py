@@ -8,11 +8,10 @@ import pytest
 import torch
 from toys import LinearGaussian, sigmas
 
-from mental_averages.dma import layer_scores
-from mental_averages.dma.batching import BatchSize
-from mental_averages.dma.layer_figures import plot_layers
-from mental_averages.dma.layer_probe import ProbeSettings, read_prompt
-from mental_averages.dma.layer_report import LayerReport, layer_report
+from mental_averages.dma import hspace
+from mental_averages.dma.execution import BatchSize
+from mental_averages.dma.figures import plot_layers
+from mental_averages.dma.hspace import LayerReport, ProbeSettings, layer_report, read_prompt
 
 
 def features(prompts, count, means, factor, generator):
@@ -24,7 +23,7 @@ def features(prompts, count, means, factor, generator):
 def test_estimates_are_those_over_all_choices_of_different_latents():
     """Brute force over tuples of different latents is unbiased by construction for features of any distribution."""
     rows = torch.randn(3, 6, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64) ** 3
-    found = layer_scores.spread(layer_scores.gram(rows))
+    found = hspace.spread(hspace.gram(rows))
     within, squares, of_squares = [], [], []
     for prompt in rows:
         products = [((prompt[i] - prompt[j]) @ (prompt[k] - prompt[l]) / 2, (prompt[i] - prompt[j]).square().sum() / 2,
@@ -39,7 +38,7 @@ def test_estimates_are_those_over_all_choices_of_different_latents():
                            for k, l in itertools.permutations(range(6), 2)]).mean()
     torch.testing.assert_close(found.within, torch.stack(within).mean())
     torch.testing.assert_close(found.between, between)
-    torch.testing.assert_close(layer_scores.participation_ratio(layer_scores.gram(rows)),
+    torch.testing.assert_close(hspace.participation_ratio(hspace.gram(rows)),
                                torch.stack(squares).mean() / torch.stack(of_squares).mean())
 
 
@@ -53,12 +52,12 @@ def test_known_variances_are_found_without_bias():
     means = torch.randn(4, 12, generator=generator, dtype=torch.float64)
     grams, same = [], []
     for _ in range(3000):
-        grams.append(layer_scores.gram(features(4, 5, means, directions * deviations, generator)))
-        same.append(layer_scores.gram(features(4, 5, means[:1].expand(4, -1), directions * deviations, generator)))
-    found = layer_scores.spread(torch.stack(grams))
+        grams.append(hspace.gram(features(4, 5, means, directions * deviations, generator)))
+        same.append(hspace.gram(features(4, 5, means[:1].expand(4, -1), directions * deviations, generator)))
+    found = hspace.spread(torch.stack(grams))
     assert found.within.mean() == pytest.approx(variances.sum().item(), rel=0.01)
     assert found.between.mean() == pytest.approx(means.var(dim=0).sum().item(), rel=0.02)
-    apart = layer_scores.spread(torch.stack(same)).between
+    apart = hspace.spread(torch.stack(same)).between
     assert abs(apart.mean()) < 4 * apart.std() / len(apart) ** 0.5  # 5 latents would feign within / 5
     assert found.ratio.mean() == pytest.approx((means.var(dim=0).sum() / variances.sum()).item(), rel=0.1)
 
@@ -67,23 +66,23 @@ def test_known_variances_are_found_without_bias():
 def test_participation_ratio_of_isotropic_features_is_their_dimension(dimension):
     """Also where there are fewer latents than dimensions, which plain participation ratios cannot exceed."""
     generator = torch.Generator().manual_seed(2)
-    grams = torch.stack([layer_scores.gram(torch.randn(40, 6, dimension, generator=generator, dtype=torch.float64))
+    grams = torch.stack([hspace.gram(torch.randn(40, 6, dimension, generator=generator, dtype=torch.float64))
                          for _ in range(30)])
-    found = layer_scores.participation_ratio(grams)
+    found = hspace.participation_ratio(grams)
     assert found.mean() == pytest.approx(dimension, rel=0.1)
 
 
 def test_a_single_direction_has_dimension_one_and_rotation_and_offset_change_nothing():
     generator = torch.Generator().manual_seed(3)
     line = torch.randn(2, 5, 1, generator=generator, dtype=torch.float64) * torch.arange(1.0, 8.0, dtype=torch.float64)
-    assert layer_scores.participation_ratio(layer_scores.gram(line)).item() == pytest.approx(1.0)
+    assert hspace.participation_ratio(hspace.gram(line)).item() == pytest.approx(1.0)
     rows = torch.randn(3, 5, 7, generator=generator, dtype=torch.float64)
     turned = rows @ torch.linalg.qr(torch.randn(7, 7, generator=generator, dtype=torch.float64))[0] + 3.0
-    one, other, scaled = (layer_scores.gram(values) for values in (rows, turned, 5 * rows))
+    one, other, scaled = (hspace.gram(values) for values in (rows, turned, 5 * rows))
     for changed in (other, scaled):
-        torch.testing.assert_close(layer_scores.spread(changed).ratio, layer_scores.spread(one).ratio)
-        torch.testing.assert_close(layer_scores.participation_ratio(changed), layer_scores.participation_ratio(one))
-    torch.testing.assert_close(layer_scores.spread(scaled).between, 25 * layer_scores.spread(one).between)
+        torch.testing.assert_close(hspace.spread(changed).ratio, hspace.spread(one).ratio)
+        torch.testing.assert_close(hspace.participation_ratio(changed), hspace.participation_ratio(one))
+    torch.testing.assert_close(hspace.spread(scaled).between, 25 * hspace.spread(one).between)
 
 
 def test_sketch_is_linear_and_keeps_inner_products_in_the_mean():
@@ -91,25 +90,25 @@ def test_sketch_is_linear_and_keeps_inner_products_in_the_mean():
     rows = torch.randn(2, 3, 10, 10, generator=generator, dtype=torch.float64)
     rows[1] += 0.5 * rows[0]
     flat = rows.flatten(1)
-    sketched = torch.stack([layer_scores.Sketch(31, seed)(rows) for seed in range(2000)])  # (seeds, 2, 31)
+    sketched = torch.stack([hspace.Sketch(31, seed)(rows) for seed in range(2000)])  # (seeds, 2, 31)
     products = sketched @ sketched.transpose(1, 2)
     expected, error = flat @ flat.T, products.std(0) / len(products) ** 0.5
     assert ((products.mean(0) - expected).abs() < 4 * error).all()
     bound = flat.norm(dim=1)[:, None] * flat.norm(dim=1)[None] * (2 / 31) ** 0.5
     assert (products.std(0) < 1.2 * bound).all()
-    sketch = layer_scores.Sketch(31)
+    sketch = hspace.Sketch(31)
     torch.testing.assert_close(sketch(rows[:1] + 2 * rows[1:]), sketch(rows[:1]) + 2 * sketch(rows[1:]))
-    assert torch.equal(layer_scores.Sketch(300)(rows), flat), "short features stay as they are"
-    assert torch.equal(layer_scores.Sketch(31, seed=5)(rows), layer_scores.Sketch(31, seed=5)(rows))
+    assert torch.equal(hspace.Sketch(300)(rows), flat), "short features stay as they are"
+    assert torch.equal(hspace.Sketch(31, seed=5)(rows), hspace.Sketch(31, seed=5)(rows))
 
 
 def test_layers_of_different_size_and_levels_are_measured_alike():
     """Gram matrices with leading dimensions give what each gives alone."""
-    grams = torch.stack([layer_scores.gram(torch.randn(2, 4, size, generator=torch.Generator().manual_seed(size)))
+    grams = torch.stack([hspace.gram(torch.randn(2, 4, size, generator=torch.Generator().manual_seed(size)))
                          for size in (2, 5, 9)])
     for index, matrix in enumerate(grams):
-        assert layer_scores.spread(grams).ratio[index] == layer_scores.spread(matrix).ratio
-        assert layer_scores.participation_ratio(grams)[index] == layer_scores.participation_ratio(matrix)
+        assert hspace.spread(grams).ratio[index] == hspace.spread(matrix).ratio
+        assert hspace.participation_ratio(grams)[index] == hspace.participation_ratio(matrix)
 
 
 def two_layers(between, count=6, prompts=4, seed=0):
@@ -118,22 +117,22 @@ def two_layers(between, count=6, prompts=4, seed=0):
     generator = torch.Generator().manual_seed(seed)
     means = (between / 20) ** 0.5 * torch.randn(prompts, 20, generator=generator, dtype=torch.float64)
     identity = torch.eye(20, dtype=torch.float64) / 20**0.5
-    return torch.stack([torch.stack([layer_scores.gram(features(prompts, count, shift, identity, generator))
+    return torch.stack([torch.stack([hspace.gram(features(prompts, count, shift, identity, generator))
                                      for shift in (means, 0 * means)])])
 
 
 def test_score_is_the_share_explained_after_matching():
     grams = two_layers(between=3.0)
-    found, everyone = layer_scores.spread(grams), list(range(6))
-    plain = layer_scores.aligned_separation(grams, None, everyone)
+    found, everyone = hspace.spread(grams), list(range(6))
+    plain = hspace.aligned_separation(grams, None, everyone)
     torch.testing.assert_close(plain, (found.between / (found.between + found.within * 7 / 6))[0])
     index = torch.tensor([[0, 1], [2, 3], [4, 5], [0, 1]])
     after = torch.full((1, 2, 4, 2), 0.25)
     after[..., 0, 1] = 1.0  # the latent 1 under the first prompt is not matched at all
-    matching = layer_scores.Matching(torch.ones_like(after), after, index)
+    matching = hspace.LayerMatching(torch.ones_like(after), after, index)
     assert matching.left(everyone)[0, 0].item() == pytest.approx((7 * 0.25 + 1) / 8)
     assert matching.left([0, 2, 3, 4, 5])[0, 0].item() == pytest.approx(0.25)
-    matched = layer_scores.aligned_separation(grams, matching, everyone)
+    matched = hspace.aligned_separation(grams, matching, everyone)
     left = matching.left(everyone)[0]
     torch.testing.assert_close(matched, (found.between / (found.between + found.within * (left + 1 / 6)))[0])
     assert matched[0] > plain[0] > plain[1]
@@ -143,15 +142,15 @@ def test_choice_prefers_the_layer_that_separates_and_errors_say_by_how_much():
     """The error by the jackknife is the spread of scores over independent draws."""
     grams = [two_layers(between=0.5, count=12, seed=seed) for seed in range(40)]
     # The prompts' means are drawn anew each time and are no part of the error: compare around what each would give.
-    choice = layer_scores.choose(lambda kept: layer_scores.aligned_separation(grams[0], None, kept), 12)
+    choice = hspace.choose_layer(lambda kept: hspace.aligned_separation(grams[0], None, kept), 12)
     assert (choice.best, choice.runner_up) == (0, 1)
     assert (choice.margin == pytest.approx(choice.scores[0] - choice.scores[1])
             and choice.margin > 3 * choice.margin_error)
-    blind = torch.tensor([layer_scores.aligned_separation(matrix, None, list(range(12)))[1].item() for matrix in grams])
-    errors = [layer_scores.choose(lambda kept, matrix=matrix: layer_scores.aligned_separation(matrix, None, kept),
+    blind = torch.tensor([hspace.aligned_separation(matrix, None, list(range(12)))[1].item() for matrix in grams])
+    errors = [hspace.choose_layer(lambda kept, matrix=matrix: hspace.aligned_separation(matrix, None, kept),
                                   12).errors[1] for matrix in grams]
     assert sum(errors) / len(errors) == pytest.approx(blind.std().item(), rel=0.5)
-    alone = layer_scores.choose(lambda kept: layer_scores.aligned_separation(grams[0][:, :1], None, kept), 12)
+    alone = hspace.choose_layer(lambda kept: hspace.aligned_separation(grams[0][:, :1], None, kept), 12)
     assert alone.best == 0 and alone.runner_up is alone.margin is alone.margin_error is None
 
 
@@ -177,22 +176,22 @@ def probed(settings, batch=4, prompts=3):
     found, heard, layers = [], [], ["blind", "seeing"]
     for prompt in range(prompts):
         noise = torch.randn(settings.samples, 2, 3, 3, generator=torch.Generator().manual_seed(prompt))
-        found.append(read_prompt(TwoLayers(prompt), sigmas(), noise, layers, settings, layer_scores.Sketch(),
+        found.append(read_prompt(TwoLayers(prompt), sigmas(), noise, layers, settings, hspace.Sketch(),
                                  settings.matched_latents(prompt), BatchSize(batch), heard.append))
     assert sum(heard) == prompts * settings.work(2), "the progress bar ends full"
-    grams = torch.stack([torch.stack([layer_scores.gram(torch.stack([reading.rows[step, layer] for reading in found]))
+    grams = torch.stack([torch.stack([hspace.gram(torch.stack([reading.rows[step, layer] for reading in found]))
                                       for layer in layers])
                          for step in settings.steps])
     before, after = (torch.stack([getattr(reading, name) for reading in found], dim=2) for name in ("before", "after"))
     index = torch.tensor([settings.matched_latents(prompt) for prompt in range(prompts)])
-    return grams, layer_scores.Matching(before.double(), after.double(), index), layers
+    return grams, hspace.LayerMatching(before.double(), after.double(), index), layers
 
 
 def test_probe_finds_the_layer_that_sees_the_prompt_and_matches_linear_features():
     settings = ProbeSettings(samples=5, steps=(0, 3), matched=2, iterations=12)
     grams, matching, layers = probed(settings)
     assert grams.shape == (2, 2, 3, 5, 3, 5)
-    found = layer_scores.spread(grams)
+    found = hspace.spread(grams)
     shift = 9 * torch.linspace(-1, 1, 40).square().sum().item()  # prompts 0, 1, 2 have the variance 1 in units of it
     assert (found.between[:, 1].tolist() == pytest.approx([shift] * 2, rel=0.2)
             and found.between[0, 0].abs() < 0.1 * shift)
@@ -220,7 +219,7 @@ def report():
     index = torch.arange(4)[:, None]
     after = torch.linspace(0.1, 0.8, 8).view(1, 2, 4, 1)
     return layer_report({"sigmas": [14.6], "prompts": 4}, ["a.0", "b.0"], two_layers(3.0),
-                        layer_scores.Matching(torch.ones_like(after), after, index), 2.0)
+                        hspace.LayerMatching(torch.ones_like(after), after, index), 2.0)
 
 
 def test_report_round_trip_table_and_plot(report):
@@ -256,8 +255,8 @@ def test_damaged_reports_are_refused_with_a_sentence(report):
 
 def test_dimension_beyond_what_few_latents_can_tell_is_null():
     orthogonal = torch.eye(8, dtype=torch.float64).view(2, 4, 8)  # no direction is met twice
-    assert math.isinf(layer_scores.participation_ratio(layer_scores.gram(orthogonal)))
-    grams = layer_scores.gram(orthogonal)[None, None]
+    assert math.isinf(hspace.participation_ratio(hspace.gram(orthogonal)))
+    grams = hspace.gram(orthogonal)[None, None]
     assert layer_report({"sigmas": [1.0]}, ["a"], grams, None, 0.0).layers[0].dimension == [None]
 
 
@@ -268,14 +267,14 @@ def test_a_layer_whose_features_are_not_finite_is_never_chosen():
     grams[:, 2] = 0.0
 
     def score(kept):
-        return layer_scores.aligned_separation(grams, None, kept)
+        return hspace.aligned_separation(grams, None, kept)
 
     count = grams.shape[-1]
     assert score(list(range(count)))[[0, 2]].isnan().all()
-    choice = layer_scores.choose(score, count)
+    choice = hspace.choose_layer(score, count)
     assert choice.best == 1 and choice.scores[0] == choice.scores[2] == -math.inf
     assert choice.runner_up is None and choice.margin is None and choice.margin_error is None
     assert layer_report({"sigmas": [1.0]}, ["a", "b", "c"], grams, None, 0.0).chosen == "b"
     grams[:, 1] = math.nan
     with pytest.raises(ValueError, match="No layer could be scored.*another precision"):
-        layer_scores.choose(score, count)
+        hspace.choose_layer(score, count)

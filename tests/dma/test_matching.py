@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mental_averages.dma.matching import Adam
+from mental_averages.dma.solvers import Adam
 
 
 @pytest.fixture

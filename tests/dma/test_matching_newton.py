@@ -2,8 +2,7 @@
 import pytest
 import torch
 
-from mental_averages.dma.matching import Adam
-from mental_averages.dma.newton import LBFGS, GaussNewton
+from mental_averages.dma.solvers import LBFGS, Adam, GaussNewton
 
 SOLVERS = [Adam(learning_rate=0.05, iterations=2000), LBFGS(iterations=150), GaussNewton(iterations=10, inner=12)]
 NAMES = [type(solver).__name__ for solver in SOLVERS]

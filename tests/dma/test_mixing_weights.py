@@ -4,21 +4,22 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from mental_averages.dma import mixing_weights
+from mental_averages.dma import interpolation
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 1000))
 def test_text_is_read_back(count, rows, seed):
-    weights = mixing_weights.random(count, rows, seed)
-    torch.testing.assert_close(mixing_weights.parse(mixing_weights.to_text(weights), count), weights, rtol=0, atol=1e-5)
+    weights = interpolation.random_weights(count, rows, seed)
+    found = interpolation.parse_weights(interpolation.weights_to_text(weights), count)
+    torch.testing.assert_close(found, weights, rtol=0, atol=1e-5)
 
 
 def test_text_as_people_write_it():
     expected = torch.tensor([[1.0, 0.0], [0.5, 0.5]], dtype=torch.float64)
-    assert torch.equal(mixing_weights.parse("# start, end\n1;0\n\n 0.5,0.5  # the middle\n", 2), expected)
-    assert torch.equal(mixing_weights.parse("  \n# nothing\n", 4), torch.full((1, 4), 0.25, dtype=torch.float64))
-    torch.testing.assert_close(mixing_weights.parse("0.333 0.333 0.333", 3),
+    assert torch.equal(interpolation.parse_weights("# start, end\n1;0\n\n 0.5,0.5  # the middle\n", 2), expected)
+    assert torch.equal(interpolation.parse_weights("  \n# nothing\n", 4), torch.full((1, 4), 0.25, dtype=torch.float64))
+    torch.testing.assert_close(interpolation.parse_weights("0.333 0.333 0.333", 3),
                                torch.full((1, 3), 1 / 3, dtype=torch.float64))
 
 
@@ -32,20 +33,20 @@ def test_text_as_people_write_it():
 ])
 def test_bad_text(text, message):
     with pytest.raises(ValueError, match=message):
-        mixing_weights.parse(text, 2)
+        interpolation.parse_weights(text, 2)
 
 
 def test_tables_of_the_wrong_shape():
     with pytest.raises(ValueError, match="3 weights per row but 2 latents"):
-        mixing_weights.normalised(torch.ones(1, 3), 2)
+        interpolation.normalised_weights(torch.ones(1, 3), 2)
     for shape in ((3,), (0, 3)):
         with pytest.raises(ValueError, match="one or more rows"):
-            mixing_weights.normalised(torch.ones(shape), 3)
+            interpolation.normalised_weights(torch.ones(shape), 3)
 
 
 def test_sums_other_than_one_are_divided_and_said_so(caplog):
     with caplog.at_level(logging.WARNING):
-        torch.testing.assert_close(mixing_weights.normalised(torch.tensor([[0.5, 0.5], [1.0, 3.0]]), 2),
+        torch.testing.assert_close(interpolation.normalised_weights(torch.tensor([[0.5, 0.5], [1.0, 3.0]]), 2),
                                    torch.tensor([[0.5, 0.5], [0.25, 0.75]], dtype=torch.float64))
     assert [record.getMessage() for record in caplog.records] == ["Row 2 of the weights sums to 4 instead of 1: it was "
                                                                   "divided by its sum."]
@@ -54,7 +55,7 @@ def test_sums_other_than_one_are_divided_and_said_so(caplog):
 @settings(max_examples=50, deadline=None)
 @given(st.integers(2, 6), st.integers(1, 6), st.booleans())
 def test_paths_visit_every_input_and_move_evenly(count, steps, closed):
-    rows = mixing_weights.path(count, steps, closed)
+    rows = interpolation.path_weights(count, steps, closed)
     assert rows.shape == (count * steps if closed else (count - 1) * steps + 1, count)
     assert torch.equal(rows[::steps], torch.eye(count, dtype=torch.float64))
     following = torch.cat([rows, rows[:1]]) if closed else rows
@@ -64,7 +65,7 @@ def test_paths_visit_every_input_and_move_evenly(count, steps, closed):
 
 @pytest.mark.parametrize("size", [2, 3, 7])
 def test_grids(size):
-    triangle, square = mixing_weights.grid(3, size), mixing_weights.grid(4, size)
+    triangle, square = interpolation.grid_weights(3, size), interpolation.grid_weights(4, size)
     assert len(triangle) == size * (size + 1) // 2 and len(square) == size**2
     for rows, corners in ((triangle, (0, len(triangle) - size, len(triangle) - 1)),
                           (square, (0, size - 1, size * (size - 1), size**2 - 1))):
@@ -74,9 +75,9 @@ def test_grids(size):
 
 
 def test_random_mixtures_are_uniform_on_the_simplex():
-    rows = mixing_weights.random(3, 20000, seed=1)
-    assert (torch.equal(rows, mixing_weights.random(3, 20000, seed=1))
-            and not torch.equal(rows, mixing_weights.random(3, 20000, seed=2)))
+    rows = interpolation.random_weights(3, 20000, seed=1)
+    assert (torch.equal(rows, interpolation.random_weights(3, 20000, seed=1))
+            and not torch.equal(rows, interpolation.random_weights(3, 20000, seed=2)))
     torch.testing.assert_close(rows.sum(1), torch.ones(20000, dtype=torch.float64))
     # Of a flat Dirichlet distribution over three: means 1/3, second moments 1/6.
     torch.testing.assert_close(rows.mean(0), torch.full((3,), 1 / 3, dtype=torch.float64), atol=0.01, rtol=0)
@@ -88,23 +89,24 @@ def test_random_mixtures_are_uniform_on_the_simplex():
                                                            st.lists(st.integers(1, count), min_size=1, max_size=5))))
 def test_the_first_inputs_alike(drawn):
     count, numbers = drawn
-    rows = mixing_weights.first(count, numbers)
+    rows = interpolation.first_weights(count, numbers)
     assert torch.equal(rows > 0, torch.tensor([[place < number for place in range(count)] for number in numbers]))
     torch.testing.assert_close(rows.sum(1), torch.ones(len(numbers), dtype=torch.float64))
-    torch.testing.assert_close(mixing_weights.effective_inputs(rows), torch.tensor(numbers, dtype=torch.float64))
-    torch.testing.assert_close(mixing_weights.parse(mixing_weights.to_text(rows), count), rows, rtol=0, atol=1e-5)
+    torch.testing.assert_close(interpolation.effective_inputs(rows), torch.tensor(numbers, dtype=torch.float64))
+    found = interpolation.parse_weights(interpolation.weights_to_text(rows), count)
+    torch.testing.assert_close(found, rows, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("numbers, message",
                          [([], "no numbers of inputs"), ([2, 5], "The first 5 of 4 inputs"), ([0], "The first 0 of 4")])
 def test_impossible_numbers_of_first_inputs(numbers, message):
     with pytest.raises(ValueError, match=message):
-        mixing_weights.first(4, numbers)
+        interpolation.first_weights(4, numbers)
 
 
 def test_impossible_rows():
-    for make in (lambda: mixing_weights.path(1, 3), lambda: mixing_weights.path(3, 0),
-                 lambda: mixing_weights.grid(5, 3), lambda: mixing_weights.grid(4, 1),
-                 lambda: mixing_weights.random(0, 3, 0)):
+    for make in (lambda: interpolation.path_weights(1, 3), lambda: interpolation.path_weights(3, 0),
+                 lambda: interpolation.grid_weights(5, 3), lambda: interpolation.grid_weights(4, 1),
+                 lambda: interpolation.random_weights(0, 3, 0)):
         with pytest.raises(ValueError):
             make()

@@ -7,15 +7,19 @@ import torch
 from hypothesis import given, settings, strategies as st
 from toys import LinearGaussian, sigmas
 
-from mental_averages.dma.alignment import AlignmentSettings, align
-from mental_averages.dma.diffusion import Parametrization, deterministic_step
-from mental_averages.dma.ensemble import Ensemble
-from mental_averages.dma.matching import Adam
-from mental_averages.dma.mode_alignment import align_modes
-from mental_averages.dma.mode_alignment_report import ModeAlignmentReport, plot_mode_alignment
-from mental_averages.dma.modes import ClusterSettings
-from mental_averages.dma.newton import LBFGS
-from mental_averages.dma.noise import starting_noise
+from mental_averages.dma.alignment import (
+    AlignmentSettings,
+    Ensemble,
+    MixtureReport,
+    _align,
+    _mixture,
+    align,
+    align_mixture,
+)
+from mental_averages.dma.clustering import ClusterSettings
+from mental_averages.dma.diffusion import Parametrization, deterministic_step, starting_noise
+from mental_averages.dma.figures import plot_mixture
+from mental_averages.dma.solvers import LBFGS, Adam
 from mental_averages.dma.statistics import RunningMoments
 
 SHAPE = (2, 3, 3)
@@ -78,7 +82,7 @@ def test_each_mode_of_two_gaussians_has_its_own_average():
     """Linear, injective features: the average of a mode is the path of its mean latent, which ends near its Gaussian's
     mean."""
     denoiser = TwoModes()
-    found = align_modes(denoiser, LEVELS, SHAPE, SETTINGS, MIXTURE, LEVEL)
+    found = align_mixture(denoiser, LEVELS, SHAPE, SETTINGS, MIXTURE, LEVEL)
     samples = sampled(denoiser, first_latents(), LEVELS)
     torch.testing.assert_close(found.samples, samples)
     is_second = (samples * denoiser.mean).flatten(1).sum(1) < 0
@@ -97,14 +101,14 @@ def test_each_mode_of_two_gaussians_has_its_own_average():
 
 
 def test_report_says_where_the_averages_are():
-    found = align_modes(TwoModes(), LEVELS, SHAPE, SETTINGS, MIXTURE, LEVEL)
+    found = align_mixture(TwoModes(), LEVELS, SHAPE, SETTINGS, MIXTURE, LEVEL)
     report = found.report
     assert report.in_own_mode == 2 and [record.nearest for record in report.modes] == [0, 1]
     assert [record.count for record in report.modes] == [len(members) for members in found.clusters.members]
     assert all(len(record.steps) == 2 and record.steps[0].sigma == pytest.approx(LEVELS[LEVEL].item())
                for record in report.modes)
-    assert ModeAlignmentReport.from_json(report.to_json()) == report
-    image = plot_mode_alignment(report, 600)
+    assert MixtureReport.from_json(report.to_json()) == report
+    image = plot_mixture(report, 600)
     assert image.shape[0] == 1 and image.shape[2:] == (600, 3) and image.std() > 0.02
     swapped = dataclasses.replace(report, modes=report.modes[::-1])
     assert swapped.in_own_mode == 0
@@ -115,7 +119,7 @@ def test_report_says_where_the_averages_are():
     ('{"format": "mental-averages/mode-alignment-report", "version": 1, "modes": [{"count": 1}]}', "damaged")])
 def test_other_texts_are_no_report(text, message):
     with pytest.raises(ValueError, match=message):
-        ModeAlignmentReport.from_json(text)
+        MixtureReport.from_json(text)
 
 
 def test_samples_from_elsewhere_are_brought_to_the_level_by_noise():
@@ -124,7 +128,7 @@ def test_samples_from_elsewhere_are_brought_to_the_level_by_noise():
     noise = starting_noise(40, SHAPE, 11)
     truth = (torch.arange(40) % 3 == 0).long()
     samples = denoiser.variance**0.5 * noise + (1 - 2 * truth)[:, None, None, None] * denoiser.mean
-    found = align_modes(denoiser, LEVELS, SHAPE, SETTINGS, MIXTURE, LEVEL, samples=samples)
+    found = align_mixture(denoiser, LEVELS, SHAPE, SETTINGS, MIXTURE, LEVEL, samples=samples)
     assert torch.equal(found.clusters.labels, truth) and found.samples is samples and found.report.in_own_mode == 2
     at_level = samples + LEVELS[LEVEL] * starting_noise(40, SHAPE, SETTINGS.seed)
     for mode, sign in ((0, 1), (1, -1)):
@@ -138,7 +142,7 @@ def test_samples_from_elsewhere_are_brought_to_the_level_by_noise():
 
 def test_one_component_is_the_average_of_all_from_the_level_on():
     denoiser = TwoModes()
-    found = align_modes(denoiser, LEVELS, SHAPE, SETTINGS, ClusterSettings(1, 1), LEVEL)
+    found = align_mixture(denoiser, LEVELS, SHAPE, SETTINGS, ClusterSettings(1, 1), LEVEL)
     mean = sampled(denoiser, first_latents(), LEVELS[: LEVEL + 1]).mean(0)
     torch.testing.assert_close(found.latents[0], sampled(denoiser, mean[None], LEVELS[LEVEL:]).expand(2, *SHAPE),
                                rtol=0, atol=5e-3)
@@ -146,8 +150,8 @@ def test_one_component_is_the_average_of_all_from_the_level_on():
 
 
 def test_result_does_not_depend_on_batch_size():
-    reference = align_modes(TwoModes(), LEVELS, SHAPE, SETTINGS, MIXTURE, LEVEL)
-    found = align_modes(TwoModes(), LEVELS, SHAPE, SETTINGS, MIXTURE, LEVEL, batch_size=3)
+    reference = align_mixture(TwoModes(), LEVELS, SHAPE, SETTINGS, MIXTURE, LEVEL)
+    found = align_mixture(TwoModes(), LEVELS, SHAPE, SETTINGS, MIXTURE, LEVEL, batch_size=3)
     for mode in range(2):
         torch.testing.assert_close(found.latents[mode], reference.latents[mode], rtol=1e-3, atol=1e-3)
     assert torch.equal(found.clusters.labels, reference.clusters.labels)
@@ -155,9 +159,8 @@ def test_result_does_not_depend_on_batch_size():
 
 @pytest.mark.parametrize("stop_after", [12, 30, 60, 68])
 def test_gone_on_with_after_an_interrupt_it_ends_the_same(stop_after, monkeypatch):
-    from mental_averages.dma import alignment, mode_alignment
 
-    for module in (alignment, mode_alignment):
+    for module in (_align, _mixture):
         monkeypatch.setattr(module, "SECONDS_BETWEEN_SAVES", -1.0)
     arguments = (LEVELS, SHAPE, SETTINGS, MIXTURE, LEVEL, 8)
     memory, heard = Memory(), []
@@ -168,18 +171,18 @@ def test_gone_on_with_after_an_interrupt_it_ends_the_same(stop_after, monkeypatc
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        align_modes(TwoModes(), *arguments, memory, interrupt)
+        align_mixture(TwoModes(), *arguments, memory, interrupt)
     assert heard == sorted(heard) and heard[-1] < 1
     rest = []
-    resumed = align_modes(TwoModes(), *arguments, memory, lambda event: rest.append(event.fraction))
+    resumed = align_mixture(TwoModes(), *arguments, memory, lambda event: rest.append(event.fraction))
     whole = []  # one event per batch of predictions, of a mean and of a match
-    reference = align_modes(TwoModes(), *arguments, progress=lambda event: whole.append(event.fraction))
+    reference = align_mixture(TwoModes(), *arguments, progress=lambda event: whole.append(event.fraction))
     assert all(torch.equal(*pair) for pair in zip(resumed.latents, reference.latents))
     assert torch.equal(resumed.samples, reference.samples)
     assert len(rest) < len(whole) and whole == sorted(whole) and whole[-1] == pytest.approx(1)
     # All of it is saved at the end: once more is no work for the model.
     again = TwoModes()
-    align_modes(again, *arguments, memory)
+    align_mixture(again, *arguments, memory)
     assert again.feature_rows == 40 + 4, "nothing but where the averages are is measured again"
 
 
@@ -191,7 +194,7 @@ def test_bad_settings_are_refused_before_any_work(change, level, message):
     denoiser = TwoModes()
     denoiser.denoise = None
     with pytest.raises(ValueError, match=message):
-        align_modes(denoiser, LEVELS, SHAPE, dataclasses.replace(SETTINGS, **change), MIXTURE, level)
+        align_mixture(denoiser, LEVELS, SHAPE, dataclasses.replace(SETTINGS, **change), MIXTURE, level)
 
 
 def test_an_ensemble_of_noise_with_equal_weights_is_the_ordinary_average():

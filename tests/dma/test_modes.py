@@ -5,8 +5,8 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from mental_averages.dma import mode_figures, modes
-from mental_averages.dma.modes import ClusterSettings, cluster
+from mental_averages.dma import clustering, figures, statistics
+from mental_averages.dma.clustering import ClusterSettings, cluster
 
 
 def blobs(sizes, dimensions=8, separation=12.0, seed=0):
@@ -24,7 +24,7 @@ def agreement(first, second):
     return adjusted_rand_score(first.tolist(), second.tolist())
 
 
-@pytest.mark.parametrize("covariance", modes.COVARIANCES)
+@pytest.mark.parametrize("covariance", clustering.COVARIANCES)
 def test_well_separated_blobs_are_found_exactly_and_ordered_by_size(covariance):
     values, truth = blobs((14, 40, 26))
     found = cluster(values, ClusterSettings(3, 3, dimensions=4, covariance=covariance, restarts=3))
@@ -99,31 +99,31 @@ def test_scale_and_shift_of_the_embeddings_do_not_matter():
 
 def test_principal_components_against_the_covariance():
     values, _ = blobs((20, 20))
-    coordinates, explained = modes.principal_components(values, 8)
+    coordinates, explained = clustering.principal_components(values, 8)
     centred = values.double() - values.double().mean(0)
     eigenvalues = torch.linalg.eigvalsh(centred.T @ centred).flip(0)
     torch.testing.assert_close(torch.tensor(explained), (eigenvalues / eigenvalues.sum()).float())
     assert coordinates.square().mean().item() == pytest.approx(1)
     inner, expected = coordinates @ coordinates.T, centred @ centred.T
     torch.testing.assert_close(inner, expected * (inner.trace() / expected.trace()))
-    mirrored, _ = modes.principal_components(values.flip(1), 8)
+    mirrored, _ = clustering.principal_components(values.flip(1), 8)
     torch.testing.assert_close(mirrored, coordinates)
 
 
 def test_share_of_variance_keeps_as_few_axes_as_it_takes():
     values, _ = blobs((20, 20))
-    _, everything = modes.principal_components(values, 100)
+    _, everything = clustering.principal_components(values, 100)
     for share in (0.3, 0.7, 0.95):
-        coordinates, explained = modes.principal_components(values, 100, share)
+        coordinates, explained = clustering.principal_components(values, 100, share)
         assert sum(explained) >= share > sum(everything[: len(explained) - 1])
         assert coordinates.shape[1] == len(explained)
-    assert modes.principal_components(values, 2)[0].shape[1] == 2
+    assert clustering.principal_components(values, 2)[0].shape[1] == 2
 
 
 @pytest.mark.parametrize("count, total", [(0, 7), (7, 7), (3, 10), (250, 1000)])
 def test_wilson_bounds_solve_their_equation(count, total):
     """Both bounds are the shares p with |count / total - p| = z sqrt(p (1 - p) / total)."""
-    low, high = modes.wilson_interval(count, total)
+    low, high = statistics.wilson_interval(count, total)
     z = 1.959963984540054
     for bound in (low, high):
         if 1e-9 < bound < 1 - 1e-9:
@@ -148,10 +148,10 @@ def test_small_clusters_merge_or_are_left_out():
 
 def test_pictures_that_are_all_the_same():
     pictures = torch.rand(4, 3, 3, 3)
-    modes.check_different(pictures)
-    modes.check_different(torch.cat([pictures[:1]] * 4 + [pictures[1:2]]))
+    clustering.check_different(pictures)
+    clustering.check_different(torch.cat([pictures[:1]] * 4 + [pictures[1:2]]))
     with pytest.raises(ValueError, match="All 6 pictures are the same, so that there is nothing to cluster"):
-        modes.check_different(pictures[:1].repeat(6, 1, 1, 1))
+        clustering.check_different(pictures[:1].repeat(6, 1, 1, 1))
 
 
 def test_equal_pictures_are_in_one_cluster():
@@ -191,7 +191,7 @@ def test_json_holds_everything():
     values, _ = blobs((6, 4))
     found = cluster(values, ClusterSettings(1, 3))
     data = json.loads(found.to_json())
-    assert data["format"] == modes.FORMAT and data["labels"] == found.labels.tolist() and data["pictures"] == 10
+    assert data["format"] == clustering.FORMAT and data["labels"] == found.labels.tolist() and data["pictures"] == 10
     assert [entry["count"] for entry in data["clusters"]] == [6, 4] and len(data["bic"]) == 3
     assert data["settings"]["covariance"] == "diag" and len(data["responsibilities"]) == 10
 
@@ -202,13 +202,13 @@ def test_figures():
     assert found.left_out
     colours = torch.tensor([[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]])
     images = colours[truth][:, None, None, :].expand(11, 8, 8, 3)
-    sheet = mode_figures.contact_sheet(images, found, cell=32)[0]
+    sheet = figures.contact_sheet(images, found, cell=32)[0]
     assert [(sheet == colour).all(-1).sum().item() for colour in colours] == [6 * 32 * 32, 4 * 32 * 32, 32 * 32]
     below = [torch.nonzero((sheet == colour).all(-1))[:, 0].min().item() for colour in colours]
     assert below == sorted(below)
-    for image in (mode_figures.scatter_plot(found, 512), mode_figures.bic_curve(found, 512)):
+    for image in (figures.scatter_plot(found, 512), figures.bic_curve(found, 512)):
         assert image.shape[0] == 1 and image.shape[2:] == (512, 3) and image.min() < 0.5 and image.max() == 1
     one_dimension = cluster(values[:, :1], ClusterSettings(1, 2))
-    assert mode_figures.scatter_plot(one_dimension, 512).shape[2] == 512
+    assert figures.scatter_plot(one_dimension, 512).shape[2] == 512
     with pytest.raises(ValueError, match="of 11 pictures, but these are 3"):
-        mode_figures.contact_sheet(images[:3], found)
+        figures.contact_sheet(images[:3], found)

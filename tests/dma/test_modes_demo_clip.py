@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from PIL import Image
 
 import pack
-from mental_averages.dma import image_encoders
-from mental_averages.dma.attributes import prompt_scores
+from mental_averages.dma import encoders
+from mental_averages.dma.encoders import prompt_scores
 
 sys.path.insert(0, str(pack.ROOT / "demo"))
 import clip_model
@@ -66,7 +66,7 @@ def test_tokenizer_joins_known_words_and_knows_every_text(tokenizer, merges):
 def test_stored_and_written_folder_reads_as_any_other(tmp_path, merges, tokenizer):
     from transformers import CLIPModel, CLIPProcessor
 
-    from mental_averages.dma import image_encoders
+    from mental_averages.dma import encoders
 
     torch.manual_seed(0)
     model = clip_model.build(tokenizer).eval()
@@ -75,14 +75,14 @@ def test_stored_and_written_folder_reads_as_any_other(tmp_path, merges, tokenize
     state, found = clip_model.unpack(tmp_path / "stored.safetensors")
     assert found == merges
     clip_model.write_folder(tmp_path / "clip", state, found)
-    encoder = image_encoders.load(tmp_path / "clip")
+    encoder = encoders.load_encoder(tmp_path / "clip")
     assert encoder.tokenizer("red heart zebra")["input_ids"] == tokenizer("red heart zebra")["input_ids"]
     images = torch.rand(3, 64, 64, 3, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         seen = train_clip.encode_pictures(model, train_clip.normalised((images * 255).round().byte()))
         read = train_clip.encode_texts(model, tokenizer, ["red heart", "zebra"], torch.device("cpu"))
-    assert F.cosine_similarity(image_encoders.embed_images(encoder, images), seen).min() > 0.99
-    assert F.cosine_similarity(image_encoders.embed_texts(encoder, ["red heart", "zebra"]), read).min() > 0.99
+    assert F.cosine_similarity(encoders.embed_images(encoder, images), seen).min() > 0.99
+    assert F.cosine_similarity(encoders.embed_texts(encoder, ["red heart", "zebra"]), read).min() > 0.99
     CLIPModel.from_pretrained(tmp_path / "clip", local_files_only=True)
     assert CLIPProcessor.from_pretrained(tmp_path / "clip", local_files_only=True)(text=[
         "heart"], return_tensors="pt")["input_ids"].shape == (1, 3)
@@ -154,7 +154,7 @@ def test_training_learns_a_handful_of_pictures_and_evaluation_sees_it(tmp_path, 
 def encoder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("encoders") / "demo_clip"
     clip_model.write_folder(folder, *clip_model.unpack())
-    return image_encoders.load(folder)
+    return encoders.load_encoder(folder)
 
 
 def test_the_stored_network_is_light_and_knows_a_cat_when_it_sees_one(encoder):

@@ -3,9 +3,8 @@ import math
 import pytest
 import torch
 
-from mental_averages.dma import norm_guided
-from mental_averages.dma.interpolation import interpolate
-from mental_averages.dma.norm_guided import Optimizer
+from mental_averages.dma import interpolation
+from mental_averages.dma.interpolation import Optimizer, interpolate
 
 
 def noise(count, seed=0, shape=(4, 8, 8)):
@@ -15,7 +14,7 @@ def noise(count, seed=0, shape=(4, 8, 8)):
 @pytest.mark.parametrize("dimension", [2, 16, 256])
 def test_the_chi_density_sums_to_one_and_peaks_near_the_shell(dimension):
     radii = torch.linspace(1e-3, 40, 40000, dtype=torch.float64)
-    density = norm_guided.log_chi(radii, dimension).exp()
+    density = interpolation.log_chi(radii, dimension).exp()
     assert torch.trapezoid(density, radii).item() == pytest.approx(1, abs=1e-6)
     assert radii[density.argmax()].item() == pytest.approx(math.sqrt(dimension - 1), abs=0.01)
 
@@ -26,27 +25,27 @@ def test_a_path_is_the_arc_on_the_shell_in_two_dimensions():
     ends = torch.zeros(2, 256)
     ends[0, 0], ends[1, 1] = radius, radius
     first, second = ends.reshape(2, 1, 4, 8, 8)
-    found = norm_guided.norm_guided_path(first, second, points=12,
+    found = interpolation.norm_guided_path(first, second, points=12,
                                          optimizer=Optimizer(iterations=300, learning_rate=0.05))
     assert torch.equal(found.latents[[0, -1]], torch.cat([first, second]))
     norms = found.latents.flatten(1).norm(dim=1)
     shares = torch.linspace(0, 1, 12)[:, None, None, None]
     chord = ((1 - shares) * first + shares * second)
     longest = 2 * (first - second).norm()[None] / 12
-    cost = norm_guided.path_cost(chord.flatten(1)[None], longest).item()
+    cost = interpolation.path_cost(chord.flatten(1)[None], longest).item()
     assert chord.flatten(1).norm(dim=1).min() < 0.75 * radius
     assert found.cost < 0.3 * cost
     assert norms.min() > 0.9 * radius and norms.max() < 1.1 * radius
     arc = interpolate(ends.reshape(2, 4, 8, 8), torch.cat([1 - shares[:, :, 0, 0], shares[:, :, 0, 0]], dim=1),
                       "slerp", "none").latents
-    assert found.cost < 1.5 * norm_guided.path_cost(arc.flatten(1)[None], longest).item()
+    assert found.cost < 1.5 * interpolation.path_cost(arc.flatten(1)[None], longest).item()
 
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_a_centroid_ends_on_the_shell_in_the_direction_of_the_mean(count):
     latents = noise(count)
-    found = norm_guided.norm_guided_centroid(latents, points=8, optimizer=Optimizer(iterations=200, learning_rate=0.05,
-                                                                                    tolerance=1e-2, patience=5))
+    optimizer = Optimizer(iterations=200, learning_rate=0.05, tolerance=1e-2, patience=5)
+    found = interpolation.norm_guided_centroid(latents, points=8, optimizer=optimizer)
     fixed = interpolate(latents, None, "fix", "none").latents
     assert found.latents.shape == (1, 4, 8, 8) and math.isfinite(found.cost)
     assert found.latents.norm().item() == pytest.approx(16, rel=0.1)
@@ -57,17 +56,17 @@ def test_the_run_stops_when_the_cost_settles_and_inputs_stay():
     latents = noise(2)
     before = latents.clone()
     with torch.no_grad():
-        found = norm_guided.norm_guided_centroid(latents, points=5,
+        found = interpolation.norm_guided_centroid(latents, points=5,
                                                  optimizer=Optimizer(iterations=500, tolerance=1e9, patience=3))
     assert found.iterations == 4 and torch.equal(latents, before)
 
 
 def test_bad_input():
     with pytest.raises(ValueError, match="3 points or more"):
-        norm_guided.norm_guided_path(noise(1), noise(1, 1), points=2)
+        interpolation.norm_guided_path(noise(1), noise(1, 1), points=2)
     with pytest.raises(ValueError, match="two single latents of one shape"):
-        norm_guided.norm_guided_path(noise(1), noise(1, shape=(4, 8, 9)))
+        interpolation.norm_guided_path(noise(1), noise(1, shape=(4, 8, 9)))
     with pytest.raises(ValueError, match="two single latents"):
-        norm_guided.norm_guided_path(noise(2), noise(2, 1))
+        interpolation.norm_guided_path(noise(2), noise(2, 1))
     with pytest.raises(ValueError, match="batch is empty"):
-        norm_guided.norm_guided_centroid(noise(0))
+        interpolation.norm_guided_centroid(noise(0))

@@ -4,11 +4,18 @@ import math
 import pytest
 import torch
 
-from mental_averages.dma.batching import BatchSize
 from mental_averages.dma.diffusion import Parametrization
-from mental_averages.dma.inversion import Inversion, invert, sample_back, way_back
-from mental_averages.dma.inversion_report import InversionReport
-from mental_averages.dma.null_text import NullText, optimise, pivot_loss
+from mental_averages.dma.execution import BatchSize
+from mental_averages.dma.inversion import (
+    Inversion,
+    InversionReport,
+    NullText,
+    invert,
+    optimise_null_text,
+    pivot_loss,
+    sample_back,
+    way_back,
+)
 
 
 class Guided:
@@ -43,7 +50,7 @@ def pivot():
 
 
 def optimised(denoiser, pivot, *arguments, **options):
-    return optimise(denoiser, Inversion(pivot, InversionReport({}, [], calls=5.0)), *arguments, **options)
+    return optimise_null_text(denoiser, Inversion(pivot, InversionReport({}, [], calls=5.0)), *arguments, **options)
 
 
 def loss_of(denoiser, trajectory):

@@ -3,9 +3,8 @@ import dataclasses
 import pytest
 from toys import LinearGaussian, sigmas
 
-from mental_averages.dma.alignment import AlignmentSettings, align
-from mental_averages.dma.matching import Adam
-from mental_averages.dma.presets import PRESETS
+from mental_averages.dma.alignment import PRESETS, AlignmentSettings, align
+from mental_averages.dma.solvers import Adam
 
 
 def test_paper_is_the_paper():

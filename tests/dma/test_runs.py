@@ -5,13 +5,13 @@ import time
 import pytest
 import torch
 
-from mental_averages.dma import features as feature_files, runs
-from mental_averages.dma.report import AlignedStep, AlignmentReport
+from mental_averages.dma import execution, hspace
+from mental_averages.dma.alignment import AlignedStep, AlignmentReport
 
 
 @pytest.fixture
 def state(tmp_path):
-    return runs.RunState(tmp_path / "runs", "abc", torch.linspace(-1, 1, 50))
+    return execution.RunState(tmp_path / "runs", "abc", torch.linspace(-1, 1, 50))
 
 
 def test_round_trip(state):
@@ -28,8 +28,8 @@ def test_round_trip(state):
 
 def test_another_model_starts_anew(state):
     state.save({"latents": torch.zeros(1)}, {})
-    assert runs.RunState(state.folder, "abc", state.fingerprint + 0.01).load() is None
-    assert runs.RunState(state.folder, "abc", state.fingerprint * (1 + 1e-7)).load() is not None
+    assert execution.RunState(state.folder, "abc", state.fingerprint + 0.01).load() is None
+    assert execution.RunState(state.folder, "abc", state.fingerprint * (1 + 1e-7)).load() is not None
 
 
 @pytest.mark.parametrize("damage", [b"", b"not safetensors at all", None])
@@ -64,17 +64,18 @@ def test_clean_by_age_and_size(tmp_path):
         path.write_bytes(b"x" * size)
         os.utime(path, (now - days * 86400,) * 2)
     (tmp_path / "else.txt").write_text("not ours")
-    removed = runs.clean(tmp_path, keep="mine", longest_age_days=14, largest_total_bytes=700)
+    removed = execution.clean_states(tmp_path, keep="mine", longest_age_days=14, largest_total_bytes=700)
     assert removed == ["old.safetensors", "big.safetensors"]
     assert (tmp_path / "else.txt").exists() and (tmp_path / "mine.safetensors").exists()
-    assert runs.clean(tmp_path / "missing") == []
+    assert execution.clean_states(tmp_path / "missing") == []
 
 
 def test_key_depends_on_every_setting_and_tensor():
-    base = runs.run_key({"seed": 1}, {"a": torch.zeros(3)})
-    assert base == runs.run_key({"seed": 1}, {"a": torch.zeros(3)})
-    others = [runs.run_key({"seed": 2}, {"a": torch.zeros(3)}), runs.run_key({"seed": 1}, {"a": torch.ones(3)}),
-              runs.run_key({"seed": 1}, {"b": torch.zeros(3)}), runs.run_key({"seed": 1}, {"a": torch.zeros(3, 1)})]
+    key, zeros = execution.run_key, torch.zeros(3)
+    base = key({"seed": 1}, {"a": zeros})
+    assert base == key({"seed": 1}, {"a": zeros.clone()})
+    others = [key({"seed": 2}, {"a": zeros}), key({"seed": 1}, {"a": torch.ones(3)}), key({"seed": 1}, {"b": zeros}),
+              key({"seed": 1}, {"a": zeros[:, None]})]
     assert len({base, *others}) == 5
 
 
@@ -82,10 +83,10 @@ def test_key_depends_on_every_setting_and_tensor():
                                    torch.empty(2, 0).bfloat16()])
 def test_key_of_tensors_without_dimensions_or_elements(value):
     """A number in a conditioning is a tensor without dimensions."""
-    key = runs.run_key({}, {"a": value})
-    assert key == runs.run_key({}, {"a": value.clone()}) != runs.run_key({}, {"a": value.unsqueeze(0)})
+    key = execution.run_key({}, {"a": value})
+    assert key == execution.run_key({}, {"a": value.clone()}) != execution.run_key({}, {"a": value.unsqueeze(0)})
     if value.numel():
-        assert key != runs.run_key({}, {"a": value == 0})
+        assert key != execution.run_key({}, {"a": value == 0})
 
 
 def report():
@@ -110,11 +111,11 @@ def test_foreign_reports_are_refused(text, message):
 
 
 def test_features_round_trip(tmp_path):
-    features = feature_files.Features(torch.randn(3, 5, 2, 2), "middle_block", "none", 2.5)
-    feature_files.save(features, tmp_path / "features.safetensors")
-    found = feature_files.load(tmp_path / "features.safetensors")
+    features = hspace.Features(torch.randn(3, 5, 2, 2), "middle_block", "none", 2.5)
+    hspace.save_features(features, tmp_path / "features.safetensors")
+    found = hspace.load_features(tmp_path / "features.safetensors")
     torch.testing.assert_close(found.values, features.values, rtol=0, atol=0)
     assert (found.layer, found.pooling, found.sigma) == ("middle_block", "none", 2.5)
     (tmp_path / "other.safetensors").write_bytes(b"12345678 not this")
     with pytest.raises(ValueError, match="safetensors"):
-        feature_files.load(tmp_path / "other.safetensors")
+        hspace.load_features(tmp_path / "other.safetensors")

@@ -87,9 +87,10 @@ def stop_training(comfyui, monkeypatch):
     """
     import comfy.model_management
 
-    from mental_averages.dma import denoising_training
+    from mental_averages.dma import training
+    from mental_averages.nodes.training import _train_mode_embedding, _train_mode_lora
 
-    draw, steps = denoising_training.draw, []
+    draw, steps = training.draw, []
 
     def stop(end):
         def draw_then_stop(settings, step, *rest):
@@ -100,7 +101,8 @@ def stop_training(comfyui, monkeypatch):
                 comfy.model_management.interrupt_current_processing()
             return draw(settings, step, *rest)
 
-        monkeypatch.setattr(denoising_training, "draw", draw_then_stop)
+        for module in (_train_mode_lora, _train_mode_embedding):
+            monkeypatch.setattr(module, "draw", draw_then_stop)
         return steps, RuntimeError if end == "error" else comfy.model_management.InterruptProcessingException
 
     return stop

@@ -35,7 +35,7 @@ def by_core(model, positive, negative, guidance, sigma, shape, layer=None):
 
 
 def by_us(cm, model, positive, negative, guidance, sigma, shape, layer):
-    from mental_averages.dma.gradient_check import gradient_error
+    from mental_averages.dma.models import gradient_error
 
     found = []
 
@@ -51,9 +51,9 @@ def by_us(cm, model, positive, negative, guidance, sigma, shape, layer):
 
 
 def compare(cm, model, positive, negative, guidance=7.0, sigma=SIGMA, shape=SHAPE, layer="output_blocks.3"):
-    from mental_averages.nodes import architectures
+    from mental_averages.nodes import comfyui
 
-    module = architectures.places(model.model.diffusion_model)[layer].module
+    module = comfyui.places(model.model.diffusion_model)[layer].module
     for scale in (guidance, 1.0):
         expected, read = by_core(model, positive, negative, scale, sigma, shape, module)
         denoised, features, error = by_us(cm, model, positive, negative, scale, sigma, shape, layer)

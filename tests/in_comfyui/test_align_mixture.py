@@ -20,7 +20,7 @@ def small(request, comfyui):
 
 @torch.inference_mode()
 def run(small, model=None, **change):
-    from mental_averages.nodes.align_mixture import AlignMixtureModes
+    from mental_averages.nodes.alignment import AlignMixtureModes
     from mental_averages.nodes.hspace import HSpaceHook
 
     _, own, positive, negative, latent = small
@@ -31,8 +31,8 @@ def run(small, model=None, **change):
 
 
 def test_modes_partition_the_plain_samples(small):
-    from mental_averages.dma.mode_alignment_report import ModeAlignmentReport
-    from mental_averages.nodes.align import AlignTrajectories
+    from mental_averages.dma.alignment import MixtureReport
+    from mental_averages.nodes.alignment import AlignTrajectories
     from mental_averages.nodes.hspace import HSpaceHook
     from mental_averages.nodes.modes import SelectMode
 
@@ -50,7 +50,7 @@ def test_modes_partition_the_plain_samples(small):
     assert torch.equal(selected, samples["samples"][list(clusters.members[1])])
     assert [record.count for record in report.modes] == [len(members) for members in clusters.members]
     assert report.settings["level"] == 2 and report.settings["preset"] == "draft" and report.settings["layer"]
-    assert ModeAlignmentReport.from_json(report.to_json()).to_json() == report.to_json()
+    assert MixtureReport.from_json(report.to_json()).to_json() == report.to_json()
     again = run(small)
     assert torch.equal(again[0]["samples"], latents["samples"]) and again[1].to_json() == clusters.to_json()
 
@@ -84,23 +84,23 @@ def test_bic_chooses_among_the_numbers_asked_for(small):
 def test_it_goes_on_after_an_interrupt(small, folders, monkeypatch, part):
     import comfy.model_management
 
-    from mental_averages.dma import alignment, mode_alignment, runs
-
-    for module in (alignment, mode_alignment):
+    from mental_averages.dma import execution
+    from mental_averages.dma.alignment import _align, _mixture
+    for module in (_align, _mixture):
         monkeypatch.setattr(module, "SECONDS_BETWEEN_SAVES", -1.0)
     change = dict(preset="standard", batch_size=2)
     reference = run(small, **change)
-    original = runs.RunState.save
+    original = execution.RunState.save
 
     def save_then_interrupt(self, tensors, meta):
         original(self, tensors, meta)
         if self.key.endswith(part) and meta["step"] == 1:
             comfy.model_management.interrupt_current_processing()
 
-    monkeypatch.setattr(runs.RunState, "save", save_then_interrupt)
+    monkeypatch.setattr(execution.RunState, "save", save_then_interrupt)
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         run(small, resume=True, **change)
-    monkeypatch.setattr(runs.RunState, "save", original)
+    monkeypatch.setattr(execution.RunState, "save", original)
     states = {path.stem.split("-", 1)[1] for path in (folders / "user" / "mental_averages" / "runs").iterdir()}
     assert part in states
     resumed = run(small, resume=True, **change)

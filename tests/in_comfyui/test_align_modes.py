@@ -87,7 +87,7 @@ def values(comfyui, tmp_path_factory):
     import comfy.sd
     from comfy.taesd.taesd import TAESD
 
-    from mental_averages.dma.modes import ClusterSettings, cluster
+    from mental_averages.dma.clustering import ClusterSettings, cluster
 
     kind = MODELS["SD1.5"]
     generator = torch.Generator().manual_seed(0)
@@ -112,19 +112,10 @@ def registered(values, folders, embeddings, monkeypatch):  # noqa: F811
     import comfy_extras.nodes_train
     import nodes
 
-    from mental_averages.nodes import (
-        align,
-        align_mixture,
-        align_modes,
-        figures,
-        hspace,
-        modes,
-        train_embedding,
-        train_lora,
-    )
+    from mental_averages.nodes import alignment, figures, hspace, modes, training
 
-    classes = [align.AlignTrajectories, align_mixture.AlignMixtureModes, align_modes.AlignModes, figures.LabelledSheet,
-               hspace.HSpaceHook, modes.SelectMode, train_embedding.TrainModeEmbedding, train_lora.TrainModeLoRA,
+    classes = [alignment.AlignTrajectories, alignment.AlignMixtureModes, modes.AlignModes, figures.LabelledSheet,
+               hspace.HSpaceHook, modes.SelectMode, training.TrainModeEmbedding, training.TrainModeLoRA,
                comfy_extras.nodes_images.ImageFromBatch, comfy_extras.nodes_post_processing.BatchImagesNode,
                comfy_extras.nodes_post_processing.BatchLatentsNode, comfy_extras.nodes_train.SaveLoRA]
     for node in classes:
@@ -272,7 +263,7 @@ def unfolded(values, adapter, links=None, **change):
     from comfy_execution.graph import DynamicPrompt
     from comfy_execution.graph_utils import GraphBuilder
 
-    from mental_averages.nodes.align_modes import AlignModes
+    from mental_averages.nodes.modes import AlignModes
 
     graph = graph_of(adapter, **change)
     chosen = {name.partition(".")[2] or name: values[value[1]] if isinstance(value, list) else value
@@ -323,8 +314,7 @@ def test_every_node_of_the_unfolded_graph_has_the_inputs_of_its_schema(values, r
     ("3: seed=18446744073709551616", "to 18446744073709551615"), ("0: vectors=17", "to 16"),
     ("0: rank=1025", "to 1024"), ("0: count=100001", "to 100000")])
 def test_overrides_that_say_nothing_clear_are_refused_before_the_graph_runs(comfyui, text, message):
-    from mental_averages.nodes.align_modes import AlignModes
-    from mental_averages.nodes.mode_overrides import parse_overrides
+    from mental_averages.nodes.modes import AlignModes, parse_overrides
 
     assert re.search(message, AlignModes.validate_inputs(text))
     with pytest.raises(ValueError, match=message):
@@ -332,8 +322,7 @@ def test_overrides_that_say_nothing_clear_are_refused_before_the_graph_runs(comf
 
 
 def test_overrides(comfyui):
-    from mental_averages.nodes.align_modes import AlignModes
-    from mental_averages.nodes.mode_overrides import parse_overrides
+    from mental_averages.nodes.modes import AlignModes, parse_overrides
 
     text = "\n 1: steps=500, learning_rate=1e-3 \n0:cfg=0\n2:\n"
     assert parse_overrides(text) == {1: {"steps": 500, "learning_rate": 1e-3}, 0: {"cfg": 0.0}, 2: {}}
@@ -380,7 +369,7 @@ def test_bad_input_is_refused_before_anything_unfolds(values, registered, adapte
 
 
 def test_a_mode_of_one_sample_needs_an_adapter(values, registered):
-    from mental_averages.dma.modes import ClusterSettings, cluster
+    from mental_averages.dma.clustering import ClusterSettings, cluster
 
     clusters = cluster(torch.tensor([[0.0], [0.1], [5.0]]), ClusterSettings(2, 2, minimum_size=1))
     given = [*values[:4], {"samples": torch.ones(3, 4, 8, 8)}, clusters, *values[6:]]

@@ -48,9 +48,9 @@ def on_denoiser(cm, model, name, function, dtype=torch.float32, guidance=1.0, **
 
 
 def places_of(model):
-    from mental_averages.nodes import architectures
+    from mental_averages.nodes import comfyui
 
-    return architectures.places(model.model.diffusion_model)
+    return comfyui.places(model.model.diffusion_model)
 
 
 @all_models
@@ -171,15 +171,15 @@ def test_gradients(cm, name):
 @pytest.mark.parametrize("name", ["Flux", "Chroma", "SD3"])
 def test_rows_that_claim_to_work_in_place_do(cm, built, name):
     """Without copies of what is saved, the backward pass fails for networks that work in place, and only for those."""
-    from mental_averages.nodes import architectures, comfy_gradients
+    from mental_averages.nodes import comfyui
 
     def differentiate(denoiser, x):
-        denoiser.recording = lambda: comfy_gradients.differentiable(None)
+        denoiser.recording = lambda: comfyui.differentiable(None)
         with torch.enable_grad():
             leaf = x.clone().requires_grad_()
             return torch.autograd.grad(denoiser.features(leaf, level_of(name)).sum(), leaf)
 
-    if architectures.works_in_place(built(name).model.diffusion_model):
+    if comfyui.works_in_place(built(name).model.diffusion_model):
         with pytest.raises(RuntimeError, match="inplace operation"):
             on_denoiser(cm, built(name), name, differentiate)
     else:
@@ -217,7 +217,7 @@ def test_sampling_equals_core_and_alignment_pulls_together(cm, built, name):
     """The nodes on every architecture: without aligned steps a KSampler, with them residuals that fall."""
     import nodes
 
-    from mental_averages.nodes.align import AlignTrajectories
+    from mental_averages.nodes.alignment import AlignTrajectories
     from mental_averages.nodes.hspace import HSpaceHook
 
     small, model = MODELS[name], built(name)

@@ -44,7 +44,7 @@ def test_default_entries_get_what_the_others_leave(cm, unet):
 
 @pytest.mark.parametrize("branch", ["conditional", "unconditional", "guided"])
 def test_patches_are_told_which_side_a_prompt_is_on(cm, unet, branch):
-    from mental_averages.nodes import architectures
+    from mental_averages.nodes import comfyui
 
     model, calls, layer = unet.clone(), [], "output_blocks.3"
 
@@ -55,7 +55,7 @@ def test_patches_are_told_which_side_a_prompt_is_on(cm, unet, branch):
 
     model.set_model_attn2_patch(louder_negative)
     _, read = by_core(model, *prompts(), 7.0, SIGMA, SHAPE,
-                      architectures.places(unet.model.diffusion_model)[layer].module)
+                      comfyui.places(unet.model.diffusion_model)[layer].module)
     positive, negative = (read.chunk(2)[calls[-1].index(side)] for side in (0, 1))
     expected = {"conditional": positive, "unconditional": negative,
                 "guided": negative + 7 * (positive - negative)}[branch]
@@ -163,7 +163,7 @@ def test_a_weight_patch_on_weights_that_do_not_fit_the_device(cm, name):
 def test_zero_terminal_snr_samples_like_core(cm, unet):
     import nodes
 
-    from mental_averages.nodes.align import AlignTrajectories
+    from mental_averages.nodes.alignment import AlignTrajectories
     from mental_averages.nodes.hspace import HSpaceHook
 
     model, empty = with_sampling("v_prediction", True)(unet), {"samples": torch.zeros(1, *SHAPE)}

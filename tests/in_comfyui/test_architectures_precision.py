@@ -76,13 +76,13 @@ def checked_error(model, small):
     guider."""
     from core_predictions import by_core, noise
 
-    from mental_averages.dma.gradient_check import check_gradient
-    from mental_averages.nodes import comfy_model
+    from mental_averages.dma.models import check_gradient
+    from mental_averages.nodes import comfyui
 
     sigma, shape = 0.6 if small.parametrization == "flow" else 5.0, (model.model.latent_format.latent_channels,
                                                                      *small.size)
     positive, negative = small.conditioning(1), small.conditioning(2)
-    error, denoised = comfy_model.with_denoiser(
+    error, denoised = comfyui.with_denoiser(
         model, positive, negative, 3.0, torch.tensor([sigma, 0.0]), shape, 0,
         lambda denoiser: (check_gradient(denoiser, shape, sigma), denoiser.denoise(noise(shape, sigma), sigma)))
     # Core carries latents of some models with a time axis of length one.
@@ -96,8 +96,8 @@ def test_a_wrong_gradient_is_refused(comfyui):
     tenth."""
     from torch.utils.checkpoint import checkpoint
 
-    from mental_averages.dma.gradient_check import check_gradient
-    from mental_averages.nodes import comfy_model
+    from mental_averages.dma.models import check_gradient
+    from mental_averages.nodes import comfyui
 
     small = MODELS["Flux"]
     model, shape = small.build(), (16, *small.size)
@@ -105,15 +105,15 @@ def test_a_wrong_gradient_is_refused(comfyui):
     forward = block.forward
     block.forward = lambda **options: checkpoint(forward, use_reentrant=False, **options)
     with pytest.raises(ValueError, match="gradient of this model's features is wrong|cannot be differentiated"):
-        comfy_model.with_denoiser(model, small.conditioning(1), small.conditioning(2), 1.0, torch.tensor([0.6, 0.0]),
+        comfyui.with_denoiser(model, small.conditioning(1), small.conditioning(2), 1.0, torch.tensor([0.6, 0.0]),
                                   shape, 0, lambda denoiser: check_gradient(denoiser, shape, 0.6))
 
 
 def test_an_operator_without_a_backward_pass_is_refused(comfyui):
     import contextlib
 
-    from mental_averages.dma.gradient_check import check_gradient
-    from mental_averages.nodes import comfy_model
+    from mental_averages.dma.models import check_gradient
+    from mental_averages.nodes import comfyui
 
     small = MODELS["Qwen-Image"]
     model, shape = small.build(), (16, *small.size)
@@ -123,14 +123,14 @@ def test_an_operator_without_a_backward_pass_is_refused(comfyui):
         return check_gradient(denoiser, shape, 0.6)
 
     with pytest.raises(ValueError, match="cannot be differentiated.*autograd"):
-        comfy_model.with_denoiser(model, small.conditioning(1), small.conditioning(2), 1.0, torch.tensor([0.6, 0.0]),
+        comfyui.with_denoiser(model, small.conditioning(1), small.conditioning(2), 1.0, torch.tensor([0.6, 0.0]),
                                   shape, 0, run)
 
 
 def error_of(model, small):
     """What the gradient self-test measures, at the last block."""
-    from mental_averages.dma.gradient_check import check_gradient
-    from mental_averages.nodes import comfy_model
+    from mental_averages.dma.models import check_gradient
+    from mental_averages.nodes import comfyui
 
     found, shape = [], (model.model.latent_format.latent_channels, *small.size)
 
@@ -138,7 +138,7 @@ def error_of(model, small):
         found.append(check_gradient(denoiser, shape, 0.6))
         return torch.zeros(1, *shape)
 
-    comfy_model.with_denoiser(model, small.conditioning(1), small.conditioning(2), 3.0, torch.tensor([0.6, 0.0]), shape,
+    comfyui.with_denoiser(model, small.conditioning(1), small.conditioning(2), 3.0, torch.tensor([0.6, 0.0]), shape,
                               0, run)
     return found[0]
 
@@ -218,7 +218,7 @@ def test_dynamic_vram_without_a_way_back_is_explained(comfyui, monkeypatch):
 def test_weights_of_classes_of_their_own_are_left_alone(comfyui):
     """GGUF and others keep packed weights in a subclass of Tensor: an alias of the bare memory would lose how to read
     it."""
-    from mental_averages.nodes.comfy_gradients import normal_weights
+    from mental_averages.nodes.comfyui import normal_weights
 
     class Packed(torch.Tensor):
         pass
@@ -234,7 +234,7 @@ def test_weights_of_classes_of_their_own_are_left_alone(comfyui):
 def test_flags_of_comfyui_are_put_back(comfyui):
     import comfy.model_management
 
-    from mental_averages.nodes import comfy_model
+    from mental_averages.nodes import comfyui
 
     small = MODELS["SD3"]
     model, seen = small.build(), []
@@ -247,7 +247,7 @@ def test_flags_of_comfyui_are_put_back(comfyui):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        comfy_model.with_denoiser(model, small.conditioning(1), small.conditioning(2), 1.0, torch.tensor([0.6, 0.0]),
+        comfyui.with_denoiser(model, small.conditioning(1), small.conditioning(2), 1.0, torch.tensor([0.6, 0.0]),
                                   (16, 6, 4), 0, run)
     hook.remove()
     assert seen == [True, False] and comfy.model_management.in_training is False

@@ -15,7 +15,7 @@ def parts(demo, prompts, empty_latent, folders):
 
 
 def refuse(parts, message, **change):
-    from mental_averages.nodes.align import AlignTrajectories
+    from mental_averages.nodes.alignment import AlignTrajectories
 
     with pytest.raises(ValueError, match=message), torch.inference_mode():
         AlignTrajectories.execute(**{**parts, **change})
@@ -130,7 +130,7 @@ def test_reports_from_elsewhere(folders):
 
 
 def test_batches_of_images(comfyui):
-    from mental_averages.dma.features import Features
+    from mental_averages.dma.hspace import Features
     from mental_averages.nodes.baselines import AverageImages, AverageLatents, MedoidSelect
     from mental_averages.nodes.figures import LabelledSheet
 
@@ -146,7 +146,7 @@ def test_batches_of_images(comfyui):
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "", "a/../../b"])
 def test_files_stay_inside_the_output_folder(folders, name):
-    from mental_averages.nodes import files
+    from mental_averages.nodes import comfyui
 
     with pytest.raises(ValueError, match="inside ComfyUI's output folder"):
-        files.output_path(name, ".json")
+        comfyui.output_path(name, ".json")

@@ -28,14 +28,14 @@ def random_adapters(ca, network, target, rank=2, alpha=3.0, dtype=torch.float32)
 
 def on_denoiser(model, name, function, dtype=torch.float32):
     """What `function(denoiser, network, x (3, C, H, W), sigma (3,))` returns for a small model."""
-    from mental_averages.nodes import comfy_model
+    from mental_averages.nodes import comfyui
 
     small, channels = MODELS[name], model.model.latent_format.latent_channels
     generator = torch.Generator().manual_seed(0)
     x = torch.randn((3, channels, *small.size), generator=generator, dtype=torch.float64).to(dtype)
     sigma = torch.tensor([0.2, 0.5, 0.9], dtype=dtype)
     prompt = small.conditioning(0, dtype)
-    return comfy_model.with_denoiser(
+    return comfyui.with_denoiser(
         model, prompt, prompt, 1.0, torch.tensor([0.9, 0.0]), (channels, *small.size), 0,
         lambda denoiser: function(denoiser, denoiser.guider.inner_model.diffusion_model, x, sigma), layer=None)
 

@@ -68,7 +68,7 @@ def test_plain_sampling_equals_core_ddim(demo, prompts, empty_latent):
     """With no aligned steps the node is a KSampler: same noise from the same seed, same prediction, same steps."""
     import nodes
 
-    from mental_averages.nodes.align import AlignTrajectories
+    from mental_averages.nodes.alignment import AlignTrajectories
     from mental_averages.nodes.hspace import HSpaceHook
 
     with torch.inference_mode():
@@ -188,7 +188,7 @@ def small(built):
 
 
 def align(model, prompts, **change):
-    from mental_averages.nodes.align import AlignTrajectories
+    from mental_averages.nodes.alignment import AlignTrajectories
     from mental_averages.nodes.hspace import HSpaceHook
 
     arguments = dict(count=3, steps=6, aligned_steps=2, iterations=2, learning_rate=0.05, cfg=3.0, scheduler="normal",
@@ -203,8 +203,8 @@ def ddim_select(model, prompts):
     """Our SAMPLER in the place of a KSampler's, inverting with several calls at each noise level."""
     import comfy.sample
 
-    from mental_averages.dma.inversion_methods import FixedPoint
-    from mental_averages.nodes.comfy_sampler import DeterministicSampler
+    from mental_averages.dma.inversion import FixedPoint
+    from mental_averages.nodes.comfyui import DeterministicSampler
 
     picture = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(7))
     sampler, sigmas = DeterministicSampler(FixedPoint(1e-6, 5, 2)), torch.linspace(0.5, 10, 6)
@@ -256,7 +256,7 @@ class NoBackward(torch.autograd.Function):
 
 def test_operators_without_a_backward_pass_end_in_a_sentence(small):
     from mental_averages.nodes.inversion import DDIMInvert
-    from mental_averages.nodes.train_lora import TrainModeLoRA
+    from mental_averages.nodes.training import TrainModeLoRA
 
     model, (positive, negative) = small
     model, latent = model.clone(), {"samples": torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(8))}

@@ -2,13 +2,12 @@
 import pytest
 import torch
 
-from mental_averages.dma import alignment
+from mental_averages.dma import alignment, diffusion
 from mental_averages.dma.alignment import AlignmentSettings
-from mental_averages.dma.batching import BatchSize
-from mental_averages.dma.diffusers_model import DiffusersDenoiser, ddim_sigmas
-from mental_averages.dma.diffusion import initial_latent
-from mental_averages.dma.matching import Adam
-from mental_averages.dma.sampling import sample
+from mental_averages.dma.diffusion import initial_latent, sample
+from mental_averages.dma.execution import BatchSize
+from mental_averages.dma.models import DiffusersDenoiser, ddim_sigmas
+from mental_averages.dma.solvers import Adam
 
 GUIDANCE = 4.0
 
@@ -46,7 +45,7 @@ def pair(demo, prompts):
 
 
 def in_comfyui(demo, prompts, sigmas, function):
-    from mental_averages.nodes.comfy_model import with_denoiser
+    from mental_averages.nodes.comfyui import with_denoiser
 
     return with_denoiser(demo[0], *prompts, GUIDANCE, sigmas, (4, 8, 8), 0, function)
 
@@ -56,7 +55,7 @@ def relative(found, expected):
 
 
 def test_noise_levels_of_the_paper(demo, pair):
-    from mental_averages.nodes.comfy_model import sigmas_of
+    from mental_averages.nodes.comfyui import sigmas_of
 
     torch.testing.assert_close(sigmas_of(demo[0], "ddim_uniform", 20), ddim_sigmas(pair[1], 20), rtol=1e-4, atol=0)
 
@@ -65,7 +64,7 @@ def test_noise_levels_of_the_paper(demo, pair):
 def test_prediction_and_features(demo, prompts, pair, index):
     levels = ddim_sigmas(pair[1], 20)
     sigma, found = levels[index].item(), {}
-    x = initial_latent(pair[0].parametrization, alignment.starting_noise(2, (4, 8, 8), 0), sigma)
+    x = initial_latent(pair[0].parametrization, diffusion.starting_noise(2, (4, 8, 8), 0), sigma)
 
     def function(denoiser):
         found.update(denoised=denoiser.denoise(x, sigma), features=denoiser.features(x, sigma))
@@ -80,7 +79,7 @@ def test_prediction_and_features(demo, prompts, pair, index):
 def test_ddim_trajectory_against_the_scheduler_of_diffusers(demo, prompts, pair):
     denoiser, scheduler = pair
     levels = ddim_sigmas(scheduler, 20)
-    noise = alignment.starting_noise(2, (4, 8, 8), 3)
+    noise = diffusion.starting_noise(2, (4, 8, 8), 3)
     z = noise.clone()  # diffusers carries latents in the papers' units
     for timestep in scheduler.timesteps:
         with torch.no_grad():
@@ -115,7 +114,7 @@ def test_aligned_trajectory(demo, prompts, pair):
 def agree(by_comfyui, by_diffusers, sigmas, shape, settings):
     """Prediction, features and a whole aligned trajectory. `by_comfyui(function)` calls it on ComfyUI's Denoiser."""
     sigma, found = sigmas[1].item(), {}
-    x = initial_latent(by_diffusers.parametrization, alignment.starting_noise(2, shape, 0), sigma)
+    x = initial_latent(by_diffusers.parametrization, diffusion.starting_noise(2, shape, 0), sigma)
 
     def function(denoiser):
         assert denoiser.parametrization is by_diffusers.parametrization
@@ -149,7 +148,7 @@ def test_v_prediction(demo, prompts, pair):
     from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
     from diffusers import DDIMScheduler
 
-    from mental_averages.nodes.comfy_model import with_denoiser
+    from mental_averages.nodes.comfyui import with_denoiser
 
     (model,) = ModelSamplingDiscrete().patch(demo[0], "v_prediction", False)
     scheduler = DDIMScheduler.from_config(pair[1].config, prediction_type="v_prediction")
@@ -164,7 +163,7 @@ def test_zero_terminal_signal(demo, prompts, pair):
     from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
     from diffusers import DDIMScheduler
 
-    from mental_averages.nodes.comfy_model import with_denoiser
+    from mental_averages.nodes.comfyui import with_denoiser
 
     (model,) = ModelSamplingDiscrete().patch(demo[0], "v_prediction", True)
     scheduler = DDIMScheduler.from_config(pair[1].config, prediction_type="v_prediction", rescale_betas_zero_snr=True,
@@ -184,7 +183,7 @@ def test_flow(comfyui):
     import comfy.supported_models
     from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
 
-    from mental_averages.nodes.comfy_model import sigmas_of, with_denoiser
+    from mental_averages.nodes.comfyui import sigmas_of, with_denoiser
 
     torch.manual_seed(0)
     theirs = SD3Transformer2DModel(
@@ -217,7 +216,7 @@ def test_flow(comfyui):
 def test_other_networks_and_schedulers_are_refused(pair):
     from diffusers import FlowMatchEulerDiscreteScheduler
 
-    from mental_averages.dma.diffusers_model import from_pipeline
+    from mental_averages.dma.models import from_pipeline
 
     with pytest.raises(ValueError, match="flow-matching schedulers for transformers"):
         DiffusersDenoiser(pair[0].network, FlowMatchEulerDiscreteScheduler(), pair[0].prompt, pair[0].negative)

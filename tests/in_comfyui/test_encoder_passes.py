@@ -2,8 +2,7 @@
 import pytest
 import torch
 
-from mental_averages.dma.presets import PRESETS
-from mental_averages.dma.settings import AlignmentSettings
+from mental_averages.dma.alignment import PRESETS, AlignmentSettings
 
 # Rows through the U-Net up to the semantic layer (with their backward passes) and whole guided predictions, of one
 # average in 12 steps that returns one picture, by preset and K. Lower them when an average becomes cheaper.
@@ -16,7 +15,7 @@ LIMITS = {("draft", 32): {"features": 45, "gradients": 9, "predictions": 13},
 def counted(demo, prompts):
     """Runs a preset on the demo model; returns its report and the rows that went through the network."""
     from mental_averages.dma.alignment import align
-    from mental_averages.nodes import comfy_model
+    from mental_averages.nodes import comfyui
 
     def run(name, count):
         rows = {"features": 0, "gradients": 0, "predictions": 0}
@@ -44,8 +43,8 @@ def counted(demo, prompts):
             return result.latents
 
         with torch.inference_mode():
-            sigmas = comfy_model.sigmas_of(demo[0], "ddim_uniform", 12)
-            comfy_model.with_denoiser(demo[0], *prompts, 7.0, sigmas, (4, 8, 8), 0, work)
+            sigmas = comfyui.sigmas_of(demo[0], "ddim_uniform", 12)
+            comfyui.with_denoiser(demo[0], *prompts, 7.0, sigmas, (4, 8, 8), 0, work)
         return reports[0], rows
 
     return run
@@ -53,10 +52,10 @@ def counted(demo, prompts):
 
 @pytest.mark.parametrize("name, count", LIMITS)
 def test_a_preset_needs_no_more_passes_than_it_did(counted, name, count, monkeypatch):
-    from mental_averages.dma import alignment
 
     # Previews depend on the clock.
-    monkeypatch.setattr(alignment, "SECONDS_BETWEEN_PREVIEWS", float("inf"))
+    from mental_averages.dma.alignment import _align
+    monkeypatch.setattr(_align, "SECONDS_BETWEEN_PREVIEWS", float("inf"))
     report, rows = counted(name, count)
     for kind, limit in LIMITS[name, count].items():
         assert rows[kind] <= limit, f"{name}: {rows[kind]} {kind}, at most {limit} before"
@@ -68,7 +67,7 @@ def test_a_preset_needs_no_more_passes_than_it_did(counted, name, count, monkeyp
 
 
 def test_a_new_node_has_the_values_of_the_standard_preset(demo, prompts):
-    from mental_averages.nodes.align import AlignTrajectories, make_solver
+    from mental_averages.nodes.alignment import AlignTrajectories, make_solver
 
     defaults = {given.id: getattr(given, "default", None) for given in AlignTrajectories.GET_SCHEMA().inputs}
     standard = PRESETS["standard"]
@@ -80,7 +79,7 @@ def test_a_new_node_has_the_values_of_the_standard_preset(demo, prompts):
 
 
 def run_node(demo, prompts, **change):
-    from mental_averages.nodes.align import AlignTrajectories
+    from mental_averages.nodes.alignment import AlignTrajectories
     from mental_averages.nodes.hspace import HSpaceHook
 
     arguments = dict(count=16, steps=3, aligned_steps=2, iterations=2, learning_rate=0.02, cfg=4.0, scheduler="normal",

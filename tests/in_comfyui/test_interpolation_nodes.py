@@ -6,13 +6,17 @@ import pytest
 import torch
 
 from mental_averages.dma import interpolation
-from mental_averages.dma.interpolation_report import InterpolationReport, LatentStatisticsReport
+from mental_averages.dma.interpolation import InterpolationReport, LatentStatisticsReport
 
 
 @pytest.fixture(scope="module")
 def nodes(comfyui):
-    from mental_averages.nodes.interpolation import ChannelMeanInterpolate, MixingWeights
-    from mental_averages.nodes.latent_statistics import LatentOffset, LatentStatistics
+    from mental_averages.nodes.interpolation import (
+        ChannelMeanInterpolate,
+        LatentOffset,
+        LatentStatistics,
+        MixingWeights,
+    )
 
     return {node.GET_SCHEMA().node_id: node
             for node in (ChannelMeanInterpolate, MixingWeights, LatentStatistics, LatentOffset)}

@@ -64,7 +64,7 @@ def invert(model, texts, latent, name="ddim", cfg=1.0, steps=6, scheduler="simpl
 
 
 def sample(model, texts, latent, cfg=1.0, steps=6, scheduler="simple", **options):
-    from mental_averages.nodes.deterministic_sampling import DDIMSample
+    from mental_averages.nodes.inversion import DDIMSample
 
     with torch.inference_mode():
         return DDIMSample.execute(model, *texts, latent, steps, scheduler, cfg, **options).args[0]
@@ -107,12 +107,12 @@ def test_noise_is_that_of_a_ksampler(models, texts, prediction):
     model = models[prediction]
     import comfy.sample
 
-    from mental_averages.nodes import comfy_model
+    from mental_averages.nodes import comfyui
 
     z = {"samples": torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(7))}
     ours = sample(model, texts, z, cfg=2.0)["samples"]
     with torch.inference_mode():
-        levels = comfy_model.sigmas_of(model, "simple", 6)
+        levels = comfyui.sigmas_of(model, "simple", 6)
         core = comfy.sample.sample(model, z["samples"].clone(), 6, 2.0, "euler", "simple", *texts,
                                    torch.zeros(2, *SHAPE), sigmas=levels)
     torch.testing.assert_close(ours, core, rtol=1e-3, atol=1e-3)
@@ -122,7 +122,7 @@ def custom(model, texts, method_name, sigmas, latent, noise=None):
     """Core's SamplerCustomAdvanced with our sampler and BasicGuider."""
     import comfy_extras.nodes_custom_sampler as core
 
-    from mental_averages.nodes.deterministic_sampling import DDIMSamplerSelect
+    from mental_averages.nodes.inversion import DDIMSamplerSelect
 
     with torch.inference_mode():
         sampler = DDIMSamplerSelect.execute(method(method_name)).args[0]
@@ -136,10 +136,10 @@ def custom(model, texts, method_name, sigmas, latent, noise=None):
 def test_sampler_in_both_directions(models, texts, prediction, name):
     import comfy_extras.nodes_custom_sampler as core
 
-    from mental_averages.nodes import comfy_model
+    from mental_averages.nodes import comfyui
 
     model = models[prediction]
-    levels = comfy_model.sigmas_of(model, "simple", 6)
+    levels = comfyui.sigmas_of(model, "simple", 6)
     latent = pictures()
     flipped = core.FlipSigmas.execute(levels.clone()).args[0]
     assert flipped[0] > 0  # core replaces the level 0
@@ -157,9 +157,9 @@ def test_sampler_in_both_directions(models, texts, prediction, name):
 def test_sampler_takes_noise_as_core_does(tiny_model, texts):
     import comfy_extras.nodes_custom_sampler as core
 
-    from mental_averages.nodes import comfy_model
+    from mental_averages.nodes import comfyui
 
-    levels, noise = comfy_model.sigmas_of(tiny_model, "simple", 4), core.RandomNoise.execute(3).args[0]
+    levels, noise = comfyui.sigmas_of(tiny_model, "simple", 4), core.RandomNoise.execute(3).args[0]
     ours = custom(tiny_model, texts, "ddim", levels, {"samples": torch.zeros(1, *SHAPE)}, noise)[0]["samples"]
     with torch.inference_mode():
         guider = core.BasicGuider.execute(tiny_model, texts[0]).args[0]
@@ -178,8 +178,8 @@ def test_sampler_takes_noise_as_core_does(tiny_model, texts):
 
 
 def test_null_text_gradient_in_double_precision(tiny_model, texts):
-    from mental_averages.dma.null_text import pivot_loss
-    from mental_averages.nodes import comfy_model
+    from mental_averages.dma.inversion import pivot_loss
+    from mental_averages.nodes import comfyui
 
     found = {}
 
@@ -197,7 +197,7 @@ def test_null_text_gradient_in_double_precision(tiny_model, texts):
         found.update(gradient=(gradient * direction).sum().item(), difference=difference.item())
         return torch.zeros(1, *SHAPE)
 
-    comfy_model.with_denoiser(tiny_model, *texts, 7.5, torch.tensor([5.0, 3.0]), SHAPE, 0, measure, layer=None)
+    comfyui.with_denoiser(tiny_model, *texts, 7.5, torch.tensor([5.0, 3.0]), SHAPE, 0, measure, layer=None)
     assert found["gradient"] == pytest.approx(found["difference"], rel=1e-3)
 
 
@@ -264,7 +264,7 @@ def test_exact_round_trip_of_the_demo_model(demo, prompts):
 def test_interrupt_stops_an_inversion(tiny_model, texts, monkeypatch):
     import comfy.model_management
 
-    from mental_averages.nodes.comfy_model import ComfyDenoiser
+    from mental_averages.nodes.comfyui import ComfyDenoiser
 
     calls, original = [], ComfyDenoiser.denoise
 

@@ -74,7 +74,7 @@ def test_gradient_at_another_layer_is_that_of_a_denoiser_made_for_it(cm, built):
 @pytest.fixture
 def probe(cm, built, folders):
     """Runs the node on a small model as ComfyUI does, under inference mode."""
-    from mental_averages.nodes.layer_probe import SemanticLayerProbe
+    from mental_averages.nodes.hspace import SemanticLayerProbe
 
     def run(name="SD1.5", prompts=2, **change):
         small, model = MODELS[name], built(name)
@@ -162,10 +162,11 @@ def test_what_was_measured_is_kept_per_model_and_settings(built, probe, passes, 
 def test_an_interrupted_probe_goes_on_after_its_last_prompt(probe, passes, monkeypatch):
     import comfy.model_management
 
-    from mental_averages.nodes import layer_probe
+    from mental_averages.dma import hspace
+    from mental_averages.nodes.hspace import _semantic_layer_probe
 
     report = probe(cached=False)[3]
-    whole, original, asked = passes[0], layer_probe.read_prompt, []
+    whole, original, asked = passes[0], hspace.read_prompt, []
 
     def interrupted(*arguments):
         asked.append(arguments)
@@ -174,7 +175,7 @@ def test_an_interrupted_probe_goes_on_after_its_last_prompt(probe, passes, monke
         return original(*arguments)
 
     with monkeypatch.context() as patched, pytest.raises(comfy.model_management.InterruptProcessingException):
-        patched.setattr(layer_probe, "read_prompt", interrupted)
+        patched.setattr(_semantic_layer_probe, "read_prompt", interrupted)
         probe()
     passes[0] = 0
     assert probe()[3].layers == report.layers
@@ -182,7 +183,7 @@ def test_an_interrupted_probe_goes_on_after_its_last_prompt(probe, passes, monke
 
 
 def test_layers_can_be_chosen_by_name(cm, built, probe):
-    from mental_averages.nodes.layer_probe import chosen_layers
+    from mental_averages.nodes.hspace import chosen_layers
 
     names = cm.layer_names(built("SD1.5"))
     assert chosen_layers(names, " ") == names

@@ -28,10 +28,10 @@ def encoders(comfyui, written, monkeypatch):
     """ComfyUI's folder of image encoders, with a CLIP, a BLIP-VQA one level down, and a DINOv2."""
     import folder_paths
 
-    from mental_averages.nodes import attributes
+    from mental_averages.nodes import modes
 
     root = written["clip"].parent
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, attributes.FOLDER, ([str(root)], set()))
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, modes.FOLDER, ([str(root)], set()))
     return root
 
 
@@ -45,7 +45,7 @@ def images():
 
 @torch.inference_mode()
 def load(name):
-    from mental_averages.nodes.attributes import LoadImageEncoder
+    from mental_averages.nodes.modes import LoadImageEncoder
 
     return LoadImageEncoder.execute(name).args[0]
 
@@ -81,7 +81,7 @@ def random_clip_vision(kind):
 
 @pytest.mark.parametrize("source", [*VISION, "clip", "dinov2", "maker/blip", "prompts"])
 def test_colours_are_found_from_every_source(encoders, images, source):
-    from mental_averages.nodes.attributes import AttributeEmbed
+    from mental_averages.nodes.modes import AttributeEmbed
 
     pictures, truth = images
     if source in VISION:
@@ -101,7 +101,7 @@ def test_colours_are_found_from_every_source(encoders, images, source):
 
 
 def test_questions_are_answered_and_counted(encoders, images):
-    from mental_averages.nodes.attributes import AttributeEmbed
+    from mental_averages.nodes.modes import AttributeEmbed
 
     method = {"method": "question", "question": "what is the skin tone?", "state": "question_class_token"}
     with torch.inference_mode():
@@ -123,7 +123,7 @@ def test_share_of_variance(encoders, images):
 def test_memory_management_moves_the_encoder(encoders, images):
     import comfy.model_management
 
-    from mental_averages.dma.image_encoders import embed_images
+    from mental_averages.dma.encoders import embed_images
 
     loaded = load("clip")
     with torch.inference_mode():
@@ -134,7 +134,7 @@ def test_memory_management_moves_the_encoder(encoders, images):
 
 
 def test_encoders_are_listed_and_stay_in_their_folder(encoders, tmp_path):
-    from mental_averages.nodes.attributes import LoadImageEncoder, encoder_names
+    from mental_averages.nodes.modes import LoadImageEncoder, encoder_names
 
     assert encoder_names() == ["clip", "dinov2", "maker/blip"]
     assert LoadImageEncoder.validate_inputs("clip") is True
@@ -147,7 +147,7 @@ def test_encoders_are_listed_and_stay_in_their_folder(encoders, tmp_path):
 
 
 def test_a_linked_name_is_not_known_before_the_graph_runs(encoders):
-    from mental_averages.nodes.attributes import LoadImageEncoder
+    from mental_averages.nodes.modes import LoadImageEncoder
 
     assert LoadImageEncoder.validate_inputs(None) is True
     before = LoadImageEncoder.fingerprint_inputs(None)
@@ -160,7 +160,7 @@ def test_a_linked_name_is_not_known_before_the_graph_runs(encoders):
 
 
 def test_a_damaged_folder_is_refused_before_the_graph_runs(encoders):
-    from mental_averages.nodes.attributes import LoadImageEncoder
+    from mental_averages.nodes.modes import LoadImageEncoder
 
     damaged = shutil.copytree(encoders / "clip", encoders / "damaged")
     before = LoadImageEncoder.fingerprint_inputs("damaged")
@@ -176,7 +176,7 @@ def test_a_damaged_folder_is_refused_before_the_graph_runs(encoders):
 
 
 def test_exactly_one_source(encoders, images):
-    from mental_averages.dma.attributes import AttributeEmbeddings
+    from mental_averages.dma.encoders import AttributeEmbeddings
 
     embeddings = AttributeEmbeddings(torch.randn(16, 3), ("",) * 16, {})
     with pytest.raises(ValueError, match="but none is connected"):
@@ -188,7 +188,7 @@ def test_exactly_one_source(encoders, images):
 
 
 def test_bad_input_before_the_encoder_runs(comfyui, images):
-    from mental_averages.nodes.attributes import AttributeEmbed
+    from mental_averages.nodes.modes import AttributeEmbed
 
     encoder = object()  # any use of it would fail
     one, several = {"components": "fixed", "count": 1}, {"components": "bic", "smallest": 1, "largest": 8}
@@ -209,7 +209,7 @@ def test_bad_input_before_the_encoder_runs(comfyui, images):
 
 
 def test_broken_embeddings_and_pictures_that_no_encoder_tells_apart(encoders, images):
-    from mental_averages.dma.attributes import AttributeEmbeddings
+    from mental_averages.dma.encoders import AttributeEmbeddings
 
     values = torch.randn(16, 3)
     values[4, 1] = float("nan")
@@ -223,7 +223,7 @@ def test_broken_embeddings_and_pictures_that_no_encoder_tells_apart(encoders, im
 
 
 def test_attributes_name_what_is_wrong(encoders, images):
-    from mental_averages.nodes.attributes import AttributeEmbed
+    from mental_averages.nodes.modes import AttributeEmbed
 
     clip, blip = load("clip"), load("maker/blip")
     for encoder, method, message in (
@@ -237,7 +237,7 @@ def test_attributes_name_what_is_wrong(encoders, images):
 
 @pytest.fixture
 def three_modes(comfyui):
-    from mental_averages.dma.modes import ClusterSettings, cluster
+    from mental_averages.dma.clustering import ClusterSettings, cluster
 
     return cluster(torch.tensor([[0.0], [9.0], [0.1], [9.1], [0.2], [50.0], [50.1], [0.3]]), ClusterSettings(3, 3))
 
@@ -266,7 +266,7 @@ def test_members_of_a_mode(three_modes):
 def test_a_mode_without_others_blocks_what_follows(comfyui):
     from comfy_execution.graph_utils import ExecutionBlocker
 
-    from mental_averages.dma.modes import ClusterSettings, cluster
+    from mental_averages.dma.clustering import ClusterSettings, cluster
     from mental_averages.nodes.modes import SelectMode
 
     one = cluster(torch.tensor([[0.0], [1.0], [2.0]]), ClusterSettings(1, 1))

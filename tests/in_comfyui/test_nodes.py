@@ -13,7 +13,7 @@ def hspace(demo):
 
 
 def run_align(hspace, prompts, latent, **change):
-    from mental_averages.nodes.align import AlignTrajectories
+    from mental_averages.nodes.alignment import AlignTrajectories
 
     arguments = dict(count=4, steps=6, aligned_steps=2, iterations=25, learning_rate=0.02, cfg=4.0, scheduler="normal",
                      seed=1, keep=2, resume=False, carried=0, solver="Adam", mean_error=0.0, plateau=0.0, own_noise=1.0)
@@ -44,13 +44,12 @@ def test_same_seed_same_picture_for_any_batch_size(hspace, prompts, empty_latent
 def test_resume_after_interrupt_gives_the_same_latents(hspace, prompts, empty_latent, folders, monkeypatch):
     import comfy.model_management
 
-    from mental_averages.dma import alignment
-
-    monkeypatch.setattr(alignment, "SECONDS_BETWEEN_SAVES", 0.0)
+    from mental_averages.dma.alignment import _align
+    monkeypatch.setattr(_align, "SECONDS_BETWEEN_SAVES", 0.0)
     change = dict(batch_size=1, resume=True)
     reference = run_align(hspace, prompts, empty_latent, batch_size=1)[0]["samples"]
     saves = []
-    original = alignment._Run.save
+    original = _align._Run.save
 
     def save_then_interrupt(self):
         original(self)
@@ -58,7 +57,7 @@ def test_resume_after_interrupt_gives_the_same_latents(hspace, prompts, empty_la
         if len(saves) == 6:
             comfy.model_management.interrupt_current_processing()
 
-    monkeypatch.setattr(alignment._Run, "save", save_then_interrupt)
+    monkeypatch.setattr(_align._Run, "save", save_then_interrupt)
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         run_align(hspace, prompts, empty_latent, **change)
     states = list((folders / "user" / "mental_averages" / "runs").iterdir())
@@ -69,7 +68,7 @@ def test_resume_after_interrupt_gives_the_same_latents(hspace, prompts, empty_la
 
 
 def test_changed_prompt_or_model_starts_anew(demo, hspace, prompts, empty_latent, folders):
-    from mental_averages.nodes.comfy_model import HSpace
+    from mental_averages.nodes.comfyui import HSpace
 
     change = dict(resume=True, count=2, iterations=3)
     first = run_align(hspace, prompts, empty_latent, **change)[0]["samples"]
@@ -91,7 +90,7 @@ def test_saving_memory_changes_nothing(hspace, prompts, empty_latent):
 
 
 def test_capture_and_medoid(demo, hspace, prompts, folders):
-    from mental_averages.dma import features as feature_files
+    from mental_averages.dma import hspace
     from mental_averages.nodes.baselines import MedoidSelect
     from mental_averages.nodes.hspace import CaptureHSpace
 
@@ -103,7 +102,7 @@ def test_capture_and_medoid(demo, hspace, prompts, folders):
     assert features.values.shape[:2] == (5, 320) and features.values.device.type == "cpu"
     torch.testing.assert_close(again.values[0], features.values[2], rtol=1e-3, atol=1e-3)
     assert image.shape == (1, 8, 8, 3) and 0 <= index < 5
-    saved = feature_files.load(folders / "output" / "captured" / "heart_00001_.safetensors")
+    saved = hspace.load_features(folders / "output" / "captured" / "heart_00001_.safetensors")
     torch.testing.assert_close(saved.values, features.values, rtol=0, atol=0)
 
 

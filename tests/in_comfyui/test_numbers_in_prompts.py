@@ -28,7 +28,7 @@ def samples():
 
 
 def align(hspace, positive, negative, latent):
-    from mental_averages.nodes.align import AlignTrajectories
+    from mental_averages.nodes.alignment import AlignTrajectories
 
     return AlignTrajectories.execute(hspace, positive, negative, latent, 2, 4, 1, 3, 0.02, 4.0, "normal", 1, 1,
                                      resume=True).args
@@ -41,7 +41,7 @@ def test_align_trajectories(hspace, prompts, numbered, empty_latent, folders):
 
 
 def test_align_mixture_modes(hspace, numbered, samples, folders):
-    from mental_averages.nodes.align_mixture import AlignMixtureModes
+    from mental_averages.nodes.alignment import AlignMixtureModes
 
     with torch.inference_mode():
         latents = AlignMixtureModes.execute(hspace, *numbered, samples, 3, {"components": "fixed", "modes": 1}, 4, 1,
@@ -50,7 +50,7 @@ def test_align_mixture_modes(hspace, numbered, samples, folders):
 
 
 def test_train_mode_lora(demo, numbered, samples, folders):
-    from mental_averages.nodes.train_lora import TrainModeLoRA
+    from mental_averages.nodes.training import TrainModeLoRA
 
     with torch.inference_mode():
         report = TrainModeLoRA.execute(demo[0], samples, numbered[0], 2, 1e-4, 1, 0, preview_interval=0).args[3]
@@ -58,7 +58,7 @@ def test_train_mode_lora(demo, numbered, samples, folders):
 
 
 def test_semantic_layer_probe(demo, numbered, empty_latent, folders):
-    from mental_averages.nodes.layer_probe import SemanticLayerProbe
+    from mental_averages.nodes.hspace import SemanticLayerProbe
 
     with torch.inference_mode():
         report = SemanticLayerProbe.execute(demo[0], {"prompts0": numbered[0], "prompts1": numbered[1]}, numbered[1],

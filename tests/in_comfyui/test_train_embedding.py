@@ -76,7 +76,7 @@ def case(embeddings):
 
 def train(case, **change):
     """(text, conditioning, loss, report) of the node, inside inference mode as ComfyUI runs it."""
-    from mental_averages.nodes.train_embedding import TrainModeEmbedding
+    from mental_averages.nodes.training import TrainModeEmbedding
 
     with torch.inference_mode():
         return TrainModeEmbedding.execute(**{**case, **change}).args
@@ -109,42 +109,42 @@ def ksampler(model, positive):
 
 def losses_on_fixed_noise(case, conditioning, shape=(4, 8, 8)):
     """The training loss (40,) under a CONDITIONING on noise that training does not see."""
-    from mental_averages.dma import denoising_training
-    from mental_averages.nodes import comfy_model
+    from mental_averages.dma import training
+    from mental_averages.nodes import comfyui
 
-    clean = comfy_model.latents_into_model(case["model"], case["latents"]["samples"])
-    settings = denoising_training.TrainingSettings(batch_size=20, seed=99)
+    clean = comfyui.latents_into_model(case["model"], case["latents"]["samples"])
+    settings = training.TrainingSettings(batch_size=20, seed=99)
 
     def measure(denoiser):
-        loss = denoising_training.loss_on(clean, denoiser.parametrization, denoiser.device,
+        loss = training.loss_on(clean, denoiser.parametrization, denoiser.device,
                                           denoiser.denoise_differentiably)
-        draws = (denoising_training.draw(settings, step, len(clean), shape, denoiser.noise_levels())
+        draws = (training.draw(settings, step, len(clean), shape, denoiser.noise_levels())
                  for step in range(2))
         return torch.cat([loss(*drawn) for drawn in draws])
 
-    return comfy_model.with_denoiser(case["model"], conditioning, conditioning, 1.0, LEVELS, shape, 0, measure,
+    return comfyui.with_denoiser(case["model"], conditioning, conditioning, 1.0, LEVELS, shape, 0, measure,
                                      layer=None)
 
 
 def slopes(case, template, epsilon, save_memory=False):
     """For each encoder the derivative of a training loss along its gradient, by autograd and by central differences."""
-    from mental_averages.dma import denoising_training
-    from mental_averages.nodes import comfy_model, comfy_text
+    from mental_averages.dma import training
+    from mental_averages.nodes import comfyui
 
     with torch.inference_mode(False), torch.no_grad():
-        prompt = comfy_text.prompt_with_vectors(case["clip"], template, 2)
+        prompt = comfyui.prompt_with_vectors(case["clip"], template, 2)
         vectors = prompt.vectors("castle on a hill", 2)
         start = prompt.encode(vectors)
-    clean = comfy_model.latents_into_model(case["model"], case["latents"]["samples"])[:2]
+    clean = comfyui.latents_into_model(case["model"], case["latents"]["samples"])[:2]
     found = []
 
     def measure(denoiser):
         noise, sigma = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0)), torch.tensor([5.0, 1.0])
-        loss_now = denoising_training.loss_on(clean, denoiser.parametrization, denoiser.device,
+        loss_now = training.loss_on(clean, denoiser.parametrization, denoiser.device,
                                               denoiser.denoise_differentiably)
-        with comfy_text.differentiable_encoding(prompt, save_memory) as encode:
+        with comfyui.differentiable_encoding(prompt, save_memory) as encode:
             def loss(values):
-                comfy_text.set_positive(denoiser, encode(values), (4, 8, 8))
+                comfyui.set_positive(denoiser, encode(values), (4, 8, 8))
                 return loss_now(torch.arange(2), noise, sigma).double().sum()
 
             leaves = [values.clone().requires_grad_() for values in vectors]
@@ -158,8 +158,8 @@ def slopes(case, template, epsilon, save_memory=False):
                     ends.append(loss(moved).item())
                 found.append((gradient.norm().item(), (ends[0] - ends[1]) / (2 * epsilon)))
 
-    positive = comfy_text.loaded_with_model(prompt, start)
-    comfy_model.with_denoiser(case["model"], positive, start, 1.0, LEVELS, (4, 8, 8), 0, measure, layer=None,
+    positive = comfyui.loaded_with_model(prompt, start)
+    comfyui.with_denoiser(case["model"], positive, start, 1.0, LEVELS, (4, 8, 8), 0, measure, layer=None,
                               save_memory=save_memory)
     return found
 
@@ -194,19 +194,19 @@ def test_gradient_of_the_pooled_text_is_part_of_it(case):
 @pytest.mark.parametrize("template",
                          ["a photo of {}", "{}", "old (red:1.3) ({}:0.8), castle at night", "word " * 72 + "{} end"])
 def test_training_encodes_what_the_file_gives(case, embeddings, name, template):
-    from mental_averages.nodes import comfy_text, train_embedding
+    from mental_averages.nodes import comfyui
 
     made = case(name)
     with torch.inference_mode(False), torch.no_grad():
-        prompt = comfy_text.prompt_with_vectors(made["clip"], template, 3)
+        prompt = comfyui.prompt_with_vectors(made["clip"], template, 3)
         vectors = [torch.randn(values.shape, generator=torch.Generator().manual_seed(2))
                    for values in prompt.vectors("a", 3)]
         start = prompt.encode(vectors)
-        with comfy_text.differentiable_encoding(prompt) as differentiable, torch.enable_grad():
+        with comfyui.differentiable_encoding(prompt) as differentiable, torch.enable_grad():
             live = differentiable([values.clone().requires_grad_() for values in vectors])
-    path = train_embedding.embedding_path("castles/one.v1")
-    content = dict(zip(comfy_text.encoders(made["clip"]), vectors))
-    train_embedding.write_embedding("castles/one.v1", path, content, {"a": 1}, False)
+    path = comfyui.embedding_path("castles/one.v1")
+    content = dict(zip(comfyui.encoders(made["clip"]), vectors))
+    comfyui.write_embedding("castles/one.v1", path, content, {"a": 1}, False)
     expected = encode(made["clip"], template.replace("{}", "embedding:castles/one.v1"))
     for found in (start, live):
         assert torch.equal(found[0][0], expected[0][0])
@@ -272,13 +272,13 @@ def test_the_file_says_where_it_is_from(case, embeddings, monkeypatch):
 
 def test_vectors_start_at_the_initial_text(case, embeddings):
     """Repeated or cut to the number that is asked for; an earlier embedding is as good as words."""
-    from mental_averages.nodes import comfy_text
+    from mental_averages.nodes import comfyui
 
     made = case("SD1.5")
     table = made["clip"].cond_stage_model.clip_l.transformer.get_input_embeddings().weight
     ids = [token for token, _ in made["clip"].tokenize("red castle")["l"][0][1:3]]
     with torch.inference_mode(False), torch.no_grad():
-        prompt = comfy_text.prompt_with_vectors(made["clip"], "{}", 5)
+        prompt = comfyui.prompt_with_vectors(made["clip"], "{}", 5)
         assert torch.equal(prompt.vectors("red castle", 5)[0], table[[ids[index % 2] for index in range(5)]])
         assert torch.equal(prompt.vectors("red castle", 1)[0], table[ids[:1]])
     train(made, vectors=3)
@@ -342,7 +342,7 @@ def test_names_that_leave_the_folder_or_cannot_be_read_are_refused(embeddings, m
 
 
 def test_what_the_widgets_say_is_checked_when_the_graph_is_queued(embeddings):
-    from mental_averages.nodes.train_embedding import TrainModeEmbedding
+    from mental_averages.nodes.training import TrainModeEmbedding
 
     good = dict(name="mode", initial_text="castle", template="a {}")
     assert TrainModeEmbedding.validate_inputs(**good) is True
@@ -404,13 +404,12 @@ def test_models_that_do_not_belong_together_are_refused(case, embeddings, monkey
 def test_a_full_disk_costs_nothing_but_the_file(case, embeddings, monkeypatch):
     import os
 
-    from mental_averages.nodes import train_embedding
 
     def full(*paths):
         raise OSError(28, "No space left on device")
 
     made = case("SD1.5")
-    monkeypatch.setattr(train_embedding.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(ValueError, match="No space left.*nothing is trained twice"):
         train(made, resume=False)
     assert not list(embeddings.iterdir())
@@ -419,9 +418,9 @@ def test_a_full_disk_costs_nothing_but_the_file(case, embeddings, monkeypatch):
 
 
 def refuse(monkeypatch, case, message, **change):
-    from mental_averages.nodes import comfy_model
+    from mental_averages.nodes import comfyui
 
-    monkeypatch.setattr(comfy_model, "with_denoiser", lambda *arguments, **options: pytest.fail("work was started"))
+    monkeypatch.setattr(comfyui, "with_denoiser", lambda *arguments, **options: pytest.fail("work was started"))
     with pytest.raises(ValueError, match=message):
         train(case, **change)
 

@@ -8,7 +8,7 @@ import pack
 
 def train(model, latents, positive, **change):
     """(lora, adapted, loss, report) of the node, inside inference mode as ComfyUI runs it."""
-    from mental_averages.nodes.train_lora import TrainModeLoRA
+    from mental_averages.nodes.training import TrainModeLoRA
 
     arguments = dict(steps=6, learning_rate=1e-3, rank=1, seed=1, preview_interval=0, resume=False)
     with torch.inference_mode():
@@ -24,21 +24,21 @@ def small_case(name):
 
 def losses_on_fixed_noise(model, latents, positive):
     """The training loss (60,) of a MODEL on noise that training does not see."""
-    from mental_averages.dma import denoising_training
-    from mental_averages.nodes import comfy_model
+    from mental_averages.dma import training
+    from mental_averages.nodes import comfyui
 
-    clean = comfy_model.latents_into_model(model, latents["samples"])
-    settings = denoising_training.TrainingSettings(batch_size=20, seed=99)
+    clean = comfyui.latents_into_model(model, latents["samples"])
+    settings = training.TrainingSettings(batch_size=20, seed=99)
 
     def measure(denoiser):
-        loss = denoising_training.loss_on(clean, denoiser.parametrization, denoiser.device,
+        loss = training.loss_on(clean, denoiser.parametrization, denoiser.device,
                                           denoiser.denoise_differentiably)
-        return torch.cat([loss(*denoising_training.draw(settings, step, len(clean), clean.shape[1:],
+        return torch.cat([loss(*training.draw(settings, step, len(clean), clean.shape[1:],
                                                         denoiser.noise_levels()))
                           for step in range(3)])
 
     sigmas, shape = torch.tensor([1.0, 0.0]), tuple(clean.shape[1:])
-    return comfy_model.with_denoiser(model, positive, positive, 1.0, sigmas, shape, 0, measure, layer=None)
+    return comfyui.with_denoiser(model, positive, positive, 1.0, sigmas, shape, 0, measure, layer=None)
 
 
 def same(first, second):
@@ -175,16 +175,16 @@ def test_other_inputs_that_cannot_be_used_are_refused(comfyui, monkeypatch):
 
 
 def refuse(monkeypatch, model, latents, positive, message, **change):
-    from mental_averages.nodes import comfy_model
+    from mental_averages.nodes import comfyui
 
-    monkeypatch.setattr(comfy_model, "with_denoiser", lambda *arguments, **options: pytest.fail("work was started"))
+    monkeypatch.setattr(comfyui, "with_denoiser", lambda *arguments, **options: pytest.fail("work was started"))
     with pytest.raises(ValueError, match=message):
         train(model, latents, positive, **change)
 
 
 def test_prompt_with_a_range_is_active_where_it_says(demo):
     """Each row has the entries of its own noise level, whichever rows are in its batch."""
-    from mental_averages.nodes import comfy_model
+    from mental_averages.nodes import comfyui
 
     early, late = (pack.encode_prompt(demo[1], text) for text in ("cat", "red heart"))
     both = [[early[0][0], {**early[0][1], "start_percent": 0.0, "end_percent": 0.5}],
@@ -197,7 +197,7 @@ def test_prompt_with_a_range_is_active_where_it_says(demo):
             return denoiser.denoise_differentiably(x, sigma)
 
     sigmas = torch.tensor([12.0, 0.0])
-    mixed, first, second = (comfy_model.with_denoiser(demo[0], prompt, prompt, 1.0, sigmas, (4, 8, 8), 0, predict,
+    mixed, first, second = (comfyui.with_denoiser(demo[0], prompt, prompt, 1.0, sigmas, (4, 8, 8), 0, predict,
                                                       layer=None)
                             for prompt in (both, early, late))
     torch.testing.assert_close(mixed[0], first[0], rtol=1e-3, atol=1e-3)

@@ -1,0 +1,9 @@
+"""The plain mean of pictures or latents."""
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def mean_of(batch: Tensor) -> Tensor:
+    """The mean over a batch (N, ...) of pictures or latents, accumulated in fp64, as (1, ...)."""
+    return batch.double().mean(0, keepdim=True).to(batch.dtype)

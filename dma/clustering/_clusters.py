@@ -1,0 +1,177 @@
+"""The modes of a concept: clusters of picture embeddings, by principal components and a Gaussian mixture.
+
+The way of arXiv 2603.29239 (section on multimodal concepts). The number of components may be chosen by the Bayesian
+information criterion, BIC = p ln N - 2 ln L with p free parameters and likelihood L: the lowest wins.
+"""
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from ..statistics import wilson_interval
+from ._gaussian_mixture import _fit, _log_densities
+from ._pca import principal_components
+from ._settings import ClusterSettings
+
+FORMAT = "mental-averages/clusters"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many of the pictures are in a cluster, and their share with its 95 % Wilson interval."""
+
+    count: int
+    share: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """N pictures in C clusters, the largest first (cluster 0); between equals the one with the smaller mean
+    coordinates."""
+
+    labels: Tensor  # (N,) int64, cluster of each picture; -1: left out
+    # (N, C) fp64, probability of each cluster; sums to less than 1 where clusters were left out.
+    responsibilities: Tensor
+    # Pictures of each cluster, the most typical (densest under its Gaussian) first.
+    members: tuple[tuple[int, ...], ...]
+    shares: tuple[Share, ...]  # of all N pictures, the left out ones included
+    coordinates: Tensor  # (N, d) fp64, principal components, the mean variance of a column is 1
+    explained_variance: tuple[float, ...]  # share of the variance of the embeddings in each of the d components
+    bic: tuple[tuple[int, float], ...]  # number of components, BIC
+    settings: ClusterSettings
+
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        return tuple(torch.nonzero(self.labels < 0).flatten().tolist())
+
+    def representatives(self, cluster: int, count: int = 4) -> tuple[int, ...]:
+        """The most typical pictures of a cluster."""
+        return self.members[cluster][:count]
+
+    def to_json(self) -> str:
+        clusters = [{"cluster": index, **asdict(share), "representatives": self.representatives(index),
+                     "members": self.members[index]}
+                    for index, share in enumerate(self.shares)]
+        return json.dumps({
+            "format": FORMAT, "version": VERSION, "settings": asdict(self.settings), "pictures": len(self.labels),
+            "clusters": clusters, "left_out": self.left_out, "labels": self.labels.tolist(),
+            "responsibilities": [[round(value, 6) for value in row] for row in self.responsibilities.tolist()],
+            "bic": [{"components": count, "bic": value} for count, value in self.bic],
+            "explained_variance": self.explained_variance,
+        }, indent=1)
+
+
+def check_count(count: int, settings: ClusterSettings) -> None:
+    """Raise ValueError if so many pictures are too few for these settings."""
+    if count < 2:
+        raise ValueError(f"Clusters need at least two pictures, but there is {count}: connect a larger batch.")
+    if settings.largest_count > count:
+        raise ValueError(f"{settings.largest_count} clusters need at least as many pictures, but there are {count}: "
+                         "ask for fewer clusters or connect more pictures.")
+    if settings.minimum_size > count:
+        raise ValueError(f"The minimum size of a cluster is {settings.minimum_size}, but there are only {count} "
+                         "pictures: lower it.")
+
+
+def check_different(images: Tensor) -> None:
+    """Raise ValueError if all pictures (N, H, W, C) are the same, before they are embedded for nothing."""
+    if all(torch.equal(image, images[0]) for image in images[1:]):
+        raise ValueError(f"All {len(images)} pictures are the same, so that there is nothing to cluster: connect "
+                         "different pictures.")
+
+
+def check_embeddings(embeddings: Tensor, settings: ClusterSettings) -> None:
+    """Raise ValueError if embeddings (N, D) cannot be clustered with these settings."""
+    if embeddings.ndim != 2 or embeddings.shape[1] == 0:
+        raise ValueError(f"Embeddings have the shape (N, D), but these are {tuple(embeddings.shape)}.")
+    check_count(len(embeddings), settings)
+    broken = torch.nonzero(~torch.isfinite(embeddings).all(1)).flatten().tolist()
+    if broken:
+        raise ValueError(f"The embedding of {len(broken)} of {len(embeddings)} pictures contains NaN or infinity "
+                         f"(first: picture {broken[0]}): look for the node that made the pictures, or for a damaged "
+                         "encoder.")
+
+
+def cluster(embeddings: Tensor, settings: ClusterSettings = ClusterSettings()) -> Clusters:
+    """Cluster embeddings (N, D). The same embeddings give the same result, and in another order the same partition.
+
+    Raises ValueError where `check_embeddings` does, for embeddings that are all the same or of which fewer differ than
+    clusters were asked for, and when every cluster is smaller than the minimum and small ones are left out.
+
+    >>> found = cluster(torch.tensor([[0.0], [0.1], [0.2], [5.0], [5.1]]), ClusterSettings(2, 2))
+    >>> found.labels.tolist(), [share.count for share in found.shares]
+    ([0, 0, 0, 1, 1], [3, 2])
+    """
+    import numpy as np
+    from threadpoolctl import threadpool_limits
+
+    check_embeddings(embeddings, settings)
+    values = embeddings.detach().double().cpu()
+    # The mixture starts from drawn rows: in an order that depends on the values alone, it starts the same for any
+    # order.
+    order = torch.from_numpy(np.lexsort(values.numpy().T[::-1]))  # (N,)
+    # The order in which several threads add up is not fixed.
+    with threadpool_limits(limits=1):
+        coordinates, explained = principal_components(values[order], settings.dimensions, settings.variance_share)
+        different = len(np.unique(coordinates.numpy().round(9), axis=0))
+        if settings.largest_count > different:
+            raise ValueError(f"{settings.largest_count} clusters need at least as many different pictures, but only "
+                             f"{different} of {len(values)} embeddings differ: ask for fewer clusters.")
+        fits = [_fit(coordinates, count, settings)
+                for count in range(settings.smallest_count, settings.largest_count + 1)]
+        bic = tuple((fit.n_components, float(fit.bic(coordinates.numpy()))) for fit in fits)
+        best = fits[min(range(len(fits)), key=lambda index: bic[index][1])]
+        densities = _log_densities(best, coordinates)  # (N, components)
+    joint = densities + torch.from_numpy(np.log(best.weights_))
+    labels, kept = _assign(joint, settings)
+    means = best.means_.tolist()
+    sizes = torch.bincount(labels[labels >= 0], minlength=densities.shape[1]).tolist()
+    kept.sort(key=lambda component: (-sizes[component], means[component]))
+    merged = settings.small_clusters == "merge"
+    responsibilities = joint[:, kept].softmax(1) if merged else joint.softmax(1)[:, kept]  # (N, C)
+    back = torch.empty_like(order)
+    back[order] = torch.arange(len(order))
+    return _describe(labels[back], kept, densities[back], responsibilities[back], coordinates[back], explained, bic,
+                     settings)
+
+
+def _assign(joint: Tensor, settings: ClusterSettings) -> tuple[Tensor, list[int]]:
+    """The component of each row of joint (N, components), -1 where left out, and the components that are kept."""
+    kept = list(range(joint.shape[1]))
+    if settings.small_clusters == "leave out":
+        labels = joint.argmax(1)
+        sizes = torch.bincount(labels, minlength=len(kept))
+        kept = [component for component in kept if sizes[component] >= settings.minimum_size]
+        if not kept:
+            raise ValueError(f"None of {joint.shape[1]} clusters has {settings.minimum_size} pictures: lower the "
+                             "minimum size, ask for fewer clusters, or let small clusters merge.")
+        return torch.where(torch.isin(labels, torch.tensor(kept)), labels, -1), kept
+    while True:
+        labels = joint[:, kept].argmax(1)
+        sizes = torch.bincount(labels, minlength=len(kept))
+        smallest = int(sizes.argmin())
+        if sizes[smallest] >= settings.minimum_size or len(kept) == 1:
+            return torch.tensor(kept)[labels], kept
+        del kept[smallest]
+
+
+def _describe(components: Tensor, kept: list[int], densities: Tensor, responsibilities: Tensor, coordinates: Tensor,
+              explained: tuple[float, ...], bic: tuple, settings: ClusterSettings) -> Clusters:
+    """Clusters from the component of each picture, renamed to its place in `kept`."""
+    labels = torch.full_like(components, -1)
+    members, shares = [], []
+    for place, component in enumerate(kept):
+        rows = torch.nonzero(components == component).flatten()
+        labels[rows] = place
+        typical = densities[rows, component].tolist()
+        # Rounded, so that equal pictures keep their order whatever the last bit says.
+        members.append(tuple(row for _, row in sorted((-round(value, 9), row)
+                                                      for value, row in zip(typical, rows.tolist()))))
+        shares.append(Share(len(rows), len(rows) / len(labels), *wilson_interval(len(rows), len(labels))))
+    return Clusters(labels, responsibilities, tuple(members), tuple(shares), coordinates, explained, bic, settings)

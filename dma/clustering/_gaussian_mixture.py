@@ -1,0 +1,33 @@
+"""Fitting a Gaussian mixture, and the densities of its components."""
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ._settings import ClusterSettings
+
+MOST_ITERATIONS = 500
+
+
+def _fit(coordinates: Tensor, count: int, settings: ClusterSettings):
+    from sklearn.mixture import GaussianMixture
+
+    mixture = GaussianMixture(count, covariance_type=settings.covariance, n_init=settings.restarts,
+                              max_iter=MOST_ITERATIONS, reg_covar=settings.regularisation, random_state=settings.seed)
+    return mixture.fit(coordinates.numpy())
+
+
+def _log_densities(mixture, coordinates: Tensor) -> Tensor:
+    """Log density (N, components) of rows (N, d) under each Gaussian, without its weight."""
+    import numpy as np
+
+    count, dimensions = mixture.means_.shape
+    covariances = mixture.covariances_
+    if mixture.covariance_type == "tied":
+        covariances = np.broadcast_to(covariances, (count, dimensions, dimensions)).copy()
+    elif mixture.covariance_type == "diag":
+        covariances = covariances[:, :, None] * np.eye(dimensions)
+    elif mixture.covariance_type == "spherical":
+        covariances = covariances[:, None, None] * np.eye(dimensions)
+    gaussians = torch.distributions.MultivariateNormal(torch.from_numpy(mixture.means_), torch.from_numpy(covariances))
+    return gaussians.log_prob(coordinates[:, None])

@@ -1,0 +1,48 @@
+"""How embeddings are clustered."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+COVARIANCES = ("diag", "full", "tied", "spherical")
+SMALL_CLUSTERS = ("merge", "leave out")
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """How embeddings are clustered.
+
+    `smallest_count` to `largest_count` components are tried, and BIC chooses; give the same number twice to fix it.
+    The leading principal components are kept until they hold `variance_share` of the variance, at most `dimensions` of
+    them. `regularisation` is added to the variances of every component, in units of the mean variance of a kept
+    principal component: without it a single picture can be a component of endless density. Each fit starts `restarts`
+    times, from `seed`, and the likeliest is kept. A cluster with fewer than `minimum_size` pictures is dissolved: with
+    "merge" its pictures go to the likeliest of the others, smallest cluster first; with "leave out" they get the
+    label -1.
+    """
+
+    smallest_count: int = 1
+    largest_count: int = 8
+    dimensions: int = 16
+    variance_share: float = 1.0
+    covariance: str = "diag"
+    restarts: int = 10
+    seed: int = 0
+    minimum_size: int = 2
+    small_clusters: str = "merge"
+    regularisation: float = 1e-2
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.smallest_count <= self.largest_count:
+            raise ValueError(f"The number of clusters goes from {self.smallest_count} to {self.largest_count}: it has "
+                             "to start at 1 or more and must not go down.")
+        if self.dimensions < 1 or not 0 < self.variance_share <= 1:
+            raise ValueError("PCA keeps at least one dimension, and a share of variance above 0 and up to 1, not "
+                             f"{self.dimensions} and {self.variance_share}.")
+        if self.covariance not in COVARIANCES:
+            raise ValueError(f"There is no covariance {self.covariance!r}: choose one of {', '.join(COVARIANCES)}.")
+        if self.small_clusters not in SMALL_CLUSTERS:
+            raise ValueError(f"There is no way {self.small_clusters!r} with small clusters: choose one of "
+                             f"{', '.join(SMALL_CLUSTERS)}.")
+        if self.restarts < 1 or self.minimum_size < 1 or self.regularisation <= 0:
+            raise ValueError("Restarts and the minimum size of a cluster have to be 1 or more, and regularisation "
+                             "above 0.")

@@ -1,0 +1,55 @@
+"""What a model must offer: the clean latent at a noise level, and features at one layer."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ._parametrization import Parametrization
+
+
+class Denoiser(Protocol):
+    """A diffusion model with its prompt, guidance and semantic layer already chosen.
+
+    Both methods take latents (B, C, H, W) in fp32 on `device`, as `dma.diffusion` carries them, and one noise level
+    for the whole batch. Rows are independent of each other: a batch gives what its rows give alone.
+    """
+
+    parametrization: Parametrization
+    device: torch.device
+
+    def denoise(self, x: Tensor, sigma: float) -> Tensor:
+        """The guided prediction of the clean latent, (B, C, H, W). No gradient is recorded."""
+        ...
+
+    def features(self, x: Tensor, sigma: float) -> Tensor:
+        """H(x, sigma): features at the semantic layer, (B, ...) in fp32, differentiable in `x` where it needs grad."""
+        ...
+
+
+class LayeredDenoiser(Denoiser, Protocol):
+    """A Denoiser that can be read at several layers."""
+
+    def all_features(self, x: Tensor, sigma: float, layers: list[str],
+                     reduced: Callable[[str, Tensor], Tensor]) -> dict[str, Tensor]:
+        """What the linear function `reduced(layer, features)` makes of the features of each layer, from one forward
+        pass."""
+        ...
+
+    def at(self, layer: str) -> Denoiser:
+        """The same Denoiser with its features read at another layer."""
+        ...
+
+
+class EmbeddingDenoiser(Denoiser, Protocol):
+    """A guided Denoiser whose unconditional text embedding can be replaced."""
+
+    def unconditional_embedding(self) -> Tensor:
+        """The embedding (1, T, D) that guidance leads away from."""
+        ...
+
+    def denoise_with(self, x: Tensor, sigma: float, embedding: Tensor) -> Tensor:
+        """`denoise` with another unconditional embedding (1 or B, T, D), differentiable in it."""
+        ...

@@ -1,0 +1,82 @@
+"""Noise: seeded rows of it, and latents between clean and noise."""
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ._parametrization import Parametrization, paper_scale
+
+# PyTorch draws the same normal numbers in parts as at once if every part but the last has a multiple of 16 of them, and
+# the last no fewer than 16.
+ROWS_AT_ONCE = 16
+
+
+def starting_noise(count: int, shape: tuple[int, ...], seed: int) -> Tensor:
+    """Standard normal noise (count, *shape), the same that ComfyUI's KSampler draws for a batch with this seed."""
+    return torch.randn((count, *shape), generator=torch.Generator("cpu").manual_seed(seed))
+
+
+class NoiseRows:
+    """Rows of `starting_noise(count, shape, seed)`, drawn when they are asked for and forgotten once they are behind.
+
+    >>> rows = NoiseRows(40, (2, 3, 3), seed=1)
+    >>> parts = torch.cat([rows[0:7], rows[7:20], rows[20:40]])
+    >>> bool((parts == starting_noise(40, (2, 3, 3), seed=1)).all())
+    True
+    """
+
+    def __init__(self, count: int, shape: tuple[int, ...], seed: int):
+        self.count, self.shape = count, shape
+        self.generator = torch.Generator("cpu").manual_seed(seed)
+        self.first, self.rows = 0, torch.empty(0, *shape)
+
+    def __getitem__(self, wanted: slice) -> Tensor:
+        """Rows from `wanted.start`, which must never fall from call to call, to `wanted.stop`."""
+        # Cloned, because a slice would keep the rows before it in memory.
+        self.rows, self.first = self.rows[wanted.start - self.first :].clone(), wanted.start
+        while (drawn := self.first + len(self.rows)) < wanted.stop:
+            size = ROWS_AT_ONCE if self.count - drawn >= 2 * ROWS_AT_ONCE else self.count - drawn
+            self.rows = torch.cat([self.rows, torch.randn((size, *self.shape), generator=self.generator)])
+        return self.rows[: wanted.stop - wanted.start]
+
+
+def initial_latent(parametrization: Parametrization, noise: Tensor, sigma: float) -> Tensor:
+    """The latent at the first noise level that standard normal `noise` stands for.
+
+    For eps and v models z = noise in the papers' units, as ComfyUI's samplers start; for flow sigma * noise.
+    """
+    if parametrization is Parametrization.FLOW:
+        return sigma * noise
+    return noise / paper_scale(parametrization, sigma)
+
+
+def add_noise(parametrization: Parametrization, clean: Tensor, noise: Tensor, sigma: float) -> Tensor:
+    """A clean latent brought to a noise level: x0 + sigma eps, or (1 - sigma) x0 + sigma eps for flow."""
+    return _signal_scale(parametrization, sigma) * clean + sigma * noise
+
+
+def noise_in(parametrization: Parametrization, x: Tensor, clean: Tensor, sigma: float) -> Tensor:
+    """The noise eps that `add_noise` would have to be given to turn `clean` into `x`."""
+    return (x - _signal_scale(parametrization, sigma) * clean) / sigma
+
+
+def _signal_scale(parametrization: Parametrization, sigma: float) -> float:
+    return 1.0 - sigma if parametrization is Parametrization.FLOW else 1.0
+
+
+def shell_norm(latent: Tensor) -> float:
+    """sqrt(L), the norm that a standard normal latent of this shape (batch excluded) concentrates on."""
+    return math.sqrt(math.prod(latent.shape[1:]))
+
+
+def noise_of(parametrization: Parametrization, x: Tensor, sigma: float) -> Tensor:
+    """The noise z that stands for a latent at the highest noise level: the inverse of `diffusion.initial_latent`.
+
+    >>> noise_of(Parametrization.FLOW, torch.ones(1, 1, 1, 2), 0.5)
+    tensor([[[[2., 2.]]]])
+    """
+    if parametrization is Parametrization.FLOW:
+        return x / sigma
+    return x * paper_scale(parametrization, sigma)

@@ -1,0 +1,89 @@
+"""Embeddings of pictures and texts."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..execution import BatchSize
+from ._encoder import ImageEncoder, pixel_values, tokenize
+
+FIRST_BATCH = 16
+
+
+def embed_images(encoder: ImageEncoder, images: Tensor, after_batch: Callable[[float], None] | None = None) -> Tensor:
+    """Unit-length embeddings (N, D), fp32 on the CPU, of pictures (N, H, W, 3) in [0, 1].
+
+    CLIP: the projected class token; SigLIP: the attention-pooled token; DINOv2 and BLIP: the normalised class token.
+    Raises ValueError for an empty batch or values that are not finite.
+    """
+    return unit_embeddings(images, lambda pictures: _picture_vectors(encoder, pixel_values(encoder, pictures)),
+                           after_batch)
+
+
+def unit_embeddings(images: Tensor, function: Callable[[Tensor], Tensor],
+                    after_batch: Callable[[float], None] | None = None) -> Tensor:
+    """What `function` makes of pictures (N, H, W, 3), a batch at a time, scaled to unit length: (N, D), fp32 on the
+    CPU.
+
+    Where it gives several vectors for a picture, (B, T, D), their mean is taken. `after_batch` is called with the share
+    that is done.
+
+    >>> unit_embeddings(torch.ones(3, 2, 2, 3), lambda pictures: pictures.mean(dim=(1, 2)))[0]
+    tensor([0.5774, 0.5774, 0.5774])
+    """
+    def one_vector(pictures: Tensor) -> Tensor:
+        found = function(pictures).float()  # (B, D) or (B, T, D)
+        return (found.mean(1) if found.ndim == 3 else found).cpu()
+
+    return F.normalize(torch.cat(over_batches(images, one_vector, after_batch)), dim=1)
+
+
+@torch.no_grad()
+def over_batches(images: Tensor, function: Callable[[Tensor], Any],
+                 after_batch: Callable[[float], None] | None = None) -> list[Any]:
+    """`function` of pictures (N, H, W, 3), a batch at a time, in order; batches get smaller when memory runs out."""
+    check_images(images)
+    results = []
+    for rows, found in BatchSize(FIRST_BATCH).over(len(images), lambda rows: function(images[rows])):
+        results.append(found)
+        if after_batch is not None:
+            after_batch(rows.stop / len(images))
+    return results
+
+
+def check_images(images: Tensor) -> None:
+    if images.ndim != 4 or images.shape[-1] < 3 or len(images) == 0:
+        raise ValueError("Pictures have the shape (N, H, W, 3) with N at least 1, but these are "
+                         f"{tuple(images.shape)}.")
+    if not torch.isfinite(images).all():
+        raise ValueError("The pictures contain NaN or infinity: look for the node that made them.")
+
+
+@torch.no_grad()
+def embed_texts(encoder: ImageEncoder, texts: list[str]) -> Tensor:
+    """Unit-length embeddings (T, D), fp32 on the CPU, in the space of the same CLIP's or SigLIP's pictures.
+
+    Raises ValueError if the encoder has no text side, or for a text that is longer than it reads.
+    """
+    if encoder.kind not in ("clip", "siglip"):
+        raise ValueError(f"{encoder.name} is a {encoder.kind} model, which does not compare pictures with prompts: "
+                         "load a CLIP or SigLIP folder.")
+    # SigLIP was trained on texts that are filled up to full length; CLIP does not see what follows the end of a text.
+    tokens = tokenize(encoder, texts, "max_length" if encoder.kind == "siglip" else True)
+    outputs = encoder.network.text_model(**tokens).pooler_output  # (T, width)
+    if encoder.kind == "clip":
+        outputs = encoder.network.text_projection(outputs)
+    return F.normalize(outputs.float().cpu(), dim=1)
+
+
+def _picture_vectors(encoder: ImageEncoder, pixels: Tensor) -> Tensor:
+    """One vector for each preprocessed picture (B, 3, h, w): (B, D)."""
+    # Asked from the parts, because get_image_features returns a tensor in some versions of the library and a record in
+    # others.
+    vision = getattr(encoder.network, "vision_model", encoder.network)
+    pooled = vision(pixel_values=pixels).pooler_output  # (B, width)
+    return encoder.network.visual_projection(pooled) if encoder.kind in ("clip", "clip_vision_model") else pooled

@@ -1,0 +1,33 @@
+"""What all plots have in common."""
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def note_gradient_error(figure, settings: dict) -> None:
+    """Say at the bottom what the gradient self-test of the model has found, if it was made."""
+    if "gradient_error" in settings:
+        figure.supxlabel(f"gradient self-test: {settings['gradient_error']:.1e} off the measured slope", fontsize=8,
+                         color="#666666")
+
+
+def new_figure(width: int, ratio: float = 0.62):
+    """An empty matplotlib figure `width` pixels wide and `ratio` times as high."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width / 100, width / 100 * ratio), dpi=100, layout="constrained")
+
+
+def drawn(figure) -> Tensor:
+    """The picture (1, H, W, 3) in [0, 1] of a finished figure, its axes in the house style."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    for axes in figure.axes:
+        axes.tick_params(labelsize=8)
+        axes.title.set_fontsize(10)
+        axes.spines[["top", "right"]].set_visible(False)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].copy()).float()[None] / 255

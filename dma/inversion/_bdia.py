@@ -1,0 +1,72 @@
+"""Algebraically exact inversion: bi-directional integration approximation, BDIA (arXiv 2307.10829).
+
+Every level is reached from the two before it, by a relation that can be solved for either end without asking the model
+at a latent that is not known yet. With d_i = d(x_i, sigma_i) and the deterministic step
+D(x_i -> j) = x_i + (sigma_j - sigma_i) d_i,
+
+    x_{i-1} = gamma x_{i+1} - gamma D(x_i -> i+1) + D(x_i -> i-1)         down
+    x_{i+1} = (x_{i-1} - D(x_i -> i-1)) / gamma + D(x_i -> i+1)           up
+
+The first step up is explicit; what it misses is not lost, because the lower of the last two latents is carried along.
+At gamma 1 this is the leapfrog rule x_{i+1} = x_{i-1} + (sigma_{i+1} - sigma_{i-1}) d_i, of second order.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from ..diffusion import Parametrization
+from ._method import Ascent, State
+from ._velocity import Velocity
+
+
+@dataclass(frozen=True)
+class Bdia:
+    """Exact inversion at one model call a step.
+
+    The pair is kept in fp64, in which the relation loses nothing; the model and the noise z are fp32. At gamma 1 what
+    rounding z to fp32 disturbs neither grows nor dies out, and on the demo model comes near 1e-4 of the picture; below,
+    it dies out on the way down, but the error of the first step grows by 1/gamma a step on the way up. 0.95 suits up to
+    about 100 steps; use 0.98 or more beyond.
+
+    EDICT (arXiv 2211.12446) was tried beside it. It comes back as exactly, but asks the model twice a step; for as many
+    calls BDIA's noise is nearer to that of the ODE, and gives pictures nearer to the source when sampled by plain DDIM.
+
+    Without the step that is carried along, as for an average of several noises, the way back is plain DDIM.
+    """
+
+    gamma: float = 0.95
+    name: ClassVar[str] = "exact"
+
+    def check(self, parametrization: Parametrization) -> None:
+        if not 0 < self.gamma <= 1:
+            raise ValueError(f"gamma of BDIA is {self.gamma}: it must be above 0 and at most 1.")
+
+    def begin(self, clean: Tensor) -> State:
+        return (clean.double(),)
+
+    def companion(self, state: State, clean: Tensor) -> Tensor:
+        """The step from the highest latent to the one below it, (B, C, H, W) in fp64."""
+        return state[1] - state[0]
+
+    def resume(self, latents: Tensor, companion: Tensor | None) -> State:
+        x = latents.double()
+        return (x,) if companion is None else (x, x + companion)
+
+    def ascend(self, velocity: Velocity, state: State, sigmas: list[float], index: int) -> Ascent:
+        x, (s, t) = state[0], sigmas[index : index + 2]
+        if len(state) == 1:
+            return Ascent((x + (t - s) * velocity(x, s, label=t), x))
+        below, slope = state[1], velocity(x, s)
+        return Ascent(((below - x - (sigmas[index - 1] - s) * slope) / self.gamma + x + (t - s) * slope, x))
+
+    def descend(self, velocity: Velocity, state: State, sigmas: list[float], index: int) -> State:
+        x, (s, t) = state[0], (sigmas[index - 1], sigmas[index])
+        if len(state) == 1:
+            return (x + (s - t) * velocity(x, t),)
+        if index == len(sigmas) - 1:
+            return state[1], x
+        above, slope = state[1], velocity(x, t)
+        return self.gamma * (above - x - (sigmas[index + 1] - t) * slope) + x + (s - t) * slope, x

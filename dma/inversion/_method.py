@@ -1,0 +1,84 @@
+"""One step up and one step down the noise levels: what methods of deterministic inversion differ in.
+
+Both follow the probability-flow ODE dx/dsigma = d(x, sigma), where d is the predicted noise eps for eps and v models
+and the velocity for flow. A step down evaluates d at its upper end and is exactly DDIM (Euler for flow). A step up that
+evaluated it there too would be its inverse, but that end is what is sought; methods differ in how they deal with this.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from ..diffusion import Parametrization
+from ._velocity import Velocity
+
+# The latents (B, C, H, W) on the CPU, then whatever else a method carries from step to step, one row per latent.
+State = tuple[Tensor, ...]
+
+
+class WayBack(Protocol):
+    """How latents are taken down the noise levels again."""
+
+    name: ClassVar[str]
+
+    def resume(self, latents: Tensor, companion: Tensor | None) -> State:
+        """The state at the highest level, from latents and what the trajectory carries for each of them, if it is
+        there."""
+        ...
+
+    def descend(self, velocity: Velocity, state: State, sigmas: list[float], index: int) -> State:
+        """One step from sigmas[index] (rising) down to sigmas[index - 1]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """One step up. `residual` (B,) and `iterations` (B,) only from methods that come by them on the way."""
+
+    state: State
+    residual: Tensor | None = None
+    iterations: Tensor | None = None
+
+
+class Method(WayBack, Protocol):
+    """An inversion with its way back. Every latent is treated alone: a batch gives what its latents give alone."""
+
+    def check(self, parametrization: Parametrization) -> None: ...
+
+    def begin(self, clean: Tensor) -> State: ...
+
+    def ascend(self, velocity: Velocity, state: State, sigmas: list[float], index: int) -> Ascent:
+        """One step from sigmas[index] up to sigmas[index + 1]."""
+        ...
+
+    def companion(self, state: State, clean: Tensor) -> Tensor | None:
+        """What `resume` needs besides the latents, one row per latent."""
+        ...
+
+
+class EulerWayBack:
+    """Plain deterministic sampling, x' = x + (sigma' - sigma) d(x, sigma), and nothing carried besides the latents."""
+
+    def check(self, parametrization: Parametrization) -> None:
+        pass
+
+    def begin(self, clean: Tensor) -> State:
+        return (clean,)
+
+    def companion(self, state: State, clean: Tensor) -> Tensor | None:
+        return None
+
+    def resume(self, latents: Tensor, companion: Tensor | None) -> State:
+        return (latents,)
+
+    def descend(self, velocity: Velocity, state: State, sigmas: list[float], index: int) -> State:
+        (x,) = state
+        return (x + (sigmas[index - 1] - sigmas[index]) * velocity(x, sigmas[index]),)
+
+
+def row_norms(x: Tensor) -> Tensor:
+    """Norm of each row of (B, ...), (B,), never zero."""
+    return x.flatten(1).norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny)

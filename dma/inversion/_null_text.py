@@ -1,0 +1,140 @@
+"""Null-text optimisation (arXiv 2211.09794): a way back from an inversion that holds at high guidance.
+
+An inversion at guidance 1 is the pivot. Sampling at guidance w leaves it, so at every step from the noise down the
+unconditional embedding is optimised until the guided step lands on the pivot's next latent, and is kept for that step.
+Every latent has embeddings of its own.
+"""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ..diffusion import EmbeddingDenoiser, deterministic_step, noise_of, paper_scale, shell_norm
+from ..execution import BatchSize, Progress
+from ._invert import Inversion, way_back
+from ._method import State, row_norms
+from ._report import InversionReport, InvertedStep, round_trip_error
+from ._velocity import Velocity
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's own
+
+
+@dataclass(frozen=True)
+class NullText:
+    """The choices of the optimisation; the defaults are those of the method for 50 steps.
+
+    At step i of S from the noise Adam starts afresh with rate learning_rate (1 - i / 2S) from the embeddings of the
+    step before, and a latent stops when its loss is below tolerance + tolerance_rise i / S. The method's own constants,
+    1 - i / 100 and 2e-5 i, are these at 50 steps; counted in shares of the steps they make sense for any number.
+    """
+
+    iterations: int = 10
+    learning_rate: float = 1e-2
+    tolerance: float = 1e-5
+    tolerance_rise: float = 1e-3
+    name: ClassVar[str] = "null_text"
+
+    def resume(self, latents: Tensor, companion: Tensor | None) -> State:
+        if companion is None:
+            raise ValueError("A null-text trajectory cannot be sampled without its unconditional embeddings.")
+        return latents, companion
+
+    def descend(self, velocity: Velocity, state: State, sigmas: list[float], index: int) -> State:
+        x, embeddings = state  # (B, C, H, W), (B, S, T, D)
+        slope = velocity(x, sigmas[index], embedding=embeddings[:, index - 1])
+        return x + (sigmas[index - 1] - sigmas[index]) * slope, embeddings
+
+
+def pivot_loss(denoiser: EmbeddingDenoiser, x: Tensor, sigma: float, sigma_next: float, pivot: Tensor,
+               embedding: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean squared distance (B,) of a guided step from `x` to the pivot (B, C, H, W), and the latent it leads to.
+
+    In the papers' units z at the lower level, in which the method's tolerances are stated.
+    """
+    lower = deterministic_step(x, denoiser.denoise_with(x, sigma, embedding), sigma, sigma_next)
+    scale = paper_scale(denoiser.parametrization, sigma_next)
+    return (scale * (lower - pivot)).square().flatten(1).mean(1), lower
+
+
+def optimise_null_text(denoiser: EmbeddingDenoiser, inverted: Inversion, settings: NullText = NullText(),
+             batch: BatchSize | None = None, measure: bool = True,
+             progress: Callable[[Progress], None] = lambda event: None) -> Inversion:
+    """An inversion with unconditional embeddings (B, S, T, D) for every latent and step as its companion.
+
+    `denoiser` is guided; the pivot was inverted at guidance 1 with the same prompt, and its calls are counted in. In
+    the report a step's residual is how far the way back, with the embeddings found, is from the pivot, relative to the
+    pivot's norm, and its iterations are those of the optimiser. With `measure` the round trip is taken as well.
+    """
+    pivot, started = inverted.trajectory, time.monotonic() - inverted.report.seconds
+    levels, steps, count = pivot.sigmas, len(pivot.sigmas) - 1, pivot.latents.shape[1]
+    batch = batch or BatchSize.automatic(pivot.latents[0, 0].numel())
+    start = denoiser.unconditional_embedding().detach().to("cpu", torch.float32)  # (1, T, D)
+    embeddings = torch.empty((count, steps, *start.shape[1:]))
+    x, current = pivot.latents[-1].clone(), start.repeat(count, 1, 1)  # (B, C, H, W), (B, T, D)
+    share, records = 0.9 if measure else 1.0, []
+    for step in range(steps):
+        index = steps - step
+        rate = settings.learning_rate * (1 - step / (2 * steps))
+        tolerance = settings.tolerance + settings.tolerance_rise * step / steps
+
+        def fit(rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+            parts = (part.to(denoiser.device) for part in (x[rows], pivot.latents[index - 1, rows], current[rows]))
+            return _fit(denoiser, *parts, levels[index], levels[index - 1], rate, settings.iterations, tolerance)
+
+        taken = []
+        for rows, (embedding, lower, iterations) in batch.over(count, fit):
+            embeddings[rows, index - 1] = current[rows] = embedding.cpu()
+            x[rows] = lower.cpu()
+            taken += iterations.tolist()
+            progress(Progress(share * (step + rows.stop / count) / steps,
+                              f"null-text optimisation, step {step + 1} of {steps}"))
+        aim = pivot.latents[index - 1]
+        noise = noise_of(pivot.parametrization, pivot.latents[index], levels[index])
+        records.insert(0, InvertedStep(levels[index], (row_norms(x - aim) / row_norms(aim)).tolist(), taken,
+                                       (row_norms(noise) / shell_norm(noise)).tolist()))
+    trajectory = replace(pivot, method=settings, companion=embeddings)
+    round_trip = None
+    if measure:
+        restored = way_back(denoiser, trajectory.noise, trajectory, batch,
+                            lambda event: progress(replace(event, fraction=share + (1 - share) * event.fraction)))
+        round_trip = round_trip_error(pivot.latents[0], restored)
+    calls = inverted.report.calls + sum(sum(record.iterations) / count + 1 for record in records)
+    choices = {"method": settings.name, **asdict(settings), "count": count, "sigmas": list(levels)}
+    return Inversion(trajectory, InversionReport(choices, records, round_trip, calls, time.monotonic() - started))
+
+
+def _fit(denoiser: EmbeddingDenoiser, x: Tensor, pivot: Tensor, embedding: Tensor, sigma: float, sigma_next: float,
+         rate: float, iterations: int, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Best embeddings (B, T, D) of one step, the latents they lead to, and the iterations taken (B,)."""
+    best, lower = embedding.clone(), torch.empty_like(x)
+    best_loss = torch.full((len(x),), torch.inf, device=x.device)
+    taken = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+    active = torch.arange(len(x), device=x.device)  # latents still moving
+    first, second = torch.zeros_like(embedding), torch.zeros_like(embedding)
+    for iteration in range(iterations + 1):
+        embedding = embedding.detach().requires_grad_()
+        last = iteration == iterations
+        with torch.set_grad_enabled(not last):
+            loss, reached = pivot_loss(denoiser, x[active], sigma, sigma_next, pivot[active], embedding)
+        better = loss.detach() < best_loss[active]
+        rows = active[better]
+        best_loss[rows], best[rows], lower[rows] = loss.detach()[better], embedding.detach()[better], reached.detach()[
+            better]
+        going = loss.detach() > tolerance
+        if last or not going.any():
+            break
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(loss.sum(), embedding)
+        active, embedding, gradient = active[going], embedding.detach()[going], gradient[going]
+        first, second = first[going], second[going]
+        first = BETA1 * first + (1 - BETA1) * gradient
+        second = BETA2 * second + (1 - BETA2) * gradient.square()
+        mean, deviation = first / (1 - BETA1 ** (iteration + 1)), (second / (1 - BETA2 ** (iteration + 1))).sqrt()
+        embedding = embedding - rate * mean / (deviation + EPSILON)
+        taken[active] += 1
+    return best, lower, taken

@@ -1,0 +1,80 @@
+"""What an inversion measured: a typed record that saves to JSON."""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from .. import records
+
+INVERSION_FORMAT = "mental-averages/inversion-report"
+VERSION = 1
+HIGHEST_PSNR = 200.0
+
+
+@dataclass(frozen=True)
+class InvertedStep:
+    """One step up to noise level `sigma`. Every list has one value per latent, or is empty where nothing was
+    measured."""
+
+    sigma: float
+    residual: list[float]  # |x_s(x_t) - x_s| / |x_s|: what a step back from the new latent misses
+    iterations: list[int]  # corrections of an iterative method
+    norm: list[float]  # of the latent in the papers' units, over sqrt(L)
+
+
+@dataclass(frozen=True)
+class RoundTrip:
+    """The clean latents against those that come back; one value per latent."""
+
+    mse: list[float]  # mean squared error in the model's units
+    psnr: list[float]  # dB, with the latent's own range (largest minus smallest value) as the peak
+    relative: list[float]  # norm of the difference over the norm of the latent
+
+
+@dataclass(frozen=True)
+class InversionReport:
+    """The settings of an inversion, one record per step, and the error of the round trip where it was measured."""
+
+    settings: dict
+    steps: list[InvertedStep]
+    round_trip: RoundTrip | None = None
+    calls: float = 0.0  # model predictions per latent for the inversion itself, measuring not counted
+    seconds: float = 0.0
+    warnings: list[str] = field(default_factory=list)
+
+    def to_json(self) -> str:
+        return records.to_json(INVERSION_FORMAT, VERSION, self)
+
+    @classmethod
+    def from_json(cls, text: str) -> InversionReport:
+        """Read what `to_json` wrote.
+
+        Raises ValueError with a sentence for the user when the text is anything else.
+        """
+        data = records.fields_of(text, "a report of an inversion", INVERSION_FORMAT, VERSION)
+        try:
+            round_trip = None if data["round_trip"] is None else RoundTrip(**data["round_trip"])
+            return cls(data["settings"], [InvertedStep(**step) for step in data["steps"]], round_trip, data["calls"],
+                       data["seconds"], data["warnings"])
+        except (KeyError, TypeError) as error:
+            raise records.damaged(error) from None
+
+
+def round_trip_error(clean: Tensor, restored: Tensor) -> RoundTrip:
+    """Compare latents (B, C, H, W) with those that came back. PSNR ends at 200 dB, where they are the same.
+
+    >>> error = round_trip_error(torch.tensor([[0.0, 2.0]]), torch.tensor([[0.2, 2.0]]))
+    >>> round(error.psnr[0], 2)  # 10 log10(2^2 / 0.02)
+    23.01
+    """
+    clean, restored = clean.double().flatten(1), restored.double().flatten(1)
+    mse = (clean - restored).square().mean(1)  # (B,)
+    peak = (clean.amax(1) - clean.amin(1)).clamp_min(torch.finfo(torch.float32).tiny)
+    psnr = 10 * (peak.square() / mse.clamp_min(torch.finfo(torch.float64).tiny)).log10()
+    relative = mse.sqrt() / clean.square().mean(1).sqrt().clamp_min(torch.finfo(torch.float32).tiny)
+    return RoundTrip(mse.tolist(),
+                     [value if math.isnan(value) else min(value, HIGHEST_PSNR) for value in psnr.tolist()],
+                     relative.tolist())

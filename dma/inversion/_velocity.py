@@ -1,0 +1,37 @@
+"""The velocity of the probability-flow ODE, as a Denoiser predicts it."""
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..diffusion import Denoiser, Parametrization, paper_scale
+
+# At level 0 a clean prediction says nothing of the velocity, so a model that is to be asked there is asked here.
+SMALLEST_LABEL = 1e-3
+
+
+class Velocity:
+    """d(x, sigma) = dx/dsigma as a Denoiser predicts it, for tensors on the CPU; counts what it took."""
+
+    def __init__(self, denoiser: Denoiser):
+        self.denoiser, self.parametrization, self.calls = denoiser, denoiser.parametrization, 0
+
+    def __call__(self, x: Tensor, level: float, label: float | None = None, embedding: Tensor | None = None) -> Tensor:
+        """The velocity (B, C, H, W) at latents `x` of noise level `level`, in the dtype of `x`.
+
+        label: the noise level that the network is told (its timestep), where that is another one. It still sees the
+            latent as it is at `level`: x / sqrt(1 + level^2) for eps and v models, x for flow.
+        embedding: the unconditional embedding (B, T, D) to use, for a Denoiser that offers `denoise_with`.
+        """
+        self.calls += len(x)
+        label = max(level if label is None else label, SMALLEST_LABEL)
+        alpha, alpha_label = (paper_scale(self.parametrization, sigma) for sigma in (level, label))
+        seen = (x * (alpha / alpha_label)).to(self.denoiser.device, torch.float32)
+        if embedding is None:
+            denoised = self.denoiser.denoise(seen, label)
+        else:
+            denoised = self.denoiser.denoise_with(seen, label, embedding.to(seen))
+        if self.parametrization is Parametrization.V:
+            v = (seen * alpha_label**2 - denoised) / (label * alpha_label)
+            return alpha * v.to(x) + level * alpha**2 * x  # eps = sqrt(abar) v + sqrt(1 - abar) z
+        return ((seen - denoised) / label).to(x)

@@ -1,0 +1,63 @@
+"""Adam, the paper's solver (arXiv 2603.29239)."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ._solver import Features, Match
+from ._tracker import Tracker, residual_and_gradient
+
+
+@dataclass(frozen=True)
+class Adam:
+    """The paper's solver (arXiv 2603.29239): Adam from fresh state on the squared differences.
+
+    `learning_rate` is in the units of `start`. A latent stops when its residual reaches `tolerance`, on a plateau (see
+    `Tracker`), or after `iterations` steps. Because the first steps of a fresh Adam have the size of the learning rate
+    whatever the gradient, they move a latent that already agrees away from agreement: the best iterate is returned, and
+    a latent within the tolerance is not touched.
+    """
+
+    learning_rate: float = 2e-2
+    iterations: int = 300
+    tolerance: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    plateau: float = 0.0
+    patience: int = 10
+
+    @property
+    def most_passes(self) -> tuple[int, int]:
+        return self.iterations + 1, self.iterations
+
+    def solve(self, features: Features, start: Tensor, target: Tensor) -> Match:
+        """Match each latent of `start` (B, ...) to `target`, the features of one latent.
+
+        >>> adam = Adam(learning_rate=0.1, iterations=200, tolerance=1e-6)
+        >>> match = adam.solve(lambda z: 2 * z, torch.zeros(3, 2), torch.ones(2))
+        >>> bool((match.latents - 0.5).abs().max() < 1e-2)
+        True
+        """
+        tracker = Tracker(start, target, self.tolerance, self.plateau, self.patience)
+        moving = tracker.latents.clone()
+        first_moment, second_moment = torch.zeros_like(moving), torch.zeros_like(moving)
+        for iteration in range(self.iterations + 1):
+            _, going, gradient = residual_and_gradient(features, tracker, moving, last=iteration == self.iterations)
+            if gradient is None:
+                break
+            # The paper's loss is not divided by the target's norm, and Adam's epsilon knows the difference.
+            gradient = gradient * tracker.energy
+            if not going.all():
+                moving, gradient = moving[going], gradient[going]
+                first_moment, second_moment = first_moment[going], second_moment[going]
+            tracker.take(going, backwards=1)
+            first_moment = self.beta1 * first_moment + (1 - self.beta1) * gradient
+            second_moment = self.beta2 * second_moment + (1 - self.beta2) * gradient.square()
+            step = iteration + 1
+            mean = first_moment / (1 - self.beta1**step)
+            deviation = (second_moment / (1 - self.beta2**step)).sqrt()
+            moving = moving - self.learning_rate * mean / (deviation + self.epsilon)
+        return tracker.match()

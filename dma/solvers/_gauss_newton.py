@@ -1,0 +1,116 @@
+"""Gauss-Newton, which learns the curvature from the Jacobian.
+
+Its steps shrink with the gradient and need no learning rate.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ._lbfgs import _dot
+from ._solver import Features, Match
+from ._tracker import Tracker
+
+
+@dataclass(frozen=True)
+class GaussNewton:
+    """Levenberg-Marquardt: each step minimises |A - H(z) - J d|^2 + damping |d|^2 by conjugate gradients (CGLS).
+
+    The Jacobian J is never formed. J^T u is a backward pass, and J v the gradient of v.(J^T u) by u, a backward pass
+    through the backward pass, so the model must be differentiable twice: quantised linear layers and block checkpoints
+    are not, nor is the fused attention, which is replaced for the time. `damping` is relative to |J g|^2 / |g|^2 at
+    each point; it grows fourfold where a step fails and falls to a third where the linear picture predicted it well
+    (each latent its own).
+    """
+
+    iterations: int = 8
+    tolerance: float = 0.0
+    plateau: float = 0.0
+    patience: int = 3
+    inner: int = 6
+    damping: float = 1e-2
+
+    @property
+    def most_passes(self) -> tuple[int, int]:
+        return 1 + 2 * self.iterations, self.iterations * (1 + 2 * self.inner)
+
+    def solve(self, features: Features, start: Tensor, target: Tensor) -> Match:
+        """Match each latent of `start` (B, ...) to `target`, the features of one latent.
+
+        Raises ValueError if the features cannot be differentiated twice.
+
+        >>> match = GaussNewton(iterations=5, tolerance=1e-8).solve(lambda z: 2 * z, torch.zeros(3, 2), torch.ones(2))
+        >>> bool((match.latents - 0.5).abs().max() < 1e-3)
+        True
+        """
+        tracker = Tracker(start, target, self.tolerance, self.plateau, self.patience)
+        point = tracker.latents.clone()
+        damping = torch.full_like(tracker.best, self.damping)  # (b,)
+        with torch.no_grad():
+            value = tracker.residual(features(point))  # (b,)
+        going = tracker.see(point, value)
+        for _ in range(self.iterations):
+            if not going.any():
+                break
+            point, value, damping = point[going], value[going], damping[going]
+            tracker.take(going, backwards=1 + 2 * self.inner)
+            step, predicted = self.step(features, point, target, damping)
+            tracker.forwards[tracker.active] += 1
+            trial = point + step
+            with torch.no_grad():
+                residual = tracker.residual(features(trial))
+            ratio = (value - residual) / (value - predicted / tracker.energy).clamp_min(1e-30)  # (b,)
+            damping = damping * torch.where(ratio > 0.75, 1 / 3, torch.where(ratio < 0.25, 4.0, 1.0))
+            going = tracker.see(trial, residual)
+            fell = residual < value
+            point = torch.where(fell.view(-1, *[1] * (point.ndim - 1)), trial, point)
+            value = torch.where(fell, residual, value)
+        return tracker.match()
+
+    def step(self, features: Features, point: Tensor, target: Tensor, damping: Tensor) -> tuple[Tensor, Tensor]:
+        """A step for each latent of `point` (b, ...), and the squared difference (b,) that J predicts after it."""
+        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+            leaf = point.detach().requires_grad_()
+            found = features(leaf)  # (b, ...)
+            dual = torch.zeros_like(found, requires_grad=True)
+            (transposed,) = torch.autograd.grad(found, leaf, dual, create_graph=True)
+
+            def transposed_times(u: Tensor) -> Tensor:
+                return torch.autograd.grad(found, leaf, u.view_as(found), retain_graph=True)[0].flatten(1)
+
+            def times(v: Tensor) -> Tensor:
+                return _second_derivative(transposed, dual, v.view_as(leaf)).flatten(1)
+
+            difference = (target - found).detach().flatten(1)  # (b, f)
+            solution = torch.zeros_like(leaf.detach().flatten(1))  # (b, n)
+            search = descent = transposed_times(difference)  # (b, n)
+            energy, shift = _dot(descent, descent), None
+            for inner in range(self.inner):
+                image = times(search)  # (b, f)
+                if shift is None:
+                    shift = damping * _dot(image, image) / energy.clamp_min(1e-30)
+                length = energy / (_dot(image, image) + shift * _dot(search, search)).clamp_min(1e-30)
+                solution = solution + length[:, None] * search
+                difference = difference - length[:, None] * image
+                if inner + 1 == self.inner:
+                    break
+                descent = transposed_times(difference) - shift[:, None] * solution
+                energy, previous = _dot(descent, descent), energy
+                search = descent + (energy / previous.clamp_min(1e-30))[:, None] * search
+        return solution.detach().view_as(point), _dot(difference, difference).detach()
+
+
+def _second_derivative(transposed: Tensor, dual: Tensor, direction: Tensor) -> Tensor:
+    try:
+        return torch.autograd.grad(transposed, dual, direction, retain_graph=True)[0]
+    except RuntimeError as error:
+        # What autograd says of layers with a backward pass of their own, and of those without a second derivative.
+        if any(text in str(error)
+               for text in ("differentiate twice", "not have been used in the graph", "not implemented",
+                            "does not require grad")):
+            raise ValueError("This model cannot be differentiated twice, which Gauss-Newton needs (quantised weights "
+                             "and block checkpoints cannot, for example): choose the solver L-BFGS or Adam.") from error
+        raise

@@ -1,0 +1,72 @@
+"""Which latents of a solver's call are still moving, the best iterate of each, and what each has cost."""
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ._solver import Features, Match
+
+
+class Tracker:
+    """The latents of one call of a solver: which are still moving, the best iterate of each, and what each has cost.
+
+    A latent is done when its residual is at most `tolerance`, or when its best residual has fallen by less than the
+    share `plateau` in the last `patience` evaluations (0: this never ends it). A mean of features is often not the
+    features of any latent, so that without the second rule such a latent would take all iterations for nothing.
+    """
+
+    def __init__(self, start: Tensor, target: Tensor, tolerance: float, plateau: float, patience: int):
+        self.target, self.tolerance, self.plateau, self.patience = target, tolerance, plateau, patience
+        self.energy = target.square().sum().clamp_min(torch.finfo(torch.float32).tiny)
+        self.latents = start.detach().clone()
+        self.before: Tensor | None = None
+        self.best = torch.full((len(start),), float("inf"), device=start.device, dtype=target.dtype)  # (B,)
+        self.iterations, self.forwards, self.backwards = (torch.zeros(len(start), dtype=torch.int64,
+                                                                      device=start.device)
+                                                          for _ in range(3))
+        self.active = torch.arange(len(start), device=start.device)  # (b,), rows still moving
+        self.past: list[Tensor] = []
+
+    def residual(self, found: Tensor) -> Tensor:
+        """|H - A|^2 / |A|^2 (b,) of features (b, ...), differentiable."""
+        return (found - self.target).square().flatten(1).sum(1) / self.energy
+
+    def see(self, moving: Tensor, residual: Tensor) -> Tensor:
+        """Take note of the active latents (b, ...) and their residuals (b,); says which of them go on, (b,) bool."""
+        if self.before is None:
+            self.before = residual.clone()
+        self.forwards[self.active] += 1
+        better = residual < self.best[self.active]
+        improved = self.active[better]
+        self.best[improved], self.latents[improved] = residual[
+            better], moving.detach()[better].view(-1, *self.latents.shape[1:])
+        going = residual > self.tolerance
+        if self.plateau:
+            self.past.append(self.best.clone())
+            if len(self.past) > self.patience:
+                going &= self.best[self.active] <= (1 - self.plateau) * self.past.pop(0)[self.active]
+        return going
+
+    def take(self, going: Tensor, backwards: int) -> None:
+        """Only the active latents in `going` (b,) stay; each takes a step at the price of `backwards` passes."""
+        self.active = self.active[going]
+        self.iterations[self.active] += 1
+        self.backwards[self.active] += backwards
+
+    def match(self) -> Match:
+        return Match(self.latents, self.before, self.best, self.iterations, self.forwards, self.backwards)
+
+
+def residual_and_gradient(features: Features, tracker: Tracker, moving: Tensor,
+                          last: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Residuals (b,), which latents go on (b,), and the gradient (b, ...) of each residual unless none goes on or
+    `last`."""
+    with torch.set_grad_enabled(not last):
+        leaf = moving.detach().requires_grad_(not last)
+        residual = tracker.residual(features(leaf))  # (b,)
+    going = tracker.see(moving, residual.detach())
+    if last or not going.any():
+        return residual.detach(), going, None
+    # With a vector and not of a sum: the sum would have to be taken with gradients on.
+    (gradient,) = torch.autograd.grad(residual, leaf, torch.ones_like(residual))
+    return residual.detach(), going, gradient

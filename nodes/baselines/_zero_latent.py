@@ -1,0 +1,61 @@
+"""ZeroLatent: the cheapest rival of the mental average."""
+from __future__ import annotations
+
+import comfy.samplers
+import torch
+from comfy_api.latest import io
+
+from ...dma import diffusion
+from ...dma.diffusion import sample, starting_noise
+from ...dma.execution import BatchSize, Progress
+from .. import comfyui
+from ..comfyui import ProgressReporter
+
+
+class ZeroLatent(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="ZeroLatent", display_name="Zero-Latent Sample", category="dma/baselines",
+            description="One plain deterministic sample that starts from zero instead of noise: the cheapest rival of "
+                        "the mental average.",
+            search_aliases=["zero latent", "mean noise", "shrunken noise"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model to sample."),
+                io.Conditioning.Input("positive", tooltip="The concept."),
+                io.Conditioning.Input("negative", tooltip="What guidance leads away from."),
+                io.Latent.Input("latent_image", tooltip="Gives the size only."),
+                io.Int.Input("steps", default=20, min=1, max=1000, tooltip="Sampling steps."),
+                io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1, tooltip="Guidance scale."),
+                io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="ddim_uniform",
+                               tooltip="Noise levels."),
+                io.Float.Input("noise_scale", default=0.0, min=0.0, max=1.0, step=0.01,
+                               tooltip="0 starts from zero, 1 from ordinary noise, values between from shrunken "
+                                       "noise."),
+                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
+                             tooltip="Seed of the noise; without effect at noise scale 0."),
+            ],
+            outputs=[io.Latent.Output("latent", display_name="latent", tooltip="The finished latent, for VAE Decode.")],
+        )
+
+    @classmethod
+    def execute(cls, model, positive, negative, latent_image, steps, cfg, scheduler, noise_scale,
+                seed) -> io.NodeOutput:
+        comfyui.check_conditioning(positive, "positive")
+        comfyui.check_conditioning(negative, "negative")
+        shape = comfyui.latent_shape(model, latent_image)
+        sigmas = comfyui.sigmas_of(model, scheduler, steps)
+        noise = noise_scale * starting_noise(1, shape, seed)
+        reporter, done = ProgressReporter(model, "ZeroLatent"), 0
+
+        def run(denoiser) -> torch.Tensor:
+            def after_batch(count: int, denoised: torch.Tensor) -> None:
+                nonlocal done
+                done += 1
+                reporter(Progress(done / (len(sigmas) - 1), "sampling", denoised[:1]))
+
+            start = diffusion.initial_latent(denoiser.parametrization, noise, sigmas[0].item())
+            return sample(denoiser, start, sigmas, BatchSize(1), after_batch)
+
+        latents = comfyui.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, run, layer=None)
+        return io.NodeOutput(comfyui.latents_out_of_model(model, latents))

@@ -1,0 +1,263 @@
+"""The Denoiser in the middle of a ComfyUI sampling: predictions and features by core's own functions."""
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import comfy.model_management
+import comfy.model_patcher
+import comfy.model_sampling
+import comfy.samplers
+import torch
+from torch import Tensor
+
+from ...dma.diffusion import Parametrization
+from ...dma.models import output_of, outputs_of
+from ._architectures import Place, places
+from ._gradients import attention_with_backward
+
+# What core's EasyCache and LazyCache wrap around a model. They take every call for the next step of one sampling, while
+# those of a Denoiser are micro-batches, readings of features and previews.
+CACHES = ("easycache", "lazycache")
+
+
+def parametrization_of(model: Any) -> Parametrization:
+    """How the MODEL's latents and predictions are to be read. Raises ValueError for noise laws that are not
+    supported."""
+    sampling = model.get_model_object("model_sampling")
+    law, plain = type(sampling), comfy.model_sampling
+    flow = isinstance(sampling, plain.CONST)
+    known = law.noise_scaling is plain.CONST.noise_scaling if flow else law.calculate_input is plain.EPS.calculate_input
+    if not known:
+        # Core puts the class of a schedule, a module, and that of a law, which is none, together.
+        name = next((base.__name__ for base in law.__mro__[:-1] if not issubclass(base, torch.nn.Module)), law.__name__)
+        raise ValueError(f"The noise law {name} of this model is not supported: connect a model with eps, v or flow "
+                         "prediction.")
+    if flow and getattr(sampling, "noise_scale", 1.0) != 1.0:
+        raise ValueError(f"This model scales its noise by {sampling.noise_scale:g} (noise_scale), which is not "
+                         "supported: connect a model whose noise scale is 1.")
+    if not flow and getattr(sampling, "sigma_data", 1.0) != 1.0:
+        raise ValueError(f"This model is made for data of standard deviation {sampling.sigma_data:g} (sigma_data), "
+                         "which is not supported: connect a model whose sigma_data is 1.")
+    if flow:
+        return Parametrization.FLOW
+    return Parametrization.V if isinstance(sampling, plain.V_PREDICTION) else Parametrization.EPS
+
+
+def without_wrappers(guider: comfy.samplers.CFGGuider, options: dict,
+                     keys: tuple[str, ...]) -> tuple[comfy.samplers.CFGGuider, dict]:
+    """A guider and its sampler's options without what nodes have wrapped around the model under `keys`; the originals
+    stay."""
+    def cleaned(model_options: dict) -> dict:
+        model_options = comfy.model_patcher.create_model_options_clone(model_options)
+        for wrappers in model_options["transformer_options"].get("wrappers", {}).values():
+            for key in keys:
+                wrappers.pop(key, None)
+        return model_options
+
+    guider = copy.copy(guider)
+    guider.model_options = cleaned(guider.model_options)
+    return guider, {**options, "model_options": cleaned(options["model_options"])}
+
+
+def is_video_shaped(model: Any) -> bool:
+    """Whether the network takes pictures as videos (B, C, 1, H, W) of one frame."""
+    return model.model.latent_format.latent_dimensions == 3
+
+
+class ComfyDenoiser:
+    """`dma.denoiser.Denoiser` on a CFGGuider in the middle of its sampling; made by `with_denoiser` only."""
+
+    def __init__(self, guider: comfy.samplers.CFGGuider, options: dict, recording: Callable[[], Any],
+                 parametrization: Parametrization, layer: str | None, pooling: str, branch: str):
+        self.guider, self.options, self.recording, self.parametrization = guider, options, recording, parametrization
+        self.layer, self.pooling, self.branch = layer, pooling, branch
+        self.place = places(guider.inner_model.diffusion_model)[layer] if layer else None
+        self.device = guider.model_patcher.load_device
+        self.single_frame = is_video_shaped(guider.model_patcher)
+
+    def denoise(self, x: Tensor, sigma: float) -> Tensor:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        with torch.no_grad():
+            return self._as_pictures(self.guider(self._as_model(x), self._levels(x, sigma), **self.options))
+
+    def unconditional_embedding(self) -> Tensor:
+        """The negative prompt's text embedding (1, T, D). Raises ValueError unless it is one plain prompt."""
+        entries = self.guider.conds["negative"]
+        found = entries[0]["model_conds"].get("c_crossattn") if len(entries) == 1 else None
+        if found is None:
+            raise ValueError("Optimising the unconditional embedding needs a negative conditioning of one plain "
+                             "prompt, on a model that reads prompts by cross-attention: connect a single CLIP Text "
+                             "Encode.")
+        return found.cond
+
+    def denoise_with(self, x: Tensor, sigma: float, embedding: Tensor) -> Tensor:
+        """`denoise` with the negative prompt's embedding replaced by `embedding` (1 or B, T, D), differentiable in
+        it."""
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        (entry,) = self.guider.conds["negative"]
+        kind = type(entry["model_conds"]["c_crossattn"])
+        replaced = {**entry, "model_conds": {**entry["model_conds"], "c_crossattn": kind(embedding)}}
+        with self.recording():
+            return self._as_pictures(comfy.samplers.sampling_function(
+                self.guider.inner_model, self._as_model(x), self._levels(x, sigma), [replaced],
+                self.guider.conds["positive"], self.guider.cfg, self._differentiable()))
+
+    def noise_levels(self) -> Tensor:
+        """The table (T,) of noise levels of the model's timesteps, all above 0, on the CPU."""
+        return self.guider.inner_model.model_sampling.sigmas.detach().float().cpu().clone()
+
+    def denoise_differentiably(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """The prediction of x0 under the positive prompt alone, at a noise level (B,) of its own for every row.
+
+        Where gradients are enabled it can be differentiated in x and in whatever takes part in the network's forward
+        pass.
+        """
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        entries = self.guider.conds["positive"]
+        # Core asks the first row alone which entries are active.
+        together = (len(x) if not any({"timestep_start", "timestep_end", "control"} & entry.keys() for entry in entries)
+                    else 1)
+        with self.recording():
+            return torch.cat([self._as_pictures(comfy.samplers.calc_cond_batch(
+                self.guider.inner_model, [entries], self._as_model(rows), levels, self._differentiable())[0])
+                for rows, levels in zip(x.split(together), sigma.split(together))])
+
+    def features(self, x: Tensor, sigma: float) -> Tensor:
+        if self.place is None:
+            raise ValueError("This Denoiser was made without a layer to read features at.")
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        if self.branch == "guided":
+            conditional, unconditional = (self._features_of(name, x, sigma) for name in ("positive", "negative"))
+            return unconditional + self.guider.cfg * (conditional - unconditional)
+        return self._features_of("positive" if self.branch == "conditional" else "negative", x, sigma)
+
+    def all_features(self, x: Tensor, sigma: float, layers: list[str],
+                     reduced: Callable[[str, Tensor], Tensor] = lambda layer, features: features) -> dict[str, Tensor]:
+        """`features` (B, ...) at several layers from one forward pass, which ends at the last of them. No gradient is
+        recorded.
+
+        `reduced(layer, features)` is called as soon as a layer has run, and only what it returns is kept, so that one
+        map at a time is in memory. It must be linear, because features of several entries or branches are mixed
+        afterwards.
+        """
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        chosen = places(self.guider.inner_model.diffusion_model)
+        read = functools.partial(self._all_features_of, x=x, sigma=sigma, places=[chosen[layer] for layer in layers],
+                                 reduced=reduced)
+        with torch.no_grad():
+            if self.branch == "guided":
+                conditional, unconditional = read("positive"), read("negative")
+                return {layer: found + self.guider.cfg * (conditional[layer] - found)
+                        for layer, found in unconditional.items()}
+            return read("positive" if self.branch == "conditional" else "negative")
+
+    def at(self, layer: str) -> ComfyDenoiser:
+        """The same Denoiser with its features read at another layer."""
+        other = copy.copy(self)
+        other.layer, other.place = layer, places(self.guider.inner_model.diffusion_model)[layer]
+        return other
+
+    def _as_model(self, x: Tensor) -> Tensor:
+        return x.unsqueeze(2) if self.single_frame else x  # (B, C, 1, H, W) or (B, C, H, W)
+
+    def _as_pictures(self, x: Tensor) -> Tensor:
+        return (x.squeeze(2) if self.single_frame else x).float()
+
+    def _levels(self, x: Tensor, sigma: float) -> Tensor:
+        return torch.full((len(x),), sigma, device=x.device)
+
+    def _differentiable(self) -> dict:
+        options = comfy.model_patcher.create_model_options_clone(self.options["model_options"])
+        options["transformer_options"]["optimized_attention_override"] = attention_with_backward
+        # Core evaluates on several devices in threads of its own, which record no gradient.
+        options.pop("multigpu_clones", None)
+        return options
+
+    @contextlib.contextmanager
+    def _early_exit(self) -> Iterator[None]:
+        """Around a forward pass that ends in mid-network."""
+        try:
+            with self.recording():
+                yield
+        finally:
+            # Core's ControlNets of blocks carry something from block to block, with which the next pass would begin.
+            # Being moved, even to where they are, they forget it.
+            self.guider.model_patcher.model_patches_to(self.device)
+
+    def _features_of(self, name: str, x: Tensor, sigma: float) -> Tensor:
+        """Features under one side's prompt: the mean over its entries that are active at this noise level."""
+        total, passes = 0.0, self._passes(name, x, sigma)
+        for strength, forward in passes:
+            with self._early_exit():
+                output = output_of(self.place.module, forward)
+            if output is None:
+                raise _did_not_run(self.layer)
+            features = self.place.features(output, x.shape[-2:])  # (B, C, h, w)
+            total = total + strength * _at_least_fp32(features)
+        features = total / sum(strength for strength, _ in passes)
+        return features.mean(dim=(2, 3)) if self.pooling == "mean" else features
+
+    def _all_features_of(self, name: str, x: Tensor, sigma: float, places: list[Place],
+                         reduced: Callable[[str, Tensor], Tensor]) -> dict[str, Tensor]:
+        """`_features_of` at several places, by layer."""
+        passes, totals = self._passes(name, x, sigma), dict.fromkeys((place.name for place in places), 0.0)
+        for strength, forward in passes:
+            found: dict[str, Tensor] = {}
+
+            def take(place: Place, output: Any) -> None:
+                # Cloned, because a later block may work in place on what this one returned.
+                features = _at_least_fp32(place.features(output, x.shape[-2:])).clone()  # (B, C, h, w)
+                found[place.name] = reduced(place.name,
+                                            features.mean(dim=(2, 3)) if self.pooling == "mean" else features)
+
+            with self._early_exit():
+                outputs_of([(place.module, functools.partial(take, place)) for place in places], forward)
+            for layer in totals:
+                if layer not in found:
+                    raise _did_not_run(layer)
+                totals[layer] = totals[layer] + strength * found[layer]
+        return {layer: total / sum(strength for strength, _ in passes) for layer, total in totals.items()}
+
+    def _passes(self, name: str, x: Tensor, sigma: float) -> list[tuple[float, Callable[[], Any]]]:
+        """The entries of one side's conditioning that are active at this noise level: strength and forward pass of
+        each.
+
+        One call per entry, so that memory never decides which entries are evaluated together.
+        """
+        inner, options, levels = self.guider.inner_model, self._differentiable(), self._levels(x, sigma)
+        x = self._as_model(x)
+        active = [entry for entry in self.guider.conds[name]
+                  if comfy.samplers.get_area_and_mult(entry, x, levels) is not None]
+        weights = [(entry.get("strength", 1.0), entry) for entry in active if "default" not in entry]
+        # Core gives each default entry, whatever its own strength, what the others leave of 1.
+        left = max(0.0, 1.0 - sum(strength for strength, _ in weights))
+        weights = [(strength, entry)
+                   for strength, entry in (*weights, *((left, entry) for entry in active if "default" in entry))
+                   if strength]
+        if not weights:
+            raise ValueError(f"No part of the {name} conditioning is active at noise level {sigma:.3g}: widen the "
+                             "range of Conditioning Set Timestep Range.")
+        # Patches tell the sides apart by their index: 0 is the positive prompt, 1 the negative one.
+        before = [] if name == "positive" else [None]
+        return [(strength,
+                 functools.partial(comfy.samplers.calc_cond_batch, inner, [*before, [entry]], x, levels, options))
+                for strength, entry in weights]
+
+
+def _did_not_run(layer: str) -> ValueError:
+    return ValueError(f"The layer {layer} did not run: another node has compiled this model or replaced the "
+                      "layer. Connect the model from before that node, or choose another layer in HSpaceHook.")
+
+
+def predictor(guider: comfy.samplers.CFGGuider, options: dict) -> ComfyDenoiser:
+    """The Denoiser of a CFGGuider whose sampling is under way, for predictions alone."""
+    return ComfyDenoiser(*without_wrappers(guider, options, CACHES), contextlib.nullcontext,
+                         parametrization_of(guider.model_patcher), None, "none", "conditional")
+
+
+def _at_least_fp32(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))

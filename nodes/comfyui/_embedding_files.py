@@ -1,0 +1,106 @@
+"""Files of embeddings in ComfyUI's folders: their names, whether one is taken, reading whose they are, writing them."""
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import comfy.cli_args
+import comfy.clip_model
+import comfy.sampler_helpers
+import comfy.samplers
+import comfy.sd1_clip
+import folder_paths
+import torch
+from torch import Tensor
+
+from ._files import writable_folder
+
+FORMAT = "mental-averages/embedding-1"
+ENDING = ".safetensors"
+# What stays one word of a prompt: no spaces, commas, brackets or colons; no part begins or ends with a dot.
+NAME = re.compile(r"[\w-]([\w.-]*[\w-])?(/[\w-]([\w.-]*[\w-])?)*")
+
+
+def plain_name(name: str) -> str:
+    return name.strip().removesuffix(ENDING)
+
+
+def embedding_path(name: str) -> Path:
+    """The file of an embedding in the first of ComfyUI's folders of embeddings.
+
+    Raises ValueError if the name would leave that folder, could not be read in a prompt, or cannot be written.
+    """
+    root = Path(folder_paths.get_folder_paths("embeddings")[0]).resolve()
+    path = (root / f"{name}{ENDING}").resolve()
+    if not NAME.fullmatch(name) or not path.is_relative_to(root):
+        raise ValueError(f"{name!r} cannot be the name of an embedding inside {root.name}: use letters, digits, _, - "
+                         "and single dots, and / for sub-folders, such as castle/mode_1.")
+    folder, is_writable = writable_folder(path)
+    if not is_writable:
+        raise ValueError(f"The embedding {name!r} cannot be written, because {folder} is not a folder that can be "
+                         "written to.")
+    return path
+
+
+def check_readable(name: str, path: Path) -> None:
+    """Raise ValueError if `embedding:name` could be read from another file."""
+    others = [found for found in embeddings_named(name) if found != path]
+    if others:
+        raise ValueError(f"embedding:{name} is read from {others[0]} already: choose another name.")
+
+
+def name_is_taken(name: str, path: Path) -> ValueError:
+    return ValueError(f"There is an embedding {name!r} already ({path}): choose another name, or set overwrite.")
+
+
+def is_from(path: Path, origin: str) -> bool:
+    """Whether an embedding's file says that it is of this origin."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+    except (SafetensorError, OSError):
+        return False
+    return bool(origin) and header.get("format") == FORMAT and header.get("origin") == origin
+
+
+def write_embedding(name: str, path: Path, content: dict[str, Tensor], settings: dict[str, Any], overwrite: bool,
+                    origin: str = "") -> None:
+    """Write a file that `embedding:name` reads, whole or not at all. One with the same vectors is left as it is.
+
+    Raises ValueError if there is one of another origin in its place by now, and where it cannot be written.
+    """
+    from safetensors.torch import load_file, save_file
+
+    if path.exists() and not overwrite:
+        present = load_file(path)
+        if (present.keys() == content.keys()
+            and all(torch.equal(present[encoder], content[encoder]) for encoder in content)):
+            return
+        if not is_from(path, origin):
+            raise name_is_taken(name, path)
+    header = {} if comfy.cli_args.args.disable_metadata else {"format": FORMAT, "settings": json.dumps(settings),
+                                                              "origin": origin}
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({encoder: values.contiguous() for encoder, values in content.items()}, temporary, metadata=header)
+        os.replace(temporary, path)
+    except Exception as error:  # safetensors reports a full disk by an exception type of its own
+        raise ValueError(f"The embedding could not be written to {path} ({error}). Make room and queue the graph "
+                         "again: with resume on, nothing is trained twice.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+ENDINGS = ("", ".safetensors", ".pt", ".bin")  # those that core tries for `embedding:name`
+
+
+def embeddings_named(name: str) -> list[Path]:
+    """The files that core might read for `embedding:name`: it looks into sub-folders too, in no particular order."""
+    folders = comfy.sd1_clip.expand_directory_list(folder_paths.get_folder_paths("embeddings"))
+    candidates = (Path(folder) / f"{name}{ending}" for folder, ending in itertools.product(folders, ENDINGS))
+    return sorted({path.resolve() for path in candidates if path.is_file()})

@@ -1,0 +1,57 @@
+"""Where files of the pack go: always inside ComfyUI's own folders."""
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import folder_paths
+
+
+def output_path(prefix: str, ending: str) -> Path:
+    """The next free file name `<prefix>_00001_<ending>` in ComfyUI's output folder; sub-folders are made.
+
+    Raises ValueError if the prefix points outside that folder.
+    """
+    root = Path(folder_paths.get_output_directory()).resolve()
+    target = (root / prefix).resolve()
+    if not target.is_relative_to(root) or target == root:
+        raise ValueError(f"{prefix!r} is not a file name inside ComfyUI's output folder: use a plain name such as "
+                         "report.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while (path := target.parent / f"{target.name}_{number:05}_{ending}").exists():
+        number += 1
+    return path
+
+
+def writable_folder(path: Path) -> tuple[Path, bool]:
+    """The nearest folder above a path that is there, and whether files and folders can be made in it."""
+    folder = next(parent for parent in path.parents if parent.exists())
+    return folder, folder.is_dir() and os.access(folder, os.W_OK)
+
+
+def readable_path(name: str) -> Path:
+    """An existing file named relative to ComfyUI's output or input folder.
+
+    Raises ValueError if it is in neither, or outside both.
+    """
+    for folder in (folder_paths.get_output_directory(), folder_paths.get_input_directory()):
+        root = Path(folder).resolve()
+        path = (root / name).resolve()
+        if path.is_relative_to(root) and path.is_file():
+            return path
+    raise ValueError(f"There is no file {name!r} in ComfyUI's output or input folder.")
+
+
+def write_output_text(prefix: str, ending: str, text: str) -> str:
+    """Write a text file into the output folder, whole or not at all; returns its name relative to that folder."""
+    path = output_path(prefix, ending)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+    return path.relative_to(Path(folder_paths.get_output_directory()).resolve()).as_posix()
+
+
+def content_hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,73 @@
+"""LATENTs: what is in them, checked, and in the units that the Denoiser works in."""
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.model_management
+import comfy.sample
+import comfy.samplers
+import torch
+from torch import Tensor
+
+from ._denoiser import is_video_shaped
+
+
+def latent_shape(model: Any, latent: dict) -> tuple[int, ...]:
+    """The shape (C, H, W) of the latents that a LATENT input stands for.
+
+    Raises ValueError for video, audio and other latents that this MODEL cannot denoise as pictures.
+    """
+    samples = latent["samples"]
+    if (not getattr(samples, "is_nested", False) and samples.ndim == 5 and samples.shape[2] == 1
+        and is_video_shaped(model)):
+        latent = {**latent, "samples": samples[:, :, 0]}
+    samples = image_latents(latent, "This latent")
+    channels = model.model.latent_format.latent_channels
+    if samples.shape[1] != channels and samples.any():
+        raise ValueError(f"This latent has {samples.shape[1]} channels, but the model works on {channels}: encode the "
+                         "picture with the VAE of this model.")
+    # An empty latent of another model's size is made to fit, as a KSampler does it.
+    fitted = comfy.sample.fix_empty_latent_channels(model, samples, latent.get("downscale_ratio_spacial"))
+    return (channels, *fitted.shape[-2:])
+
+
+def latents_into_model(model: Any, samples: Tensor) -> Tensor:
+    """LATENT samples in the units that the Denoiser works in, (N, C, H, W)."""
+    samples = samples.float().clone()
+    if not is_video_shaped(model):
+        return model.model.process_latent_in(samples)
+    return model.model.process_latent_in(samples.unsqueeze(2) if samples.ndim == 4 else samples).squeeze(2)
+
+
+def latents_out_of_model(model: Any, latents: Tensor) -> dict:
+    """The LATENT of finished latents (N, C, H, W) in the units that the Denoiser works in."""
+    with torch.inference_mode(False), torch.no_grad():
+        latents = latents.detach().float()
+        samples = model.model.process_latent_out(latents.unsqueeze(2) if is_video_shaped(model) else latents)
+        return {"samples": samples.to(comfy.model_management.intermediate_device())}
+
+
+def image_latents(latent: dict, what: str) -> Tensor:
+    """The samples (N, C, H, W) of a LATENT. Raises ValueError, calling it `what`, for video, nested, masked and empty
+    ones."""
+    samples = latent["samples"]
+    if getattr(samples, "is_nested", False) or samples.ndim != 4:
+        raise ValueError(f"{what} is a video, audio or combined latent: connect an image latent such as that of Empty "
+                         "Latent Image.")
+    if samples.numel() == 0:
+        raise ValueError(f"{what} is an empty batch: connect at least one latent.")
+    if "noise_mask" in latent:
+        raise ValueError(f"{what} carries an inpainting mask, which has no meaning here: connect a latent without one.")
+    return samples
+
+
+def finite(values: Tensor, what: str) -> Tensor:
+    """The values themselves. Raises ValueError, calling them `what`, if one is NaN or infinite."""
+    if not torch.isfinite(values).all():
+        raise ValueError(f"{what} contains NaN or infinity: look for the node that made it.")
+    return values
+
+
+def described(batch: Tensor) -> str:
+    """The size of latents (N, C, H, W) in words."""
+    return f"{batch.shape[1]} channels and {batch.shape[3]} x {batch.shape[2]} pixels"

@@ -1,0 +1,64 @@
+"""ComfyUI's progress bar with a preview, and log lines with the time left."""
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import comfy.model_management
+import comfy.utils
+import latent_preview
+
+from ...dma.execution import Progress
+
+SECONDS_BETWEEN_LOG_LINES = 10.0
+TICKS = 1000
+
+
+class ProgressReporter:
+    """Shows the `Progress` events of one run of a node and stops it when the user interrupts."""
+
+    def __init__(self, model: Any, title: str):
+        self.title = title
+        self.bar = comfy.utils.ProgressBar(TICKS)
+        self.previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
+        self.started = self.last_line = time.monotonic()
+        self.first_fraction: float | None = None
+
+    def __call__(self, event: Progress) -> None:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        now = time.monotonic()
+        if self.first_fraction is None:
+            # A resumed run starts somewhere in the middle; only what is done from there tells the pace.
+            self.first_fraction, self.started = event.fraction, now
+        if now - self.last_line > SECONDS_BETWEEN_LOG_LINES:
+            self.last_line = now
+            logging.info("%s: %s, %s", self.title, event.message, self.time_left(event, now))
+        preview = None
+        if self.previewer is not None and event.preview is not None:
+            preview = self.previewer.decode_latent_to_preview_image("JPEG", event.preview)
+        self.bar.update_absolute(int(TICKS * event.fraction), TICKS, preview)
+
+    def time_left(self, event: Progress, now: float) -> str:
+        if event.seconds_left is not None:
+            return f"about {duration(event.seconds_left)} left"
+        gained = event.fraction - self.first_fraction
+        if gained <= 0:
+            return "time left unknown"
+        return f"at most {duration((now - self.started) * (1 - event.fraction) / gained)} left"
+
+
+def progress_bar() -> Callable[[float], None]:
+    """Shows the share that is done, where nothing forms that could be previewed, and stops when the user interrupts."""
+    bar = comfy.utils.ProgressBar(TICKS)
+
+    def after_batch(share: float) -> None:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        bar.update_absolute(int(TICKS * share), TICKS)
+
+    return after_batch
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

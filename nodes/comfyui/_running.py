@@ -1,0 +1,101 @@
+"""Running a function on the Denoiser of a MODEL.
+
+Everything runs inside a Sampler of core's own CFGGuider, so that conditioning, model loading, patches, ControlNets and
+clean-up are exactly those of a KSampler on the same MODEL. What is added for gradients and for reading features is
+undone in `finally`."""
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import comfy.model_management
+import comfy.sample
+import comfy.samplers
+import torch
+from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
+from torch import Tensor
+
+from ...dma.execution import BatchSize
+from ._architectures import AUTO_LAYER, called_modules, works_in_place
+from ._conditioning import normal_tensors
+from ._denoiser import CACHES, ComfyDenoiser, is_video_shaped, parametrization_of, without_wrappers
+from ._gradients import checkpointed, differentiable, memory_of, normal_weights
+from ._model import resolve_layer
+
+# A backward pass holds several times the memory of the forward pass that ComfyUI estimates.
+BACKWARD_MEMORY = 4
+BRANCHES = ("conditional", "unconditional", "guided")
+Result = TypeVar("Result")
+
+
+class _DenoiserSampler(comfy.samplers.Sampler):
+    """Runs a function on the ComfyDenoiser in the place where a KSampler would run its loop, and keeps what it
+    returns."""
+
+    def __init__(self, function: Callable[[ComfyDenoiser], Any], save_memory: bool, **choices):
+        self.function, self.save_memory, self.choices, self.result = function, save_memory, choices, None
+
+    def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
+               disable_pbar=False):
+        network = model_wrap.inner_model.diffusion_model
+        controls = [entry["control"] for entries in model_wrap.conds.values()
+                    for entry in entries if entry.get("control") is not None]
+        others = [*(patcher for control in controls for patcher in control.get_models()),
+                  *model_wrap.model_patcher.model_patches_models()]
+        networks = [network, *(patcher.model for patcher in others)]
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(normal_weights(networks))
+            resident = memory_of(networks)
+            # Other nodes' patches, FreeU for one, and ControlNets add in place; buffers of weights that do not fit the
+            # device are written to again.
+            patches = {"patches", "patches_replace"} & extra_args["model_options"].get("transformer_options", {}).keys()
+            copies = (works_in_place(network) or controls or patches
+                      or model_wrap.inner_model.model_lowvram)
+            if self.save_memory:
+                stack.enter_context(checkpointed(called_modules(network), resident))
+            # A compiled network has no layers to read, and would be compiled again for the weights as they are here.
+            denoiser = ComfyDenoiser(*without_wrappers(model_wrap, extra_args, (*CACHES, COMPILE_KEY)),
+                                     lambda: differentiable(resident if copies else None),
+                                     **self.choices)
+            self.result = self.function(denoiser)
+        return latent_image
+
+
+def with_denoiser(model: Any, positive: list, negative: list, guidance_scale: float, sigmas: Tensor,
+                  shape: tuple[int, ...], seed: int, function: Callable[[ComfyDenoiser], Result],
+                  layer: str | None = AUTO_LAYER, pooling: str = "none", branch: str = "conditional",
+                  save_memory: bool = False) -> Result:
+    """Call `function` on the Denoiser of a MODEL and return what it returns.
+
+    `shape` (C, H, W) is that of the latents the Denoiser will see. With `layer` None it has no features, only
+    predictions. `save_memory` keeps only the inputs of blocks for the backward pass, which then costs one more forward
+    pass; the gradient is the same. Inference mode is off inside.
+    """
+    choices = dict(parametrization=parametrization_of(model), layer=resolve_layer(model, layer) if layer else None,
+                   pooling=pooling, branch=branch)
+    with torch.inference_mode(False), torch.no_grad():
+        model = with_weights_that_stay(model)
+        guider = comfy.samplers.CFGGuider(model)
+        guider.set_conds(normal_tensors(positive), normal_tensors(negative))
+        guider.set_cfg(guidance_scale)
+        # Only its shape matters: ComfyUI frees memory for that many latents.
+        rows = BACKWARD_MEMORY * BatchSize.automatic(torch.Size(shape).numel()).value
+        noise = torch.zeros((1, shape[0], *([1] if is_video_shaped(model) else []), *shape[1:]))
+        noise = noise.expand(rows, *noise.shape[1:])
+        sampler = _DenoiserSampler(function, save_memory, **choices)
+        guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, seed=seed)
+        return sampler.result
+
+
+def with_weights_that_stay(model: Any) -> Any:
+    """The MODEL itself, or its static form: dynamic VRAM may rewrite weights between a forward and its backward
+    pass."""
+    if not model.is_dynamic():
+        return model
+    try:
+        return model.get_non_dynamic_delegate()
+    except RuntimeError as error:
+        raise ValueError("This model or CLIP is in dynamic VRAM, and the node that loaded it cannot load it in "
+                         "another way, which gradients need. Load it with one of ComfyUI's own loaders, or start "
+                         f"ComfyUI with --disable-dynamic-vram ({error})") from error

@@ -1,0 +1,36 @@
+"""LabelledSheet."""
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ...dma import figures
+
+
+class LabelledSheet(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        rows = io.Autogrow.TemplatePrefix(io.Image.Input("images", tooltip="The pictures of one row."), prefix="images",
+                                          min=1, max=20)
+        return io.Schema(
+            node_id="LabelledSheet", display_name="Labelled Sheet", category="dma/figures",
+            description="Lays batches of pictures out in rows with a caption each.",
+            search_aliases=["contact sheet", "grid", "caption"],
+            inputs=[
+                io.Autogrow.Input("rows", template=rows,
+                                  tooltip="One batch of pictures per row; a new input appears as you connect."),
+                io.String.Input("captions", multiline=True, default="", tooltip="One line per row."),
+                io.String.Input("title", default="", tooltip="A line above the sheet; may be empty."),
+                io.Int.Input("cell", default=192, min=32, max=1024, step=8,
+                             tooltip="Height of a picture on the sheet, in pixels."),
+                io.Int.Input("columns", default=8, min=1, max=64,
+                             tooltip="Most pictures per row; further ones are left out and counted in the caption."),
+            ],
+            outputs=[io.Image.Output("image", display_name="image", tooltip="The sheet.")],
+        )
+
+    @classmethod
+    def execute(cls, rows, captions, title, cell, columns) -> io.NodeOutput:
+        batches = [images for images in rows.values() if images is not None]
+        if not batches:
+            raise ValueError("The sheet has no pictures: connect at least one batch of images.")
+        return io.NodeOutput(figures.labelled_sheet(batches, captions.splitlines(), title, cell, columns))

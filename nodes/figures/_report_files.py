@@ -1,0 +1,54 @@
+"""SaveReport and LoadReport: reports on disk."""
+from __future__ import annotations
+
+from comfy_api.latest import io, ui
+
+from ...dma import figures
+from .. import comfyui
+from ..inputs import REPORT
+
+
+class SaveReport(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="SaveReport", display_name="Save Report", category="dma/figures", is_output_node=True,
+            description="Writes a report as JSON into ComfyUI's output folder.",
+            inputs=[
+                REPORT.Input("report", tooltip="From any output of this pack called report."),
+                io.String.Input("filename_prefix", default="mental_average_report",
+                                tooltip="File name without number and ending."),
+            ],
+            outputs=[io.String.Output("path", display_name="path",
+                                      tooltip="The file that was written, relative to the output folder.")],
+        )
+
+    @classmethod
+    def execute(cls, report, filename_prefix) -> io.NodeOutput:
+        name = comfyui.write_output_text(filename_prefix, ".json", report.to_json())
+        return io.NodeOutput(name, ui=ui.PreviewText(f"Saved {name}"))
+
+
+class LoadReport(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LoadReport", display_name="Load Report", category="dma/figures",
+            description="Reads a report that Save Report wrote.",
+            inputs=[io.String.Input("path", default="", tooltip="A file in ComfyUI's output or input folder.")],
+            outputs=[REPORT.Output("report", display_name="report", tooltip="The report, for PlotReport.")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, path) -> str | float:
+        if path is None:
+            # ComfyUI does not say what comes over a link: read again each time.
+            return float("nan")
+        try:
+            return comfyui.content_hash(comfyui.readable_path(path))
+        except ValueError:
+            return ""
+
+    @classmethod
+    def execute(cls, path) -> io.NodeOutput:
+        return io.NodeOutput(figures.read_report(comfyui.readable_path(path).read_text(errors="replace")))

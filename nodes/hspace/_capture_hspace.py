@@ -1,0 +1,63 @@
+"""CaptureHSpace: the features of latents."""
+from __future__ import annotations
+
+import torch
+from comfy_api.latest import io
+
+from ...dma import diffusion
+from ...dma.diffusion import starting_noise
+from ...dma.execution import BatchSize
+from ...dma.hspace import Features, save_features
+from .. import comfyui
+from ..inputs import FEATURES, HSPACE
+
+
+class CaptureHSpace(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CaptureHSpace", display_name="Capture H-Space", category="dma",
+            description="Reads the semantic features of a batch of latents at one noise level, for MedoidSelect or for "
+                        "a file.",
+            search_aliases=["activations", "features", "semantic space"],
+            inputs=[
+                HSPACE.Input("hspace", tooltip="From HSpaceHook."),
+                io.Conditioning.Input("positive", tooltip="The prompt under which features are read."),
+                io.Latent.Input("latent", tooltip="Clean latents: pictures encoded by a VAE, or a sampler's result."),
+                io.Float.Input("percent", default=0.5, min=0.0, max=0.999, step=0.01,
+                               tooltip="The noise level, as a share of sampling: 0 is pure noise at the start, near 1 "
+                                       "almost clean."),
+                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
+                             tooltip="Seed of the noise. All latents get the same noise, so that differences are "
+                                     "theirs alone."),
+                io.String.Input("save_as", default="", optional=True, advanced=True,
+                                tooltip="If set, features are also written to output/<save_as>_00001_.safetensors with "
+                                        "their settings in the header."),
+            ],
+            outputs=[FEATURES.Output("features", display_name="features",
+                                     tooltip="Features on the CPU, one row per latent.")],
+        )
+
+    @classmethod
+    def execute(cls, hspace, positive, latent, percent, seed, save_as="") -> io.NodeOutput:
+        comfyui.check_conditioning(positive, "positive")
+        model, shape = hspace.model, comfyui.latent_shape(hspace.model, latent)
+        sampling = model.get_model_object("model_sampling")
+        # At 0 percent core answers with a level beyond any schedule.
+        sigma = min(float(sampling.percent_to_sigma(percent)), float(sampling.sigma_max))
+        clean = comfyui.latents_into_model(model, latent["samples"])
+        parametrization = comfyui.parametrization_of(model)
+        noisy = diffusion.add_noise(parametrization, clean, starting_noise(1, shape, seed), sigma)
+
+        def capture(denoiser) -> torch.Tensor:
+            def read(rows):
+                return denoiser.features(noisy[rows].to(denoiser.device), sigma)
+
+            return torch.cat([found.cpu() for _, found in BatchSize.automatic(clean[0].numel()).over(len(noisy), read)])
+
+        captured = comfyui.with_denoiser(model, positive, positive, 1.0, torch.tensor([sigma, 0.0]), shape, seed,
+                                             capture, hspace.layer, hspace.pooling)
+        features = Features(captured, hspace.layer, hspace.pooling, sigma)
+        if save_as:
+            save_features(features, comfyui.output_path(save_as, ".safetensors"))
+        return io.NodeOutput(features)

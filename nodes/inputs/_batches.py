@@ -1,0 +1,37 @@
+"""Batches of pictures and latents: checked, counted, taken apart."""
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..comfyui import finite
+
+
+def check_batch(batch: torch.Tensor, name: str) -> None:
+    """Raise ValueError if there is nothing in a batch, NaN, or several tensors in one."""
+    if getattr(batch, "is_nested", False):
+        raise ValueError(f"The input {name} is a combined latent: connect a plain batch.")
+    if len(batch) == 0:
+        raise ValueError(f"The input {name} is an empty batch: connect at least one.")
+    finite(batch, f"The input {name}")
+
+
+def batch_size(batch: Any) -> int:
+    values = batch["samples"] if isinstance(batch, dict) else batch
+    if not isinstance(values, torch.Tensor):
+        raise ValueError("This latent combines several tensors (video with audio, for example): modes can be taken "
+                         "from plain batches only.")
+    return len(values)
+
+
+def take(batch: Any, rows: list[int]) -> Any:
+    """Rows of a batch of images or masks, or of a LATENT with what belongs to each of its entries."""
+    if not isinstance(batch, dict):
+        return batch[rows]
+    count, taken = len(batch["samples"]), {**batch, "samples": batch["samples"][rows]}
+    if batch.get("noise_mask") is not None and len(batch["noise_mask"]) == count:
+        taken["noise_mask"] = batch["noise_mask"][rows]
+    if "batch_index" in batch:
+        taken["batch_index"] = [batch["batch_index"][row] for row in rows]
+    return taken

@@ -1,0 +1,16 @@
+"""Noise levels from a scheduler or from connected sigmas."""
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...dma import diffusion
+from .. import comfyui
+
+
+def schedule(model: Any, scheduler: str, steps: int, sigmas: Tensor | None) -> Tensor:
+    """Noise levels (S + 1,), falling. Raises ValueError unless they are strictly monotone."""
+    levels = comfyui.sigmas_of(model, scheduler, steps) if sigmas is None else sigmas.float().cpu()
+    return torch.tensor(diffusion.rising(levels)).flip(0)

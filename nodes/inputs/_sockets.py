@@ -1,0 +1,12 @@
+"""The pack's own socket types."""
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+HSPACE = io.Custom("DMA_HSPACE")
+FEATURES = io.Custom("DMA_FEATURES")
+REPORT = io.Custom("DMA_REPORT")
+TRAJECTORY = io.Custom("DMA_TRAJECTORY")
+IMAGE_ENCODER = io.Custom("DMA_IMAGE_ENCODER")
+EMBEDDINGS = io.Custom("DMA_EMBEDDINGS")
+CLUSTERS = io.Custom("DMA_CLUSTERS")

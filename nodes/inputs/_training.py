@@ -1,0 +1,61 @@
+"""What nodes that train share: inputs and outputs, checks, the state's fingerprint, preview samples."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ...dma import diffusion
+from ...dma.diffusion import initial_latent, starting_noise
+from ...dma.execution import BatchSize
+from .. import comfyui
+from ..comfyui import finite
+from ._sockets import REPORT
+
+PREVIEW_STEPS = 10
+
+
+def mode_latents() -> io.Latent.Input:
+    return io.Latent.Input("latents",
+                           tooltip="The latents of one mode, such as those that SelectMode picks out of the samples. "
+                                   "Pictures have to be encoded by the model's own VAE.")
+
+
+def lora_target(**options: bool) -> io.Combo.Input:
+    return io.Combo.Input("target", options=list(comfyui.NAMES), default=comfyui.ATTENTION, optional=True,
+                          **options,
+                          tooltip="Which layers of the model's blocks are changed: those around attention, these and "
+                                  "the feed-forward layers, or all of them.")
+
+
+def training_batch_size() -> io.Int.Input:
+    return io.Int.Input("batch_size", default=1, min=1, max=1024, optional=True, advanced=True,
+                        tooltip="Latents per step. They are split into several passes when memory runs out; the result "
+                                "does not depend on that.")
+
+
+def training_records() -> list[io.Output]:
+    """The outputs that tell how a training went."""
+    return [io.LossMap.Output("loss", display_name="loss", tooltip="The loss of every step, for Plot Loss Graph."),
+            REPORT.Output("report", display_name="report",
+                          tooltip="Settings, losses and time, for PlotReport and SaveReport.")]
+
+
+def check_training_latents(samples: Tensor) -> None:
+    """Raise ValueError for latents that there is nothing to learn from."""
+    empty = [row for row, latent in enumerate(finite(samples, "The input latents")) if not latent.any()]
+    if empty:
+        raise ValueError(f"Latent {empty[0]} of {len(samples)} is empty (all zero): connect the latents of samples or "
+                         "of encoded pictures, not an Empty Latent Image.")
+
+
+def previewing(model: Any, denoiser: Any, shape: tuple[int, ...], seed: int,
+               interval: int) -> Callable[[int], Tensor | None]:
+    """Gives a sample (1, C, H, W) of the model as it is after every `interval` training steps, always from the same
+    noise."""
+    sigmas = comfyui.sigmas_of(model, "normal", PREVIEW_STEPS)
+    start = initial_latent(denoiser.parametrization, starting_noise(1, shape, seed), sigmas[0].item())
+    return (lambda done: diffusion.sample(denoiser, start, sigmas, BatchSize(1)) if interval
+            and done % interval == 0 else None)

@@ -1,0 +1,173 @@
+"""DDIMInvert: from pictures to the noise that deterministic sampling turns into them."""
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import comfy.samplers
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ...dma import inversion, models
+from ...dma.inversion import FixedPoint, InversionReport
+from .. import comfyui
+from ..comfyui import ProgressReporter, finite
+from ..inputs import REPORT, TRAJECTORY, method_of, schedule, solver_options
+from ._source_trajectory import SourceTrajectory
+
+# These follow the ODE of one velocity field, which strong guidance makes too rough for them.
+MADE_FOR_GUIDANCE_1 = ("ddim", "midpoint", "fireflow", "rf_inversion")
+
+
+class DDIMInvert(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        ddim, fixed_point, midpoint, fireflow = solver_options()
+        methods = [
+            ddim, fixed_point,
+            io.DynamicCombo.Option("exact", [
+                io.Float.Input("gamma", default=0.95, min=0.01, max=1.0, step=0.01,
+                               tooltip="Below 1 rounding dies out on the way back, but errors grow on the way up. 0.95 "
+                                       "suits up to about 100 steps; use 0.98 or more beyond."),
+            ]),
+            io.DynamicCombo.Option("negative_prompt", []),
+            io.DynamicCombo.Option("null_text", [
+                io.Int.Input("iterations", default=10, min=0, max=1000,
+                             tooltip="Most optimiser iterations per step and latent."),
+                io.Float.Input("learning_rate", default=0.01, min=0.00001, max=1.0, step=0.0001, round=False,
+                               tooltip="Adam's learning rate at the first step; it falls to half of it at the last."),
+            ]),
+            midpoint, fireflow,
+            io.DynamicCombo.Option("rf_inversion", [
+                io.Float.Input("gamma", default=0.5, min=0.0, max=1.0, step=0.01,
+                               tooltip="Pull towards ordinary noise on the way up: 0 is plain inversion, 1 ends in "
+                                       "noise that knows nothing of the picture."),
+                io.Float.Input("eta", default=1.0, min=0.0, max=1.0, step=0.01,
+                               tooltip="Pull towards the picture on the way back: 0 is plain sampling."),
+                io.Float.Input("controlled", default=0.25, min=0.0, max=1.0, step=0.01,
+                               tooltip="Share of the first steps of the way back on which eta acts."),
+            ]),
+        ]
+        return io.Schema(
+            node_id="DDIMInvert", display_name="DDIM Invert", category="dma/inversion",
+            description="Finds the noise from which deterministic sampling makes given pictures, and says how well it "
+                        "does.",
+            search_aliases=["inversion", "unsampler", "null-text", "fixed point", "RF-Inversion", "RF-Solver",
+                            "FireFlow", "BDIA", "noise of an image"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model to invert with."),
+                io.Conditioning.Input("positive", tooltip="What the pictures show."),
+                io.Latent.Input("latent_image",
+                                tooltip="Encoded pictures. A batch is inverted as a batch, each picture by itself."),
+                io.Int.Input("steps", default=50, min=1, max=1000,
+                             tooltip="Steps up. More steps lose less. Without effect when sigmas are connected."),
+                io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="ddim_uniform",
+                               tooltip="Noise levels. Without effect when sigmas are connected."),
+                io.Float.Input("cfg", default=1.0, min=0.0, max=100.0, step=0.1,
+                               tooltip="Guidance scale. Leave it at 1 for all methods but null_text and "
+                                       "negative_prompt: they invert at 1, and cfg is that of the way back."),
+                io.DynamicCombo.Input("method", options=methods,
+                                      tooltip="ddim is the plain method; fixed_point and exact come back to the "
+                                              "picture; null_text and negative_prompt are for a way back with "
+                                              "guidance; midpoint, fireflow and rf_inversion are made for flow "
+                                              "models."),
+                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
+                             tooltip="Seed of the noise that rf_inversion pulls to. The other methods draw no noise."),
+                io.Conditioning.Input("negative", optional=True,
+                                      tooltip="What guidance leads away from. Needed where cfg is not 1."),
+                io.Sigmas.Input("sigmas", optional=True,
+                                tooltip="Noise levels, falling or rising, instead of steps and scheduler."),
+                io.Boolean.Input("measure", default=True, optional=True, advanced=True,
+                                 tooltip="Go back again and measure what was lost, for the report. Costs about twice "
+                                         "the inversion itself."),
+            ],
+            outputs=[
+                io.Latent.Output("latent", display_name="latent",
+                                 tooltip="The noise z, one per picture, in units of ordinary noise: for DDIMSample, or "
+                                         "to be averaged."),
+                TRAJECTORY.Output("trajectory", display_name="trajectory",
+                                  tooltip="All latents between picture and noise and what the method needs for the way "
+                                          "back, for DDIMSample."),
+                REPORT.Output("report", display_name="report",
+                              tooltip="Residuals, norms and the error of the round trip, for PlotReport."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model, positive, latent_image, steps, scheduler, cfg, method, seed, negative=None, sigmas=None,
+                measure=True) -> io.NodeOutput:
+        chosen = method["method"]
+        comfyui.check_model(model)
+        comfyui.check_conditioning(positive, "positive")
+        if negative is not None:
+            comfyui.check_conditioning(negative, "negative")
+        elif cfg != 1.0 and chosen != "negative_prompt":
+            raise ValueError(f"cfg is {cfg}, so guidance needs something to lead away from: connect the negative "
+                             "input, or set cfg to 1.")
+        if chosen == "null_text" and cfg <= 1.0:
+            raise ValueError("null_text finds unconditional embeddings for a way back with guidance, but cfg is "
+                             f"{cfg}: set cfg to that of the sampling, such as 7.5, or choose another method.")
+        shape = comfyui.latent_shape(model, latent_image)
+        levels = schedule(model, scheduler, steps, sigmas)
+        solver = method_of(method, seed)
+        solver.check(comfyui.parametrization_of(model))
+        warnings = []
+        if cfg > 1.0 and chosen in MADE_FOR_GUIDANCE_1:
+            warnings.append(f"cfg is {cfg}, but {chosen} is made for cfg 1: the way back will miss the pictures. Use "
+                            "cfg 1, or null_text, negative_prompt, fixed_point or exact.")
+        clean = comfyui.latents_into_model(model, samples_of(latent_image, shape))
+        reporter = ProgressReporter(model, "DDIMInvert")
+
+        def run(guidance: float, function):
+            return comfyui.with_denoiser(model, positive, positive if negative is None else negative, guidance,
+                                             levels, shape, seed, function, layer=None)
+
+        def invert(guidance: float, measure: bool, progress) -> inversion.Inversion:
+            return run(guidance, lambda denoiser: inversion.invert(denoiser, clean, levels, solver, measure=measure,
+                                                                   progress=progress))
+
+        def check(denoiser) -> None:
+            embedding = denoiser.unconditional_embedding().detach().clone().requires_grad_()
+            x = clean[:1].clone().to(denoiser.device)  # (1, C, H, W)
+            models.check_differentiable(lambda: denoiser.denoise_with(x, levels[0].item(), embedding),
+                                                [embedding],
+                                                "no unconditional embeddings can be found")
+
+        if chosen == "null_text":
+            run(cfg, check)
+            pivot = invert(1.0, False, part_of(reporter, 0.0, 0.05))
+            settings = inversion.NullText(iterations=method["iterations"], learning_rate=method["learning_rate"])
+            found = run(cfg, lambda denoiser: inversion.optimise_null_text(denoiser, pivot, settings, measure=measure,
+                                                                 progress=part_of(reporter, 0.05, 1.0)))
+        else:
+            found = invert(1.0 if chosen == "negative_prompt" else cfg, measure, reporter)
+        if isinstance(solver, FixedPoint):
+            warnings += unsolved(found.report, solver.tolerance)
+        for warning in warnings:
+            logging.warning("DDIMInvert: %s", warning)
+        settings = {**found.report.settings, "method": chosen, "guidance_scale": cfg}
+        report = dataclasses.replace(found.report, warnings=warnings, settings=settings)
+        trajectory = SourceTrajectory(found.trajectory, cfg, positive if chosen == "negative_prompt" else None)
+        return io.NodeOutput({"samples": found.trajectory.noise}, trajectory, report)
+
+
+def samples_of(latent: dict, shape: tuple[int, ...]) -> Tensor:
+    """The samples (B, C, H, W) of a LATENT; an empty one made for another kind of model gets this model's channels."""
+    samples = finite(latent["samples"], "This latent")
+    return samples if samples.shape[1:] == shape else torch.zeros((len(samples), *shape))
+
+
+def part_of(reporter: ProgressReporter, first: float, last: float):
+    """A receiver of progress for one part of a run."""
+    return lambda event: reporter(dataclasses.replace(event, fraction=first + (last - first) * event.fraction))
+
+
+def unsolved(report: InversionReport, tolerance: float) -> list[str]:
+    """A warning where steps of a fixed-point inversion did not reach the tolerance."""
+    missed = sum(residual > tolerance for step in report.steps for residual in step.residual)
+    total = sum(len(step.residual) for step in report.steps)
+    if not missed:
+        return []
+    return [f"{missed} of {total} fixed-point steps did not reach the tolerance of {tolerance:g}: raise iterations, "
+            "use more steps, or a lower cfg."]

@@ -1,0 +1,95 @@
+"""DDIMSample: the way back from an inversion."""
+from __future__ import annotations
+
+import logging
+
+import comfy.samplers
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ...dma import diffusion, inversion
+from .. import comfyui
+from ..comfyui import ProgressReporter
+from ..inputs import TRAJECTORY, schedule
+from ._ddim_invert import samples_of
+from ._source_trajectory import SourceTrajectory
+
+
+class DDIMSample(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="DDIMSample", display_name="DDIM Sample", category="dma/inversion",
+            description="Deterministic sampling from the noise of an inversion, as it is or averaged: the way back to "
+                        "a picture.",
+            search_aliases=["reconstruct", "resample", "DDIM sampling", "inverted noise"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model that the noise was inverted with."),
+                io.Conditioning.Input("positive",
+                                      tooltip="The prompt: the source's for its picture, another one to change it."),
+                io.Conditioning.Input("negative",
+                                      tooltip="What guidance leads away from. A trajectory of negative_prompt or "
+                                              "null_text takes its place."),
+                io.Latent.Input("latent",
+                                tooltip="Noise in units of ordinary noise, from DDIMInvert, perhaps averaged or "
+                                        "interpolated since. Not scaled again."),
+                io.Int.Input("steps", default=50, min=1, max=1000,
+                             tooltip="Sampling steps. Without effect when a trajectory or sigmas are connected."),
+                io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="ddim_uniform",
+                               tooltip="Noise levels. Without effect when a trajectory or sigmas are connected."),
+                io.Float.Input("cfg", default=1.0, min=0.0, max=100.0, step=0.1,
+                               tooltip="Guidance scale. That of the inversion gives the picture back."),
+                TRAJECTORY.Input("trajectory", optional=True,
+                                 tooltip="From DDIMInvert: its noise levels, and the way back that belongs to its "
+                                         "method. Leave it out for averaged noise unless the method carries nothing "
+                                         "per latent."),
+                io.Sigmas.Input("sigmas", optional=True,
+                                tooltip="Noise levels instead of steps and scheduler. With a trajectory they must be "
+                                        "its own."),
+            ],
+            outputs=[io.Latent.Output("latent", display_name="latent",
+                                      tooltip="The finished latents, for VAE Decode.")],
+        )
+
+    @classmethod
+    def execute(cls, model, positive, negative, latent, steps, scheduler, cfg, trajectory=None,
+                sigmas=None) -> io.NodeOutput:
+        comfyui.check_model(model)
+        comfyui.check_conditioning(positive, "positive")
+        comfyui.check_conditioning(negative, "negative")
+        shape = comfyui.latent_shape(model, latent)
+        noise = samples_of(latent, shape).float().clone()
+        levels = schedule(model, scheduler, steps, sigmas)
+        if trajectory is not None:
+            parametrization, asked = comfyui.parametrization_of(model), None if sigmas is None else levels
+            levels, negative = follow(trajectory, parametrization, noise, cfg, asked, negative)
+        reporter = ProgressReporter(model, "DDIMSample")
+
+        def run(denoiser) -> Tensor:
+            if trajectory is not None:
+                return inversion.way_back(denoiser, noise, trajectory.trajectory, progress=reporter)
+            return inversion.sample_back(denoiser, noise, diffusion.rising(levels), progress=reporter)
+
+        latents = comfyui.with_denoiser(model, positive, negative, cfg, levels, shape, 0, run, layer=None)
+        return io.NodeOutput(comfyui.latents_out_of_model(model, latents))
+
+
+def follow(source: SourceTrajectory, parametrization, noise: Tensor, cfg: float, levels: Tensor | None,
+           negative: list) -> tuple[Tensor, list]:
+    """The noise levels (falling) and the negative prompt that a trajectory asks for.
+
+    Raises ValueError if it was made for other latents, levels or another kind of model.
+    """
+    trajectory = source.trajectory
+    if trajectory.parametrization is not parametrization:
+        raise ValueError(f"The trajectory was made with a model of {trajectory.parametrization.value} prediction, this "
+                         f"one has {parametrization.value}: connect the model that DDIMInvert used.")
+    inversion.check_fit(trajectory, noise)
+    own = torch.tensor(trajectory.sigmas).flip(0)
+    if levels is not None and (len(levels) != len(own) or not torch.allclose(levels, own, rtol=1e-4)):
+        raise ValueError("The sigmas are not those of the trajectory: connect only one of the two.")
+    if trajectory.method.name == "null_text" and cfg != source.guidance_scale:
+        logging.warning("DDIMSample: the trajectory was optimised for cfg %g, but cfg is %g: the pictures will differ "
+                        "from their sources.", source.guidance_scale, cfg)
+    return own, source.negative or negative

@@ -1,0 +1,124 @@
+"""TrainModeLoRA: a low-rank adapter that turns the loaded model towards one mode of a concept."""
+from __future__ import annotations
+
+import dataclasses
+
+import comfy.sd
+import torch
+from comfy_api.latest import io
+
+from ...dma import execution, models
+from ...dma.training import Training, TrainingSettings, draw, loss_on
+from .. import comfyui, inputs
+from ..comfyui import ProgressReporter, training_fingerprint
+from ..inputs import (
+    PREVIEW_STEPS,
+    check_training_latents,
+    lora_target,
+    mode_latents,
+    previewing,
+    training_batch_size,
+    training_records,
+)
+
+PRECISIONS = {"as loaded": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
+NODE = "TrainModeLoRA"
+
+
+class TrainModeLoRA(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id=NODE, display_name="Train Mode LoRA", category="dma/modes",
+            description="Trains a LoRA on the latents of one mode, so that the prompt makes pictures of this mode.",
+            search_aliases=["train lora", "adapter", "fine-tune", "mode", "cluster"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model to train on. It stays as it is."),
+                mode_latents(),
+                io.Conditioning.Input(
+                    "positive", tooltip="The prompt that is to make pictures of this mode: the prompt of the samples."),
+                io.Int.Input("steps", default=2000, min=1, max=100000,
+                             tooltip="Training steps. When this is raised, the training goes on from where it ended."),
+                io.Float.Input("learning_rate", default=1e-4, min=1e-7, max=1.0, step=1e-7, round=False,
+                               tooltip="AdamW's learning rate."),
+                io.Int.Input("rank", default=1, min=1, max=1024,
+                             tooltip="Rank of the change of each layer. 1 is the paper's choice."),
+                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
+                             tooltip="Fixes everything random: the adapter's start, the order of the latents, noise "
+                                     "and noise levels."),
+                io.Float.Input("alpha", default=1.0, min=0.001, max=1024.0, step=0.001, round=False, optional=True,
+                               advanced=True,
+                               tooltip="The change of a layer is scaled by alpha / rank. Set it to the rank for a "
+                                       "factor of 1."),
+                lora_target(advanced=True),
+                training_batch_size(),
+                io.Combo.Input("precision", options=list(PRECISIONS), default="as loaded", optional=True, advanced=True,
+                               tooltip="In which precision the model computes while it is trained on. The adapter "
+                                       "itself is always trained in float32."),
+                io.Boolean.Input("gradient_checkpointing", default=False, optional=True, advanced=True,
+                                 tooltip="Compute each block a second time instead of keeping what is inside it: "
+                                         "slower, with less memory. The result is the same up to rounding."),
+                io.Int.Input("preview_interval", default=200, min=0, max=100000, optional=True, advanced=True,
+                             tooltip=f"Show a sample ({PREVIEW_STEPS} steps, no guidance) every so many training "
+                                     "steps. 0: never."),
+                inputs.resume(),
+            ],
+            outputs=[
+                io.LoraModel.Output("lora", display_name="lora",
+                                    tooltip="The adapter, for Save LoRA Weights and Load LoRA Model."),
+                io.Model.Output("adapted", display_name="model", tooltip="The model with the adapter at strength 1."),
+                *training_records(),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model, latents, positive, steps, learning_rate, rank, seed, alpha=1.0,
+                target=comfyui.ATTENTION, batch_size=1, precision="as loaded", gradient_checkpointing=False,
+                preview_interval=200, resume=True) -> io.NodeOutput:
+        settings = TrainingSettings(steps, learning_rate, batch_size, seed)
+        settings.check()
+        if alpha <= 0:
+            raise ValueError(f"alpha is {alpha}: it must be a positive number, 1 or the rank as a rule.")
+        comfyui.check_conditioning(positive, "positive")
+        shape = comfyui.latent_shape(model, latents)
+        check_training_latents(latents["samples"])
+        comfyui.check_model(model)
+        layers = comfyui.target_layers(comfyui.network_of(model), target)
+        comfyui.check_rank(layers, rank)
+        clean = comfyui.latents_into_model(model, latents["samples"])  # (N, C, H, W)
+        choices = {"node": NODE, "rank": rank, "alpha": alpha, "target": target, "precision": precision}
+        key = execution.run_key({**settings.key(), **choices},
+                           {"latents": clean, **comfyui.conditioning_tensors(positive, [])})
+        reporter = ProgressReporter(model, NODE)
+
+        def train(denoiser: comfyui.ComfyDenoiser) -> Training:
+            network, levels = denoiser.guider.inner_model.diffusion_model, denoiser.noise_levels()
+            saved = comfyui.run_state(key, training_fingerprint(denoiser, levels, shape)) if resume else None
+            # Not the layers from above: a model in dynamic VRAM is trained on in another form, which has its own.
+            own = comfyui.target_layers(network, target)
+            adapters = comfyui.new_adapters(own, rank, alpha, seed, denoiser.device)
+            with comfyui.attached(network, adapters, gradient_checkpointing):
+                models.check_differentiable(
+                    lambda: denoiser.denoise_differentiably(clean[:1].clone().to(denoiser.device),
+                                                            levels[:1].to(denoiser.device)),
+                    comfyui.parameters_of(adapters), "no LoRA can be trained on it")
+                return train(
+                    comfyui.parameters_of(adapters),
+                    loss_on(clean, denoiser.parametrization, denoiser.device,
+                                               denoiser.denoise_differentiably),
+                    lambda step: draw(settings, step, len(clean), shape, levels), settings, saved,
+                    reporter, previewing(model, denoiser, shape, seed, preview_interval))
+
+        trained_on = model
+        if PRECISIONS[precision] is not None:
+            trained_on = model.clone()
+            trained_on.set_model_compute_dtype(PRECISIONS[precision])
+        sigmas = comfyui.sigmas_of(model, "normal", PREVIEW_STEPS)
+        training = comfyui.with_denoiser(trained_on, positive, positive, 1.0, sigmas, shape, seed, train,
+                                             layer=None)
+        lora = comfyui.lora_model(list(layers), training.parameters, alpha)
+        adapted, _ = comfy.sd.load_lora_for_models(model, None, lora, 1.0, 0.0)
+        report = dataclasses.replace(training.report, settings={
+            **training.report.settings, **choices, "latents": len(clean), "layers": len(layers),
+            "parameters": sum(parameter.numel() for parameter in training.parameters)})
+        return io.NodeOutput(lora, adapted, {"loss": training.report.losses}, report)
