@@ -4,6 +4,6 @@ WEB_DIRECTORY = "./web"
 
 
 async def comfy_entrypoint():
-    from mental_averages.x.nodes.extension import MentalAverages
+    from .nodes.extension import MentalAverages
 
     return MentalAverages()
