@@ -2,7 +2,6 @@
 from ._align import Alignment, align
 from ._mixture import MixtureAlignment, align_mixture, check_mixture
 from ._mixture_report import MIXTURE_FORMAT, MixtureReport
-from ._pace import iterations_ahead
 from ._presets import PRESETS
 from ._report import ALIGNMENT_FORMAT, AlignedStep, AlignmentReport
 from ._settings import AlignmentSettings
@@ -10,5 +9,5 @@ from ._start import Ensemble
 
 __all__ = [
     "ALIGNMENT_FORMAT", "MIXTURE_FORMAT", "PRESETS", "AlignedStep", "Alignment", "AlignmentReport", "AlignmentSettings",
-    "Ensemble", "MixtureAlignment", "MixtureReport", "align", "align_mixture", "check_mixture", "iterations_ahead",
+    "Ensemble", "MixtureAlignment", "MixtureReport", "align", "align_mixture", "check_mixture",
 ]
