@@ -126,7 +126,8 @@ class _Run:
         done = self.plan.first + (step + 1) * self.plan.step - PREDICTION_COST * self.plan.moving
         tensors["latents"] = self.predicting(
             f"{self.where()}: stepping all latents", done,
-            lambda heard: step_all(self.denoiser, tensors["latents"], sigma, sigma_next, self.batch, heard))
+            lambda heard: step_all(self.denoiser, tensors["latents"], sigma, sigma_next, batch=self.batch,
+                                   after_batch=heard))
         meta["records"].append(record)
         meta.update(step=step + 1, update=0, matched=0)
         self.save()
@@ -249,10 +250,11 @@ class _Run:
         if settings.restored_noise and step and self.sigmas[step] > 0:
             # Not the seed of the starting noise, whose mean is what the latents have left.
             noise = starting_noise(1, tuple(kept.shape[1:]), settings.seed ^ RESTORED_NOISE_SEED)
-            kept = restore_noise(self.denoiser, kept, self.sigmas[step], noise, settings.restored_noise, self.batch)
+            kept = restore_noise(self.denoiser, kept, self.sigmas[step], noise, settings.restored_noise,
+                                 batch=self.batch)
         finished = self.predicting(
             "sampling the finished latents", plan.first + settings.aligned_steps * plan.step,
-            lambda heard: sample(self.denoiser, kept, self.all_sigmas[step:], self.batch, heard))
+            lambda heard: sample(self.denoiser, kept, self.all_sigmas[step:], batch=self.batch, after_batch=heard))
         self.tensors = {"latents": finished}
         self.meta["finished"] = True
         self.save()

@@ -149,7 +149,8 @@ def explore(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], settings
             progress(Progress(done / (steps * count), f"sampling {count} latents, step {step + 1} of {steps}",
                               denoised[:1]))
 
-        tensors["latents"] = step_all(denoiser, tensors["latents"], sigma, sigmas[step + 1].item(), batch, heard)
+        tensors["latents"] = step_all(denoiser, tensors["latents"], sigma, sigmas[step + 1].item(), batch=batch,
+                                     after_batch=heard)
         meta["step"] = step + 1
         if saved and (meta["step"] == steps or time.monotonic() - last_save > SECONDS_BETWEEN_SAVES):
             saved.save(tensors, meta)

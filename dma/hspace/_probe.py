@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..diffusion import Denoiser, LayeredDenoiser, initial_latent, paper_scale, step_all
 from ..execution import BatchSize
+from ..models import read_features
 from ..solvers import LBFGS
 from ..statistics import RunningMoments
 from ._scores import FEWEST_LATENTS
@@ -98,8 +99,8 @@ def read_prompt(denoiser: LayeredDenoiser, sigmas: Tensor, noise: Tensor, layers
                                                           settings.iterations, batch)
                 heard(len(latents))
         if step < max(settings.steps):
-            latents = step_all(denoiser, latents, sigma, sigmas[step + 1].item(), batch,
-                               lambda count, denoised: heard(count))
+            latents = step_all(denoiser, latents, sigma, sigmas[step + 1].item(), batch=batch,
+                               after_batch=lambda count, denoised: heard(count))
     return PromptReadings(rows, before, after)
 
 
@@ -111,10 +112,8 @@ def match_layer(denoiser: Denoiser, latents: Tensor, sigma: float, matched: list
     Matching is a few iterations of L-BFGS in the papers' units.
     """
     moments = RunningMoments()
-    with torch.no_grad():
-        for _, features in batch.over(len(latents),
-                                      lambda part: denoiser.features(latents[part].to(denoiser.device), sigma)):
-            moments.update(features)
+    for _, features in read_features(denoiser, latents, sigma, batch=batch):
+        moments.update(features)
     target = moments.mean.float().to(denoiser.device)
     scale, chosen = paper_scale(denoiser.parametrization, sigma), latents[matched]
     solver = LBFGS(iterations=iterations)

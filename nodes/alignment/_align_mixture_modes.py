@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from ...dma import alignment, clustering, execution, models
 from .. import comfyui, inputs
-from ..comfyui import ProgressReporter, fingerprint
+from ..comfyui import ProgressReporter
 from ..inputs import CLUSTERS, HSPACE, REPORT, check_training_latents
 
 
@@ -132,8 +132,9 @@ class AlignMixtureModes(io.ComfyNode):
 
         def align(denoiser) -> alignment.MixtureAlignment:
             if aligned_steps:
-                choices["gradient_error"] = models.check_gradient(denoiser, shape, sigmas[level].item())
-            answers = fingerprint(denoiser, sigmas, shape)
+                with comfyui.advising_on_gradients(comfyui.OTHER_LAYER):
+                    choices["gradient_error"] = models.check_gradient(denoiser, shape, sigmas[level].item())
+            answers = models.fingerprint(denoiser, sigmas, shape)
 
             def saved(part: str) -> execution.RunState | None:
                 return comfyui.run_state(f"{key}-{part.replace(' ', '-')}", answers) if resume else None

@@ -7,7 +7,7 @@ from comfy_api.latest import io
 
 from ...dma import alignment, execution, models, solvers
 from .. import comfyui, inputs
-from ..comfyui import ProgressReporter, fingerprint
+from ..comfyui import ProgressReporter
 from ..inputs import HSPACE, REPORT
 
 CUSTOM = "custom"
@@ -135,8 +135,9 @@ class AlignTrajectories(io.ComfyNode):
 
         def align(denoiser) -> alignment.Alignment:
             if settings.aligned_steps:
-                choices["gradient_error"] = models.check_gradient(denoiser, shape, sigmas[0].item())
-            saved = comfyui.run_state(key, fingerprint(denoiser, sigmas, shape)) if resume else None
+                with comfyui.advising_on_gradients(comfyui.OTHER_LAYER):
+                    choices["gradient_error"] = models.check_gradient(denoiser, shape, sigmas[0].item())
+            saved = comfyui.run_state(key, models.fingerprint(denoiser, sigmas, shape)) if resume else None
             return alignment.align(denoiser, sigmas, shape, settings, batch_size, saved, reporter)
 
         average = comfyui.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, align, hspace.layer,

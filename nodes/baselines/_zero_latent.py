@@ -55,7 +55,7 @@ class ZeroLatent(io.ComfyNode):
                 reporter(Progress(done / (len(sigmas) - 1), "sampling", denoised[:1]))
 
             start = diffusion.initial_latent(denoiser.parametrization, noise, sigmas[0].item())
-            return sample(denoiser, start, sigmas, BatchSize(1), after_batch)
+            return sample(denoiser, start, sigmas, batch=BatchSize(1), after_batch=after_batch)
 
         latents = comfyui.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, run, layer=None)
         return io.NodeOutput(comfyui.latents_out_of_model(model, latents))

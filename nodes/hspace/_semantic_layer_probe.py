@@ -27,7 +27,7 @@ from ...dma.hspace import (
 )
 from ...dma.interpolation import numbers, words
 from .. import comfyui, inputs
-from ..comfyui import fingerprint, progress_bar
+from ..comfyui import progress_bar
 from ..inputs import HSPACE, REPORT
 
 MOST_PROMPTS = 50
@@ -188,7 +188,8 @@ class _Probe:
         tensors = {f"{number} {name}": value for number, prompt in enumerate(self.prompts)
                    for name, value in comfyui.conditioning_tensors(prompt, self.negative).items()}
         key = execution.run_key({"report": [LAYER_FORMAT, LAYER_VERSION], **self.choices()}, tensors)
-        return comfyui.run_state(key, self.ask(0, lambda denoiser: fingerprint(denoiser, self.sigmas, self.shape)))
+        answers = self.ask(0, lambda denoiser: models.fingerprint(denoiser, self.sigmas, self.shape))
+        return comfyui.run_state(key, answers)
 
     def choices(self) -> dict:
         """Everything JSON can hold that the measurement depends on."""
@@ -214,7 +215,8 @@ class _Probe:
         def measure(denoiser) -> tuple[PromptReadings, float | None]:
             error = None
             if settings.matched and prompt == 0:
-                error = models.check_gradient(denoiser, self.shape, self.sigmas[0].item())
+                with comfyui.advising_on_gradients():
+                    error = models.check_gradient(denoiser, self.shape, self.sigmas[0].item())
             # Noise of its own for every prompt: shared noise would be taken for what the prompts have in common.
             noise = starting_noise(len(self.prompts) * settings.samples, self.shape, settings.seed)
             noise = noise.unflatten(0, (len(self.prompts), settings.samples))[prompt]  # (N, C, H, W)

@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...dma import diffusion
+from ...dma import diffusion, models
 from ...dma.diffusion import initial_latent, starting_noise
 from ...dma.execution import BatchSize
 from .. import comfyui
@@ -43,6 +43,11 @@ def training_records() -> list[io.Output]:
                           tooltip="Settings, losses and time, for PlotReport and SaveReport.")]
 
 
+def model_answers(denoiser: Any, levels: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The predictions that tell apart the models that are trained on; `levels` are all noise levels, rising."""
+    return models.fingerprint(denoiser, levels.flip(0), shape, features=False, thinned=False)
+
+
 def check_training_latents(samples: Tensor) -> None:
     """Raise ValueError for latents that there is nothing to learn from."""
     empty = [row for row, latent in enumerate(finite(samples, "The input latents")) if not latent.any()]
@@ -57,5 +62,5 @@ def previewing(model: Any, denoiser: Any, shape: tuple[int, ...], seed: int,
     noise."""
     sigmas = comfyui.sigmas_of(model, "normal", PREVIEW_STEPS)
     start = initial_latent(denoiser.parametrization, starting_noise(1, shape, seed), sigmas[0].item())
-    return (lambda done: diffusion.sample(denoiser, start, sigmas, BatchSize(1)) if interval
+    return (lambda done: diffusion.sample(denoiser, start, sigmas, batch=BatchSize(1)) if interval
             and done % interval == 0 else None)

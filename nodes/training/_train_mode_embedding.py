@@ -22,13 +22,13 @@ from ..comfyui import (
     is_from,
     name_is_taken,
     plain_name,
-    training_fingerprint,
     write_embedding,
 )
 from ..inputs import (
     PREVIEW_STEPS,
     check_training_latents,
     mode_latents,
+    model_answers,
     previewing,
     training_batch_size,
     training_records,
@@ -119,7 +119,7 @@ class TrainModeEmbedding(io.ComfyNode):
 
         def train(denoiser: comfyui.ComfyDenoiser) -> Training:
             levels = denoiser.noise_levels()
-            saved = comfyui.run_state(task.key, training_fingerprint(denoiser, levels, shape)) if resume else None
+            saved = comfyui.run_state(task.key, model_answers(denoiser, levels, shape)) if resume else None
             if task.is_taken and not is_finished(saved, steps):
                 raise name_is_taken(task.name, task.path)
             loss_now = loss_on(clean, denoiser.parametrization, denoiser.device,
@@ -140,8 +140,9 @@ class TrainModeEmbedding(io.ComfyNode):
 
                 for values in trained:
                     values.requires_grad_()
-                models.check_differentiable(lambda: loss(torch.tensor([0]), torch.zeros(1, *shape), levels[:1]),
-                                                    trained, "no embedding can be trained on it")
+                with comfyui.advising_on_gradients():
+                    models.check_differentiable(lambda: loss(torch.tensor([0]), torch.zeros(1, *shape), levels[:1]),
+                                                trained, "no embedding can be trained on it")
                 return train(trained, loss, draws, settings, saved, reporter, preview)
 
         sigmas = comfyui.sigmas_of(model, "normal", PREVIEW_STEPS)

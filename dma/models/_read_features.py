@@ -1,0 +1,33 @@
+"""Reading the features of many latents, a few at a time."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ..diffusion import Denoiser
+from ..execution import BatchSize
+
+
+def read_features(denoiser: Denoiser, latents: Tensor, sigma: float, *,
+                  batch: BatchSize | None = None) -> Iterator[tuple[slice, Tensor]]:
+    """The features of latents (K, C, H, W) at one noise level, micro-batch by micro-batch: the rows and their features
+    (b, ...), without gradient, on the device where they come out.
+
+    Each is read when it is asked for and none is kept here, so that features which are summed up or shortened never lie
+    in memory together. `batch` None chooses the size.
+
+    >>> class Doubling:
+    ...     device = torch.device("cpu")
+    ...     def features(self, x, sigma): return 2 * x
+    >>> found = read_features(Doubling(), torch.ones(3, 1, 1, 1), 1.0, batch=BatchSize(2))
+    >>> [(rows.start, rows.stop, features.flatten().tolist()) for rows, features in found]
+    [(0, 2, [2.0, 2.0]), (2, 3, [2.0])]
+    """
+    def read(rows: slice) -> Tensor:
+        with torch.no_grad():
+            return denoiser.features(latents[rows].to(denoiser.device), sigma)
+
+    batch = batch or BatchSize.automatic(latents[0].numel())
+    yield from batch.over(len(latents), read)
