@@ -129,4 +129,5 @@ def _fit(denoiser: EmbeddingDenoiser, x: Tensor, pivot: Tensor, embedding: Tenso
         moments.keep(going)
         embedding = embedding - moments.step(gradient, rate)
         taken[active] += 1
-    return *best.items, taken
+    embeddings, lower = best.items
+    return embeddings, lower, taken

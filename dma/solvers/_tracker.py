@@ -62,7 +62,8 @@ class Tracker:
         self.backwards[self.active] += backwards
 
     def match(self) -> Match:
-        return Match(self.latents, self.before, self.best, self.iterations, self.forwards, self.backwards)
+        before = self.best if self.before is None else self.before
+        return Match(self.latents, before, self.best, self.iterations, self.forwards, self.backwards)
 
 
 def residual_and_gradient(features: Features, tracker: Tracker, moving: Tensor,
