@@ -108,7 +108,7 @@ def samples_of(demo: DemoModel, source: Source, guidance: float, count: int, see
     """Plain samples (count, C, H, W), in the model's units."""
     noise = starting_noise(count, demo.shape, seed)
     return _on(demo, source, guidance, lambda denoiser, sigmas: sample(
-        denoiser, initial_latent(denoiser.parametrization, noise, sigmas[0].item()), sigmas, BatchSize(BATCH)),
+        denoiser, initial_latent(denoiser.parametrization, noise, sigmas[0].item()), sigmas, batch=BatchSize(BATCH)),
                layer=None)
 
 

@@ -64,7 +64,7 @@ def carried_table(demo: DemoModel, concepts: list[str], repetitions: int, count:
                                                    dataclasses.replace(settings, seed=seed), BATCH).latents
                                              for seed in range(repetitions)])
                 passes[choice] = (counted.features_run / repetitions, counted.gradients_run / repetitions)
-            zero = sample(denoiser, torch.zeros(1, *demo.shape), sigmas, BatchSize(1))
+            zero = sample(denoiser, torch.zeros(1, *demo.shape), sigmas, batch=BatchSize(1))
             latents["zero-latent sample"] = zero.expand(repetitions, -1, -1, -1)
             return latents, passes | {"zero-latent sample": (0, 0)}
 

@@ -144,8 +144,8 @@ def draw(demo: DemoModel, concept: str, presets: Sequence[tuple[str, int]], repe
     def run(denoiser, sigmas):
         noise = initial_latent(denoiser.parametrization, starting_noise(3 * repetitions, demo.shape, 1000),
                                sigmas[0].item())
-        zero = sample(denoiser, torch.zeros(1, *demo.shape), sigmas, BatchSize(1))
-        latents = {"plain sample": sample(denoiser, noise, sigmas, BatchSize(BATCH)),
+        zero = sample(denoiser, torch.zeros(1, *demo.shape), sigmas, batch=BatchSize(1))
+        latents = {"plain sample": sample(denoiser, noise, sigmas, batch=BatchSize(BATCH)),
                    "zero-latent sample": zero.expand(repetitions, -1, -1, -1)}
         for name, count in presets:
             settings = PRESETS[name].apply(AlignmentSettings(count=count, keep=1), STEPS)

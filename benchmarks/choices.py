@@ -92,7 +92,7 @@ def plain_pictures(concept: str, guidance: float, count: int) -> torch.Tensor:
     def plain(denoiser, sigmas):
         noise = starting_noise(count, tools()[0].shape, seed=1000)
         return sample(denoiser, initial_latent(denoiser.parametrization, noise, sigmas[0].item()), sigmas,
-                      BatchSize(32))
+                      batch=BatchSize(32))
 
     return tools()[0].decode(tools()[0].with_denoiser(concept, guidance, plain))
 

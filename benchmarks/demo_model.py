@@ -88,7 +88,7 @@ def main() -> None:
         def generate(denoiser, sigmas):
             start = initial_latent(denoiser.parametrization, starting_noise(per_concept, demo.shape, seed=number),
                                    sigmas[0].item())
-            return sample(denoiser, start, sigmas, BatchSize(8))
+            return sample(denoiser, start, sigmas, batch=BatchSize(8))
 
         generated = demo.decode(demo.with_denoiser(concept, arguments.guidance, generate))
         found = classifier.predict(judge(generated).numpy()) == number

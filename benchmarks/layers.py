@@ -77,7 +77,7 @@ def end_to_end(concept: str, arguments, layers: list[str]) -> dict:
     def plain(denoiser, sigmas):
         noise = starting_noise(3 * arguments.count, model.shape, PLAIN_SEED)
         return sample(denoiser, initial_latent(denoiser.parametrization, noise, sigmas[0].item()), sigmas,
-                      BatchSize(32))
+                      batch=BatchSize(32))
 
     def averages(denoiser, sigmas):
         settings = [PRESETS[arguments.preset].apply(AlignmentSettings(count=arguments.count, keep=1, seed=seed), STEPS)
@@ -87,7 +87,7 @@ def end_to_end(concept: str, arguments, layers: list[str]) -> dict:
     samples = model.decode(on_prompt(plain))
     reference, sharp = judge(samples), sharpness(samples).mean()
     zero = judge(model.decode(on_prompt(lambda denoiser, sigmas: sample(
-        denoiser, torch.zeros(1, *model.shape), sigmas, BatchSize(1)))))
+        denoiser, torch.zeros(1, *model.shape), sigmas, batch=BatchSize(1)))))
     measured, to_zero, shown = [], [], [samples[:4]]
     for layer in layers:
         pictures = model.decode(on_prompt(averages, layer=layer))

@@ -56,11 +56,11 @@ def pictures_of(demo, judge, concept, arguments, repetitions):
     found, plain, reports = {method: [] for method in methods(arguments)}, [], []
 
     def run(denoiser, sigmas):
-        zero = sample(denoiser, torch.zeros(1, *demo.shape), sigmas, BatchSize(1))
+        zero = sample(denoiser, torch.zeros(1, *demo.shape), sigmas, batch=BatchSize(1))
         for repetition in range(repetitions):
             noise = starting_noise(arguments.count, demo.shape, repetition)
             samples = sample(denoiser, initial_latent(denoiser.parametrization, noise, sigmas[0].item()), sigmas,
-                             BatchSize(32))
+                             batch=BatchSize(32))
             for method, count, seed in ensembles:
                 settings = AlignmentSettings(count=count, seed=seed + repetition, keep=1,
                                              restored_noise=arguments.restored_noise)

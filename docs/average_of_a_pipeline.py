@@ -41,8 +41,8 @@ def main() -> None:
     pipe.to("cuda" if on_gpu else "cpu")
     network = getattr(pipe, "transformer", None) or pipe.unet
     size = arguments.size or network.config.sample_size * pipe.vae_scale_factor
-    denoiser = models.from_pipeline(pipe, arguments.prompt, arguments.negative, arguments.guidance,
-                                             size=(size, size))
+    denoiser = models.from_pipeline(pipe, arguments.prompt, negative_prompt=arguments.negative,
+                                    guidance_scale=arguments.guidance, size=(size, size))
     shape = (network.config.in_channels, size // pipe.vae_scale_factor, size // pipe.vae_scale_factor)
     settings = alignment.PRESETS[arguments.preset].apply(
         alignment.AlignmentSettings(count=arguments.count, keep=arguments.keep, seed=arguments.seed), arguments.steps)

@@ -127,7 +127,7 @@ def read_pooled(denoiser: Denoiser, latents: Tensor, sigma: float, batch: BatchS
             found = F.adaptive_avg_pool2d(found, [min(LARGEST_GRID, size) for size in found.shape[-2:]])
         return found.flatten(1).cpu()
 
-    return torch.cat([pooled(found) for _, found in read_features(denoiser, latents, sigma, batch)])
+    return torch.cat([pooled(found) for _, found in read_features(denoiser, latents, sigma, batch=batch)])
 
 
 def mode_distances(denoiser: Denoiser, sigma: float, averages: tuple[Tensor, ...], samples: Tensor, clusters: Clusters,

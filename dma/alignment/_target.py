@@ -70,7 +70,7 @@ def _of_all(denoiser: Denoiser, sigma: float, start: Start, settings: AlignmentS
 def _of_moving(denoiser: Denoiser, sigma: float, batch: BatchSize,
                state: State) -> Generator[Event, None, RunningMoments]:
     features = RunningMoments()
-    for rows, found in read_features(denoiser, state.latents, sigma, batch):
+    for rows, found in read_features(denoiser, state.latents, sigma, batch=batch):
         features.update(found)
         yield Event("mean", rows.stop - rows.start, rows.stop, len(state.latents))
     return features

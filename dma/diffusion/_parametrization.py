@@ -1,4 +1,4 @@
-"""Noise levels, parametrisations and the deterministic step.
+"""Noise laws and parametrisations.
 
 Latents follow one of two noise laws, told apart by the parametrisation of the model:
 

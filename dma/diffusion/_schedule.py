@@ -4,6 +4,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+SHOWN = 8  # noise levels in a message
+
 
 def rising(sigmas: Tensor) -> tuple[float, ...]:
     """Noise levels in rising order, from a schedule in either direction.
@@ -14,10 +16,27 @@ def rising(sigmas: Tensor) -> tuple[float, ...]:
     (0.0, 1.0, 2.0)
     """
     if sigmas.ndim != 1 or len(sigmas) < 2 or not torch.isfinite(sigmas).all() or (sigmas < 0).any():
-        raise ValueError("An inversion needs two or more noise levels, none of them negative or NaN: connect the "
-                         "sigmas of a scheduler with at least one step.")
+        raise ValueError("A schedule has two or more noise levels, none of them negative or NaN, but these are "
+                         f"{_shown(sigmas)}.")
     levels = sigmas.flip(0) if sigmas[0] > sigmas[-1] else sigmas
     if (levels.diff() <= 0).any():
-        raise ValueError("The noise levels do not rise or fall steadily: connect the sigmas of an ordinary scheduler, "
-                         "without repeated or restarted levels.")
+        raise ValueError(f"The noise levels do not rise or fall steadily, but are {_shown(sigmas)}.")
     return tuple(levels.tolist())
+
+
+def falling(sigmas: Tensor) -> Tensor:
+    """A schedule (S + 1,), which always falls, from noise levels in either direction.
+
+    Raises ValueError unless there are two or more, finite, not negative and strictly monotone.
+
+    >>> falling(torch.tensor([0.0, 1.0, 2.0]))
+    tensor([2., 1., 0.])
+    """
+    return torch.tensor(rising(sigmas)).flip(0)
+
+
+def _shown(sigmas: Tensor) -> str:
+    if sigmas.ndim != 1:
+        return f"a tensor of the shape {tuple(sigmas.shape)}"
+    shown = [f"{level:.4g}" for level in sigmas[:SHOWN].tolist()]
+    return ", ".join(shown + ["..."] * (len(sigmas) > SHOWN)) or "none"

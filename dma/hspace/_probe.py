@@ -190,7 +190,7 @@ def match_layer(denoiser: Denoiser, latents: Tensor, sigma: float, matched: list
     Matching is a few iterations of L-BFGS in the papers' units.
     """
     moments = RunningMoments()
-    for _, features in read_features(denoiser, latents, sigma, batch):
+    for _, features in read_features(denoiser, latents, sigma, batch=batch):
         moments.update(features)
     target = moments.mean.float().to(denoiser.device)
     scale, chosen = paper_scale(denoiser.parametrization, sigma), latents[matched]

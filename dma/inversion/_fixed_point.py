@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 
 from ..diffusion import Parametrization
-from ..solvers import anderson_step
+from ..solvers import BestRows, anderson_step
 from ._method import Ascent, EulerWayBack, State, row_norms
 from ._velocity import Velocity
 
@@ -38,15 +38,14 @@ class FixedPoint(EulerWayBack):
         (source,), (s, t) = state, sigmas[index : index + 2]
         x = source + (t - s) * velocity(source, s, label=t)
         size = row_norms(source)  # (B,)
-        best, residual = x.clone(), torch.full_like(size, torch.inf)
+        best = BestRows(torch.full_like(size, torch.inf), x.clone())
         taken = torch.zeros(len(x), dtype=torch.int64)
         active = torch.arange(len(x))  # rows still iterating
         iterates, changes = [], []  # (b, C, H, W) each, the latest last
         for iteration in range(self.iterations + 1):
             change = source[active] + (t - s) * velocity(x, t) - x
             missed = row_norms(change) / size[active]
-            better = missed < residual[active]
-            residual[active[better]], best[active[better]] = missed[better], x[better]
+            best.update(active, missed, x)
             going = missed > self.tolerance
             if iteration == self.iterations or not going.any():
                 break
@@ -55,4 +54,4 @@ class FixedPoint(EulerWayBack):
                                  for kept, latest in ((iterates, x), (changes, change)))
             x = anderson_step(iterates, changes)
             taken[active] += 1
-        return Ascent((best,), residual, taken)
+        return Ascent(best.items, best.values, taken)

@@ -16,12 +16,11 @@ from torch import Tensor
 
 from ..diffusion import EmbeddingDenoiser, deterministic_step, noise_of, paper_scale, shell_norm
 from ..execution import BatchSize, Progress
+from ..solvers import AdamMoments, BestRows
 from ._invert import Inversion, way_back
 from ._method import State, row_norms
 from ._report import InversionReport, InvertedStep, round_trip_error
 from ._velocity import Velocity
-
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's own
 
 
 @dataclass(frozen=True)
@@ -111,30 +110,24 @@ def optimise_null_text(denoiser: EmbeddingDenoiser, inverted: Inversion, setting
 def _fit(denoiser: EmbeddingDenoiser, x: Tensor, pivot: Tensor, embedding: Tensor, sigma: float, sigma_next: float,
          rate: float, iterations: int, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
     """Best embeddings (B, T, D) of one step, the latents they lead to, and the iterations taken (B,)."""
-    best, lower = embedding.clone(), torch.empty_like(x)
-    best_loss = torch.full((len(x),), torch.inf, device=x.device)
+    best = BestRows(torch.full((len(x),), torch.inf, device=x.device), embedding.clone(), torch.empty_like(x))
     taken = torch.zeros(len(x), dtype=torch.int64, device=x.device)
     active = torch.arange(len(x), device=x.device)  # latents still moving
-    first, second = torch.zeros_like(embedding), torch.zeros_like(embedding)
+    moments = AdamMoments(embedding)
     for iteration in range(iterations + 1):
         embedding = embedding.detach().requires_grad_()
         last = iteration == iterations
         with torch.set_grad_enabled(not last):
             loss, reached = pivot_loss(denoiser, x[active], sigma, sigma_next, pivot[active], embedding)
-        better = loss.detach() < best_loss[active]
-        rows = active[better]
-        best_loss[rows], best[rows], lower[rows] = loss.detach()[better], embedding.detach()[better], reached.detach()[
-            better]
+        best.update(active, loss.detach(), embedding.detach(), reached.detach())
         going = loss.detach() > tolerance
         if last or not going.any():
             break
         with torch.enable_grad():
             (gradient,) = torch.autograd.grad(loss.sum(), embedding)
         active, embedding, gradient = active[going], embedding.detach()[going], gradient[going]
-        first, second = first[going], second[going]
-        first = BETA1 * first + (1 - BETA1) * gradient
-        second = BETA2 * second + (1 - BETA2) * gradient.square()
-        mean, deviation = first / (1 - BETA1 ** (iteration + 1)), (second / (1 - BETA2 ** (iteration + 1))).sqrt()
-        embedding = embedding - rate * mean / (deviation + EPSILON)
+        moments.keep(going)
+        embedding = embedding - moments.step(gradient, rate)
         taken[active] += 1
-    return best, lower, taken
+    embeddings, lower = best.items
+    return embeddings, lower, taken

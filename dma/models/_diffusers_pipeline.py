@@ -28,7 +28,7 @@ SMALLEST_CUMULATIVE_ALPHA = 4.8973451890853435e-08
 
 
 class DiffusersDenoiser:
-    """`dma.denoiser.Denoiser` of a UNet2DConditionModel (Stable Diffusion 1.x, 2.x, SDXL) or SD3Transformer2DModel.
+    """`dma.diffusion.Denoiser` of a UNet2DConditionModel (Stable Diffusion 1.x, 2.x, SDXL) or SD3Transformer2DModel.
 
     scheduler: one with a discrete noise schedule, or a flow-matching one for SD3.
     prompt, negative: the text encoder's output (1, T, D), or a dict of all arguments of the network that belong to a
@@ -40,7 +40,7 @@ class DiffusersDenoiser:
     Raises ValueError for inpainting networks, schedulers that predict something else, and unknown branches.
     """
 
-    def __init__(self, network: Any, scheduler: Any, prompt: Tensor | dict, negative: Tensor | dict,
+    def __init__(self, network: Any, scheduler: Any, prompt: Tensor | dict, negative: Tensor | dict, *,
                  guidance_scale: float = 7.0, layer: str = AUTO_LAYER, branch: str = "conditional"):
         if branch not in BRANCHES:
             raise ValueError(f"There is no branch {branch!r} here: choose one of {', '.join(BRANCHES)}.")
@@ -103,7 +103,7 @@ def _repeated(value: Any, count: int) -> Any:
     return value.expand(count, *value.shape[1:])
 
 
-def from_pipeline(pipe: Any, prompt: str, negative_prompt: str = "", guidance_scale: float = 7.0,
+def from_pipeline(pipe: Any, prompt: str, *, negative_prompt: str = "", guidance_scale: float = 7.0,
                   layer: str = AUTO_LAYER, branch: str = "conditional",
                   size: tuple[int, int] | None = None) -> DiffusersDenoiser:
     """The Denoiser of a Stable Diffusion 1.x, 2.x, SDXL or 3 pipeline with a prompt.
@@ -121,9 +121,10 @@ def from_pipeline(pipe: Any, prompt: str, negative_prompt: str = "", guidance_sc
         raise ValueError(f"{type(pipe).__name__} is not supported: use a pipeline of Stable Diffusion 1.x, 2.x, SDXL "
                          "or 3.")
     network.requires_grad_(False)
+    choices = {"guidance_scale": guidance_scale, "layer": layer, "branch": branch}
     if isinstance(network, UNet2DConditionModel) and network.config.addition_embed_type is None:
         sides = pipe.encode_prompt(prompt, network.device, 1, True, negative_prompt=negative_prompt)
-        return DiffusersDenoiser(network, pipe.scheduler, *sides, guidance_scale, layer, branch)
+        return DiffusersDenoiser(network, pipe.scheduler, *sides, **choices)
     others = {"prompt_2": None, "negative_prompt": negative_prompt, "device": network.device}
     if isinstance(network, SD3Transformer2DModel):
         others["prompt_3"] = None
@@ -136,7 +137,7 @@ def from_pipeline(pipe: Any, prompt: str, negative_prompt: str = "", guidance_sc
         sizes = torch.tensor([[height, width, 0, 0, height, width]], dtype=positive.dtype, device=network.device)
         sides = [{"encoder_hidden_states": text, "added_cond_kwargs": {"text_embeds": whole, "time_ids": sizes}}
                  for text, whole in ((positive, pooled), (negative, negative_pooled))]
-    return DiffusersDenoiser(network, pipe.scheduler, *sides, guidance_scale, layer, branch)
+    return DiffusersDenoiser(network, pipe.scheduler, *sides, **choices)
 
 
 def ddim_sigmas(scheduler: Any, steps: int) -> Tensor:

@@ -17,8 +17,10 @@ from ..execution import is_out_of_memory
 # Relative to the latent. Rounding spoils small steps, more so in 16-bit models, and curvature spoils large ones.
 STEPS = (0.003, 0.01, 0.03, 0.1, 0.2)
 TOLERANCE = 0.05
-ADVICE = ("Connect the model without nodes that compile it or change its attention, or load it in another precision "
-          "(16 or 32 bit).")
+
+
+class UnusableGradient(ValueError):
+    """A model has no gradient, or a wrong one."""
 
 
 def gradient_error(denoiser: Denoiser, x: Tensor, other: Tensor, sigma: float) -> float:
@@ -56,35 +58,35 @@ def gradient_error(denoiser: Denoiser, x: Tensor, other: Tensor, sigma: float) -
 def check_gradient(denoiser: Denoiser, shape: tuple[int, ...], sigma: float) -> float:
     """`gradient_error` for noise of `shape` (C, H, W) at noise level `sigma`, in the model's own precision.
 
-    Costs about a dozen passes on one latent, of which one is backward. Raises ValueError with a sentence for the user
-    if autograd cannot differentiate the model, or if what it reports is off by more than TOLERANCE.
+    Costs about a dozen passes on one latent, of which one is backward. Raises UnusableGradient, a ValueError with a
+    sentence for the user, if autograd cannot differentiate the model, or if what it reports is off by more than
+    TOLERANCE.
     """
     noise = torch.randn((2, *shape), generator=torch.Generator("cpu").manual_seed(0))
     noise = initial_latent(denoiser.parametrization, noise, sigma).to(denoiser.device)
     with _explained("latents cannot be matched with it"):
         error = gradient_error(denoiser, noise[:1], noise[1:], sigma)
     if error != error:
-        raise ValueError("The features of this model are not finite, or do not depend on the latent at all, so latents "
-                         f"cannot be matched with it. Choose another layer in HSpaceHook. {ADVICE}")
+        raise UnusableGradient("The features of this model are not finite, or do not depend on the latent at all, so "
+                               "latents cannot be matched with it at this layer.")
     if error > TOLERANCE:
-        raise ValueError("The gradient of this model's features is wrong: it differs from the measured slope by "
-                         f"{error:.1%}, where {TOLERANCE:.0%} is allowed, so latents cannot be matched with it. "
-                         f"{ADVICE}")
+        raise UnusableGradient("The gradient of this model's features is wrong: it differs from the measured slope by "
+                               f"{error:.1%}, where {TOLERANCE:.0%} is allowed, so latents cannot be matched with it.")
     return error
 
 
 def check_differentiable(output: Callable[[], Tensor], inputs: Sequence[Tensor], otherwise: str) -> None:
-    """Raise ValueError with a sentence for the user if autograd cannot differentiate `output()`, of any shape, in
-    `inputs`.
+    """Raise UnusableGradient, a ValueError with a sentence for the user, if autograd cannot differentiate `output()`,
+    of any shape, in `inputs`.
 
     One forward and one backward pass; whether the gradient is right is not looked at. `otherwise` is what cannot be
     done then.
 
     >>> weight = torch.ones(2, requires_grad=True)
-    >>> check_differentiable(lambda: weight ** 2, [weight], "it cannot be trained")
-    >>> check_differentiable(lambda: weight.detach(), [weight], "it cannot be trained")  # doctest: +ELLIPSIS
+    >>> check_differentiable(lambda: weight ** 2, [weight], "it is fixed")
+    >>> check_differentiable(lambda: weight.detach(), [weight], "it is fixed")  # doctest: +IGNORE_EXCEPTION_DETAIL
     Traceback (most recent call last):
-    ValueError: This model cannot be differentiated, so it cannot be trained (element 0 of tensors does not require ...
+    UnusableGradient: This model cannot be differentiated, so it is fixed (element 0 of tensors ...
     """
     with _explained(otherwise), torch.enable_grad():
         torch.autograd.grad(output().sum(), inputs, allow_unused=True)
@@ -97,4 +99,4 @@ def _explained(otherwise: str) -> Iterator[None]:
     except (RuntimeError, NotImplementedError) as failure:
         if is_out_of_memory(failure):
             raise
-        raise ValueError(f"This model cannot be differentiated, so {otherwise} ({failure}). {ADVICE}") from failure
+        raise UnusableGradient(f"This model cannot be differentiated, so {otherwise} ({failure}).") from failure

@@ -1,4 +1,4 @@
-"""Features of many latents, read without gradient."""
+"""Reading the features of many latents, a few at a time."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -7,16 +7,29 @@ import torch
 from torch import Tensor
 
 from ..diffusion import Denoiser
-from ..execution import BatchSize
+from ..execution import BatchSize, choose_batch
 
 
 def features_of(denoiser: Denoiser, latents: Tensor, sigma: float) -> Tensor:
-    """H(x, sigma) (B, ...) of latents (B, C, H, W) from anywhere, on the Denoiser's device."""
+    """The features (b, ...) of latents (b, C, H, W) from anywhere, without gradient, on the Denoiser's device."""
     with torch.no_grad():
         return denoiser.features(latents.to(denoiser.device), sigma)
 
 
-def read_features(denoiser: Denoiser, latents: Tensor, sigma: float,
-                  batch: BatchSize) -> Iterator[tuple[slice, Tensor]]:
-    """H(x, sigma) of latents (K, C, H, W), a micro-batch at a time, with its rows."""
-    return batch.over(len(latents), lambda rows: features_of(denoiser, latents[rows], sigma))
+def read_features(denoiser: Denoiser, latents: Tensor, sigma: float, *,
+                  batch: BatchSize | None = None) -> Iterator[tuple[slice, Tensor]]:
+    """The features of latents (K, C, H, W) at one noise level, micro-batch by micro-batch: the rows and their features
+    (b, ...), without gradient, on the device where they come out.
+
+    Each is read when it is asked for and none is kept here, so that features which are summed up or shortened never lie
+    in memory together. `batch` None chooses the size.
+
+    >>> class Doubling:
+    ...     device = torch.device("cpu")
+    ...     def features(self, x, sigma): return 2 * x
+    >>> found = read_features(Doubling(), torch.ones(3, 1, 1, 1), 1.0, batch=BatchSize(2))
+    >>> [(rows.start, rows.stop, features.flatten().tolist()) for rows, features in found]
+    [(0, 2, [2.0, 2.0]), (2, 3, [2.0])]
+    """
+    batch = choose_batch(batch, latents.shape[1:])
+    yield from batch.over(len(latents), lambda rows: features_of(denoiser, latents[rows], sigma))

@@ -1,8 +1,10 @@
 """Solvers of  min_z |H(z) - A|^2, each latent alone, and of fixed points."""
 from ._adam import Adam
+from ._adam_moments import AdamMoments
 from ._anderson import anderson_step
+from ._best_rows import BestRows
 from ._gauss_newton import GaussNewton
 from ._lbfgs import LBFGS
-from ._solver import Match, Solver
+from ._solver import Match, PastMatch, Solver
 
-__all__ = ["LBFGS", "Adam", "GaussNewton", "Match", "Solver", "anderson_step"]
+__all__ = ["LBFGS", "Adam", "AdamMoments", "BestRows", "GaussNewton", "Match", "PastMatch", "Solver", "anderson_step"]

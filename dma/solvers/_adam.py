@@ -1,17 +1,19 @@
 """Adam, the paper's solver (arXiv 2603.29239)."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from ._adam_moments import AdamMoments
+from ._limits import Limits, refuse_unless
 from ._solver import Features, Match
 from ._tracker import Tracker, residual_and_gradient
 
 
 @dataclass(frozen=True)
-class Adam:
+class Adam(Limits):
     """The paper's solver (arXiv 2603.29239): Adam from fresh state on the squared differences.
 
     `learning_rate` is in the units of `start`. A latent stops when its residual reaches `tolerance`, on a plateau (see
@@ -29,6 +31,14 @@ class Adam:
     plateau: float = 0.0
     patience: int = 10
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_unless(0 <= self.learning_rate < math.inf, "learning_rate", self.learning_rate,
+                      "a positive number is needed")
+        refuse_unless(0 <= self.beta1 < 1, "beta1", self.beta1, "it lies between 0 and 1")
+        refuse_unless(0 <= self.beta2 < 1, "beta2", self.beta2, "it lies between 0 and 1")
+        refuse_unless(0 <= self.epsilon < math.inf, "epsilon", self.epsilon, "a small positive number is needed")
+
     @property
     def most_passes(self) -> tuple[int, int]:
         return self.iterations + 1, self.iterations
@@ -43,7 +53,7 @@ class Adam:
         """
         tracker = Tracker(start, target, self.tolerance, self.plateau, self.patience)
         moving = tracker.latents.clone()
-        first_moment, second_moment = torch.zeros_like(moving), torch.zeros_like(moving)
+        moments = AdamMoments(moving, beta1=self.beta1, beta2=self.beta2, epsilon=self.epsilon)
         for iteration in range(self.iterations + 1):
             _, going, gradient = residual_and_gradient(features, tracker, moving, last=iteration == self.iterations)
             if gradient is None:
@@ -52,12 +62,7 @@ class Adam:
             gradient = gradient * tracker.energy
             if not going.all():
                 moving, gradient = moving[going], gradient[going]
-                first_moment, second_moment = first_moment[going], second_moment[going]
+                moments.keep(going)
             tracker.take(going, backwards=1)
-            first_moment = self.beta1 * first_moment + (1 - self.beta1) * gradient
-            second_moment = self.beta2 * second_moment + (1 - self.beta2) * gradient.square()
-            step = iteration + 1
-            mean = first_moment / (1 - self.beta1**step)
-            deviation = (second_moment / (1 - self.beta2**step)).sqrt()
-            moving = moving - self.learning_rate * mean / (deviation + self.epsilon)
+            moving = moving - moments.step(gradient, self.learning_rate)
         return tracker.match()

@@ -4,6 +4,7 @@ Its steps shrink with the gradient and need no learning rate.
 """
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -11,12 +12,13 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ._lbfgs import _dot
+from ._limits import Limits, refuse_unless
 from ._solver import Features, Match
 from ._tracker import Tracker
 
 
 @dataclass(frozen=True)
-class GaussNewton:
+class GaussNewton(Limits):
     """Levenberg-Marquardt: each step minimises |A - H(z) - J d|^2 + damping |d|^2 by conjugate gradients (CGLS).
 
     The Jacobian J is never formed. J^T u is a backward pass, and J v the gradient of v.(J^T u) by u, a backward pass
@@ -32,6 +34,11 @@ class GaussNewton:
     patience: int = 3
     inner: int = 6
     damping: float = 1e-2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_unless(self.inner >= 1, "inner", self.inner, "a step takes at least 1 iteration of conjugate gradients")
+        refuse_unless(0 <= self.damping < math.inf, "damping", self.damping, "it is finite and not negative")
 
     @property
     def most_passes(self) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ._limits import Limits, refuse_unless
 from ._solver import Features, Match
 from ._tracker import Tracker, residual_and_gradient
 
@@ -18,7 +19,7 @@ SMALLEST_CURVATURE = 1e-8  # s.y / (|s| |y|) of a pair worth remembering
 
 
 @dataclass(frozen=True)
-class LBFGS:
+class LBFGS(Limits):
     """Limited-memory BFGS (Nocedal 1980) with backtracking, batched: every latent has its own pairs and step length.
 
     One iteration is one evaluation of H and its gradient for all active latents, taken or rejected: where the residual
@@ -31,6 +32,10 @@ class LBFGS:
     plateau: float = 0.0
     patience: int = 5
     memory: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_unless(self.memory >= 1, "memory", self.memory, "at least 1 pair has to be remembered")
 
     @property
     def most_passes(self) -> tuple[int, int]:

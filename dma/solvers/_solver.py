@@ -4,7 +4,7 @@ A solver is called as `solver.solve(features, start, target)` and treats every l
 own, so that results do not depend on how latents are grouped. A latent that is done leaves the batch."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,11 +29,20 @@ class Match:
     backwards: Tensor  # (B,) int64, products with the transposed Jacobian or the Jacobian
 
 
-class Solver(Protocol):
-    """How latents are matched to a target, and how far."""
+@dataclass(frozen=True)
+class PastMatch:
+    """What an earlier match came to, with one number for each of its latents."""
 
-    iterations: int
-    tolerance: float
+    residual_before: Sequence[float]
+    residual_after: Sequence[float]
+    iterations: Sequence[int]
+
+
+class Solver(Protocol):
+    """How latents are matched to a target, and how far: all that a loop needs of a solver.
+
+    A solver that is a frozen dataclass of plain numbers can be written into reports and keys of saved states as well.
+    """
 
     def solve(self, features: Features, start: Tensor, target: Tensor) -> Match:
         """Match each latent of `start` (B, ...) to `target`, the features of one latent."""
@@ -42,4 +51,12 @@ class Solver(Protocol):
     @property
     def most_passes(self) -> tuple[int, int]:
         """The forward and backward passes of a latent that takes all iterations."""
+        ...
+
+    def expected_iterations(self, past: Sequence[PastMatch], residual: float, steps: int) -> float:
+        """Iterations per latent to be expected of `steps` matches to come, for the time that is left.
+
+        `past` are the matches so far, one for each noise level and at least one; the next one starts from the mean
+        residual `residual`.
+        """
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ._best_rows import BestRows
 from ._solver import Features, Match
 
 
@@ -18,14 +19,24 @@ class Tracker:
     def __init__(self, start: Tensor, target: Tensor, tolerance: float, plateau: float, patience: int):
         self.target, self.tolerance, self.plateau, self.patience = target, tolerance, plateau, patience
         self.energy = target.square().sum().clamp_min(torch.finfo(torch.float32).tiny)
-        self.latents = start.detach().clone()
+        self.found = BestRows(torch.full((len(start),), torch.inf, device=start.device, dtype=target.dtype),
+                              start.detach().clone())
         self.before: Tensor | None = None
-        self.best = torch.full((len(start),), float("inf"), device=start.device, dtype=target.dtype)  # (B,)
         self.iterations, self.forwards, self.backwards = (torch.zeros(len(start), dtype=torch.int64,
                                                                       device=start.device)
                                                           for _ in range(3))
         self.active = torch.arange(len(start), device=start.device)  # (b,), rows still moving
         self.past: list[Tensor] = []
+
+    @property
+    def best(self) -> Tensor:
+        """The smallest residual of each latent so far, (B,)."""
+        return self.found.values
+
+    @property
+    def latents(self) -> Tensor:
+        """The best iterate of each latent, (B, ...)."""
+        return self.found.items[0]
 
     def residual(self, found: Tensor) -> Tensor:
         """|H - A|^2 / |A|^2 (b,) of features (b, ...), differentiable."""
@@ -36,10 +47,7 @@ class Tracker:
         if self.before is None:
             self.before = residual.clone()
         self.forwards[self.active] += 1
-        better = residual < self.best[self.active]
-        improved = self.active[better]
-        self.best[improved], self.latents[improved] = residual[
-            better], moving.detach()[better].view(-1, *self.latents.shape[1:])
+        self.found.update(self.active, residual, moving.detach())
         going = residual > self.tolerance
         if self.plateau:
             self.past.append(self.best.clone())
@@ -54,7 +62,8 @@ class Tracker:
         self.backwards[self.active] += backwards
 
     def match(self) -> Match:
-        return Match(self.latents, self.before, self.best, self.iterations, self.forwards, self.backwards)
+        before = self.best if self.before is None else self.before
+        return Match(self.latents, before, self.best, self.iterations, self.forwards, self.backwards)
 
 
 def residual_and_gradient(features: Features, tracker: Tracker, moving: Tensor,

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from ...dma import alignment, clustering, execution, models
 from .. import comfyui, inputs
-from ..comfyui import ProgressReporter, checkpoints, fingerprint
+from ..comfyui import ProgressReporter, checkpoints
 from ..inputs import CLUSTERS, HSPACE, REPORT, check_training_latents
 
 
@@ -133,8 +133,9 @@ class AlignMixtureModes(io.ComfyNode):
 
         def align(denoiser) -> alignment.MixtureAlignment:
             if aligned_steps:
-                choices["gradient_error"] = models.check_gradient(denoiser, shape, sigmas[level].item())
-            answers = fingerprint(denoiser, sigmas, shape)
+                with comfyui.advising_on_gradients(comfyui.OTHER_LAYER):
+                    choices["gradient_error"] = models.check_gradient(denoiser, shape, sigmas[level].item())
+            answers = models.fingerprint(denoiser, sigmas, shape)
 
             def saved(part: str) -> execution.RunState:
                 return comfyui.run_state(f"{key}-{part.replace(' ', '-')}", answers)

@@ -7,7 +7,7 @@ from comfy_api.latest import io
 
 from ...dma import alignment, execution, models, solvers
 from .. import comfyui, inputs
-from ..comfyui import ProgressReporter, checkpoints, fingerprint
+from ..comfyui import ProgressReporter, checkpoints
 from ..inputs import HSPACE, REPORT
 
 CUSTOM = "custom"
@@ -136,8 +136,9 @@ class AlignTrajectories(io.ComfyNode):
 
         def align(denoiser) -> alignment.Alignment:
             if settings.aligned_steps:
-                choices["gradient_error"] = models.check_gradient(denoiser, shape, sigmas[0].item())
-            saved = comfyui.run_state(key, fingerprint(denoiser, sigmas, shape)) if resume else None
+                with comfyui.advising_on_gradients(comfyui.OTHER_LAYER):
+                    choices["gradient_error"] = models.check_gradient(denoiser, shape, sigmas[0].item())
+            saved = comfyui.run_state(key, models.fingerprint(denoiser, sigmas, shape)) if resume else None
             watchers = [alignment.Monitor(reporter, settings, sigmas, denoiser=denoiser)]
             return alignment.align(denoiser, sigmas, shape, settings, batch=batch,
                                    watchers=[*checkpoints(saved), *watchers],

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...dma.diffusion import clean_estimate, rising
 from ...dma.inversion import Method, invert, sample_back
+from ._advice import ORDINARY_SIGMAS, advising
 from ._denoiser import predictor
 
 
@@ -23,7 +24,9 @@ class DeterministicSampler(comfy.samplers.Sampler):
 
     def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
                disable_pbar=False):
-        model, levels = model_wrap.inner_model, rising(sigmas)
+        model = model_wrap.inner_model
+        with advising(ORDINARY_SIGMAS):
+            levels = rising(sigmas)
         if denoise_mask is not None:
             raise ValueError("This latent carries an inpainting mask: connect a latent without one.")
         if latent_image.ndim != 4:

@@ -4,9 +4,8 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from ...dma import diffusion
+from ...dma import diffusion, models
 from ...dma.diffusion import starting_noise
-from ...dma.execution import BatchSize
 from ...dma.hspace import Features, save_features
 from .. import comfyui
 from ..inputs import FEATURES, HSPACE
@@ -50,10 +49,7 @@ class CaptureHSpace(io.ComfyNode):
         noisy = diffusion.add_noise(parametrization, clean, starting_noise(1, shape, seed), sigma)
 
         def capture(denoiser) -> torch.Tensor:
-            def read(rows):
-                return denoiser.features(noisy[rows].to(denoiser.device), sigma)
-
-            return torch.cat([found.cpu() for _, found in BatchSize.automatic(clean[0].numel()).over(len(noisy), read)])
+            return torch.cat([found.cpu() for _, found in models.read_features(denoiser, noisy, sigma)])
 
         captured = comfyui.with_denoiser(model, positive, positive, 1.0, torch.tensor([sigma, 0.0]), shape, seed,
                                              capture, hspace.layer, hspace.pooling)

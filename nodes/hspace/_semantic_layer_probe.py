@@ -25,7 +25,7 @@ from ...dma.hspace import (
 )
 from ...dma.interpolation import numbers, words
 from .. import comfyui, inputs
-from ..comfyui import checkpoints, fingerprint, progress_bar
+from ..comfyui import checkpoints, progress_bar
 from ..inputs import HSPACE, REPORT
 
 MOST_PROMPTS = 50
@@ -127,13 +127,14 @@ class SemanticLayerProbe(io.ComfyNode):
             key = execution.run_key({"report": [LAYER_FORMAT, LAYER_VERSION], **choices}, {
                 f"{number} {name}": value for number, (_, prompt) in enumerate(connected)
                 for name, value in comfyui.conditioning_tensors(prompt, negative).items()})
-            saved = comfyui.run_state(key, ask(0, lambda denoiser: fingerprint(denoiser, sigmas, shape)))
+            saved = comfyui.run_state(key, ask(0, lambda denoiser: models.fingerprint(denoiser, sigmas, shape)))
         state = execution.resumed(ProbeState.unpacked, saved) or ProbeState()
         watchers = [Clock(), *checkpoints(saved), ProbeMonitor(progress_bar(), probe)]
 
         def read(denoiser: Any) -> None:
             if settings.matched and state.prompts == 0:
-                state.gradient_error = models.check_gradient(denoiser, shape, sigmas[0].item())
+                with comfyui.advising_on_gradients():
+                    state.gradient_error = models.check_gradient(denoiser, shape, sigmas[0].item())
             execution.drive(read_prompt(denoiser, probe, state, batch=batch), state, watchers)
 
         if state.report is None:

@@ -10,6 +10,7 @@ from ._training import (
     check_training_latents,
     lora_target,
     mode_latents,
+    model_answers,
     previewing,
     training_batch_size,
     training_records,
@@ -17,8 +18,7 @@ from ._training import (
 
 __all__ = [
     "CLUSTERS", "EMBEDDINGS", "FEATURES", "HSPACE", "IMAGE_ENCODER", "PREVIEW_STEPS", "REPORT", "TRAJECTORY",
-    "batch_length", "batch_size", "check_batch", "check_training_latents", "concept", "growing_latents",
-    "joined_noise", "latent_size",
-    "lora_target", "method_of", "mode_latents", "negative", "noise_seed", "previewing", "resume", "schedule",
-    "scheduler", "solver_options", "take", "training_batch_size", "training_records",
+    "batch_length", "batch_size", "check_batch", "check_training_latents", "concept", "growing_latents", "joined_noise",
+    "latent_size", "lora_target", "method_of", "mode_latents", "model_answers", "negative", "noise_seed", "previewing",
+    "resume", "schedule", "scheduler", "solver_options", "take", "training_batch_size", "training_records",
 ]

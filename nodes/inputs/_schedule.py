@@ -3,7 +3,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ...dma import diffusion
@@ -13,4 +12,5 @@ from .. import comfyui
 def schedule(model: Any, scheduler: str, steps: int, sigmas: Tensor | None) -> Tensor:
     """Noise levels (S + 1,), falling. Raises ValueError unless they are strictly monotone."""
     levels = comfyui.sigmas_of(model, scheduler, steps) if sigmas is None else sigmas.float().cpu()
-    return torch.tensor(diffusion.rising(levels)).flip(0)
+    with comfyui.advising(comfyui.ORDINARY_SIGMAS):
+        return diffusion.falling(levels)

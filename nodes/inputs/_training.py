@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...dma import diffusion
+from ...dma import diffusion, models
 from ...dma.diffusion import initial_latent, starting_noise
 from ...dma.execution import BatchSize
 from .. import comfyui
@@ -41,6 +41,11 @@ def training_records() -> list[io.Output]:
     return [io.LossMap.Output("loss", display_name="loss", tooltip="The loss of every step, for Plot Loss Graph."),
             REPORT.Output("report", display_name="report",
                           tooltip="Settings, losses and time, for PlotReport and SaveReport.")]
+
+
+def model_answers(denoiser: Any, levels: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The predictions that tell apart the models that are trained on; `levels` are all noise levels, rising."""
+    return models.fingerprint(denoiser, levels.flip(0), shape, features=False, thinned=False)
 
 
 def check_training_latents(samples: Tensor) -> None:

@@ -130,9 +130,9 @@ class DDIMInvert(io.ComfyNode):
         def check(denoiser) -> None:
             embedding = denoiser.unconditional_embedding().detach().clone().requires_grad_()
             x = clean[:1].clone().to(denoiser.device)  # (1, C, H, W)
-            models.check_differentiable(lambda: denoiser.denoise_with(x, levels[0].item(), embedding),
-                                                [embedding],
-                                                "no unconditional embeddings can be found")
+            with comfyui.advising_on_gradients():
+                models.check_differentiable(lambda: denoiser.denoise_with(x, levels[0].item(), embedding), [embedding],
+                                            "no unconditional embeddings can be found")
 
         if chosen == "null_text":
             run(cfg, check)

@@ -23,13 +23,13 @@ from ..comfyui import (
     is_from,
     name_is_taken,
     plain_name,
-    training_fingerprint,
     write_embedding,
 )
 from ..inputs import (
     PREVIEW_STEPS,
     check_training_latents,
     mode_latents,
+    model_answers,
     previewing,
     training_batch_size,
     training_records,
@@ -120,7 +120,7 @@ class TrainModeEmbedding(io.ComfyNode):
 
         def run(denoiser: comfyui.ComfyDenoiser) -> training.Training:
             levels = denoiser.noise_levels()
-            saved = comfyui.run_state(task.key, training_fingerprint(denoiser, levels, shape)) if resume else None
+            saved = comfyui.run_state(task.key, model_answers(denoiser, levels, shape)) if resume else None
             if task.is_taken and not is_finished(saved, steps):
                 raise name_is_taken(task.name, task.path)
             loss_now = training.loss_on(clean, denoiser.parametrization, denoiser.device,
@@ -141,8 +141,9 @@ class TrainModeEmbedding(io.ComfyNode):
 
                 for values in vectors_now:
                     values.requires_grad_()
-                models.check_differentiable(lambda: loss(torch.tensor([0]), torch.zeros(1, *shape), levels[:1]),
-                                            vectors_now, "no embedding can be trained on it")
+                with comfyui.advising_on_gradients():
+                    models.check_differentiable(lambda: loss(torch.tensor([0]), torch.zeros(1, *shape), levels[:1]),
+                                                vectors_now, "no embedding can be trained on it")
                 place = training.state_for(saved, steps) if saved else None
                 monitor = training.TrainingMonitor(reporter, settings, preview=preview)
                 return training.train(

@@ -9,12 +9,13 @@ from comfy_api.latest import io
 
 from ...dma import execution, models, training
 from .. import comfyui, inputs
-from ..comfyui import ProgressReporter, checkpoints, training_fingerprint
+from ..comfyui import ProgressReporter, checkpoints
 from ..inputs import (
     PREVIEW_STEPS,
     check_training_latents,
     lora_target,
     mode_latents,
+    model_answers,
     previewing,
     training_batch_size,
     training_records,
@@ -92,15 +93,16 @@ class TrainModeLoRA(io.ComfyNode):
 
         def run(denoiser: comfyui.ComfyDenoiser) -> training.Training:
             network, levels = denoiser.guider.inner_model.diffusion_model, denoiser.noise_levels()
-            saved = comfyui.run_state(key, training_fingerprint(denoiser, levels, shape)) if resume else None
+            saved = comfyui.run_state(key, model_answers(denoiser, levels, shape)) if resume else None
             # Not the layers from above: a model in dynamic VRAM is trained on in another form, which has its own.
             own = comfyui.target_layers(network, target)
             adapters = comfyui.new_adapters(own, rank, alpha, seed, denoiser.device)
             with comfyui.attached(network, adapters, gradient_checkpointing):
-                models.check_differentiable(
-                    lambda: denoiser.denoise_differentiably(clean[:1].clone().to(denoiser.device),
-                                                            levels[:1].to(denoiser.device)),
-                    comfyui.parameters_of(adapters), "no LoRA can be trained on it")
+                with comfyui.advising_on_gradients():
+                    models.check_differentiable(
+                        lambda: denoiser.denoise_differentiably(clean[:1].clone().to(denoiser.device),
+                                                                levels[:1].to(denoiser.device)),
+                        comfyui.parameters_of(adapters), "no LoRA can be trained on it")
                 place = training.state_for(saved, steps) if saved else None
                 parameters = comfyui.parameters_of(adapters)
                 monitor = training.TrainingMonitor(

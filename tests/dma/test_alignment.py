@@ -8,7 +8,6 @@ from toys import LinearGaussian, sigmas
 
 from mental_averages.dma import diffusion, execution
 from mental_averages.dma.alignment import AlignmentSettings, Monitor, State, align
-from mental_averages.dma.diffusion import noise_in, restore_noise, shell_norm
 from mental_averages.dma.execution import BatchSize, Checkpoint
 from mental_averages.dma.solvers import Adam
 
@@ -151,22 +150,6 @@ def test_one_latent_is_its_own_average():
     plain = align(LinearGaussian(), sigmas(), SHAPE, dataclasses.replace(SETTINGS, count=1, keep=1, aligned_steps=0))
     torch.testing.assert_close(result.latents, plain.latents, rtol=1e-4, atol=1e-4)
     assert result.report.steps[0].mean_error == 0.0
-
-
-def test_restored_noise_brings_latents_back_to_the_shell_and_keeps_their_agreement():
-    denoiser, sigma, shape = LinearGaussian(shape=(4, 16, 16)), 5.0, (4, 16, 16)
-    aligned = (denoiser.mean + 0.3 * sigma * diffusion.starting_noise(1, shape, 1)).expand(3, *shape).clone()
-    noise = diffusion.starting_noise(1, shape, 2)
-    restored = restore_noise(denoiser, aligned, sigma, noise, 1.0, batch=execution.BatchSize(2))
-    torch.testing.assert_close(restored[0], restored[2], rtol=0, atol=0)
-    before, after = (noise_in(denoiser.parametrization, x, denoiser.mean, sigma).flatten(1).norm(dim=1) / shell_norm(x)
-                     for x in (aligned, restored))
-    assert before[0] < 0.35 and after[0] == pytest.approx(1.0, abs=0.03)
-    unchanged = restore_noise(denoiser, aligned, sigma, noise, 0.0, batch=execution.BatchSize(2))
-    torch.testing.assert_close(unchanged, aligned)
-    # A latent that already carries its full noise is left alone.
-    full = denoiser.mean + 2 * sigma * noise
-    torch.testing.assert_close(restore_noise(denoiser, full, sigma, noise, 1.0, batch=execution.BatchSize(2)), full)
 
 
 def test_few_carried_latents_meet_the_mean_of_all():

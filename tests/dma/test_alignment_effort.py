@@ -1,7 +1,6 @@
 """How much work an alignment does, what it keeps in memory, and what it says about the time left."""
 import dataclasses
 import gc
-import math
 import time
 
 import pytest
@@ -10,15 +9,13 @@ from memory import Memory, copied
 from toys import LinearGaussian, sigmas
 
 from mental_averages.dma.alignment import (
-    AlignedStep,
     AlignmentReport,
     AlignmentSettings,
     Monitor,
     State,
     align,
-    iterations_ahead,
 )
-from mental_averages.dma.diffusion import NoiseRows, starting_noise
+from mental_averages.dma.diffusion import starting_noise
 from mental_averages.dma.execution import BatchSize, Checkpoint
 from mental_averages.dma.solvers import LBFGS, Adam
 
@@ -32,20 +29,6 @@ class Biased(LinearGaussian):
 
     def features(self, x, sigma):
         return super().features(x, sigma) + 1
-
-
-@pytest.mark.parametrize("count, shape", [(1, (1, 1, 1)), (17, (1, 1, 3)), (40, (4, 8, 8)), (95, (3, 5, 7))])
-@pytest.mark.parametrize("size", [1, 5, 16, 100])
-def test_noise_in_parts_is_noise_at_once(count, shape, size):
-    rows = NoiseRows(count, shape, 11)
-    parts = [rows[start : min(start + size, count)] for start in range(0, count, size)]
-    assert torch.equal(torch.cat(parts), starting_noise(count, shape, 11))
-
-
-def test_noise_rows_can_be_asked_for_again_after_running_out_of_memory():
-    rows, reference = NoiseRows(50, SHAPE, 1), starting_noise(50, SHAPE, 1)
-    for wanted in (slice(0, 20), slice(0, 10), slice(10, 40), slice(10, 25), slice(25, 50)):
-        assert torch.equal(rows[wanted], reference[wanted])
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 60])
@@ -164,31 +147,6 @@ def test_latents_that_are_averaged_and_left_behind_are_never_held_together():
         align(denoiser, sigmas(2), (1, 7, 11), settings, batch=BatchSize(200))
         most[count] = denoiser.most
     assert most[2000] < most[600] + 32 < 1200
-
-
-def record_of(before, after, iterations):
-    return AlignedStep(sigma=1.0, mean_error=0.0, spread=0.0, norm=0.0, mean_count=8, residual_before=[before] * 4,
-                       residual_after=[after] * 4, iterations=[iterations] * 4, forwards=[0] * 4, backwards=[0] * 4)
-
-
-def test_iterations_ahead_go_by_what_an_iteration_gained():
-    """A residual that halved in each of 10 iterations halves again; each later step starts at a quarter of what was
-    left."""
-    solver = LBFGS(iterations=40, tolerance=2**-12)
-    last = record_of(1.0, 2**-10, 10)
-    assert iterations_ahead(solver, [last], 2**-8, 1) == pytest.approx(4)
-    assert iterations_ahead(solver, [last], 2**-12, 3) == 0
-    # 2^-6 is 16 times what was left: the first of two steps gets to the tolerance in 6, and the second starts at 2^-8.
-    assert iterations_ahead(solver, [last], 2**-6, 2) == pytest.approx(6 + 4)
-    assert iterations_ahead(dataclasses.replace(solver, tolerance=0.0), [last], 2**-8, 3) == 30
-
-
-def test_iterations_ahead_lie_between_meeting_a_plateau_again_and_not():
-    solver = LBFGS(iterations=40, tolerance=0.001, plateau=0.02)
-    ended_on_plateau = record_of(0.12, 0.02, 30)
-    again, free = (math.log(4) / (math.log(ratio) / 30) for ratio in (0.12 / 0.02, (0.12 - 0.02) / (0.02 * 0.02)))
-    assert iterations_ahead(solver, [ended_on_plateau], 0.004, 1) == pytest.approx(0.75 * again + 0.25 * free)
-    assert iterations_ahead(solver, [ended_on_plateau], 0.009, 1) < 30
 
 
 class Slow(LinearGaussian):

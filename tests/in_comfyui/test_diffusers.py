@@ -41,7 +41,7 @@ def pair(demo, prompts):
     scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
                               set_alpha_to_one=True, steps_offset=1)
     positive, negative = (conditioning[0][0].float().clone() for conditioning in prompts)
-    return DiffusersDenoiser(diffusers_unet(demo[0]), scheduler, positive, negative, GUIDANCE), scheduler
+    return DiffusersDenoiser(diffusers_unet(demo[0]), scheduler, positive, negative, guidance_scale=GUIDANCE), scheduler
 
 
 def in_comfyui(demo, prompts, sigmas, function):
@@ -89,7 +89,12 @@ def test_ddim_trajectory_against_the_scheduler_of_diffusers(demo, prompts, pair)
         z = scheduler.step(negative + GUIDANCE * (positive - negative), timestep, z).prev_sample
     start = initial_latent(denoiser.parametrization, noise, levels[0].item())
     found = []
-    in_comfyui(demo, prompts, levels, lambda ours: found.append(sample(ours, start, levels, BatchSize(2))) or start[:1])
+
+    def sampled(ours):
+        found.append(sample(ours, start, levels, batch=BatchSize(2)))
+        return start[:1]
+
+    in_comfyui(demo, prompts, levels, sampled)
     assert relative(found[0], z) < 1e-4
 
 
@@ -152,7 +157,7 @@ def test_v_prediction(demo, prompts, pair):
 
     (model,) = ModelSamplingDiscrete().patch(demo[0], "v_prediction", False)
     scheduler = DDIMScheduler.from_config(pair[1].config, prediction_type="v_prediction")
-    theirs = DiffusersDenoiser(pair[0].network, scheduler, pair[0].prompt, pair[0].negative, GUIDANCE)
+    theirs = DiffusersDenoiser(pair[0].network, scheduler, pair[0].prompt, pair[0].negative, guidance_scale=GUIDANCE)
     sigmas = ddim_sigmas(scheduler, 4)
     agree(lambda function: with_denoiser(model, *prompts, GUIDANCE, sigmas, (4, 8, 8), 0, function), theirs, sigmas,
           (4, 8, 8), SETTINGS)
@@ -168,7 +173,7 @@ def test_zero_terminal_signal(demo, prompts, pair):
     (model,) = ModelSamplingDiscrete().patch(demo[0], "v_prediction", True)
     scheduler = DDIMScheduler.from_config(pair[1].config, prediction_type="v_prediction", rescale_betas_zero_snr=True,
                                           timestep_spacing="trailing")
-    theirs = DiffusersDenoiser(pair[0].network, scheduler, pair[0].prompt, pair[0].negative, GUIDANCE)
+    theirs = DiffusersDenoiser(pair[0].network, scheduler, pair[0].prompt, pair[0].negative, guidance_scale=GUIDANCE)
     sigmas = ddim_sigmas(scheduler, 4)
     torch.testing.assert_close(sigmas[0], model.get_model_object("model_sampling").sigma_max.cpu(), rtol=1e-4, atol=0)
     agree(lambda function: with_denoiser(model, *prompts, GUIDANCE, sigmas, (4, 8, 8), 0, function), theirs, sigmas,
@@ -210,7 +215,7 @@ def test_flow(comfyui):
     assert torch.allclose(ddim_sigmas(scheduler, 4)[0], sigmas_of(model, "simple", 4)[0])
     sigmas = sigmas_of(model, "simple", 4)
     agree(lambda function: with_denoiser(model, *conditionings, 3.0, sigmas, shape, 0, function),
-          DiffusersDenoiser(theirs, scheduler, *sides, 3.0), sigmas, shape, SETTINGS)
+          DiffusersDenoiser(theirs, scheduler, *sides, guidance_scale=3.0), sigmas, shape, SETTINGS)
 
 
 def test_other_networks_and_schedulers_are_refused(pair):

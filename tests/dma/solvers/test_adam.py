@@ -1,20 +1,14 @@
+"""Adam against PyTorch's own, closed forms and central differences."""
+import math
+
 import pytest
 import torch
 
 from mental_averages.dma.solvers import Adam
 
 
-@pytest.fixture
-def problem():
-    generator = torch.Generator().manual_seed(0)
-    matrix = torch.randn(30, 12, generator=generator, dtype=torch.float64)
-    start = torch.randn(5, 12, generator=generator, dtype=torch.float64)
-    target = matrix @ torch.randn(12, generator=generator, dtype=torch.float64)
-    return (lambda z: z @ matrix.T), start, target, matrix
-
-
-def test_iterates_are_those_of_torch_adam(problem):
-    features, start, target, _ = problem
+def test_iterates_are_those_of_torch_adam(linear_problem):
+    features, start, target, _ = linear_problem
     reference = start.clone().requires_grad_()
     optimiser = torch.optim.Adam([reference], lr=0.02)
     for _ in range(37):
@@ -27,16 +21,16 @@ def test_iterates_are_those_of_torch_adam(problem):
     assert match.iterations.tolist() == [37] * 5
 
 
-def test_solution_of_a_consistent_linear_problem(problem):
-    features, start, target, matrix = problem
+def test_solution_of_a_consistent_linear_problem(linear_problem):
+    features, start, target, matrix = linear_problem
     match = Adam(learning_rate=0.05, iterations=3000).solve(features, start, target)
     expected = torch.linalg.lstsq(matrix, target).solution
     torch.testing.assert_close(match.latents, expected.expand(5, -1), rtol=0, atol=1e-3)
     assert (match.residual_after < 1e-6).all() and (match.residual_before > 0.1).all()
 
 
-def test_latents_do_not_depend_on_their_batch(problem):
-    features, start, target, _ = problem
+def test_latents_do_not_depend_on_their_batch(linear_problem):
+    features, start, target, _ = linear_problem
     solver = Adam(learning_rate=0.05, iterations=200, tolerance=1e-2)
     together = solver.solve(features, start, target)
     for row in range(5):
@@ -47,29 +41,29 @@ def test_latents_do_not_depend_on_their_batch(problem):
     assert len(set(together.iterations.tolist())) > 1
 
 
-def test_agreeing_latent_is_not_touched(problem):
-    features, start, _, _ = problem
+def test_agreeing_latent_is_not_touched(linear_problem):
+    features, start, _, _ = linear_problem
     match = Adam(iterations=50, tolerance=1e-9).solve(features, start[:1], features(start[0]))
     torch.testing.assert_close(match.latents, start[:1], rtol=0, atol=0)
     assert match.iterations.tolist() == [0]
 
 
-def test_fresh_adam_never_returns_something_worse(problem):
-    features, start, _, _ = problem
+def test_fresh_adam_never_returns_something_worse(linear_problem):
+    features, start, _, _ = linear_problem
     near = features(start[0]) * (1 + 1e-9)
     match = Adam(learning_rate=0.5, iterations=3).solve(features, start[:1], near)
     assert (match.residual_after <= match.residual_before).all()
 
 
-def test_zero_iterations_measure_only(problem):
-    features, start, target, _ = problem
+def test_zero_iterations_measure_only(linear_problem):
+    features, start, target, _ = linear_problem
     match = Adam(iterations=0).solve(features, start, target)
     torch.testing.assert_close(match.latents, start)
     torch.testing.assert_close(match.residual_before, match.residual_after)
 
 
-def test_gradient_against_central_differences(problem):
-    features, start, target, _ = problem
+def test_gradient_against_central_differences(linear_problem):
+    features, start, target, _ = linear_problem
     nonlinear = lambda z: torch.tanh(features(z))  # noqa: E731
     z = start[:1].clone().requires_grad_()
     (gradient,) = torch.autograd.grad((nonlinear(z) - target).square().sum(), z)
@@ -81,3 +75,13 @@ def test_gradient_against_central_differences(problem):
         offset[0, index] = 1e-6
         higher, lower = ((nonlinear(start[:1] + sign * offset) - target).square().sum() for sign in (1, -1))
         assert abs((higher - lower) / 2e-6 - gradient[0, index]) < 1e-5 * gradient.abs().max()
+
+
+@pytest.mark.parametrize("change, message", [
+    (dict(learning_rate=math.nan), "learning_rate cannot be nan"), (dict(learning_rate=math.inf), "learning_rate"),
+    (dict(learning_rate=-0.1), "learning_rate"), (dict(beta1=1.0), "beta1"), (dict(beta2=-0.1), "beta2"),
+    (dict(epsilon=-1e-8), "epsilon"),
+])
+def test_options_that_make_no_sense(change, message):
+    with pytest.raises(ValueError, match=message):
+        Adam(**change)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mental_averages.dma.diffusion import Parametrization
-from mental_averages.dma.models import check_gradient
+from mental_averages.dma.models import UnusableGradient, check_differentiable, check_gradient, gradient_error
 
 
 class Toy:
@@ -61,3 +61,31 @@ def test_running_out_of_memory_is_not_explained_away():
 
     with pytest.raises(MemoryError):
         check_gradient(Toy(too_large), SHAPE, 0.7)
+
+
+def test_the_error_is_that_of_the_gradient():
+    generator = torch.Generator().manual_seed(0)
+    x, other = torch.randn(2, 1, *SHAPE, generator=generator)
+    assert gradient_error(Toy(off_by(1.25)), x, other, 0.7) == pytest.approx(0.2, abs=0.01)
+
+
+def test_faults_of_the_gradient_can_be_told_from_other_errors():
+    with pytest.raises(UnusableGradient):
+        check_gradient(Toy(off_by(2.0)), SHAPE, 0.7)
+
+    def refuses(x):
+        raise ValueError("Too small a picture.")
+
+    with pytest.raises(ValueError, match="Too small a picture") as caught:
+        check_gradient(Toy(refuses), SHAPE, 0.7)
+    assert not isinstance(caught.value, UnusableGradient)
+
+
+def test_what_cannot_be_differentiated_is_said_with_what_cannot_be_done():
+    weight = torch.ones(2, requires_grad=True)
+    with torch.no_grad():
+        check_differentiable(lambda: weight ** 2, [weight], "it cannot be trained")
+        with pytest.raises(UnusableGradient, match=r"cannot be differentiated, so it cannot be trained \(element 0"):
+            check_differentiable(lambda: weight.detach() ** 2, [weight], "it cannot be trained")
+    with pytest.raises(MemoryError):
+        check_differentiable(lambda: (_ for _ in ()).throw(MemoryError), [weight], "it cannot be trained")

@@ -1,23 +1,16 @@
-"""L-BFGS and Gauss-Newton: closed forms, the explicit Jacobian, and independence of the batch."""
+"""What every solver promises, and that a solver of one's own needs no more than the protocol."""
+import json
+from dataclasses import dataclass
+
 import pytest
 import torch
+from toys import LinearGaussian, sigmas
 
-from mental_averages.dma.solvers import LBFGS, Adam, GaussNewton
+from mental_averages.dma.alignment import AlignmentSettings, Monitor, align
+from mental_averages.dma.solvers import LBFGS, Adam, GaussNewton, Match
 
 SOLVERS = [Adam(learning_rate=0.05, iterations=2000), LBFGS(iterations=150), GaussNewton(iterations=10, inner=12)]
 NAMES = [type(solver).__name__ for solver in SOLVERS]
-
-
-@pytest.fixture
-def problem():
-    """Features tanh(M z) of 12 numbers, five starts, and a target that a latent reaches; the scales of z differ
-    30-fold."""
-    generator = torch.Generator().manual_seed(0)
-    matrix = (torch.randn(30, 12, generator=generator, dtype=torch.float64)
-              * torch.logspace(-0.3, -1.8, 12, dtype=torch.float64))
-    start = torch.randn(5, 12, generator=generator, dtype=torch.float64)
-    target = torch.tanh(matrix @ torch.randn(12, generator=generator, dtype=torch.float64))
-    return (lambda z: torch.tanh(z @ matrix.T)), start, target, matrix
 
 
 @pytest.mark.parametrize("solver", SOLVERS, ids=NAMES)
@@ -101,63 +94,6 @@ def test_passes_are_counted(problem):
         assert (match.forwards.item(), match.backwards.item()) == solver.most_passes
 
 
-def test_a_step_of_gauss_newton_against_the_explicit_jacobian(problem):
-    """With enough inner iterations, (J^T J + shift) d = J^T (A - H) to rounding."""
-    features, start, target, _ = problem
-    damping = torch.tensor([0.01, 0.3], dtype=torch.float64)
-    step, predicted = GaussNewton(inner=40).step(features, start[:2], target, damping)
-    for row in range(2):
-        jacobian = torch.autograd.functional.jacobian(lambda z: features(z[None])[0], start[row])
-        difference = target - features(start[row : row + 1])[0]
-        gradient = jacobian.T @ difference
-        shift = damping[row] * (jacobian @ gradient).square().sum() / gradient.square().sum()
-        expected = torch.linalg.solve(jacobian.T @ jacobian + shift * torch.eye(12), gradient)
-        torch.testing.assert_close(step[row], expected, rtol=1e-6, atol=1e-9)
-        torch.testing.assert_close(predicted[row], (difference - jacobian @ expected).square().sum(), rtol=1e-6,
-                                   atol=1e-12)
-
-
-def test_gauss_newton_differentiates_attention_twice():
-    generator = torch.Generator().manual_seed(0)
-    matrix = torch.randn(8, 8, generator=generator) / 3
-
-    def attend(z):
-        tokens = z.view(len(z), 1, 4, 8) @ matrix
-        return torch.nn.functional.scaled_dot_product_attention(tokens, tokens, tokens).flatten(1)
-
-    start = torch.randn(3, 32, generator=generator)
-    match = GaussNewton(iterations=4).solve(attend, start, attend(start[:1] + 0.3)[0])
-    assert (match.residual_after < 0.5 * match.residual_before).all()
-
-
-def test_a_model_that_cannot_be_differentiated_twice_is_named(problem):
-    class Once(torch.autograd.Function):
-        @staticmethod
-        def forward(context, z):
-            context.save_for_backward(z)
-            return z.square()
-
-        @staticmethod
-        @torch.autograd.function.once_differentiable
-        def backward(context, gradient):
-            return 2 * context.saved_tensors[0] * gradient
-
-    with pytest.raises(ValueError, match="differentiated twice"):
-        GaussNewton().solve(Once.apply, torch.ones(1, 3), torch.zeros(3) + 2)
-
-    class Detached(Once):
-        """Its backward pass records nothing, as that of a block checkpoint."""
-
-        @staticmethod
-        def backward(context, gradient):
-            with torch.no_grad():
-                return 2 * context.saved_tensors[0] * gradient
-
-    with pytest.raises(ValueError, match="block checkpoints"):
-        GaussNewton().solve(Detached.apply, torch.ones(1, 3), torch.zeros(3) + 2)
-    assert LBFGS(iterations=30).solve(Once.apply, torch.ones(1, 3), torch.zeros(3) + 2).residual_after < 1e-4
-
-
 def test_a_failing_step_is_taken_back():
     """Features that overflow beyond a small region: steps out of it are rejected, and the best latent is returned."""
     features = lambda z: torch.exp(torch.exp(z.abs().clamp_max(8)))  # noqa: E731
@@ -165,3 +101,41 @@ def test_a_failing_step_is_taken_back():
         match = solver.solve(features, torch.full((2, 3), 0.2, dtype=torch.float64),
                              torch.full((3,), 15.0, dtype=torch.float64))
         assert (match.residual_after < 1e-3).all() and torch.isfinite(match.latents).all()
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Gradient descent with a fixed number of steps: all that `dma.solvers.Solver` asks for."""
+
+    rate: float = 0.1
+    steps: int = 25
+
+    @property
+    def most_passes(self):
+        return self.steps + 1, self.steps
+
+    def expected_iterations(self, past, residual, steps):
+        return float(self.steps * steps)
+
+    def solve(self, features, start, target):
+        z, energy, seen = start.clone(), target.square().sum(), []
+        for step in range(self.steps + 1):
+            with torch.enable_grad():
+                leaf = z.detach().requires_grad_()
+                difference = (features(leaf) - target).square().flatten(1).sum(1)
+                (gradient,) = torch.autograd.grad(difference.sum(), leaf)
+            seen.append(difference.detach() / energy)
+            z = z if step == self.steps else z - self.rate * gradient
+        steps = torch.full((len(start),), self.steps)
+        return Match(z, seen[0], seen[-1], steps, steps + 1, steps)
+
+
+def test_a_solver_of_ones_own_aligns():
+    settings = AlignmentSettings(count=6, aligned_steps=3, keep=6, seed=3, solver=Descent())
+    events = []
+    result = align(LinearGaussian(), sigmas(), (2, 3, 3), settings,
+                   watchers=[Monitor(events.append, settings, sigmas())])
+    assert [step.iterations for step in result.report.steps] == [[25] * 6] * 3
+    assert result.report.final_residual < 0.01 * sum(result.report.steps[0].residual_before) / 6
+    assert events[-1].fraction == pytest.approx(1) and events[-1].seconds_left is not None
+    assert json.loads(result.report.to_json())["settings"]["solver"] == {"rate": 0.1, "steps": 25}

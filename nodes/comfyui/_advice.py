@@ -1,0 +1,27 @@
+"""What to connect or change on the page, behind what the mathematics says is wrong."""
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from ...dma.models import UnusableGradient
+
+PLAIN_MODEL = ("Connect the model without nodes that compile it or change its attention, or load it in another "
+               "precision (16 or 32 bit).")
+OTHER_LAYER = f"{PLAIN_MODEL} Or choose another layer in HSpaceHook."
+ORDINARY_SIGMAS = ("Connect the sigmas of an ordinary scheduler with at least one step, without repeated or restarted "
+                   "levels.")
+
+
+@contextlib.contextmanager
+def advising(advice: str, kind: type[ValueError] = ValueError) -> Iterator[None]:
+    """Add `advice` to what an error of this kind says that is raised inside."""
+    try:
+        yield
+    except kind as error:
+        raise ValueError(f"{error} {advice}") from error
+
+
+def advising_on_gradients(advice: str = PLAIN_MODEL) -> contextlib.AbstractContextManager[None]:
+    """Say what may help a model whose gradients cannot be used."""
+    return advising(advice, UnusableGradient)

@@ -1,0 +1,48 @@
+"""Seeded noise in parts, and latents between clean and noise."""
+import math
+
+import pytest
+import torch
+
+from mental_averages.dma import diffusion
+from mental_averages.dma.diffusion import NoiseRows, Parametrization, starting_noise
+
+EPS, V, FLOW = Parametrization.EPS, Parametrization.V, Parametrization.FLOW
+SHAPE = (2, 3, 3)
+
+
+@pytest.mark.parametrize("count, shape", [(1, (1, 1, 1)), (17, (1, 1, 3)), (40, (4, 8, 8)), (95, (3, 5, 7))])
+@pytest.mark.parametrize("size", [1, 5, 16, 100])
+def test_noise_in_parts_is_noise_at_once(count, shape, size):
+    rows = NoiseRows(count, shape, 11)
+    parts = [rows[start : min(start + size, count)] for start in range(0, count, size)]
+    assert torch.equal(torch.cat(parts), starting_noise(count, shape, 11))
+
+
+def test_noise_rows_can_be_asked_for_again_after_running_out_of_memory():
+    rows, reference = NoiseRows(50, SHAPE, 1), starting_noise(50, SHAPE, 1)
+    for wanted in (slice(0, 20), slice(0, 10), slice(10, 40), slice(10, 25), slice(25, 50)):
+        assert torch.equal(rows[wanted], reference[wanted])
+
+
+@pytest.mark.parametrize("parametrization", [EPS, V, FLOW])
+def test_initial_latent_has_unit_variance_in_paper_units(parametrization):
+    sigma = 1.0 if parametrization is FLOW else 14.6
+    noise = torch.randn(4, 4, 32, 32, generator=torch.Generator().manual_seed(0))
+    z = diffusion.initial_latent(parametrization, noise, sigma) * diffusion.paper_scale(parametrization, sigma)
+    torch.testing.assert_close(z, noise)
+    assert diffusion.shell_norm(z) == math.sqrt(4 * 32 * 32)
+
+
+@pytest.mark.parametrize("parametrization", [EPS, V, FLOW])
+def test_what_was_added_is_found_again(parametrization):
+    clean, noise = torch.randn(2, 5, 4, 4, dtype=torch.float64)
+    x = diffusion.add_noise(parametrization, clean, noise, 0.6)
+    torch.testing.assert_close(diffusion.noise_in(parametrization, x, clean, 0.6), noise)
+    start = diffusion.initial_latent(parametrization, noise, 0.9)
+    torch.testing.assert_close(diffusion.noise_of(parametrization, start, 0.9), noise)
+
+
+def test_noise_is_that_of_the_seed():
+    expected = torch.randn((3, *SHAPE), generator=torch.Generator("cpu").manual_seed(5))
+    assert torch.equal(starting_noise(3, SHAPE, 5), expected)
