@@ -16,15 +16,7 @@ from ...dma import execution, hspace, models
 from ...dma.diffusion import starting_noise
 from ...dma.execution import BatchSize
 from ...dma.figures import plot_layers
-from ...dma.hspace import (
-    LAYER_FORMAT,
-    LAYER_VERSION,
-    LayerReport,
-    ProbeSettings,
-    PromptReadings,
-    layer_report,
-    read_prompt,
-)
+from ...dma.hspace import LayerReport, ProbeSettings, PromptReadings, layer_report, read_prompt
 from ...dma.interpolation import numbers, words
 from .. import comfyui, inputs
 from ..comfyui import fingerprint, progress_bar
@@ -187,7 +179,7 @@ class _Probe:
     def saved_state(self) -> execution.RunState:
         tensors = {f"{number} {name}": value for number, prompt in enumerate(self.prompts)
                    for name, value in comfyui.conditioning_tensors(prompt, self.negative).items()}
-        key = execution.run_key({"report": [LAYER_FORMAT, LAYER_VERSION], **self.choices()}, tensors)
+        key = execution.run_key({"report": [LayerReport.FORMAT, LayerReport.VERSION], **self.choices()}, tensors)
         return comfyui.run_state(key, self.ask(0, lambda denoiser: fingerprint(denoiser, self.sigmas, self.shape)))
 
     def choices(self) -> dict:

@@ -321,7 +321,7 @@ def test_report_round_trip_and_plot():
                           (json.dumps({**json.loads(report.to_json()), "losses": None}), "damaged")):
         with pytest.raises(ValueError, match=message):
             TrainingReport.from_json(text)
-    picture = plot_training(report, 400)
+    picture = plot_training(report, width=400)
     assert picture.shape == (1, 200, 400, 3) and 0 <= picture.min() < picture.max() <= 1
     with pytest.raises(ValueError, match="has no steps"):
         plot_training(TrainingReport({}, []))

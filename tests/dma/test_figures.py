@@ -19,15 +19,15 @@ def test_plot_tells_the_gradient_self_test():
     assert not torch.equal(without, low) and not torch.equal(low, high)
 
 
-def test_plot_without_steps_says_what_to_change():
-    with pytest.raises(ValueError, match="aligned_steps"):
+def test_plot_without_steps_says_so():
+    with pytest.raises(ValueError, match="no aligned steps"):
         figures.plot_alignment(AlignmentReport({}, 1.0, []))
 
 
 def test_sheet_places_every_picture_once():
     colours = torch.eye(3)
     rows = [colours[:, None, None, :].expand(3, 20, 20, 3), torch.zeros(1, 20, 40, 3)]
-    sheet = figures.labelled_sheet(rows, ["three colours"], "title", cell=40, columns=8)[0]
+    sheet = figures.labelled_sheet(rows, ["three colours"], title="title", cell=40, columns=8)[0]
     flat = sheet.reshape(-1, 3)
     for colour in colours:
         assert (flat == colour).all(1).sum() == 40 * 40

@@ -59,7 +59,7 @@ UNMEASURED = dataclasses.replace(REPORT, round_trip=None,
 
 @pytest.mark.parametrize("report", [REPORT, UNMEASURED])
 def test_plot(report):
-    image = plot_inversion(report, 600)
+    image = plot_inversion(report, width=600)
     assert (image.shape[0] == 1 and image.shape[2:] == (600, 3) and 0 <= image.min() and image.max() <= 1
             and image.std() > 0.02)
 

@@ -230,7 +230,7 @@ def test_report_round_trip_table_and_plot(report):
     other = dataclasses.replace(report, layers=[infinite, dataclasses.replace(report.layers[1], left=[])])
     assert LayerReport.from_json(other.to_json()) == other and "| many | not tried |" in other.table()
     for drawn in (report, other):
-        picture = plot_layers(drawn, 512)
+        picture = plot_layers(drawn, width=512)
         assert picture.shape[0] == 1 and picture.shape[2:] == (512, 3) and picture.std() > 0.05
     only = dataclasses.replace(report, layers=report.layers[:1], runner_up=None, margin=None, margin_error=None)
     assert "only layer" in only.verdict() and LayerReport.from_json(only.to_json()) == only

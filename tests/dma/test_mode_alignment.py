@@ -108,7 +108,7 @@ def test_report_says_where_the_averages_are():
     assert all(len(record.steps) == 2 and record.steps[0].sigma == pytest.approx(LEVELS[LEVEL].item())
                for record in report.modes)
     assert MixtureReport.from_json(report.to_json()) == report
-    image = plot_mixture(report, 600)
+    image = plot_mixture(report, width=600)
     assert image.shape[0] == 1 and image.shape[2:] == (600, 3) and image.std() > 0.02
     swapped = dataclasses.replace(report, modes=report.modes[::-1])
     assert swapped.in_own_mode == 0
