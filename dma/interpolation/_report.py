@@ -90,14 +90,15 @@ def interpolation_report(latents: Tensor, mixture: Mixture, method: str, mean_ad
         channel_means(latents).tolist(), channel_means(mixture.latents).tolist())
 
 
-def measure_noise_bias(latents: Tensor, *, subsets: int = 16, seed: int = 0) -> LatentStatisticsReport:
+def measure_noise_bias(latents: Tensor, subsets: int = 16, seed: int = 0) -> LatentStatisticsReport:
     """Statistics of latents (N, C, H, W), with centroids of 1, 2, 4 ... N of them in random subsets.
 
     Raises ValueError for latents that are no batch of finite pictures, or of which one is all zero.
     """
     check_latents(latents)
     if (empty := (latents.flatten(1) == 0).all(dim=1)).any():
-        raise ValueError(f"Latent {int(empty.nonzero()[0]) + 1} is all zero: an empty latent, not noise.")
+        raise ValueError(f"Latent {int(empty.nonzero()[0]) + 1} is all zero: connect the noise of an inversion, not an "
+                         "empty latent.")
     means, count = channel_means(latents), len(latents)  # (N, C)
     counts = doubling_counts(count)
     growth = channel_mean_growth(latents, counts, subsets, seed)

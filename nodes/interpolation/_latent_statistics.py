@@ -36,5 +36,5 @@ class LatentStatistics(io.ComfyNode):
 
     @classmethod
     def execute(cls, latents, subsets=16, seed=0) -> io.NodeOutput:
-        statistics = measure_noise_bias(joined_noise(latents), subsets=subsets, seed=seed)
+        statistics = measure_noise_bias(joined_noise(latents), subsets, seed)
         return io.NodeOutput(figures.plot_latent_statistics(statistics), statistics, statistics.summary())
