@@ -17,7 +17,8 @@ def test_a_saved_file_is_read_and_written_back_the_same():
 
 @pytest.mark.parametrize("text, message", [
     ("{", "not JSON"), ('{"format": "other"}', "not a report of a training"),
-    (changed(TRAINING, losses=None), "damaged"), (changed(TRAINING, losses=["much"]), "damaged"), (changed(TRAINING, remove=["seconds"]), "damaged")])
+    (changed(TRAINING, losses=None), "damaged"), (changed(TRAINING, losses=["much"]), "damaged"),
+    (changed(TRAINING, remove=["seconds"]), "damaged")])
 def test_other_texts_are_no_report(text, message):
     with pytest.raises(ValueError, match=message):
         TrainingReport.from_json(text)
