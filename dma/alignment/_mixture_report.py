@@ -3,11 +3,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .. import records
+from ..records import Record
 from ._report import AlignedStep
-
-MIXTURE_FORMAT = "mental-averages/mode-alignment-report"
-VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -29,8 +26,11 @@ class ModeRecord:
 
 
 @dataclass(frozen=True)
-class MixtureReport:
+class MixtureReport(Record):
     """The settings, one record per mode, the largest first, BIC by number of components, and the seconds it took."""
+
+    FORMAT = "mental-averages/mode-alignment-report"
+    NAME = "a report of the averages of modes"
 
     settings: dict
     modes: list[ModeRecord]
@@ -42,20 +42,3 @@ class MixtureReport:
     def in_own_mode(self) -> int:
         """How many averages are closer to their own mode than to any other."""
         return sum(record.nearest == mode for mode, record in enumerate(self.modes))
-
-    def to_json(self) -> str:
-        return records.to_json(MIXTURE_FORMAT, VERSION, self)
-
-    @classmethod
-    def from_json(cls, text: str) -> MixtureReport:
-        """Read what `to_json` wrote.
-
-        Raises ValueError with a sentence for the user when the text is anything else.
-        """
-        data = records.fields_of(text, "a report of the averages of modes", MIXTURE_FORMAT, VERSION)
-        try:
-            found = [ModeRecord(**{**record, "steps": [AlignedStep(**step) for step in record["steps"]]})
-                     for record in data["modes"]]
-            return cls(**{**data, "modes": found})
-        except (KeyError, TypeError) as error:
-            raise records.damaged(error) from None

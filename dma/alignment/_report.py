@@ -4,10 +4,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from .. import records
-
-ALIGNMENT_FORMAT = "mental-averages/alignment-report"
-VERSION = 2  # 2 added the fields with defaults; files of version 1 are still read
+from ..records import Record
 
 
 @dataclass(frozen=True)
@@ -27,8 +24,12 @@ class AlignedStep:
 
 
 @dataclass(frozen=True)
-class AlignmentReport:
+class AlignmentReport(Record):
     """The settings of an alignment, one record per aligned step, and the seconds it took (resumed parts included)."""
+
+    FORMAT = "mental-averages/alignment-report"
+    VERSION = 2  # 2 added the fields of AlignedStep with defaults
+    NAME = "a report of a mental average"
 
     settings: dict
     initial_spread: float
@@ -42,19 +43,3 @@ class AlignmentReport:
             return math.nan
         residuals = self.steps[-1].residual_after
         return sum(residuals) / len(residuals)
-
-    def to_json(self) -> str:
-        return records.to_json(ALIGNMENT_FORMAT, VERSION, self)
-
-    @classmethod
-    def from_json(cls, text: str) -> AlignmentReport:
-        """Read what `to_json` wrote.
-
-        Raises ValueError with a sentence for the user when the text is anything else.
-        """
-        data = records.fields_of(text, "a report of a mental average", ALIGNMENT_FORMAT, VERSION)
-        try:
-            return cls(data["settings"], data["initial_spread"], [AlignedStep(**step) for step in data["steps"]],
-                       data["seconds"])
-        except (KeyError, TypeError) as error:
-            raise records.damaged(error) from None

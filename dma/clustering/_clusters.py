@@ -5,19 +5,16 @@ information criterion, BIC = p ln N - 2 ln L with p free parameters and likeliho
 """
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 
+from ..records import json_text
 from ..statistics import wilson_interval
 from ._gaussian_mixture import _fit, _log_densities
 from ._pca import principal_components
 from ._settings import ClusterSettings
-
-FORMAT = "mental-averages/clusters"
-VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -34,6 +31,9 @@ class Share:
 class Clusters:
     """N pictures in C clusters, the largest first (cluster 0); between equals the one with the smaller mean
     coordinates."""
+
+    FORMAT = "mental-averages/clusters"
+    VERSION = 1
 
     labels: Tensor  # (N,) int64, cluster of each picture; -1: left out
     # (N, C) fp64, probability of each cluster; sums to less than 1 where clusters were left out.
@@ -58,13 +58,13 @@ class Clusters:
         clusters = [{"cluster": index, **asdict(share), "representatives": self.representatives(index),
                      "members": self.members[index]}
                     for index, share in enumerate(self.shares)]
-        return json.dumps({
-            "format": FORMAT, "version": VERSION, "settings": asdict(self.settings), "pictures": len(self.labels),
+        return json_text(self.FORMAT, self.VERSION, {
+            "settings": asdict(self.settings), "pictures": len(self.labels),
             "clusters": clusters, "left_out": self.left_out, "labels": self.labels.tolist(),
             "responsibilities": [[round(value, 6) for value in row] for row in self.responsibilities.tolist()],
             "bic": [{"components": count, "bic": value} for count, value in self.bic],
             "explained_variance": self.explained_variance,
-        }, indent=1)
+        })
 
 
 def check_count(count: int, settings: ClusterSettings) -> None:

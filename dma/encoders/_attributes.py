@@ -6,21 +6,21 @@ been published, so the candidates stand here under one name each.
 """
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from ..records import json_text
 from ..statistics import wilson_interval
-
-FORMAT = "mental-averages/attribute-embeddings"
-VERSION = 1
 
 
 @dataclass(frozen=True, eq=False)
 class AttributeEmbeddings:
     """One row for each of N pictures, the answer (or best prompt) of each, and how they were made."""
+
+    FORMAT = "mental-averages/attribute-embeddings"
+    VERSION = 1
 
     values: Tensor  # (N, D), fp32 on the CPU
     answers: tuple[str, ...]
@@ -40,5 +40,5 @@ class AttributeEmbeddings:
         return "\n".join(lines)
 
     def to_json(self) -> str:
-        return json.dumps({"format": FORMAT, "version": VERSION, "settings": self.settings,
-                           "counts": dict(self.counts()), "answers": list(self.answers)}, indent=1, ensure_ascii=False)
+        return json_text(self.FORMAT, self.VERSION, {"settings": self.settings, "counts": dict(self.counts()),
+                                                     "answers": list(self.answers)}, ascii_only=False)

@@ -4,13 +4,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from ..files import replacing
 
 FORMAT = "mental-averages/run-state-1"
 LONGEST_AGE_DAYS = 14.0
@@ -73,16 +74,14 @@ class RunState:
         stays."""
         from safetensors.torch import save_file
 
-        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
         content = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         content["fingerprint"] = self.fingerprint
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            save_file(content, temporary, metadata={"format": FORMAT, "meta": json.dumps(meta)})
-            os.replace(temporary, self.path)
+            with replacing(self.path) as temporary:
+                save_file(content, temporary, metadata={"format": FORMAT, "meta": json.dumps(meta)})
         except Exception as error:  # safetensors reports a full disk by an exception type of its own
             logging.warning("The state of this run could not be saved (%s); the run goes on without.", error)
-            temporary.unlink(missing_ok=True)
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)

@@ -1,15 +1,17 @@
 """Pictures of results, as image tensors (1, H, W, 3) in [0, 1]."""
 from ._alignment import plot_alignment
 from ._clusters import bic_curve, contact_sheet, scatter_plot
-from ._interpolation import plot_interpolation, plot_latent_statistics
+from ._interpolation import plot_interpolation
 from ._inversion import plot_inversion
+from ._latent_statistics import plot_latent_statistics
 from ._layers import plot_layers
 from ._mixture import plot_mixture
-from ._plot import plot, read_report
+from ._plot import Report, plot, read_report
 from ._sheet import labelled_sheet
 from ._training import plot_training
 
 __all__ = [
-    "bic_curve", "contact_sheet", "labelled_sheet", "plot", "plot_alignment", "plot_interpolation", "plot_inversion",
-    "plot_latent_statistics", "plot_layers", "plot_mixture", "plot_training", "read_report", "scatter_plot",
+    "Report", "bic_curve", "contact_sheet", "labelled_sheet", "plot", "plot_alignment", "plot_interpolation",
+    "plot_inversion", "plot_latent_statistics", "plot_layers", "plot_mixture", "plot_training", "read_report",
+    "scatter_plot",
 ]

@@ -8,11 +8,14 @@ from ..alignment import AlignmentReport
 from ._style import drawn, new_figure, note_gradient_error
 
 
-def plot_alignment(report: AlignmentReport, width: int = 1024) -> Tensor:
+def plot_alignment(report: AlignmentReport, *, width: int = 1024) -> Tensor:
     """Residuals before and after matching, iterations, spread and norm of the latents, and error of the mean, by
-    step."""
+    step, as an image (1, H, W, 3) in [0, 1].
+
+    Raises ValueError for a report without aligned steps.
+    """
     if not report.steps:
-        raise ValueError("This report has no aligned steps: set aligned_steps of AlignTrajectories to 1 or more.")
+        raise ValueError("This report of a mental average has no aligned steps.")
     figure = new_figure(width)
     residuals, latents, iterations, errors = figure.subplots(2, 2).flat
     numbers = np.arange(1, len(report.steps) + 1)

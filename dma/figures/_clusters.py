@@ -10,7 +10,7 @@ from ._style import drawn, new_figure
 LEFT_OUT_COLOUR = "#b0b7c3"
 
 
-def contact_sheet(images: Tensor, clusters: Clusters, cell: int = 96, columns: int = 12) -> Tensor:
+def contact_sheet(images: Tensor, clusters: Clusters, *, cell: int = 96, columns: int = 12) -> Tensor:
     """One row for each cluster, the largest on top, with its share; the most typical picture first, left out ones
     below.
 
@@ -23,10 +23,10 @@ def contact_sheet(images: Tensor, clusters: Clusters, cell: int = 96, columns: i
     if clusters.left_out:
         rows.append(images[list(clusters.left_out)])
         captions.append(f"left out\n{len(clusters.left_out)} pictures")
-    return labelled_sheet([row[..., :3] for row in rows], captions, "", cell, columns)
+    return labelled_sheet([row[..., :3] for row in rows], captions, cell=cell, columns=columns)
 
 
-def scatter_plot(clusters: Clusters, width: int = 768) -> Tensor:
+def scatter_plot(clusters: Clusters, *, width: int = 768) -> Tensor:
     """The pictures on the first two principal components, coloured by cluster; a ring marks the most typical of
     each."""
     figure = new_figure(width, 0.72)
@@ -49,7 +49,7 @@ def scatter_plot(clusters: Clusters, width: int = 768) -> Tensor:
     return drawn(figure)
 
 
-def bic_curve(clusters: Clusters, width: int = 768) -> Tensor:
+def bic_curve(clusters: Clusters, *, width: int = 768) -> Tensor:
     """BIC by number of components; the lowest is marked. One point if the number was fixed."""
     figure = new_figure(width, 0.72)
     axes = figure.subplots()

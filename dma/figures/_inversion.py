@@ -1,4 +1,4 @@
-"""Pictures of what an inversion measured."""
+"""The plot of an inversion."""
 from __future__ import annotations
 
 import numpy as np
@@ -8,10 +8,13 @@ from ..inversion import InversionReport
 from ._style import drawn, new_figure
 
 
-def plot_inversion(report: InversionReport, width: int = 1024) -> Tensor:
-    """Residual and norm by noise level, and the round trip of every latent, as an image (1, H, W, 3) in [0, 1]."""
+def plot_inversion(report: InversionReport, *, width: int = 1024) -> Tensor:
+    """Residual and norm by noise level, and the round trip of every latent, as an image (1, H, W, 3) in [0, 1].
+
+    Raises ValueError for a report without steps.
+    """
     if not report.steps:
-        raise ValueError("This report of an inversion has no steps: run DDIMInvert with at least one step.")
+        raise ValueError("This report of an inversion has no steps.")
     figure = new_figure(width, 0.34)
     residuals, norms, round_trip = figure.subplots(1, 3)
     sigmas = np.array([step.sigma for step in report.steps])

@@ -13,11 +13,16 @@ CHOSEN, CURVE = "#d1495b", "#30638e"
 MOST_NAMES = 30
 
 
-def plot_layers(report: LayerReport, width: int = 1024) -> Tensor:
+def plot_layers(report: LayerReport, *, width: int = 1024) -> Tensor:
     """Score, separation, dimension and what matching left, over the depth of the network; the chosen layer is
-    marked."""
+    marked.
+
+    Raises ValueError for a report without layers.
+    """
     import matplotlib
 
+    if not report.layers:
+        raise ValueError("This report of a layer probe has no layers.")
     figure = new_figure(width, 0.8)
     scores, separation, dimension, left = figure.subplots(2, 2, sharex=True).flat
     layers, sigmas = report.layers, report.settings["sigmas"]

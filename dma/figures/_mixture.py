@@ -10,10 +10,13 @@ from ..alignment import MixtureReport
 from ._style import drawn, new_figure, note_gradient_error
 
 
-def plot_mixture(report: MixtureReport, width: int = 1024) -> Tensor:
-    """Distances of averages to modes, residuals of each mode, and BIC, as an image (1, H, W, 3) in [0, 1]."""
+def plot_mixture(report: MixtureReport, *, width: int = 1024) -> Tensor:
+    """Distances of averages to modes, residuals of each mode, and BIC, as an image (1, H, W, 3) in [0, 1].
+
+    Raises ValueError for a report without modes.
+    """
     if not report.modes:
-        raise ValueError("This report has no modes: it is damaged.")
+        raise ValueError("This report of the averages of modes has no modes.")
     figure = new_figure(width, 0.34)
     distances, residuals, bic = figure.subplots(1, 3)
     count = len(report.modes)

@@ -1,44 +1,44 @@
 """Every kind of report: read back from JSON, and drawn."""
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 
-from .. import alignment, hspace, interpolation, inversion, records, training
+from .. import records
+from ..alignment import AlignmentReport, MixtureReport
+from ..hspace import LayerReport
+from ..interpolation import InterpolationReport, LatentStatisticsReport
+from ..inversion import InversionReport
+from ..training import TrainingReport
 from ._alignment import plot_alignment
-from ._interpolation import plot_interpolation, plot_latent_statistics
+from ._interpolation import plot_interpolation
 from ._inversion import plot_inversion
+from ._latent_statistics import plot_latent_statistics
 from ._layers import plot_layers
 from ._mixture import plot_mixture
 from ._training import plot_training
 
-KINDS = {
-    alignment.ALIGNMENT_FORMAT: (alignment.AlignmentReport, plot_alignment),
-    inversion.INVERSION_FORMAT: (inversion.InversionReport, plot_inversion),
-    interpolation.INTERPOLATION_FORMAT: (interpolation.InterpolationReport,
-                                                plot_interpolation),
-    interpolation.STATISTICS_FORMAT: (interpolation.LatentStatisticsReport,
-                                             plot_latent_statistics),
-    hspace.LAYER_FORMAT: (hspace.LayerReport, plot_layers),
-    alignment.MIXTURE_FORMAT: (alignment.MixtureReport,
-                                   plot_mixture),
-    training.TRAINING_FORMAT: (training.TrainingReport, plot_training),
+Report = (AlignmentReport | MixtureReport | InversionReport | InterpolationReport | LatentStatisticsReport
+          | LayerReport | TrainingReport)
+
+PLOTS: dict[type[Report], Callable[..., Tensor]] = {
+    AlignmentReport: plot_alignment, MixtureReport: plot_mixture, InversionReport: plot_inversion,
+    InterpolationReport: plot_interpolation, LatentStatisticsReport: plot_latent_statistics, LayerReport: plot_layers,
+    TrainingReport: plot_training,
 }
-Report = (alignment.AlignmentReport | inversion.InversionReport | interpolation.InterpolationReport
-          | interpolation.LatentStatisticsReport | hspace.LayerReport
-          | alignment.MixtureReport
-          | training.TrainingReport)
 
 
 def read_report(text: str) -> Report:
-    """The report of whatever kind that its `to_json` wrote. Raises ValueError with a sentence for the user
-    otherwise."""
-    name = records.content(text, "a report of this node pack").get("format")
-    if name not in KINDS:
-        raise ValueError("This JSON file is not a report of this node pack: choose a file that Save Report wrote.")
-    return KINDS[name][0].from_json(text)
+    """The report, of whatever kind, that its `to_json` wrote. Raises ValueError for any other text."""
+    return records.read(text, PLOTS, "a report of this library")
 
 
-def plot(found: Report, width: int = 1024) -> Tensor:
-    """A picture (1, H, W, 3) in [0, 1] of what was measured."""
-    draw = next(draw for kind, draw in KINDS.values() if isinstance(found, kind))
-    return draw(found, width)
+def plot(report: Report, *, width: int = 1024) -> Tensor:
+    """A picture (1, H, W, 3) in [0, 1] of what was measured, `width` pixels wide.
+
+    Raises ValueError for a report in which there is nothing to draw, and TypeError for anything else than a report.
+    """
+    if type(report) not in PLOTS:
+        raise TypeError(f"There is no plot of {type(report).__name__}.")
+    return PLOTS[type(report)](report, width=width)

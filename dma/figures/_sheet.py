@@ -8,14 +8,17 @@ from torch import Tensor
 MARGIN = 10
 
 
-def labelled_sheet(rows: list[Tensor], captions: list[str], title: str = "", cell: int = 192,
+def labelled_sheet(rows: list[Tensor], captions: list[str], *, title: str = "", cell: int = 192,
                    columns: int = 8) -> Tensor:
     """Batches of pictures (N, H, W, 3) in rows, each with its caption to the left; missing captions stay empty.
 
     Every picture is scaled to `cell` pixels height. Rows longer than `columns` are cut, and the caption says so.
+    Returns (1, H, W, 3) in [0, 1]. Raises ValueError if there are no rows.
     """
     from PIL import Image, ImageDraw, ImageFont
 
+    if not rows:
+        raise ValueError("The sheet has no pictures.")
     font = ImageFont.load_default(max(11, cell // 11))
     heading = ImageFont.load_default(max(13, cell // 8))
     captions = [*captions, *[""] * len(rows)][: len(rows)]

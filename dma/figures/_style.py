@@ -5,6 +5,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+# Of lines that are told apart by their label.
+COLOURS = ("#d1495b", "#30638e", "#edae49", "#00798c", "#6a4c93", "#5b8c5a", "#b0785a", "#7a7f87")
+
 
 def note_gradient_error(figure, settings: dict) -> None:
     """Say at the bottom what the gradient self-test of the model has found, if it was made."""

@@ -1,4 +1,4 @@
-"""Pictures of what a training measured."""
+"""The plot of a training."""
 from __future__ import annotations
 
 import numpy as np
@@ -8,13 +8,14 @@ from ..training import TrainingReport, running_mean
 from ._style import drawn, new_figure
 
 
-def plot_training(report: TrainingReport, width: int = 1024) -> Tensor:
+def plot_training(report: TrainingReport, *, width: int = 1024) -> Tensor:
     """The loss of every step and its running mean, as an image (1, H, W, 3) in [0, 1].
 
     Most of the scatter is that of the noise levels, which have very different losses; the running mean shows the rest.
+    Raises ValueError for a report without steps.
     """
     if not report.losses:
-        raise ValueError("This report of a training has no steps: train for at least one.")
+        raise ValueError("This report of a training has no steps.")
     window = max(1, min(100, len(report.losses) // 10))
     numbers = np.arange(1, len(report.losses) + 1)
     figure = new_figure(width, 0.5)

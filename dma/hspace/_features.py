@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
+
+from ..files import replacing
 
 FORMAT = "mental-averages/features-1"
 
@@ -22,24 +23,24 @@ class Features:
 
 
 def save_features(features: Features, path: Path) -> None:
-    """Write features as safetensors, with where they were read in the header."""
+    """Write features as safetensors, with where they were read in the header, whole or not at all."""
     from safetensors.torch import save_file
 
     header = json.dumps({"layer": features.layer, "pooling": features.pooling, "sigma": features.sigma})
-    temporary = path.with_suffix(".tmp")
-    save_file({"features": features.values.contiguous()}, temporary, metadata={"format": FORMAT, "settings": header})
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        save_file({"features": features.values.contiguous()}, temporary,
+                  metadata={"format": FORMAT, "settings": header})
 
 
 def load_features(path: Path) -> Features:
-    """Read what `save` wrote. Raises ValueError for any other file."""
+    """Read what `save_features` wrote. Raises ValueError for any other file."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             if header.get("format") != FORMAT:
-                raise ValueError(f"{path.name} does not hold features written by CaptureHSpace.")
+                raise ValueError(f"{path.name} does not hold captured features.")
             return Features(file.get_tensor("features").clone(), **json.loads(header["settings"]))
     except SafetensorError as error:
         raise ValueError(f"{path.name} is not a safetensors file: {error}.") from None

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .. import records
+from ..records import Record
 from ._scores import LayerMatching, aligned_separation, choose_layer, participation_ratio, spread
-
-LAYER_FORMAT = "mental-averages/layer-report"
-LAYER_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class LayerScore:
 
 
 @dataclass(frozen=True)
-class LayerReport:
+class LayerReport(Record):
     """The scores of a model's layers in running order, the layer of the highest score, and how far it is ahead of the
     next.
 
@@ -42,6 +39,9 @@ class LayerReport:
     matched, iterations, and whatever else the measurement was made with. runner_up and margins are null where there is
     one layer.
     """
+
+    FORMAT = "mental-averages/layer-report"
+    NAME = "a report of a layer probe"
 
     settings: dict
     layers: list[LayerScore]
@@ -51,20 +51,9 @@ class LayerReport:
     margin_error: float | None  # standard error of that difference over latents
     seconds: float = 0.0
 
-    def to_json(self) -> str:
-        return records.to_json(LAYER_FORMAT, LAYER_VERSION, self)
-
-    @classmethod
-    def from_json(cls, text: str) -> LayerReport:
-        """Read what `to_json` wrote. Raises ValueError with a sentence for the user when the text is anything else."""
-        data = records.fields_of(text, "a report of a layer probe", LAYER_FORMAT, LAYER_VERSION)
-        try:
-            report = cls(**{**data, "layers": [LayerScore(**layer) for layer in data["layers"]]})
-        except (KeyError, TypeError) as error:
-            raise records.damaged(error) from None
-        if report.chosen not in [layer.name for layer in report.layers]:
-            raise records.damaged(ValueError(f"the chosen layer {report.chosen!r} is not among its layers"))
-        return report
+    def check(self) -> None:
+        if self.chosen not in [layer.name for layer in self.layers]:
+            raise ValueError(f"the chosen layer {self.chosen!r} is not among its layers")
 
     def verdict(self) -> str:
         """The choice in one sentence."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .. import records
 from ..diffusion import check_latents
+from ..records import Record
 from ._interpolate import Mixture
 from ._noise_bias import (
     amplification,
@@ -21,14 +21,13 @@ from ._noise_bias import (
 )
 from ._weights import effective_inputs
 
-INTERPOLATION_FORMAT = "mental-averages/interpolation-report"
-STATISTICS_FORMAT = "mental-averages/latent-statistics"
-VERSION = 1
-
 
 @dataclass(frozen=True)
-class InterpolationReport:
+class InterpolationReport(Record):
     """Settings and weights of an interpolation of N latents into M; norms are over sqrt(L)."""
+
+    FORMAT = "mental-averages/interpolation-report"
+    NAME = "a report of an interpolation"
 
     settings: dict  # method, mean_adjustment, low_pass_width (null unless it was used), shape (C, H, W)
     weights: list[list[float]]  # (M, N), rows sum to one
@@ -39,23 +38,18 @@ class InterpolationReport:
     input_means: list[list[float]]  # (N, C) mean of each channel
     output_means: list[list[float]]  # (M, C)
 
-    def to_json(self) -> str:
-        return records.to_json(INTERPOLATION_FORMAT, VERSION, self)
-
-    @classmethod
-    def from_json(cls, text: str) -> InterpolationReport:
-        """Read what `to_json` wrote. Raises ValueError with a sentence for the user when the text is anything else."""
-        return _read(cls, INTERPOLATION_FORMAT, "a report of an interpolation", text)
-
 
 @dataclass(frozen=True)
-class LatentStatisticsReport:
+class LatentStatisticsReport(Record):
     """Statistics of N latents against those of white noise; norms are over sqrt(L)."""
+
+    FORMAT = "mental-averages/latent-statistics"
+    NAME = "a report of latent statistics"
 
     settings: dict  # count N, shape (C, H, W), subsets, seed
     norms: list[float]  # (N,)
     channel_means: list[float]  # (C,) over latents and space
-    standard_errors: list[float]  # (C,) of these means, over latents; null for one latent
+    standard_errors: list[float | None]  # (C,) of these means, over latents; null for one latent
     amplification: float  # alpha of the centroid, sqrt(N) for noise
     independent_inputs: float  # mean energy over energy of the mean, N for noise
     common_energy: float | None  # |d|^2 / L of the part that all latents share, estimated; null for one latent
@@ -65,14 +59,6 @@ class LatentStatisticsReport:
     centroid_amplification: list[float]  # (counts,) mean alpha
     square_root_slopes: list[float]  # (C,) of the law  mean = slope sqrt(N)
     square_root_fit: float | None  # its R^2; null where nothing varies
-
-    def to_json(self) -> str:
-        return records.to_json(STATISTICS_FORMAT, VERSION, self)
-
-    @classmethod
-    def from_json(cls, text: str) -> LatentStatisticsReport:
-        """Read what `to_json` wrote. Raises ValueError with a sentence for the user when the text is anything else."""
-        return _read(cls, STATISTICS_FORMAT, "a report of latent statistics", text)
 
     def summary(self) -> str:
         """The numbers in words, a few lines."""
@@ -128,10 +114,3 @@ def measure_noise_bias(latents: Tensor, subsets: int = 16, seed: int = 0) -> Lat
         centroid_deviations=[rows.std(dim=0, unbiased=False).tolist() for rows in growth.channel_means],
         centroid_amplification=[factors.mean().item() for factors in growth.amplification],
         square_root_slopes=slopes.tolist(), square_root_fit=None if math.isnan(fit) else fit)
-
-
-def _read(kind: type, format_name: str, what: str, text: str):
-    try:
-        return kind(**records.fields_of(text, what, format_name, VERSION))
-    except TypeError as error:
-        raise records.damaged(error) from None

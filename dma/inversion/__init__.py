@@ -6,13 +6,13 @@ from ._invert import Inversion, invert, sample_back, way_back
 from ._method import Method
 from ._midpoint import FireFlow, Midpoint
 from ._null_text import NullText, optimise_null_text, pivot_loss
-from ._report import INVERSION_FORMAT, InversionReport, InvertedStep, RoundTrip, round_trip_error
+from ._report import InversionReport, InvertedStep, RoundTrip, round_trip_error
 from ._rf_inversion import RFInversion
 from ._trajectory import Trajectory, check_fit
 from ._velocity import Velocity
 
 __all__ = [
-    "INVERSION_FORMAT", "Bdia", "Ddim", "FireFlow", "FixedPoint", "Inversion", "InversionReport", "InvertedStep",
-    "Method", "Midpoint", "NullText", "RFInversion", "RoundTrip", "Trajectory", "Velocity", "check_fit", "invert",
-    "optimise_null_text", "pivot_loss", "round_trip_error", "sample_back", "way_back",
+    "Bdia", "Ddim", "FireFlow", "FixedPoint", "Inversion", "InversionReport", "InvertedStep", "Method", "Midpoint",
+    "NullText", "RFInversion", "RoundTrip", "Trajectory", "Velocity", "check_fit", "invert", "optimise_null_text",
+    "pivot_loss", "round_trip_error", "sample_back", "way_back",
 ]

@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .. import records
+from ..records import Record
 
-INVERSION_FORMAT = "mental-averages/inversion-report"
-VERSION = 1
 HIGHEST_PSNR = 200.0
 
 
@@ -35,8 +33,11 @@ class RoundTrip:
 
 
 @dataclass(frozen=True)
-class InversionReport:
+class InversionReport(Record):
     """The settings of an inversion, one record per step, and the error of the round trip where it was measured."""
+
+    FORMAT = "mental-averages/inversion-report"
+    NAME = "a report of an inversion"
 
     settings: dict
     steps: list[InvertedStep]
@@ -44,23 +45,6 @@ class InversionReport:
     calls: float = 0.0  # model predictions per latent for the inversion itself, measuring not counted
     seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
-
-    def to_json(self) -> str:
-        return records.to_json(INVERSION_FORMAT, VERSION, self)
-
-    @classmethod
-    def from_json(cls, text: str) -> InversionReport:
-        """Read what `to_json` wrote.
-
-        Raises ValueError with a sentence for the user when the text is anything else.
-        """
-        data = records.fields_of(text, "a report of an inversion", INVERSION_FORMAT, VERSION)
-        try:
-            round_trip = None if data["round_trip"] is None else RoundTrip(**data["round_trip"])
-            return cls(data["settings"], [InvertedStep(**step) for step in data["steps"]], round_trip, data["calls"],
-                       data["seconds"], data["warnings"])
-        except (KeyError, TypeError) as error:
-            raise records.damaged(error) from None
 
 
 def round_trip_error(clean: Tensor, restored: Tensor) -> RoundTrip:

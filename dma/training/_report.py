@@ -3,32 +3,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .. import records
-
-TRAINING_FORMAT = "mental-averages/training-report"
-VERSION = 1
+from ..records import Record
 
 
 @dataclass(frozen=True)
-class TrainingReport:
+class TrainingReport(Record):
     """The settings of a training, the loss of each step before its update, and the seconds it took, resumed parts
     included."""
+
+    FORMAT = "mental-averages/training-report"
+    NAME = "a report of a training"
 
     settings: dict
     losses: list[float]
     seconds: float = 0.0
-
-    def to_json(self) -> str:
-        return records.to_json(TRAINING_FORMAT, VERSION, self)
-
-    @classmethod
-    def from_json(cls, text: str) -> TrainingReport:
-        """Read what `to_json` wrote. Raises ValueError with a sentence for the user when the text is anything else."""
-        data = records.fields_of(text, "a report of a training", TRAINING_FORMAT, VERSION)
-        try:
-            return cls(dict(data["settings"]), [float(loss) for loss in data["losses"]], float(data["seconds"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise records.damaged(error) from None
 
 
 def running_mean(values: list[float], window: int = 100) -> list[float]:

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import folder_paths
 import torch
 from torch import Tensor
 
+from ...dma.files import inside, replacing
 from ._files import writable_folder
 
 FORMAT = "mental-averages/embedding-1"
@@ -35,10 +35,13 @@ def embedding_path(name: str) -> Path:
     Raises ValueError if the name would leave that folder, could not be read in a prompt, or cannot be written.
     """
     root = Path(folder_paths.get_folder_paths("embeddings")[0]).resolve()
-    path = (root / f"{name}{ENDING}").resolve()
-    if not NAME.fullmatch(name) or not path.is_relative_to(root):
+    try:
+        if not NAME.fullmatch(name):
+            raise ValueError(name)
+        path = inside(root, f"{name}{ENDING}")
+    except ValueError:
         raise ValueError(f"{name!r} cannot be the name of an embedding inside {root.name}: use letters, digits, _, - "
-                         "and single dots, and / for sub-folders, such as castle/mode_1.")
+                         "and single dots, and / for sub-folders, such as castle/mode_1.") from None
     folder, is_writable = writable_folder(path)
     if not is_writable:
         raise ValueError(f"The embedding {name!r} cannot be written, because {folder} is not a folder that can be "
@@ -86,16 +89,16 @@ def write_embedding(name: str, path: Path, content: dict[str, Tensor], settings:
             raise name_is_taken(name, path)
     header = {} if comfy.cli_args.args.disable_metadata else {"format": FORMAT, "settings": json.dumps(settings),
                                                               "origin": origin}
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({encoder: values.contiguous() for encoder, values in content.items()}, temporary, metadata=header)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            save_file({encoder: values.contiguous() for encoder, values in content.items()}, temporary,
+                      metadata=header)
     except Exception as error:  # safetensors reports a full disk by an exception type of its own
         raise ValueError(f"The embedding could not be written to {path} ({error}). Make room and queue the graph "
                          "again: with resume on, nothing is trained twice.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
 ENDINGS = ("", ".safetensors", ".pt", ".bin")  # those that core tries for `embedding:name`
 
 

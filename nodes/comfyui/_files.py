@@ -1,11 +1,14 @@
 """Where files of the pack go: always inside ComfyUI's own folders."""
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
 
 import folder_paths
+
+from ...dma.files import inside, replacing
 
 
 def output_path(prefix: str, ending: str) -> Path:
@@ -13,11 +16,11 @@ def output_path(prefix: str, ending: str) -> Path:
 
     Raises ValueError if the prefix points outside that folder.
     """
-    root = Path(folder_paths.get_output_directory()).resolve()
-    target = (root / prefix).resolve()
-    if not target.is_relative_to(root) or target == root:
+    try:
+        target = inside(Path(folder_paths.get_output_directory()), prefix)
+    except ValueError:
         raise ValueError(f"{prefix!r} is not a file name inside ComfyUI's output folder: use a plain name such as "
-                         "report.")
+                         "report.") from None
     target.parent.mkdir(parents=True, exist_ok=True)
     number = 1
     while (path := target.parent / f"{target.name}_{number:05}_{ending}").exists():
@@ -37,19 +40,18 @@ def readable_path(name: str) -> Path:
     Raises ValueError if it is in neither, or outside both.
     """
     for folder in (folder_paths.get_output_directory(), folder_paths.get_input_directory()):
-        root = Path(folder).resolve()
-        path = (root / name).resolve()
-        if path.is_relative_to(root) and path.is_file():
-            return path
+        with contextlib.suppress(ValueError):
+            path = inside(Path(folder), name)
+            if path.is_file():
+                return path
     raise ValueError(f"There is no file {name!r} in ComfyUI's output or input folder.")
 
 
 def write_output_text(prefix: str, ending: str, text: str) -> str:
     """Write a text file into the output folder, whole or not at all; returns its name relative to that folder."""
     path = output_path(prefix, ending)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     return path.relative_to(Path(folder_paths.get_output_directory()).resolve()).as_posix()
 
 

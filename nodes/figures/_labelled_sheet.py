@@ -33,4 +33,5 @@ class LabelledSheet(io.ComfyNode):
         batches = [images for images in rows.values() if images is not None]
         if not batches:
             raise ValueError("The sheet has no pictures: connect at least one batch of images.")
-        return io.NodeOutput(figures.labelled_sheet(batches, captions.splitlines(), title, cell, columns))
+        return io.NodeOutput(figures.labelled_sheet(batches, captions.splitlines(), title=title, cell=cell,
+                                                   columns=columns))

@@ -23,4 +23,8 @@ class PlotReport(io.ComfyNode):
 
     @classmethod
     def execute(cls, report, width) -> io.NodeOutput:
-        return io.NodeOutput(figures.plot(report, width))
+        try:
+            return io.NodeOutput(figures.plot(report, width=width))
+        except ValueError as error:
+            raise ValueError(f"{error} Connect the report of a run with at least one step: aligned_steps of "
+                             "AlignTrajectories is 1 or more.") from None

@@ -51,4 +51,9 @@ class LoadReport(io.ComfyNode):
 
     @classmethod
     def execute(cls, path) -> io.NodeOutput:
-        return io.NodeOutput(figures.read_report(comfyui.readable_path(path).read_text(errors="replace")))
+        text = comfyui.readable_path(path).read_text(errors="replace")
+        try:
+            return io.NodeOutput(figures.read_report(text))
+        except ValueError as error:
+            raise ValueError(f"{error} Choose a file that Save Report of this version of the node pack, or of an "
+                             "earlier one, wrote.") from None

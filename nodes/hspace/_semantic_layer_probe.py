@@ -13,8 +13,6 @@ from ...dma import execution, hspace, models
 from ...dma.execution import Clock
 from ...dma.figures import plot_layers
 from ...dma.hspace import (
-    LAYER_FORMAT,
-    LAYER_VERSION,
     LayerReport,
     Probe,
     ProbeMonitor,
@@ -124,7 +122,7 @@ class SemanticLayerProbe(io.ComfyNode):
 
         saved = None
         if cached:
-            key = execution.run_key({"report": [LAYER_FORMAT, LAYER_VERSION], **choices}, {
+            key = execution.run_key({"report": [LayerReport.FORMAT, LayerReport.VERSION], **choices}, {
                 f"{number} {name}": value for number, (_, prompt) in enumerate(connected)
                 for name, value in comfyui.conditioning_tensors(prompt, negative).items()})
             saved = comfyui.run_state(key, ask(0, lambda denoiser: models.fingerprint(denoiser, sigmas, shape)))

@@ -9,6 +9,7 @@ from comfy_api.latest import io
 
 from ...dma import alignment
 from ...dma.clustering import Clusters
+from ...dma.files import inside
 from ...dma.training import TrainingSettings
 from .. import comfyui, inputs
 from ..hspace import LAYERS
@@ -225,8 +226,10 @@ def check_modes(model: Any, latents: dict, clusters: Clusters, modes: list[Mode]
 
 def check_prefix(given: str, prefix: str) -> None:
     """Raise ValueError if Save LoRA Weights could not write files of this prefix into ComfyUI's output folder."""
-    root = Path(folder_paths.get_output_directory()).resolve()
-    target = (root / prefix).resolve()
-    if not target.is_relative_to(root) or not comfyui.writable_folder(target)[1]:
+    try:
+        is_writable = comfyui.writable_folder(inside(Path(folder_paths.get_output_directory()), prefix))[1]
+    except ValueError:
+        is_writable = False
+    if not is_writable:
         raise ValueError(f"save_as is {given!r}, which is no place for files in ComfyUI's output folder: use a name, "
                          "with / for sub-folders, such as loras/concept.")

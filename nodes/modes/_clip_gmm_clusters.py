@@ -99,7 +99,7 @@ class CLIPGMMClusters(io.ComfyNode):
         clustering.check_count(len(images), settings)
         clustering.check_different(images)
         clusters = clustering.cluster(embedded(images, clip_vision, image_encoder, embeddings), settings)
-        return io.NodeOutput(clusters, figures.contact_sheet(images, clusters, cell, columns),
+        return io.NodeOutput(clusters, figures.contact_sheet(images, clusters, cell=cell, columns=columns),
                              figures.scatter_plot(clusters), figures.bic_curve(clusters), clusters.to_json())
 
 

@@ -9,7 +9,6 @@ from memory import Memory, copied
 from toys import LinearGaussian, sigmas
 
 from mental_averages.dma.alignment import (
-    AlignmentReport,
     AlignmentSettings,
     Monitor,
     State,
@@ -110,19 +109,6 @@ def test_passes_in_the_report_are_those_that_the_model_ran():
     assert denoiser.feature_rows == sum(step.mean_count + sum(step.forwards) for step in report.steps)
     assert all(forward == backward + 1 for step in report.steps
                for forward, backward in zip(step.forwards, step.backwards))
-
-
-def test_reports_of_version_1_are_still_read():
-    import json
-
-    report = align(LinearGaussian(), sigmas(), SHAPE, SETTINGS).report
-    data = json.loads(report.to_json())
-    assert data["version"] == 2 and AlignmentReport.from_json(report.to_json()).steps == report.steps
-    for step in data["steps"]:
-        for field in ("mean_count", "forwards", "backwards"):
-            del step[field]
-    old = AlignmentReport.from_json(json.dumps({**data, "version": 1}))
-    assert old.steps[0].mean_count == 0 and old.steps[0].residual_after == report.steps[0].residual_after
 
 
 class Watched(LinearGaussian):

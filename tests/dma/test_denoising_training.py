@@ -1,5 +1,4 @@
 """The training core on small models whose losses and gradients are known in closed form."""
-import json
 
 import pytest
 import torch
@@ -8,8 +7,7 @@ from hypothesis import given, settings as hypothesis_settings, strategies as st
 from mental_averages.dma import training
 from mental_averages.dma.diffusion import Parametrization, add_noise, denoised_from_output
 from mental_averages.dma.execution import BatchSize, Checkpoint, RunState, resumed
-from mental_averages.dma.figures import plot_training
-from mental_averages.dma.training import TrainingMonitor, TrainingReport, TrainingState, running_mean
+from mental_averages.dma.training import TrainingMonitor, TrainingState
 
 LEVELS = torch.linspace(0.1, 0.9, 50)
 SHAPE = (2, 3, 3)
@@ -322,17 +320,3 @@ def test_progress_and_previews():
     assert [event.fraction for event in events] == [0.25, 0.5, 0.75, 1.0] and asked == [1, 2, 3, 4]
     assert [event.preview is not None for event in events] == [False, True, False, True]
     assert events[-1].seconds_left == 0 and "step 4 of 4, loss " in events[-1].message
-
-
-def test_report_round_trip_and_plot():
-    report = Toy().train(small()).report
-    assert TrainingReport.from_json(report.to_json()) == report
-    for text, message in (("{", "not JSON"), ('{"format": "other"}', "not a report of a training"),
-                          (json.dumps({**json.loads(report.to_json()), "losses": None}), "damaged")):
-        with pytest.raises(ValueError, match=message):
-            TrainingReport.from_json(text)
-    picture = plot_training(report, 400)
-    assert picture.shape == (1, 200, 400, 3) and 0 <= picture.min() < picture.max() <= 1
-    with pytest.raises(ValueError, match="has no steps"):
-        plot_training(TrainingReport({}, []))
-    assert running_mean([2.0, 4.0], 1) == [2.0, 4.0]

@@ -84,7 +84,7 @@ def test_one_latent_and_bad_input():
     single = measure_noise_bias(biased(1))
     assert single.counts == [1] and single.standard_errors == [None] * 4 and single.square_root_fit is None
     assert single.independent_inputs == pytest.approx(1) and "+-" not in single.summary()
-    assert figures.plot_latent_statistics(single, 512).shape[2] == 512
+    assert figures.plot_latent_statistics(single, width=512).shape[2] == 512
     with pytest.raises(ValueError, match="Latent 2 is all zero"):
         measure_noise_bias(torch.cat([biased(1), torch.zeros(1, 4, 16, 16)]))
     with pytest.raises(ValueError, match="batch is empty"):
@@ -119,12 +119,12 @@ def test_reports_are_read_back_and_plotted():
         assert report.effective_inputs == pytest.approx([1, 1 / (0.04 + 0.09 + 0.25)])
         assert (report.amplification[0] == pytest.approx(1)
                 and report.output_norms[0] == pytest.approx(report.input_norms[0]))
-        picture = figures.plot_interpolation(report, 640)
+        picture = figures.plot_interpolation(report, width=640)
         assert picture.shape[0] == 1 and picture.shape[2:] == (640, 3) and 0 <= picture.min() < 0.5 < picture.max() <= 1
     statistics = measure_noise_bias(biased(6))
     assert LatentStatisticsReport.from_json(statistics.to_json()) == statistics
     assert "6 latents of 4 x 16 x 16" in statistics.summary()
-    assert figures.plot_latent_statistics(statistics, 640).shape[2] == 640
+    assert figures.plot_latent_statistics(statistics, width=640).shape[2] == 640
 
 
 @pytest.mark.parametrize("kind", [InterpolationReport, LatentStatisticsReport])

@@ -1,7 +1,6 @@
 """Scores of layers against closed forms."""
 import dataclasses
 import itertools
-import json
 import math
 
 import pytest
@@ -10,8 +9,7 @@ from toys import LinearGaussian, sigmas
 
 from mental_averages.dma import hspace
 from mental_averages.dma.execution import BatchSize, drive
-from mental_averages.dma.figures import plot_layers
-from mental_averages.dma.hspace import LayerReport, Probe, ProbeSettings, ProbeState, layer_report, read_prompt
+from mental_averages.dma.hspace import Probe, ProbeSettings, ProbeState, layer_report, read_prompt
 
 
 def features(prompts, count, means, factor, generator):
@@ -212,45 +210,6 @@ def test_settings_that_make_no_sense_are_refused():
             dataclasses.replace(ProbeSettings(), **change).check(20)
     turns = [ProbeSettings(samples=5, matched=2).matched_latents(prompt) for prompt in range(4)]
     assert turns == [[0, 1], [2, 3], [4, 0], [1, 2]]
-
-
-@pytest.fixture
-def report():
-    index = torch.arange(4)[:, None]
-    after = torch.linspace(0.1, 0.8, 8).view(1, 2, 4, 1)
-    return layer_report({"sigmas": [14.6], "prompts": 4}, ["a.0", "b.0"], two_layers(3.0),
-                        hspace.LayerMatching(torch.ones_like(after), after, index), 2.0)
-
-
-def test_report_round_trip_table_and_plot(report):
-    assert LayerReport.from_json(report.to_json()) == report
-    table = report.table()
-    assert "| **a.0** |" in table and "| b.0 |" in table and "14.6" in table and report.verdict() in table
-    infinite = dataclasses.replace(report.layers[0], dimension=[None], left=[])
-    other = dataclasses.replace(report, layers=[infinite, dataclasses.replace(report.layers[1], left=[])])
-    assert LayerReport.from_json(other.to_json()) == other and "| many | not tried |" in other.table()
-    for drawn in (report, other):
-        picture = plot_layers(drawn, 512)
-        assert picture.shape[0] == 1 and picture.shape[2:] == (512, 3) and picture.std() > 0.05
-    only = dataclasses.replace(report, layers=report.layers[:1], runner_up=None, margin=None, margin_error=None)
-    assert "only layer" in only.verdict() and LayerReport.from_json(only.to_json()) == only
-    close = dataclasses.replace(report, margin=report.margin_error)
-    assert ("take more samples" in close.verdict()
-            and "take more samples" not in dataclasses.replace(report, margin_error=1e-9).verdict())
-
-
-def test_damaged_reports_are_refused_with_a_sentence(report):
-    text = json.loads(report.to_json())
-    for change, message in (({"format": "something"}, "not a report of a layer probe"),
-                            ({"version": 99}, "format version 99"),
-                            ({"layers": [{"name": "a.0"}]}, "damaged"), ({"chosen": "c"}, "damaged.*'c'"),
-                            ({"extra": 1}, "damaged")):
-        with pytest.raises(ValueError, match=message):
-            LayerReport.from_json(json.dumps({**text, **change}))
-    with pytest.raises(ValueError, match="damaged"):
-        LayerReport.from_json(json.dumps({key: value for key, value in text.items() if key != "chosen"}))
-    with pytest.raises(ValueError, match="not JSON"):
-        LayerReport.from_json(report.to_json()[:-20])
 
 
 def test_dimension_beyond_what_few_latents_can_tell_is_null():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from mental_averages.dma import clustering, figures, statistics
+from mental_averages.dma import clustering, statistics
 from mental_averages.dma.clustering import ClusterSettings, cluster
 
 
@@ -191,24 +191,6 @@ def test_json_holds_everything():
     values, _ = blobs((6, 4))
     found = cluster(values, ClusterSettings(1, 3))
     data = json.loads(found.to_json())
-    assert data["format"] == clustering.FORMAT and data["labels"] == found.labels.tolist() and data["pictures"] == 10
+    assert data["format"] == found.FORMAT and data["labels"] == found.labels.tolist() and data["pictures"] == 10
     assert [entry["count"] for entry in data["clusters"]] == [6, 4] and len(data["bic"]) == 3
     assert data["settings"]["covariance"] == "diag" and len(data["responsibilities"]) == 10
-
-
-def test_figures():
-    values, truth = blobs((6, 4, 1), dimensions=3)
-    found = cluster(values, ClusterSettings(3, 3, small_clusters="leave out"))
-    assert found.left_out
-    colours = torch.tensor([[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]])
-    images = colours[truth][:, None, None, :].expand(11, 8, 8, 3)
-    sheet = figures.contact_sheet(images, found, cell=32)[0]
-    assert [(sheet == colour).all(-1).sum().item() for colour in colours] == [6 * 32 * 32, 4 * 32 * 32, 32 * 32]
-    below = [torch.nonzero((sheet == colour).all(-1))[:, 0].min().item() for colour in colours]
-    assert below == sorted(below)
-    for image in (figures.scatter_plot(found, 512), figures.bic_curve(found, 512)):
-        assert image.shape[0] == 1 and image.shape[2:] == (512, 3) and image.min() < 0.5 and image.max() == 1
-    one_dimension = cluster(values[:, :1], ClusterSettings(1, 2))
-    assert figures.scatter_plot(one_dimension, 512).shape[2] == 512
-    with pytest.raises(ValueError, match="of 11 pictures, but these are 3"):
-        figures.contact_sheet(images[:3], found)

@@ -1,12 +1,10 @@
-import json
 import os
 import time
 
 import pytest
 import torch
 
-from mental_averages.dma import execution, hspace
-from mental_averages.dma.alignment import AlignedStep, AlignmentReport
+from mental_averages.dma import execution
 
 
 @pytest.fixture
@@ -87,35 +85,3 @@ def test_key_of_tensors_without_dimensions_or_elements(value):
     assert key == execution.run_key({}, {"a": value.clone()}) != execution.run_key({}, {"a": value.unsqueeze(0)})
     if value.numel():
         assert key != execution.run_key({}, {"a": value == 0})
-
-
-def report():
-    step = AlignedStep(sigma=3.0, mean_error=0.1, residual_before=[0.5, 0.4], residual_after=[0.01, 0.02],
-                       iterations=[5, 6], spread=0.3, norm=0.9)
-    return AlignmentReport(settings={"count": 2}, initial_spread=1.0, steps=[step], seconds=2.5)
-
-
-def test_report_round_trip():
-    assert AlignmentReport.from_json(report().to_json()) == report()
-    assert report().final_residual == pytest.approx(0.015)
-
-
-@pytest.mark.parametrize("text, message", [
-    ("nonsense", "not JSON"), ("[]", "not a report"), ("{}", "not a report"),
-    (json.dumps({"format": "mental-averages/alignment-report", "version": 99}), "version 99"),
-    (json.dumps({"format": "mental-averages/alignment-report", "version": 1}), "damaged"),
-])
-def test_foreign_reports_are_refused(text, message):
-    with pytest.raises(ValueError, match=message):
-        AlignmentReport.from_json(text)
-
-
-def test_features_round_trip(tmp_path):
-    features = hspace.Features(torch.randn(3, 5, 2, 2), "middle_block", "none", 2.5)
-    hspace.save_features(features, tmp_path / "features.safetensors")
-    found = hspace.load_features(tmp_path / "features.safetensors")
-    torch.testing.assert_close(found.values, features.values, rtol=0, atol=0)
-    assert (found.layer, found.pooling, found.sigma) == ("middle_block", "none", 2.5)
-    (tmp_path / "other.safetensors").write_bytes(b"12345678 not this")
-    with pytest.raises(ValueError, match="safetensors"):
-        hspace.load_features(tmp_path / "other.safetensors")

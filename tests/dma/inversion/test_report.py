@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 from hypothesis import given, settings, strategies
+from reports import INVERSION
 
-from mental_averages.dma.figures import plot_inversion
 from mental_averages.dma.inversion import InversionReport, InvertedStep, RoundTrip, round_trip_error
 
 STEPS = [InvertedStep(0.5, [1e-3, 2e-3], [3, 4], [0.4, 0.5]), InvertedStep(3.0, [0.0, 4e-3], [1, 0], [0.9, 1.1])]
@@ -53,17 +53,6 @@ def test_identical_and_constant_latents():
     assert round_trip_error(values, values.flip(0, 1)).psnr[0] < 40.0
 
 
-UNMEASURED = dataclasses.replace(REPORT, round_trip=None,
-                                 steps=[dataclasses.replace(step, residual=[], iterations=[]) for step in STEPS])
-
-
-@pytest.mark.parametrize("report", [REPORT, UNMEASURED])
-def test_plot(report):
-    image = plot_inversion(report, 600)
-    assert (image.shape[0] == 1 and image.shape[2:] == (600, 3) and 0 <= image.min() and image.max() <= 1
-            and image.std() > 0.02)
-
-
-def test_nothing_to_plot():
-    with pytest.raises(ValueError, match="no steps"):
-        plot_inversion(dataclasses.replace(REPORT, steps=[]))
+def test_a_saved_file_is_read_and_written_back_the_same():
+    found = InversionReport.from_json(INVERSION)
+    assert found == REPORT and found.to_json() == json.dumps(json.loads(INVERSION), indent=1)

@@ -1,0 +1,46 @@
+"""Files that are written whole or not at all, and names that stay inside their folder."""
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to. It takes the place of `path` at the end, in one step; after an error
+    it is removed, and what was at `path` stays.
+
+    Its name ends in .tmp and is one that no other process and no other thread writes to. The folder has to be there.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "report.json"
+    ...     with replacing(path) as temporary:
+    ...         _ = temporary.write_text("{}")
+    ...     path.read_text(), len(list(Path(folder).iterdir()))
+    ('{}', 1)
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_native_id()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def inside(root: Path, name: str) -> Path:
+    """The path called `name` in the folder `root` or below it, with its links followed. Nothing need be there.
+
+    Raises ValueError if it is outside, or `root` itself.
+
+    >>> inside(Path("/files"), "castles/../mode_1").as_posix()
+    '/files/mode_1'
+    """
+    root = root.resolve()
+    path = (root / name).resolve()
+    if path == root or not path.is_relative_to(root):
+        raise ValueError(f"{name!r} is no name of a file inside {root}.")
+    return path

@@ -1,0 +1,91 @@
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from mental_averages.dma.files import inside, replacing
+
+
+@pytest.mark.parametrize("before", [None, "old"])
+def test_a_file_is_replaced_in_one_step(tmp_path, before):
+    path = tmp_path / "report.json"
+    if before:
+        path.write_text(before)
+    with replacing(path) as temporary:
+        assert temporary.parent == tmp_path and temporary.suffix == ".tmp"
+        temporary.write_text("new")
+        assert (path.read_text() if before else path.exists()) == (before or False)
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("written", [True, False])
+def test_after_an_error_the_old_file_stays_alone(tmp_path, error, written):
+    path = tmp_path / "report.json"
+    path.write_text("old")
+    with pytest.raises(type(error)), replacing(path) as temporary:
+        if written:
+            temporary.write_text("half")
+        raise error
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_rename_leaves_nothing_behind(tmp_path):
+    (tmp_path / "folder" / "full").mkdir(parents=True)
+    with pytest.raises(OSError), replacing(tmp_path / "folder") as temporary:
+        temporary.write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_nothing_written_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "report.json"):
+        pass
+
+
+def test_threads_and_processes_have_files_of_their_own(tmp_path):
+    path, names, together = tmp_path / "report.json", [], threading.Barrier(4)
+
+    def write(number):
+        with replacing(path) as temporary:
+            names.append(temporary.name)
+            temporary.write_text(str(number) * 1000)
+            together.wait(timeout=30)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(names)) == 4 and all(str(os.getpid()) in name for name in names)
+    assert len(set(path.read_text())) == 1 and len(path.read_text()) == 1000 and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["report", "a/b/c.json", "a/../b", "..b", " "])
+def test_names_inside(tmp_path, name):
+    found = inside(tmp_path / "root", name)
+    assert found == Path(os.path.normpath(tmp_path / "root" / name)) and found.is_relative_to(tmp_path / "root")
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "", ".", "a/..", "a/../../b", "../root2/a"])
+def test_names_outside(tmp_path, name):
+    with pytest.raises(ValueError, match="is no name of a file inside"):
+        inside(tmp_path / "root", name)
+
+
+def test_links_are_followed(tmp_path):
+    for name in ("root/a", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "root" / "out").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "root" / "back").symlink_to(tmp_path / "root" / "a")
+    (tmp_path / "link").symlink_to(tmp_path / "root")
+    with pytest.raises(ValueError):
+        inside(tmp_path / "root", "out/file")
+    assert inside(tmp_path / "root", "back/file") == (tmp_path / "root" / "a" / "file").resolve()
+    assert inside(tmp_path / "link", "file") == (tmp_path / "root" / "file").resolve()
+    assert inside(tmp_path / "root", str(tmp_path / "link" / "file")) == (tmp_path / "root" / "file").resolve()
+
+
+def test_a_name_that_no_file_can_have(tmp_path):
+    with pytest.raises(ValueError):
+        inside(tmp_path, "a\0b")

@@ -1,0 +1,89 @@
+"""A saved report of each kind, written by hand in the format of the first release: what users have on their disks."""
+import json
+
+from mental_averages.dma import alignment, hspace, interpolation, inversion, training
+
+ALIGNMENT = """{"format": "mental-averages/alignment-report", "version": 2,
+"settings": {"count": 2, "aligned_steps": 2, "solver": {"name": "LBFGS", "iterations": 40}, "sigmas": [14.6, 7.0, 0.0]},
+"initial_spread": 1.0,
+"steps": [
+ {"sigma": 14.6, "mean_error": 0.1, "residual_before": [0.5, 0.4], "residual_after": [0.01, 0.02], "iterations": [5, 6],
+  "spread": 0.3, "norm": 0.9, "mean_count": 2, "forwards": [7, 8], "backwards": [6, 7]},
+ {"sigma": 7.0, "mean_error": 0.05, "residual_before": [0.3, 0.2], "residual_after": [0.0, 0.01], "iterations": [3, 0],
+  "spread": 0.2, "norm": 0.95, "mean_count": 2, "forwards": [4, 1], "backwards": [3, 0]}],
+"seconds": 2.5}"""
+
+# Version 1 did not count passes.
+ALIGNMENT_1 = """{"format": "mental-averages/alignment-report", "version": 1, "settings": {"count": 2},
+"initial_spread": 1.0,
+"steps": [{"sigma": 14.6, "mean_error": 0.1, "residual_before": [0.5, 0.4], "residual_after": [0.01, 0.02],
+  "iterations": [5, 6], "spread": 0.3, "norm": 0.9}],
+"seconds": 2.5}"""
+
+MIXTURE = """{"format": "mental-averages/mode-alignment-report", "version": 1,
+"settings": {"count": 6, "level": 4, "mixture": {"smallest_count": 1, "largest_count": 3}},
+"modes": [
+ {"count": 4, "share": 0.6666666666666666, "effective_count": 3.9, "distances": [0.02, 0.7],
+  "steps": [{"sigma": 3.5, "mean_error": 0.1, "residual_before": [0.5, 0.4], "residual_after": [0.01, 0.02],
+    "iterations": [5, 6], "spread": 0.3, "norm": 0.9, "mean_count": 4, "forwards": [7, 8], "backwards": [6, 7]}],
+  "seconds": 1.5},
+ {"count": 2, "share": 0.3333333333333333, "effective_count": 2.0, "distances": [0.8, 0.03], "steps": [],
+  "seconds": 0.5}],
+"bic": [[1, 120.5], [2, 80.25], [3, 99.0]], "sampling_seconds": 1.0, "seconds": 3.0}"""
+
+INVERSION = """{"format": "mental-averages/inversion-report", "version": 1,
+"settings": {"method": "fixed_point", "sigmas": [0.0, 0.5, 3.0]},
+"steps": [{"sigma": 0.5, "residual": [0.001, 0.002], "iterations": [3, 4], "norm": [0.4, 0.5]},
+ {"sigma": 3.0, "residual": [0.0, 0.004], "iterations": [1, 0], "norm": [0.9, 1.1]}],
+"round_trip": {"mse": [0.1, 0.2], "psnr": [20.0, 17.0], "relative": [0.01, 0.02]},
+"calls": 4.5, "seconds": 1.25, "warnings": ["cfg is 7"]}"""
+
+INTERPOLATION = """{"format": "mental-averages/interpolation-report", "version": 1,
+"settings": {"method": "restored_variance", "mean_adjustment": "low_pass", "low_pass_width": 2.0, "shape": [2, 4, 4]},
+"weights": [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]], "effective_inputs": [1.0, 2.0, 1.0],
+"amplification": [1.0, 1.4, 1.0], "input_norms": [0.95, 1.05], "output_norms": [0.95, 1.0, 1.05],
+"input_means": [[0.1, -0.1], [0.2, 0.0]], "output_means": [[0.1, -0.1], [0.15, -0.05], [0.2, 0.0]]}"""
+
+LATENT_STATISTICS = """{"format": "mental-averages/latent-statistics", "version": 1,
+"settings": {"count": 2, "shape": [2, 4, 4], "subsets": 16, "seed": 0}, "norms": [0.95, 1.05],
+"channel_means": [0.15, -0.05], "standard_errors": [0.02, 0.03], "amplification": 1.3, "independent_inputs": 1.7,
+"common_energy": 0.01, "counts": [1, 2], "centroid_means": [[0.15, -0.05], [0.2, -0.07]],
+"centroid_deviations": [[0.05, 0.05], [0.0, 0.0]], "centroid_amplification": [1.0, 1.3],
+"square_root_slopes": [0.14, -0.05], "square_root_fit": 0.97}"""
+
+LAYERS = """{"format": "mental-averages/layer-report", "version": 1,
+"settings": {"prompts": 4, "samples": 6, "sigmas": [14.6, 3.5], "matched": true, "iterations": 12},
+"layers": [{"name": "a.0", "score": 0.8, "error": 0.05, "ratio": [2.5, 3.0], "dimension": [12.0, 9.0],
+  "left": [0.2, 0.4]},
+ {"name": "b.0", "score": 0.3, "error": 0.1, "ratio": [-0.1, 0.2], "dimension": [30.0, null], "left": [0.5, 0.6]},
+ {"name": "c.0", "score": null, "error": null, "ratio": [null, null], "dimension": [null, null], "left": [0.9, 1.0]}],
+"chosen": "a.0", "runner_up": "b.0", "margin": 0.5, "margin_error": 0.1, "seconds": 8.5}"""
+
+TRAINING = """{"format": "mental-averages/training-report", "version": 1,
+"settings": {"node": "TrainModeLoRA", "steps": 4, "learning_rate": 0.0001}, "losses": [0.5, 0.25, 0.375, 0.125],
+"seconds": 2.0}"""
+
+KINDS = {
+    "alignment": (alignment.AlignmentReport, ALIGNMENT), "mixture": (alignment.MixtureReport, MIXTURE),
+    "inversion": (inversion.InversionReport, INVERSION),
+    "interpolation": (interpolation.InterpolationReport, INTERPOLATION),
+    "latent_statistics": (interpolation.LatentStatisticsReport, LATENT_STATISTICS),
+    "layers": (hspace.LayerReport, LAYERS), "training": (training.TrainingReport, TRAINING),
+}
+
+
+def saved(kind, **changes):
+    """The report of a kind, with other fields than those of its file."""
+    report, text = KINDS[kind]
+    return report.from_json(json.dumps({**json.loads(text), **changes}))
+
+
+def changed(text, place=(), remove=(), **changes):
+    """A JSON text with fields added, changed or removed in the object at `place`, a row of keys and indices."""
+    data = found = json.loads(text)
+    for key in place:
+        found = found[key]
+    found.update(changes)
+    for name in remove:
+        del found[name]
+    return json.dumps(data)
