@@ -23,6 +23,7 @@ from .. import clustering
 from ..clustering import Clusters, ClusterSettings
 from ..diffusion import Denoiser, add_noise, initial_latent, starting_noise, step_all
 from ..execution import BatchSize, Progress, SavedState
+from ..statistics import effective_count
 from ._align import SECONDS_BETWEEN_SAVES, align
 from ._mixture_report import MixtureReport, ModeRecord
 from ._pace import PREDICTION_COST, Plan
@@ -114,7 +115,7 @@ def align_mixture(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], se
     latents = tuple(average.latents for average in averages)
     distances = mode_distances(denoiser, sigmas[-2].item(), latents, explored.samples, clusters, batch_size)
     records = [
-        ModeRecord(count=part.count, share=part.share, effective_count=_effective_count(weights), distances=found,
+        ModeRecord(count=part.count, share=part.share, effective_count=effective_count(weights).item(), distances=found,
                    steps=average.report.steps, seconds=average.report.seconds)
         for part, weights, found, average in zip(clusters.shares, clusters.responsibilities.T, distances.tolist(),
                                                  averages)]
@@ -197,7 +198,3 @@ def mode_distances(denoiser: Denoiser, sigma: float, averages: tuple[Tensor, ...
 
 def _batch(batch_size: int, shape: tuple[int, ...]) -> BatchSize:
     return BatchSize(batch_size) if batch_size else BatchSize.automatic(torch.Size(shape).numel())
-
-
-def _effective_count(weights: Tensor) -> float:
-    return (weights.sum().square() / weights.square().sum()).item()
