@@ -25,10 +25,9 @@ from ...dma.hspace import (
     layer_report,
     read_prompt,
 )
-from ...dma.interpolation import numbers, words
 from .. import comfyui, inputs
 from ..comfyui import fingerprint, progress_bar
-from ..inputs import HSPACE, REPORT
+from ..inputs import HSPACE, REPORT, numbers, words
 
 MOST_PROMPTS = 50
 
