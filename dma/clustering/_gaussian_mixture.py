@@ -24,7 +24,7 @@ def fit_mixture(coordinates: Tensor, count: int, settings: ClusterSettings) -> G
 
 
 def log_densities(mixture: GaussianMixture, coordinates: Tensor) -> Tensor:
-    """Log density (N, components) of rows (N, d) under each Gaussian, without its weight, of a mixture with any covariance."""
+    """Log density (N, components) of rows (N, d) under each Gaussian, without its weight."""
     import numpy as np
 
     count, dimensions = mixture.means_.shape
