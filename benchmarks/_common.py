@@ -20,6 +20,8 @@ import pack  # noqa: E402
 
 pack.load_pack()
 
+from mental_averages.dma.statistics import bootstrap_interval  # noqa: E402
+
 STEPS = 20
 SCHEDULER = "ddim_uniform"
 
@@ -123,12 +125,9 @@ def pairwise_distance(features: Tensor) -> float:
     return float(1 - (features.sum(0).square().sum() - count) / (count * (count - 1)))
 
 
-def interval(values: np.ndarray, draws: int = 2000) -> tuple[float, float, float]:
+def interval(values: np.ndarray) -> tuple[float, float, float]:
     """Mean of independent values and its 95 % bootstrap interval, over concepts."""
-    generator = np.random.default_rng(0)
-    values = np.asarray(values, dtype=float)
-    means = values[generator.integers(0, len(values), (draws, len(values)))].mean(axis=1)
-    return float(values.mean()), float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+    return (float(np.mean(np.asarray(values, dtype=float))), *bootstrap_interval(values))
 
 
 def with_interval(values: np.ndarray) -> str:

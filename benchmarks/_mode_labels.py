@@ -128,7 +128,8 @@ def agreement(embeddings: dict[str, Tensor], labels: np.ndarray, subsets: int) -
                                for label in range(true_count)])
         for way, values in embeddings.items():
             told, chosen = (clustering.cluster(values[rows],
-                                          clustering.ClusterSettings(smallest, largest, DIMENSIONS, minimum_size=4))
+                                          clustering.ClusterSettings(smallest, largest, dimensions=DIMENSIONS,
+                                                                     minimum_size=4))
                             for smallest, largest in ((true_count, true_count), (1, LARGEST_COUNT)))
             measured[way]["ari"].append(adjusted_rand_score(labels[rows], told.labels))
             measured[way]["ari_by_bic"].append(adjusted_rand_score(labels[rows], chosen.labels))

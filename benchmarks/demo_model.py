@@ -19,6 +19,7 @@ import environment
 import pack
 from mental_averages.dma.diffusion import initial_latent, sample, starting_noise
 from mental_averages.dma.execution import BatchSize
+from mental_averages.dma.statistics import wilson_interval
 
 sys.path.insert(0, str(ROOT / "demo"))
 import dataset
@@ -49,14 +50,6 @@ def features_by_concept(pictures, images, concepts, judge, held_out, most=12):
         chosen += rows[:: max(1, len(rows) // most)][:most]
         labels += [number] * (len(chosen) - len(labels))
     return judge(torch.from_numpy(images[chosen]).float() / 255), np.array(labels)
-
-
-def wilson(successes: int, total: int) -> tuple[float, float]:
-    """95 % interval of a share."""
-    share, z = successes / total, 1.96
-    centre = (share + z * z / (2 * total)) / (1 + z * z / total)
-    half = z * np.sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / (1 + z * z / total)
-    return centre - half, centre + half
 
 
 def main() -> None:
@@ -103,9 +96,9 @@ def main() -> None:
           "each\n")
     print_table(["pictures", "classified right", "95 % interval"],
                 [["held-out real", f"{real:.3f} ({real_right}/{len(real_labels)})",
-                  "{:.3f}-{:.3f}".format(*wilson(real_right, len(real_labels)))],
+                  "{:.3f}-{:.3f}".format(*wilson_interval(real_right, len(real_labels)))],
                  ["generated", f"{generated_share:.3f} ({right}/{total})",
-                  "{:.3f}-{:.3f}".format(*wilson(right, total))],
+                  "{:.3f}-{:.3f}".format(*wilson_interval(right, total))],
                  ["chance", f"{1 / len(concepts):.3f}", ""]])
     if arguments.sheet:
         rows = [torch.cat(shown[first : first + 10]) for first in range(0, len(shown) - len(shown) % 10, 10)]

@@ -8,8 +8,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 import pack
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "support"))
 pack.load_pack()
+# Helpers that tests share and import by name.
+sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from ..clustering import Clusters, ClusterSettings
 from ..diffusion import Denoiser, add_noise, starting_noise
 from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive
 from ..models import read_features
+from ..statistics import effective_count
 from ._align import trajectories
 from ._mixture_report import MixtureReport, ModeRecord
 from ._mixture_state import Exploration, Explored, MixtureState, Packed, explore
@@ -77,7 +78,7 @@ def align_mixture(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], se
     latents = tuple(average.latents for average in averages)
     distances = mode_distances(denoiser, sigmas[-2].item(), latents, explored.samples, clusters, batch=batch)
     records = [
-        ModeRecord(count=part.count, share=part.share, effective_count=_effective_count(weights), distances=found,
+        ModeRecord(count=part.count, share=part.share, effective_count=effective_count(weights).item(), distances=found,
                    steps=average.records, seconds=average.seconds)
         for part, weights, found, average in zip(clusters.shares, clusters.responsibilities.T, distances.tolist(),
                                                  averages)]
@@ -146,7 +147,3 @@ def mode_distances(denoiser: Denoiser, sigma: float, averages: tuple[Tensor, ...
         found = read_pooled(denoiser, latents, sigma, batch).double()  # (keep, D)
         rows.append(((found[:, None] - means).square().sum(2) / means.square().sum(1)).mean(0))
     return torch.stack(rows)
-
-
-def _effective_count(weights: Tensor) -> float:
-    return (weights.sum().square() / weights.square().sum()).item()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..records import json_text
 from ..statistics import wilson_interval
-from ._gaussian_mixture import _fit, _log_densities
+from ._gaussian_mixture import fit_mixture, log_densities
 from ._pca import principal_components
 from ._settings import ClusterSettings
 
@@ -70,10 +70,10 @@ class Clusters:
 def check_count(count: int, settings: ClusterSettings) -> None:
     """Raise ValueError if so many pictures are too few for these settings."""
     if count < 2:
-        raise ValueError(f"Clusters need at least two pictures, but there is {count}: connect a larger batch.")
+        raise ValueError(f"Clusters need at least two pictures, but there is {count}: give more.")
     if settings.largest_count > count:
         raise ValueError(f"{settings.largest_count} clusters need at least as many pictures, but there are {count}: "
-                         "ask for fewer clusters or connect more pictures.")
+                         "ask for fewer clusters or give more pictures.")
     if settings.minimum_size > count:
         raise ValueError(f"The minimum size of a cluster is {settings.minimum_size}, but there are only {count} "
                          "pictures: lower it.")
@@ -82,8 +82,8 @@ def check_count(count: int, settings: ClusterSettings) -> None:
 def check_different(images: Tensor) -> None:
     """Raise ValueError if all pictures (N, H, W, C) are the same, before they are embedded for nothing."""
     if all(torch.equal(image, images[0]) for image in images[1:]):
-        raise ValueError(f"All {len(images)} pictures are the same, so that there is nothing to cluster: connect "
-                         "different pictures.")
+        raise ValueError(f"All {len(images)} pictures are the same, so that there is nothing to cluster: give "
+                         "different ones.")
 
 
 def check_embeddings(embeddings: Tensor, settings: ClusterSettings) -> None:
@@ -94,8 +94,7 @@ def check_embeddings(embeddings: Tensor, settings: ClusterSettings) -> None:
     broken = torch.nonzero(~torch.isfinite(embeddings).all(1)).flatten().tolist()
     if broken:
         raise ValueError(f"The embedding of {len(broken)} of {len(embeddings)} pictures contains NaN or infinity "
-                         f"(first: picture {broken[0]}): look for the node that made the pictures, or for a damaged "
-                         "encoder.")
+                         f"(first: picture {broken[0]}): look for what made the pictures, or for a damaged encoder.")
 
 
 def cluster(embeddings: Tensor, settings: ClusterSettings = ClusterSettings()) -> Clusters:
@@ -118,16 +117,17 @@ def cluster(embeddings: Tensor, settings: ClusterSettings = ClusterSettings()) -
     order = torch.from_numpy(np.lexsort(values.numpy().T[::-1]))  # (N,)
     # The order in which several threads add up is not fixed.
     with threadpool_limits(limits=1):
-        coordinates, explained = principal_components(values[order], settings.dimensions, settings.variance_share)
+        coordinates, explained = principal_components(values[order], settings.dimensions,
+                                                      variance_share=settings.variance_share)
         different = len(np.unique(coordinates.numpy().round(9), axis=0))
         if settings.largest_count > different:
             raise ValueError(f"{settings.largest_count} clusters need at least as many different pictures, but only "
                              f"{different} of {len(values)} embeddings differ: ask for fewer clusters.")
-        fits = [_fit(coordinates, count, settings)
+        fits = [fit_mixture(coordinates, count, settings)
                 for count in range(settings.smallest_count, settings.largest_count + 1)]
         bic = tuple((fit.n_components, float(fit.bic(coordinates.numpy()))) for fit in fits)
         best = fits[min(range(len(fits)), key=lambda index: bic[index][1])]
-        densities = _log_densities(best, coordinates)  # (N, components)
+        densities = log_densities(best, coordinates)  # (N, components)
     joint = densities + torch.from_numpy(np.log(best.weights_))
     labels, kept = _assign(joint, settings)
     means = best.means_.tolist()

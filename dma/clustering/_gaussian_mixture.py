@@ -1,15 +1,21 @@
 """Fitting a Gaussian mixture, and the densities of its components."""
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from ._settings import ClusterSettings
 
+if TYPE_CHECKING:
+    from sklearn.mixture import GaussianMixture
+
 MOST_ITERATIONS = 500
 
 
-def _fit(coordinates: Tensor, count: int, settings: ClusterSettings):
+def fit_mixture(coordinates: Tensor, count: int, settings: ClusterSettings) -> GaussianMixture:
+    """A mixture of `count` Gaussians fitted to rows (N, d), the likeliest of `settings.restarts` starts."""
     from sklearn.mixture import GaussianMixture
 
     mixture = GaussianMixture(count, covariance_type=settings.covariance, n_init=settings.restarts,
@@ -17,7 +23,7 @@ def _fit(coordinates: Tensor, count: int, settings: ClusterSettings):
     return mixture.fit(coordinates.numpy())
 
 
-def _log_densities(mixture, coordinates: Tensor) -> Tensor:
+def log_densities(mixture: GaussianMixture, coordinates: Tensor) -> Tensor:
     """Log density (N, components) of rows (N, d) under each Gaussian, without its weight."""
     import numpy as np
 

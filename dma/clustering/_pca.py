@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 
-def principal_components(embeddings: Tensor, dimensions: int,
+def principal_components(embeddings: Tensor, dimensions: int, *,
                          variance_share: float = 1.0) -> tuple[Tensor, tuple[float, ...]]:
     """Coordinates (N, d) in fp64 of embeddings (N, D) on their principal axes, and the share of variance of each axis.
 
@@ -27,7 +27,7 @@ def principal_components(embeddings: Tensor, dimensions: int,
     centred = values - values.mean(0)
     if np.square(centred).sum() <= 1e-10 * np.square(values).sum():
         raise ValueError(f"All {len(values)} pictures have the same embedding, so that there is nothing to cluster: "
-                         "connect different pictures.")
+                         "give different ones.")
     _, singular, axes = np.linalg.svd(centred, full_matrices=False)
     explained = np.square(singular) / np.square(singular).sum()  # (min(N, D),)
     enough = int(np.searchsorted(np.cumsum(explained), variance_share - 1e-9)) + 1

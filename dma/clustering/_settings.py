@@ -1,7 +1,9 @@
 """How embeddings are clustered."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
+
+from ..choices import check_choice
 
 COVARIANCES = ("diag", "full", "tied", "spherical")
 SMALL_CLUSTERS = ("merge", "leave out")
@@ -22,6 +24,7 @@ class ClusterSettings:
 
     smallest_count: int = 1
     largest_count: int = 8
+    _: KW_ONLY
     dimensions: int = 16
     variance_share: float = 1.0
     covariance: str = "diag"
@@ -38,11 +41,8 @@ class ClusterSettings:
         if self.dimensions < 1 or not 0 < self.variance_share <= 1:
             raise ValueError("PCA keeps at least one dimension, and a share of variance above 0 and up to 1, not "
                              f"{self.dimensions} and {self.variance_share}.")
-        if self.covariance not in COVARIANCES:
-            raise ValueError(f"There is no covariance {self.covariance!r}: choose one of {', '.join(COVARIANCES)}.")
-        if self.small_clusters not in SMALL_CLUSTERS:
-            raise ValueError(f"There is no way {self.small_clusters!r} with small clusters: choose one of "
-                             f"{', '.join(SMALL_CLUSTERS)}.")
+        check_choice(self.covariance, COVARIANCES, "covariance")
+        check_choice(self.small_clusters, SMALL_CLUSTERS, "way with small clusters")
         if self.restarts < 1 or self.minimum_size < 1 or self.regularisation <= 0:
             raise ValueError("Restarts and the minimum size of a cluster have to be 1 or more, and regularisation "
                              "above 0.")

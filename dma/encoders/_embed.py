@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -12,25 +12,27 @@ from ..execution import BatchSize
 from ._encoder import ImageEncoder, pixel_values, tokenize
 
 FIRST_BATCH = 16
+Result = TypeVar("Result")
 
 
-def embed_images(encoder: ImageEncoder, images: Tensor, after_batch: Callable[[float], None] | None = None) -> Tensor:
+def embed_images(encoder: ImageEncoder, images: Tensor, *, batch: BatchSize | None = None,
+                 after_batch: Callable[[float], None] | None = None) -> Tensor:
     """Unit-length embeddings (N, D), fp32 on the CPU, of pictures (N, H, W, 3) in [0, 1].
 
     CLIP: the projected class token; SigLIP: the attention-pooled token; DINOv2 and BLIP: the normalised class token.
-    Raises ValueError for an empty batch or values that are not finite.
+    `batch` and `after_batch` are those of `over_batches`. Raises ValueError where `check_images` does.
     """
     return unit_embeddings(images, lambda pictures: _picture_vectors(encoder, pixel_values(encoder, pictures)),
-                           after_batch)
+                           batch=batch, after_batch=after_batch)
 
 
-def unit_embeddings(images: Tensor, function: Callable[[Tensor], Tensor],
+def unit_embeddings(images: Tensor, function: Callable[[Tensor], Tensor], *, batch: BatchSize | None = None,
                     after_batch: Callable[[float], None] | None = None) -> Tensor:
     """What `function` makes of pictures (N, H, W, 3), a batch at a time, scaled to unit length: (N, D), fp32 on the
     CPU.
 
-    Where it gives several vectors for a picture, (B, T, D), their mean is taken. `after_batch` is called with the share
-    that is done.
+    Where it gives several vectors for a picture, (B, T, D), their mean is taken. `batch` and `after_batch` are those of
+    `over_batches`.
 
     >>> unit_embeddings(torch.ones(3, 2, 2, 3), lambda pictures: pictures.mean(dim=(1, 2)))[0]
     tensor([0.5774, 0.5774, 0.5774])
@@ -39,16 +41,21 @@ def unit_embeddings(images: Tensor, function: Callable[[Tensor], Tensor],
         found = function(pictures).float()  # (B, D) or (B, T, D)
         return (found.mean(1) if found.ndim == 3 else found).cpu()
 
-    return F.normalize(torch.cat(over_batches(images, one_vector, after_batch)), dim=1)
+    return F.normalize(torch.cat(over_batches(images, one_vector, batch=batch, after_batch=after_batch)), dim=1)
 
 
 @torch.no_grad()
-def over_batches(images: Tensor, function: Callable[[Tensor], Any],
-                 after_batch: Callable[[float], None] | None = None) -> list[Any]:
-    """`function` of pictures (N, H, W, 3), a batch at a time, in order; batches get smaller when memory runs out."""
+def over_batches(images: Tensor, function: Callable[[Tensor], Result], *, batch: BatchSize | None = None,
+                 after_batch: Callable[[float], None] | None = None) -> list[Result]:
+    """`function` of pictures (N, H, W, 3), a batch at a time, in order; without gradients.
+
+    Batches begin with 16 pictures unless `batch` says otherwise, and get smaller when memory runs out. `after_batch` is
+    called with the share that is done. Raises ValueError where `check_images` does.
+    """
     check_images(images)
     results = []
-    for rows, found in BatchSize(FIRST_BATCH).over(len(images), lambda rows: function(images[rows])):
+    batch = batch or BatchSize(FIRST_BATCH)
+    for rows, found in batch.over(len(images), lambda rows: function(images[rows])):
         results.append(found)
         if after_batch is not None:
             after_batch(rows.stop / len(images))
@@ -56,11 +63,12 @@ def over_batches(images: Tensor, function: Callable[[Tensor], Any],
 
 
 def check_images(images: Tensor) -> None:
+    """Raise ValueError unless these are one or more pictures (N, H, W, 3 or more), all values finite."""
     if images.ndim != 4 or images.shape[-1] < 3 or len(images) == 0:
         raise ValueError("Pictures have the shape (N, H, W, 3) with N at least 1, but these are "
                          f"{tuple(images.shape)}.")
     if not torch.isfinite(images).all():
-        raise ValueError("The pictures contain NaN or infinity: look for the node that made them.")
+        raise ValueError("The pictures contain NaN or infinity: look for what made them.")
 
 
 @torch.no_grad()

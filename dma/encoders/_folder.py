@@ -30,8 +30,8 @@ def check_folder(folder: Path) -> str:
                          f"{kind!r}), which takes them in another form: put a SigLIP 2 of one size there, whose "
                          "config.json says 'siglip'.")
     if kind not in NETWORKS:
-        raise ValueError(f"{folder.name}/config.json describes a model of type {kind!r}: this node reads "
-                         f"{', '.join(NETWORKS)}.")
+        raise ValueError(f"{folder.name}/config.json describes a model of type {kind!r}: the types that can be "
+                         f"read are {', '.join(NETWORKS)}.")
     _read_json(folder, "preprocessor_config.json")
     for name in _weight_files(folder):
         _check_weights(folder, name)

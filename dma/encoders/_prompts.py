@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..choices import check_choice
+from ..execution import BatchSize
 from ._attributes import AttributeEmbeddings
 from ._embed import embed_images, embed_texts
 from ._encoder import ImageEncoder
@@ -26,20 +28,21 @@ def check_prompts(encoder: ImageEncoder, prompts: list[str]) -> None:
                          "once.")
 
 
-def prompt_scores(encoder: ImageEncoder, images: Tensor, prompts: list[str], score: str = "softmax",
+def prompt_scores(encoder: ImageEncoder, images: Tensor, prompts: list[str], *, score: str = "softmax",
+                  batch: BatchSize | None = None,
                   after_batch: Callable[[float], None] | None = None) -> AttributeEmbeddings:
     """Scores (N, P) of P attribute prompts for pictures (N, H, W, 3) in [0, 1], by a CLIP or SigLIP.
 
     With unit-length embeddings u of a picture and v_p of a prompt: cosine is u . v_p; softmax is the softmax over p of
     s u . v_p, where s is the encoder's own learned scale. The answer of a picture is its best prompt.
 
-    Raises ValueError for fewer than two prompts, prompts given twice, an unknown score, or an encoder without text.
+    `batch` and `after_batch` are those of `embed_images`. Raises ValueError for fewer than two prompts, prompts given
+    twice, an unknown score, or an encoder without text.
     """
     check_prompts(encoder, prompts)
-    if score not in SCORES:
-        raise ValueError(f"There is no score {score!r}: choose one of {', '.join(SCORES)}.")
+    check_choice(score, SCORES, "score")
     texts = embed_texts(encoder, prompts)  # (P, D)
-    values = embed_images(encoder, images, after_batch) @ texts.T  # (N, P)
+    values = embed_images(encoder, images, batch=batch, after_batch=after_batch) @ texts.T  # (N, P)
     if score == "softmax":
         values = F.softmax(values * encoder.network.logit_scale.float().exp().cpu(), dim=1)
     answers = tuple(prompts[index] for index in values.argmax(1).tolist())

@@ -9,6 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..choices import check_choice
+from ..execution import BatchSize
 from ._attributes import AttributeEmbeddings
 from ._embed import over_batches
 from ._encoder import ImageEncoder, pixel_values, tokenize
@@ -33,7 +35,8 @@ def check_question(encoder: ImageEncoder, question: str) -> None:
                          "tone?'.")
 
 
-def question_states(encoder: ImageEncoder, images: Tensor, question: str, state: str = "answer_mean",
+def question_states(encoder: ImageEncoder, images: Tensor, question: str, *, state: str = "answer_mean",
+                    batch: BatchSize | None = None,
                     after_batch: Callable[[float], None] | None = None) -> AttributeEmbeddings:
     """The hidden state (N, D) of a BLIP-VQA that was asked a question about pictures (N, H, W, 3) in [0, 1], with its
     answers.
@@ -42,14 +45,14 @@ def question_states(encoder: ImageEncoder, images: Tensor, question: str, state:
     the answer decoder writes an answer with attention to the question encoder's states. `state` is a name in STATES.
     Answers are decoded greedily, up to 10 tokens.
 
-    Raises ValueError for a question without text, an unknown state, or an encoder that answers no questions.
+    `batch` and `after_batch` are those of `embed_images`. Raises ValueError for a question without text, an unknown
+    state, or an encoder that answers no questions.
     """
     check_question(encoder, question)
-    if state not in STATES:
-        raise ValueError(f"There is no state {state!r}: choose one of {', '.join(STATES)}.")
+    check_choice(state, STATES, "state")
     tokens = tokenize(encoder, [question.strip()], True)
     found = over_batches(images, lambda pictures: _answer(encoder, pixel_values(encoder, pictures), tokens, state),
-                         after_batch)
+                         batch=batch, after_batch=after_batch)
     answers = tuple(answer for batch in found for answer in batch["answers"])
     return AttributeEmbeddings(torch.cat([batch["states"] for batch in found]), answers,
                                {"method": "question", "encoder": encoder.name, "question": question.strip(),

@@ -8,7 +8,7 @@ of an inversion, z of nominal norm sqrt(L), L = C H W. A mixture is taken in thr
     e' = sum a_n e_n        mixed by `method`, which restores the norm that averaging takes away
     z' = d' + e'
 
-Without the split (mean_adjustment "none") a common bias grows with the square root of the number of inputs.
+Without a deterministic part (mean_adjustment "none") a common bias grows with the square root of the number of inputs.
 """
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..choices import check_choice
 from ..diffusion import check_latents
-from ._mean_adjustment import ROUNDING, nominal_norm, split
+from ._mean_adjustment import ROUNDING, nominal_norm, separate_noise
 from ._restored_variance import restored_variance
 from ._slerp import slerp_coefficients
 from ._weights import effective_inputs, equal_weights, normalised_weights
@@ -36,8 +37,8 @@ class Mixture:
     amplification: Tensor  # alpha (M,) in fp64 on the CPU: |e'| / |sum w_n e_n|
 
 
-def interpolate(latents: Tensor, weights: Tensor | None = None, method: str = "fix", mean_adjustment: str = "channel",
-                low_pass_width: float = math.inf) -> Mixture:
+def interpolate(latents: Tensor, weights: Tensor | None = None, *, method: str = "fix",
+                mean_adjustment: str = "channel", low_pass_width: float = math.inf) -> Mixture:
     """Mix latents (N, C, H, W) with the rows of `weights` (M, N); without weights, their centroid.
 
     `method` says how the noise parts e_n become one, with m = sum w_n e_n:
@@ -53,9 +54,9 @@ def interpolate(latents: Tensor, weights: Tensor | None = None, method: str = "f
     lol is LOL / COG (arXiv 2408.08558) with the deterministic part in the place of the distribution's mean. `lin` is
     the same for every mean adjustment. All but `fix` give input n exactly when w_n = 1.
 
-    `mean_adjustment` and `low_pass_width` choose the split, see `split`. For the methods that aim at sqrt(L), L is
-    reduced for a low pass as `nominal_norm` says. Whatever the type of `latents`, arithmetic is in fp64 on the CPU and
-    the result in fp32 on their device; weights are treated as in `mixing_weights.normalised`.
+    `mean_adjustment` and `low_pass_width` say what is noise, see `separate_noise`. For the methods that aim at sqrt(L),
+    L is reduced for a low pass as `nominal_norm` says. Whatever the type of `latents`, arithmetic is in fp64 on the CPU
+    and the result in fp32 on their device; weights are treated as in `normalised_weights`.
 
     Raises ValueError for latents that are no batch of finite pictures, for weights that are no convex combinations, for
     slerp between more than two inputs, and where noise parts cancel, so that no direction is left to give a norm to.
@@ -64,22 +65,21 @@ def interpolate(latents: Tensor, weights: Tensor | None = None, method: str = "f
     >>> interpolate(latents, method="fix", mean_adjustment="none").latents.norm().item()
     16.0
     >>> one_hot = torch.tensor([[0.0, 1.0, 0.0]])
-    >>> torch.equal(interpolate(latents, one_hot, "restored_variance").latents, latents[1:2])
+    >>> torch.equal(interpolate(latents, one_hot, method="restored_variance").latents, latents[1:2])
     True
     """
     check_latents(latents)
-    if method not in METHODS:
-        raise ValueError(f"There is no method {method!r} of interpolation: choose one of {', '.join(METHODS)}.")
+    check_choice(method, METHODS, "method")
     rows = (equal_weights(len(latents)) if weights is None
             else normalised_weights(weights, len(latents)))  # (M, N)
     values = latents.detach().to("cpu", torch.float64)
-    noise = split(values, mean_adjustment, low_pass_width)[1].flatten(1)  # (N, L)
+    noise = separate_noise(values, mean_adjustment, low_pass_width=low_pass_width)[1].flatten(1)  # (N, L)
     mixed = rows @ noise  # (M, L)
     if method in ("slerp", "slerp_common"):
-        coefficients = torch.stack([slerp_coefficients(noise, row, number, keep_lengths=method == "slerp_common")
+        coefficients = torch.stack([slerp_coefficients(noise, row, number=number, keep_lengths=method == "slerp_common")
                                     for number, row in enumerate(rows, start=1)])  # (M, N)
     else:
-        nominal = nominal_norm(values.shape[1:], mean_adjustment, low_pass_width)
+        nominal = nominal_norm(values.shape[1:], mean_adjustment, low_pass_width=low_pass_width)
         coefficients = _factors(method, noise, rows, mixed, nominal)[:, None] * rows
     # Adding only what differs from the linear mixture keeps one-hot rows exact to the last bit.
     result = rows @ values.flatten(1) + (coefficients - rows) @ noise  # (M, L)

@@ -6,12 +6,15 @@ import math
 import torch
 from torch import Tensor
 
+from ..choices import check_choice
+
 MEAN_ADJUSTMENTS = ("none", "global", "channel", "low_pass")
 # A noise part below this share of its latent is rounding error of the fp64 arithmetic.
 ROUNDING = 1e-12
 
 
-def split(latents: Tensor, mean_adjustment: str, low_pass_width: float = math.inf) -> tuple[Tensor, Tensor]:
+def separate_noise(latents: Tensor, mean_adjustment: str, *,
+                   low_pass_width: float = math.inf) -> tuple[Tensor, Tensor]:
     """Deterministic and noise part (d, e) of latents (N, C, H, W), which sum to them (section 5, options 1 to 4).
 
         none      d = 0
@@ -25,10 +28,12 @@ def split(latents: Tensor, mean_adjustment: str, low_pass_width: float = math.in
     the inputs at low frequencies, a layout and not only a colour, is kept from being amplified too.
 
     A noise part that is mere rounding error is set to zero. Raises ValueError for another name and widths not above 0.
+
+    >>> latents = torch.tensor([1.0, 3.0]).reshape(1, 1, 1, 2)
+    >>> [part.flatten().tolist() for part in separate_noise(latents, "channel")]
+    [[2.0, 2.0], [-1.0, 1.0]]
     """
-    if mean_adjustment not in MEAN_ADJUSTMENTS:
-        raise ValueError(f"There is no mean adjustment {mean_adjustment!r}: choose one of "
-                         f"{', '.join(MEAN_ADJUSTMENTS)}.")
+    check_choice(mean_adjustment, MEAN_ADJUSTMENTS, "mean adjustment")
     if mean_adjustment == "none":
         kept = torch.zeros_like(latents)
     elif mean_adjustment == "global":
@@ -43,14 +48,14 @@ def split(latents: Tensor, mean_adjustment: str, low_pass_width: float = math.in
     return kept, torch.where(rounding[:, None, None, None], 0.0, noise)
 
 
-def nominal_norm(shape: tuple[int, ...], mean_adjustment: str, low_pass_width: float = math.inf) -> float:
+def nominal_norm(shape: tuple[int, ...], mean_adjustment: str, *, low_pass_width: float = math.inf) -> float:
     """The norm that the noise part of a latent of `shape` (C, H, W) is brought to by the methods that aim at sqrt(L).
 
     sqrt(L) as in the paper, except for a low pass: it leaves a smaller share of white noise in e than the channel mean
     does, and sqrt(L) is multiplied by the square root of that share, which tends to 1 as the width grows and to 0 as it
     shrinks. A narrow low pass thus comes close to linear mixing instead of blowing up what little noise it leaves.
 
-    >>> nominal_norm((4, 8, 8), "channel"), round(nominal_norm((4, 8, 8), "low_pass", 1.0), 2)
+    >>> nominal_norm((4, 8, 8), "channel"), round(nominal_norm((4, 8, 8), "low_pass", low_pass_width=1.0), 2)
     (16.0, 13.45)
     """
     nominal = math.sqrt(math.prod(shape))

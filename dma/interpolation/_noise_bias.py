@@ -57,7 +57,7 @@ def common_energy(latents: Tensor) -> float:
 
 
 @dataclass(frozen=True)
-class Growth:
+class ChannelMeanGrowth:
     """Channel means of normalised centroids of ever more latents, for random subsets of each size."""
 
     counts: list[int]
@@ -79,8 +79,8 @@ def doubling_counts(count: int) -> list[int]:
     return [*(2**power for power in range(count.bit_length()) if 2**power < count), count]
 
 
-def channel_mean_growth(latents: Tensor, counts: list[int], subsets: int, seed: int, method: str = "fix",
-                        mean_adjustment: str = "none") -> Growth:
+def channel_mean_growth(latents: Tensor, counts: list[int], *, subsets: int, seed: int, method: str = "fix",
+                        mean_adjustment: str = "none") -> ChannelMeanGrowth:
     """Channel means of centroids of N of the latents, for every N in `counts` (figure 4 of the paper).
 
     Each N gets `subsets` random subsets, drawn without replacement from a generator of `seed`; one subset where N is
@@ -99,10 +99,10 @@ def channel_mean_growth(latents: Tensor, counts: list[int], subsets: int, seed: 
         rows = torch.zeros(len(chosen), len(latents), dtype=torch.float64)
         for row, members in zip(rows, chosen):
             row[members] = 1 / count
-        mixture = interpolate(latents, rows, method, mean_adjustment)
+        mixture = interpolate(latents, rows, method=method, mean_adjustment=mean_adjustment)
         means.append(channel_means(mixture.latents))
         factors.append(mixture.amplification)
-    return Growth(list(counts), means, factors)
+    return ChannelMeanGrowth(list(counts), means, factors)
 
 
 def square_root_fit(counts: list[int], means: Tensor) -> tuple[Tensor, float]:

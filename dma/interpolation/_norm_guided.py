@@ -29,7 +29,7 @@ LENGTH_PENALTY = 1.0
 
 
 @dataclass(frozen=True)
-class Optimizer:
+class PathOptimizer:
     """Adam as in the paper's code; a run ends after `patience` changes of the cost in a row below `tolerance`."""
 
     learning_rate: float = 0.01
@@ -38,7 +38,7 @@ class Optimizer:
     patience: int = 10
 
 
-CENTROID_OPTIMIZER = Optimizer(tolerance=1e-2, patience=5)
+CENTROID_OPTIMIZER = PathOptimizer(tolerance=1e-2, patience=5)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ def path_cost(points: Tensor, longest: Tensor) -> Tensor:
     return (lengths * unlikely + LENGTH_PENALTY * (lengths - longest[:, None]).clamp_min(0)).sum(dim=1)
 
 
-def norm_guided_path(first: Tensor, second: Tensor, points: int = 50, optimizer: Optimizer = Optimizer()) -> NormGuided:
+def norm_guided_path(first: Tensor, second: Tensor, *, points: int = 50,
+                     optimizer: PathOptimizer = PathOptimizer()) -> NormGuided:
     """The likeliest path between two latents (1, C, H, W), in `points` latents with the two at its ends.
 
     Starts from the straight line. Raises ValueError for latents that do not match, or fewer than 3 points.
@@ -88,7 +89,8 @@ def norm_guided_path(first: Tensor, second: Tensor, points: int = 50, optimizer:
     return NormGuided(found.reshape(points, *ends.shape[1:]), left, iterations)
 
 
-def norm_guided_centroid(latents: Tensor, points: int = 50, optimizer: Optimizer = CENTROID_OPTIMIZER) -> NormGuided:
+def norm_guided_centroid(latents: Tensor, *, points: int = 50,
+                         optimizer: PathOptimizer = CENTROID_OPTIMIZER) -> NormGuided:
     """The centroid c of latents (N, C, H, W): least cost of the paths from all of them to c, and of c's own norm.
 
     One path per latent and c itself are optimised together. c starts from the spherical mean of two latents or the
@@ -112,7 +114,7 @@ def norm_guided_centroid(latents: Tensor, points: int = 50, optimizer: Optimizer
     return NormGuided(centre.detach().reshape(1, *latents.shape[1:]), left, iterations)
 
 
-def _minimise(variables: list[Tensor], cost, optimizer: Optimizer) -> tuple[float, int]:
+def _minimise(variables: list[Tensor], cost, optimizer: PathOptimizer) -> tuple[float, int]:
     adam = torch.optim.Adam(variables, lr=optimizer.learning_rate)
     previous, quiet, iterations = math.inf, 0, 0
     with torch.enable_grad():

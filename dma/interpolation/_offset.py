@@ -7,7 +7,8 @@ from torch import Tensor
 from ..diffusion import check_latents
 
 
-def offset_channels(latents: Tensor, offset: float, lowered: int = 0, raised: int = 1, share: float = 0.25) -> Tensor:
+def offset_channels(latents: Tensor, offset: float, *, lowered: int = 0, raised: int = 1,
+                    share: float = 0.25) -> Tensor:
     """Latents (N, C, H, W) with one channel lowered and another raised by `offset` in the top rows, a `share` of all.
 
     The perturbation of the paper's figure 6: the mean over all channels stays what it was, those of two channels do

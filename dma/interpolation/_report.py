@@ -6,19 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..diffusion import check_latents
 from ..records import Record
 from ._interpolate import Mixture
-from ._noise_bias import (
-    amplification,
-    channel_mean_growth,
-    channel_means,
-    common_energy,
-    doubling_counts,
-    independent_inputs,
-    relative_norms,
-    square_root_fit,
-)
+from ._noise_bias import channel_means, relative_norms
 from ._weights import effective_inputs
 
 
@@ -77,8 +67,8 @@ class LatentStatisticsReport(Record):
         return "\n".join(lines)
 
 
-def interpolation_report(latents: Tensor, mixture: Mixture, method: str, mean_adjustment: str,
-                         low_pass_width: float) -> InterpolationReport:
+def interpolation_report(latents: Tensor, mixture: Mixture, *, method: str, mean_adjustment: str,
+                         low_pass_width: float = math.inf) -> InterpolationReport:
     """The record of `mixture`, which `interpolate` made of latents (N, C, H, W) with these settings."""
     low_pass = mean_adjustment == "low_pass" and math.isfinite(low_pass_width)
     settings = {"method": method, "mean_adjustment": mean_adjustment,
@@ -88,29 +78,3 @@ def interpolation_report(latents: Tensor, mixture: Mixture, method: str, mean_ad
         mixture.amplification.tolist(),
         relative_norms(latents).tolist(), relative_norms(mixture.latents).tolist(),
         channel_means(latents).tolist(), channel_means(mixture.latents).tolist())
-
-
-def measure_noise_bias(latents: Tensor, subsets: int = 16, seed: int = 0) -> LatentStatisticsReport:
-    """Statistics of latents (N, C, H, W), with centroids of 1, 2, 4 ... N of them in random subsets.
-
-    Raises ValueError for latents that are no batch of finite pictures, or of which one is all zero.
-    """
-    check_latents(latents)
-    if (empty := (latents.flatten(1) == 0).all(dim=1)).any():
-        raise ValueError(f"Latent {int(empty.nonzero()[0]) + 1} is all zero: connect the noise of an inversion, not an "
-                         "empty latent.")
-    means, count = channel_means(latents), len(latents)  # (N, C)
-    counts = doubling_counts(count)
-    growth = channel_mean_growth(latents, counts, subsets, seed)
-    slopes, fit = square_root_fit(counts, growth.averaged)
-    errors = (means.std(dim=0) / math.sqrt(count)).tolist() if count > 1 else [None] * means.shape[1]
-    return LatentStatisticsReport(
-        settings={"count": count, "shape": list(latents.shape[1:]), "subsets": subsets, "seed": seed},
-        norms=relative_norms(latents).tolist(), channel_means=means.mean(dim=0).tolist(),
-        standard_errors=errors, amplification=amplification(latents),
-        independent_inputs=independent_inputs(latents),
-        common_energy=common_energy(latents) if count > 1 else None,
-        counts=counts, centroid_means=growth.averaged.tolist(),
-        centroid_deviations=[rows.std(dim=0, unbiased=False).tolist() for rows in growth.channel_means],
-        centroid_amplification=[factors.mean().item() for factors in growth.amplification],
-        square_root_slopes=slopes.tolist(), square_root_fit=None if math.isnan(fit) else fit)

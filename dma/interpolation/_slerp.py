@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 
-def slerp_coefficients(noise: Tensor, row: Tensor, number: int = 1, keep_lengths: bool = False) -> Tensor:
+def slerp_coefficients(noise: Tensor, row: Tensor, *, number: int = 1, keep_lengths: bool = False) -> Tensor:
     """Factors (N,) on noise parts (N, L) of spherical interpolation between the two that `row` (N,) gives weight to.
 
     Shoemake's formula joins points p1, p2 of one sphere at angle theta:
@@ -18,7 +18,8 @@ def slerp_coefficients(noise: Tensor, row: Tensor, number: int = 1, keep_lengths
     result has the norm (1 - t) |e1| + t |e2|. With `keep_lengths` its factors are applied to e1 and e2 themselves, as
     is common; norms along that path can lie outside the inputs' (section 3.3). Both agree for inputs of equal norm.
 
-    Raises ValueError for more than two weights above zero, an input without a direction, and opposite directions.
+    `number` names the row in messages. Raises ValueError for more than two weights above zero, an input without a
+    direction, and opposite directions.
     """
     chosen = row.nonzero().flatten()
     if len(chosen) > 2:

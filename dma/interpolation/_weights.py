@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ._number_text import words
+from ..statistics import effective_count_of_sums
 
 # Weights typed with three decimals, as 0.333 0.333 0.333, count as summing to one.
 SUM_TOLERANCE = 2e-3
-DECIMALS = 6
 
 
 def equal_weights(count: int) -> Tensor:
@@ -48,44 +47,7 @@ def normalised_weights(weights: Tensor, count: int) -> Tensor:
     return weights / sums[:, None]
 
 
-def parse_weights(text: str, count: int) -> Tensor:
-    """Weights (M, count) written as text: one row per line, numbers apart by spaces, commas or semicolons.
-
-    Empty lines and lines that begin with # are skipped; a text without rows means one row of equal weights. Rows are
-    checked, and divided by their sum, as in `normalised_weights`. Raises ValueError, naming the line, for anything
-    else.
-
-    >>> parse_weights("1 0  # one end\\n0.5, 0.5", 2)
-    tensor([[1.0000, 0.0000],
-            [0.5000, 0.5000]], dtype=torch.float64)
-    """
-    rows = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        found = words(line.partition("#")[0])
-        if not found:
-            continue
-        try:
-            rows.append([float(word) for word in found])
-        except ValueError:
-            raise ValueError(f"Line {number} of the weights is not a row of numbers: {line.strip()!r}. Write one "
-                             "number for each latent, apart by spaces.") from None
-        if len(found) != count:
-            raise ValueError(f"Line {number} of the weights has {len(found)} numbers, but there are {count} latents: "
-                             "give one number for each latent.")
-    return normalised_weights(torch.tensor(rows, dtype=torch.float64), count) if rows else equal_weights(count)
-
-
-def weights_to_text(weights: Tensor) -> str:
-    """Weights (M, N) as text that `parse_weights` reads, with six decimals.
-
-    >>> weights_to_text(torch.tensor([[1.0, 0.0], [0.25, 0.75]]))
-    '1 0\\n0.25 0.75'
-    """
-    return "\n".join(" ".join(f"{value:.{DECIMALS}f}".rstrip("0").rstrip(".") for value in row)
-                     for row in weights.tolist())
-
-
-def path_weights(count: int, steps: int, closed: bool = False) -> Tensor:
+def path_weights(count: int, steps: int, *, closed: bool = False) -> Tensor:
     """Rows of a morph through `count` inputs in their order, `steps` rows from each input to the next.
 
     The last input ends the path; a closed path goes on from it towards the first, whose row is not repeated, so that
@@ -131,7 +93,7 @@ def grid_weights(count: int, size: int) -> Tensor:
     return torch.stack([(1 - down) * (1 - across), (1 - down) * across, down * (1 - across), down * across], dim=1)
 
 
-def random_weights(count: int, rows: int, seed: int) -> Tensor:
+def random_weights(count: int, rows: int, *, seed: int) -> Tensor:
     """Convex combinations (rows, count) drawn evenly from all there are: exponential draws, divided by their sum."""
     if count < 1 or rows < 1:
         raise ValueError(f"Random weights need 1 or more inputs and 1 or more rows, but there are {count} and {rows}.")
@@ -155,15 +117,16 @@ def first_weights(count: int, numbers: Sequence[int]) -> Tensor:
     for number in numbers:
         if not 1 <= number <= count:
             raise ValueError(f"The first {number} of {count} inputs cannot be averaged: use numbers from 1 to {count}, "
-                             "or connect more inputs and set their number.")
+                             "or more inputs.")
     sizes = torch.tensor(numbers, dtype=torch.float64)[:, None]  # (M, 1)
     return (torch.arange(count) < sizes) / sizes
 
 
 def effective_inputs(weights: Tensor) -> Tensor:
-    """1 / sum w^2 of each row (M, N): N for equal weights, 1 when a single input has all the weight.
+    """The effective number 1 / sum w^2 of inputs in each row (M, N), rows that sum to one: N for equal weights, 1 when
+    a single input has all the weight.
 
     >>> effective_inputs(torch.tensor([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0]]))
     tensor([2., 1.])
     """
-    return 1 / weights.square().sum(dim=1)
+    return effective_count_of_sums(1.0, weights.square().sum(dim=1))

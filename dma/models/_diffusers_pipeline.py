@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..choices import check_choice
 from ..diffusion import Parametrization, denoised_from_output, paper_scale
 from ._hooks import output_of
 
@@ -42,8 +43,7 @@ class DiffusersDenoiser:
 
     def __init__(self, network: Any, scheduler: Any, prompt: Tensor | dict, negative: Tensor | dict, *,
                  guidance_scale: float = 7.0, layer: str = AUTO_LAYER, branch: str = "conditional"):
-        if branch not in BRANCHES:
-            raise ValueError(f"There is no branch {branch!r} here: choose one of {', '.join(BRANCHES)}.")
+        check_choice(branch, BRANCHES, "branch")
         self.patch_size = getattr(network.config, "patch_size", None)
         self.parametrization = _parametrization_of(scheduler, flow=self.patch_size is not None)
         if network.config.in_channels != (network.config.out_channels or network.config.in_channels):

@@ -1,16 +1,18 @@
-"""Intervals and standard errors: Wilson's for shares, the jackknife for anything."""
+"""Intervals and standard errors: Wilson's for shares, the bootstrap for means, the jackknife for anything."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import NormalDist
 
 import torch
 from torch import Tensor
 
 
-def wilson_interval(count: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_interval(count: int, total: int, *, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson's interval of a share p = count / total:  (p + z^2/2n ± z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n).
+
+    z is the normal distribution's quantile for `confidence`; n = `total`, which must not be 0.
 
     >>> low, high = wilson_interval(0, 10)
     >>> round(low, 3), round(high, 3)
@@ -21,6 +23,21 @@ def wilson_interval(count: int, total: int, confidence: float = 0.95) -> tuple[f
     centre = p + z * z / (2 * total)
     half = z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def bootstrap_interval(values: Sequence[float], *, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """The 95 % interval of the mean of independent values (N,): the 0.025 and 0.975 quantiles of the means of `draws`
+    samples of N of them, with replacement, from a generator of `seed`.
+
+    >>> bootstrap_interval([2.0, 2.0, 2.0])
+    (2.0, 2.0)
+    """
+    import numpy as np
+
+    values = np.asarray(values, dtype=float)
+    samples = np.random.default_rng(seed).integers(0, len(values), (draws, len(values)))
+    means = values[samples].mean(axis=1)
+    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
 
 
 def leave_one_out(function: Callable[[list[int]], Tensor], count: int) -> Tensor:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ._effective_count import effective_count_of_sums
+
 
 @dataclass
 class RunningMoments:
@@ -49,9 +51,8 @@ class RunningMoments:
 
     @property
     def effective_count(self) -> float:
-        """(sum w)^2 / sum w^2, the number of equally weighted rows whose mean is as certain; the count without
-        weights."""
-        return self.weight**2 / self.squared_weight if self.squared_weight else 0.0
+        """The number of equally weighted rows whose mean is as certain: the count without weights, 0 without rows."""
+        return effective_count_of_sums(self.weight, self.squared_weight) if self.squared_weight else 0.0
 
     @property
     def variance(self) -> Tensor:

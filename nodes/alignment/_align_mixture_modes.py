@@ -114,7 +114,7 @@ class AlignMixtureModes(io.ComfyNode):
         settings = dataclasses.replace(settings, aligned_steps=aligned_steps, mean_error=0.0)
         smallest, largest = ((components["modes"],) * 2 if components["components"] == "fixed"
                              else (components["smallest"], components["largest"]))
-        mixture = clustering.ClusterSettings(smallest, largest, dimensions, covariance=covariance,
+        mixture = clustering.ClusterSettings(smallest, largest, dimensions=dimensions, covariance=covariance,
                                              minimum_size=minimum_size)
         comfyui.check_conditioning(positive, "positive")
         comfyui.check_conditioning(negative, "negative")

@@ -21,10 +21,9 @@ from ...dma.hspace import (
     probe_report,
     read_prompt,
 )
-from ...dma.interpolation import numbers, words
 from .. import comfyui, inputs
 from ..comfyui import checkpoints, progress_bar
-from ..inputs import HSPACE, REPORT
+from ..inputs import HSPACE, REPORT, numbers, words
 
 MOST_PROMPTS = 50
 

@@ -2,6 +2,7 @@
 from ._batches import batch_length, check_batch, take
 from ._latents import growing_latents, joined_noise
 from ._method import method_of, solver_options
+from ._number_text import numbers, words
 from ._sampling import batch_size, concept, latent_size, negative, noise_seed, resume, scheduler
 from ._schedule import schedule
 from ._sockets import CLUSTERS, EMBEDDINGS, FEATURES, HSPACE, IMAGE_ENCODER, REPORT, TRAJECTORY
@@ -19,6 +20,7 @@ from ._training import (
 __all__ = [
     "CLUSTERS", "EMBEDDINGS", "FEATURES", "HSPACE", "IMAGE_ENCODER", "PREVIEW_STEPS", "REPORT", "TRAJECTORY",
     "batch_length", "batch_size", "check_batch", "check_training_latents", "concept", "growing_latents", "joined_noise",
-    "latent_size", "lora_target", "method_of", "mode_latents", "model_answers", "negative", "noise_seed", "previewing",
-    "resume", "schedule", "scheduler", "solver_options", "take", "training_batch_size", "training_records",
+    "latent_size", "lora_target", "method_of", "mode_latents", "model_answers", "negative", "noise_seed", "numbers",
+    "previewing", "resume", "schedule", "scheduler", "solver_options", "take", "training_batch_size",
+    "training_records", "words",
 ]

@@ -6,8 +6,8 @@ import math
 from comfy_api.latest import io
 
 from ...dma import interpolation
-from ...dma.interpolation import interpolation_report
 from ..inputs import REPORT, growing_latents, joined_noise
+from ._weights_text import parse_weights
 
 
 class ChannelMeanInterpolate(io.ComfyNode):
@@ -48,8 +48,8 @@ class ChannelMeanInterpolate(io.ComfyNode):
     @classmethod
     def execute(cls, latents, weights, method, mean_adjustment, low_pass_width=4.0) -> io.NodeOutput:
         samples = joined_noise(latents)
-        rows = interpolation.parse_weights(weights, len(samples))
+        rows = parse_weights(weights, len(samples))
         width = low_pass_width if mean_adjustment == "low_pass" else math.inf
-        mixture = interpolation.interpolate(samples, rows, method, mean_adjustment, width)
-        return io.NodeOutput({"samples": mixture.latents},
-                             interpolation_report(samples, mixture, method, mean_adjustment, width))
+        way = {"method": method, "mean_adjustment": mean_adjustment, "low_pass_width": width}
+        mixture = interpolation.interpolate(samples, rows, **way)
+        return io.NodeOutput({"samples": mixture.latents}, interpolation.interpolation_report(samples, mixture, **way))

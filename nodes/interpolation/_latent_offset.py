@@ -5,8 +5,8 @@ import torch
 from comfy_api.latest import io
 
 from ...dma import interpolation
-from ...dma.interpolation import numbers
 from ..comfyui import finite, image_latents
+from ..inputs import numbers
 
 
 class LatentOffset(io.ComfyNode):
@@ -38,7 +38,8 @@ class LatentOffset(io.ComfyNode):
     def execute(cls, latent, offsets, lowered_channel=0, raised_channel=1, share=0.25) -> io.NodeOutput:
         samples = finite(image_latents(latent, "The input latent"), "The input latent")
         values = numbers(offsets, "offsets", "0, 0.1, 0.2")
-        moved = torch.stack([interpolation.offset_channels(samples, value, lowered_channel, raised_channel, share)
+        moved = torch.stack([interpolation.offset_channels(samples, value, lowered=lowered_channel,
+                                                           raised=raised_channel, share=share)
                              for value in values], dim=1)  # (N, offsets, C, H, W)
         kept = {key: value for key, value in latent.items() if key != "batch_index"}
         return io.NodeOutput({**kept, "samples": moved.flatten(0, 1)})

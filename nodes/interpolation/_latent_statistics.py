@@ -3,8 +3,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ...dma import figures
-from ...dma.interpolation import measure_noise_bias
+from ...dma import figures, interpolation
 from ..inputs import REPORT, growing_latents, joined_noise
 
 
@@ -36,5 +35,5 @@ class LatentStatistics(io.ComfyNode):
 
     @classmethod
     def execute(cls, latents, subsets=16, seed=0) -> io.NodeOutput:
-        statistics = measure_noise_bias(joined_noise(latents), subsets, seed)
+        statistics = interpolation.latent_statistics(joined_noise(latents), subsets=subsets, seed=seed)
         return io.NodeOutput(figures.plot_latent_statistics(statistics), statistics, statistics.summary())

@@ -4,8 +4,9 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ...dma import interpolation
-from ...dma.interpolation import numbers
 from ..comfyui import image_latents
+from ..inputs import numbers
+from ._weights_text import weights_to_text
 
 
 class MixingWeights(io.ComfyNode):
@@ -60,11 +61,11 @@ class MixingWeights(io.ComfyNode):
         if batch is not None:
             inputs = len(image_latents(batch, "The input batch"))
         if mode["mode"] == "path":
-            rows = interpolation.path_weights(inputs, mode["steps"], mode["closed"])
+            rows = interpolation.path_weights(inputs, mode["steps"], closed=mode["closed"])
         elif mode["mode"] == "grid":
             rows = interpolation.grid_weights(inputs, mode["size"])
         elif mode["mode"] == "random":
-            rows = interpolation.random_weights(inputs, mode["rows"], mode["seed"])
+            rows = interpolation.random_weights(inputs, mode["rows"], seed=mode["seed"])
         else:
             rows = interpolation.first_weights(inputs, numbers(mode["counts"], "counts", "2, 8, 32", int))
-        return io.NodeOutput(interpolation.weights_to_text(rows))
+        return io.NodeOutput(weights_to_text(rows))

@@ -56,11 +56,11 @@ class AttributeEmbed(io.ComfyNode):
         encoder = image_encoder.encoder
         if method["method"] == "question":
             encoders.check_question(encoder, method["question"])
-            found = encoders.question_states(image_encoder.on_device(), images, method["question"], method["state"],
-                                               progress_bar())
+            found = encoders.question_states(image_encoder.on_device(), images, method["question"],
+                                             state=method["state"], after_batch=progress_bar())
         else:
             prompts = [line.strip() for line in method["prompts"].splitlines() if line.strip()]
             encoders.check_prompts(encoder, prompts)
-            found = encoders.prompt_scores(image_encoder.on_device(), images, prompts, method["score"],
-                                             progress_bar())
+            found = encoders.prompt_scores(image_encoder.on_device(), images, prompts, score=method["score"],
+                                           after_batch=progress_bar())
         return io.NodeOutput(found, found.table(), found.to_json())

@@ -93,9 +93,9 @@ class CLIPGMMClusters(io.ComfyNode):
                              else (components["smallest"], components["largest"]))
         by_share = reduction["reduction"] == "variance"
         settings = clustering.ClusterSettings(
-            smallest, largest, len(images) if by_share else reduction["dimensions"],
-            reduction["variance_share"] if by_share else 1.0, covariance, restarts, seed, minimum_size, small_clusters,
-            regularisation)
+            smallest, largest, dimensions=len(images) if by_share else reduction["dimensions"],
+            variance_share=reduction["variance_share"] if by_share else 1.0, covariance=covariance, restarts=restarts,
+            seed=seed, minimum_size=minimum_size, small_clusters=small_clusters, regularisation=regularisation)
         clustering.check_count(len(images), settings)
         clustering.check_different(images)
         clusters = clustering.cluster(embedded(images, clip_vision, image_encoder, embeddings), settings)
@@ -118,7 +118,7 @@ def embedded(images: torch.Tensor, clip_vision: Any, image_encoder: Any, embeddi
                              "the same pictures to AttributeEmbed.")
         return embeddings.values
     if image_encoder is not None:
-        return encoders.embed_images(image_encoder.on_device(), images, progress_bar())
+        return encoders.embed_images(image_encoder.on_device(), images, after_batch=progress_bar())
     return encoders.unit_embeddings(images,
-                                          lambda pictures: clip_vision.encode_image(pictures[..., :3])["image_embeds"],
-                                          progress_bar())
+                                    lambda pictures: clip_vision.encode_image(pictures[..., :3])["image_embeds"],
+                                    after_batch=progress_bar())

@@ -58,7 +58,7 @@ def test_several_inputs_and_batches_are_joined_in_order(nodes):
 
 def test_without_weights_the_paper_s_centroid_comes_out(nodes):
     latent, report = mix(nodes, {"latents0": noise(5)})
-    expected = interpolation.interpolate(noise(5)["samples"], None, "fix", "channel").latents
+    expected = interpolation.interpolate(noise(5)["samples"], method="fix", mean_adjustment="channel").latents
     assert torch.equal(latent["samples"], expected) and list(latent) == ["samples"]
     assert report.effective_inputs == pytest.approx([5]) and report.settings["low_pass_width"] is None
 
@@ -66,7 +66,8 @@ def test_without_weights_the_paper_s_centroid_comes_out(nodes):
 def test_the_low_pass_width_reaches_the_library(nodes):
     latents = {"latents0": noise(3)}
     narrow, report = mix(nodes, latents, mean_adjustment="low_pass", low_pass_width=1.0)
-    expected = interpolation.interpolate(noise(3)["samples"], None, "fix", "low_pass", 1.0).latents
+    expected = interpolation.interpolate(noise(3)["samples"], method="fix", mean_adjustment="low_pass",
+                                         low_pass_width=1.0).latents
     assert torch.equal(narrow["samples"], expected) and report.settings["low_pass_width"] == 1.0
     channel, report = mix(nodes, latents, low_pass_width=1.0)
     assert (torch.equal(channel["samples"], mix(nodes, latents)[0]["samples"])

@@ -1,15 +1,10 @@
 """LoadImageEncoder, AttributeEmbed, CLIPGMMClusters and SelectMode, inside inference mode as ComfyUI runs them."""
 import json
 import shutil
-import sys
 
 import pytest
 import torch
-
-import pack
-
-sys.path.insert(0, str(pack.ROOT / "tests" / "dma"))
-from test_image_encoders import write_blip, write_clip, write_dinov2
+from encoder_folders import write_blip, write_clip, write_dinov2
 
 DIMENSIONS = {"reduction": "dimensions", "dimensions": 4}
 THREE = {"components": "fixed", "count": 3}

@@ -2,37 +2,24 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
+from noise_latents import (
+    SHAPE,
+    any_method,
+    any_split,
+    mix,
+    mixture_of,
+    noise,
+    norms,
+    random_weights,
+    separate,
+    thorough,
+)
 
 from mental_averages.dma import interpolation
 from mental_averages.dma.interpolation import MEAN_ADJUSTMENTS, METHODS, interpolate
 
-SHAPE = (4, 8, 8)
-MANY_INPUTS = [method for method in METHODS if not method.startswith("slerp")]
 reproducing = pytest.mark.parametrize("method", [method for method in METHODS if method != "fix"])
-any_method = st.sampled_from(MANY_INPUTS)
-any_split = st.one_of(st.tuples(st.sampled_from(MEAN_ADJUSTMENTS[:3]), st.just(math.inf)),
-                      st.tuples(st.just("low_pass"), st.floats(0.3, 20)))
-thorough = settings(max_examples=15, deadline=None)
-
-
-def noise(count, seed=0, bias=0.1, scale=1.0, shape=SHAPE):
-    generator = torch.Generator().manual_seed(seed)
-    return scale * (torch.randn(count, *shape, generator=generator)
-                    + bias * torch.randn(1, shape[0], 1, 1, generator=generator))
-
-
-def random_weights(count, seed):
-    weights = torch.rand(1, count, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) + 0.05
-    return weights / weights.sum()
-
-
-def mix(latents, weights, method, split=("channel", math.inf)):
-    return interpolate(latents, weights, method, *split).latents
-
-
-def norms(latents):
-    return latents.double().flatten(1).norm(dim=1)
 
 
 @reproducing
@@ -76,9 +63,9 @@ def test_small_changes_of_weights_make_small_changes(seed, count, method, split)
 @given(seed=st.integers(0, 10**6), count=st.integers(2, 6), split=any_split, scale=st.floats(0.5, 1.5))
 def test_norms_of_the_noise_part_are_those_of_the_equations(seed, count, split, scale):
     latents, weights = noise(count, seed, scale=scale), random_weights(count, seed)
-    deterministic, parts = interpolation.split(latents.double(), *split)
+    deterministic, parts = separate(latents.double(), split)
     torch.testing.assert_close(deterministic + parts, latents.double())
-    target = interpolation.nominal_norm(SHAPE, *split)
+    target = interpolation.nominal_norm(SHAPE, split[0], low_pass_width=split[1])
     linear = (weights @ parts.flatten(1)).norm()
     energy = (weights @ norms(parts).square()).item()
     expected = {"lin": linear, "fix": target, "nin": (weights @ norms(parts)).item(),
@@ -86,32 +73,10 @@ def test_norms_of_the_noise_part_are_those_of_the_equations(seed, count, split, 
                 "restored_variance": math.sqrt(linear**2 + target**2 * (energy - linear**2) / energy)}
     kept = (weights @ deterministic.flatten(1)).reshape(1, *SHAPE)
     for method, norm in expected.items():
-        mixture = interpolate(latents, weights, method, *split)
+        mixture = mixture_of(latents, weights, method, split)
         assert norms(mixture.latents.double() - kept).item() == pytest.approx(float(norm), rel=1e-4)
         assert mixture.amplification.item() == pytest.approx(float(norm / linear), rel=1e-9)
         assert mixture.latents.dtype == torch.float32
-
-
-@thorough
-@given(seed=st.integers(0, 10**6), count=st.integers(1, 6), scale=st.floats(0.3, 3))
-def test_ours_stays_between_the_inputs_and_the_shell_and_ends_on_it(seed, count, scale):
-    latents, weights = noise(count, seed, scale=scale), random_weights(count, seed)
-    norm = norms(mix(latents, weights, "restored_variance", ("none", math.inf))).item()
-    inputs = math.sqrt((weights @ norms(latents).square()).item())
-    assert min(inputs, 16.0) - 1e-4 <= norm <= max(inputs, 16.0) + 1e-4
-    distances = [abs(norms(interpolate(noise(many, seed, bias=0, scale=scale), None,
-                                       "restored_variance", "none").latents).item() - 16)
-                 for many in (2, 16, 128)]
-    assert distances[2] <= distances[1] + 1e-4 <= distances[0] + 1 and distances[2] < 0.02 * 16 * max(1, scale**2)
-
-
-def test_ours_is_fix_and_nin_for_inputs_on_the_shell():
-    latents = noise(5)
-    latents *= (16 / norms(latents))[:, None, None, None].float()
-    weights = random_weights(5, 3)
-    for method in ("fix", "nin"):
-        torch.testing.assert_close(mix(latents, weights, "restored_variance", ("none", math.inf)),
-                                   mix(latents, weights, method, ("none", math.inf)), rtol=1e-5, atol=1e-5)
 
 
 @thorough
@@ -130,12 +95,13 @@ def test_a_copy_of_an_input_has_no_effect_but_on_lol(seed, share, method):
 @pytest.mark.parametrize("count", [4, 16, 64])
 def test_amplification_of_independent_noise_is_the_square_root_of_their_number(count):
     shape, bias = (4, 32, 32), 0.02
-    found = [interpolate(noise(count, seed, bias, shape=shape), None, "fix", "none").amplification.item()
+    plain = ("none", math.inf)
+    found = [mixture_of(noise(count, seed, bias, shape=shape), None, "fix", plain).amplification.item()
              for seed in range(8)]
     # |mean|^2 / L has mean 1 / N and relative spread sqrt(2 / L); the bias adds at most a few times 0.02^2.
     error = math.sqrt(2 / 4096 / 8) / 2 * math.sqrt(count)
     assert abs(sum(found) / 8 - math.sqrt(count)) < 4 * error + 2 * bias**2 * count**1.5
-    ours = interpolate(noise(count, 0, bias, shape=shape), None, "restored_variance", "none").amplification.item()
+    ours = mixture_of(noise(count, 0, bias, shape=shape), None, "restored_variance", plain).amplification.item()
     assert ours == pytest.approx(math.sqrt(count), rel=0.05)
 
 
@@ -150,77 +116,6 @@ def test_a_common_bias_grows_without_mean_adjustment_and_stays_with_it():
     torch.testing.assert_close(means["channel"], bias, rtol=0, atol=0.02)
     torch.testing.assert_close(means["low_pass"], means["channel"], rtol=0, atol=1e-5)
     assert means["global"][0] > 0.5
-
-
-@pytest.mark.parametrize("shape", [(4, 8, 8), (16, 5, 12), (3, 1, 7), (2, 1, 1)])
-def test_low_pass_of_infinite_width_is_the_channel_mean(shape):
-    latents = noise(3, shape=shape)
-    for wide in (math.inf, 1e6):
-        for part, expected in zip(interpolation.split(latents.double(), "low_pass", wide),
-                                  interpolation.split(latents.double(), "channel")):
-            torch.testing.assert_close(part, expected, rtol=0, atol=1e-12)
-        assert interpolation.nominal_norm(shape, "low_pass", wide) == pytest.approx(
-            math.sqrt(math.prod(shape)) * (shape[1:] != (1, 1) or math.isinf(wide)))
-    if shape[1:] != (1, 1):
-        assert torch.equal(mix(latents, None, "fix", ("low_pass", math.inf)), mix(latents, None, "fix"))
-
-
-@thorough
-@given(width=st.floats(0.05, 50), height=st.integers(1, 9), breadth=st.integers(2, 9))
-def test_low_pass_keeps_constants_and_channel_means(width, height, breadth):
-    constant = torch.tensor([3.0, -1.0])[None, :, None, None].expand(1, 2, height, breadth).double()
-    kept, left = interpolation.split(constant, "low_pass", width)
-    torch.testing.assert_close(kept, constant)
-    assert not left.any()
-    _, left = interpolation.split(noise(2, shape=(3, height, breadth)).double(), "low_pass", width)
-    assert left.mean(dim=(2, 3)).abs().max() < 1e-12
-
-
-def test_low_pass_is_a_gaussian_in_the_middle_and_leaves_the_stated_share_of_noise():
-    impulse = torch.zeros(1, 1, 33, 33, dtype=torch.float64)
-    impulse[0, 0, 16, 16] = 1
-    kept, _ = interpolation.split(impulse, "low_pass", 2.0)
-    places = torch.arange(33) - 16.0
-    gaussian = torch.exp(-(places[:, None] ** 2 + places**2) / 8) / (8 * math.pi)
-    torch.testing.assert_close(kept[0, 0], gaussian.double(), rtol=0, atol=1e-6)
-    _, left = interpolation.split(noise(3000, bias=0).double(), "low_pass", 1.0)
-    channel_mean_left = interpolation.split(noise(3000, bias=0).double(), "channel")[1]
-    share = left.square().sum() / channel_mean_left.square().sum()
-    assert interpolation.nominal_norm(SHAPE, "low_pass", 1.0) == pytest.approx(16 * share.sqrt().item(), rel=2e-3)
-    assert interpolation.nominal_norm(SHAPE, "low_pass", 1e-3) < 1e-3
-
-
-@thorough
-@given(seed=st.integers(0, 10**6), t=st.floats(0.01, 0.99), scale=st.floats(0.5, 2))
-def test_slerp_turns_evenly_and_the_common_form_agrees_on_the_sphere(seed, t, scale):
-    latents = noise(2, seed)
-    latents[1] *= scale
-    first, second = (latents / norms(latents)[:, None, None, None]).double().flatten(1)
-    angle = torch.arccos(first @ second)
-    between = mix(latents, torch.tensor([[1 - t, t]], dtype=torch.float64), "slerp",
-                  ("none", math.inf)).double().flatten()
-    assert torch.arccos((between / between.norm()) @ first).item() == pytest.approx(t * angle.item(), abs=1e-3)
-    assert between.norm().item() == pytest.approx(((1 - t) * norms(latents)[0] + t * norms(latents)[1]).item(),
-                                                  rel=1e-5)
-    common = mix(latents, torch.tensor([[1 - t, t]], dtype=torch.float64), "slerp_common",
-                 ("none", math.inf)).double().flatten()
-    sine = torch.sin((1 - t) * angle) / torch.sin(angle), torch.sin(t * angle) / torch.sin(angle)
-    torch.testing.assert_close(common, sine[0] * latents[0].double().flatten()
-                               + sine[1] * latents[1].double().flatten(), rtol=1e-4, atol=1e-4)
-    equal = latents / norms(latents)[:, None, None, None].float() * 16
-    torch.testing.assert_close(*(mix(equal, torch.tensor([[1 - t, t]]), method, ("none", math.inf))
-                                 for method in ("slerp", "slerp_common")))
-
-
-def test_the_common_slerp_leaves_the_range_of_the_inputs_norms():
-    """What section 3.3 of the paper warns of, here with inputs at 30 degrees and norms 1 and 2 (times 16)."""
-    first, second = torch.zeros(2, 256)
-    first[0], second[0], second[1] = 16, 32 * math.cos(2.6), 32 * math.sin(2.6)
-    latents = torch.stack([first, second]).reshape(2, *SHAPE)
-    rows = torch.linspace(0, 1, 101)[:, None] * torch.tensor([-1.0, 1.0]) + torch.tensor([1.0, 0.0])
-    assert norms(mix(latents, rows, "slerp_common", ("none", math.inf))).max() > 40
-    true = norms(mix(latents, rows, "slerp", ("none", math.inf)))
-    assert 16 - 1e-3 < true.min() and true.max() < 32 + 1e-3
 
 
 def test_identical_latents():
@@ -266,7 +161,8 @@ def test_one_latent():
     latents = noise(1, scale=0.5)
     assert (torch.equal(mix(latents, None, "restored_variance"), latents)
             and torch.equal(mix(latents, None, "nin"), latents))
-    assert interpolate(latents, None, "fix", "none").amplification.item() == pytest.approx(16 / norms(latents).item())
+    assert (mixture_of(latents, None, "fix", ("none", math.inf)).amplification.item()
+            == pytest.approx(16 / norms(latents).item()))
 
 
 @pytest.mark.parametrize("change, message", [

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from mental_averages.dma import interpolation
-from mental_averages.dma.interpolation import Optimizer, interpolate
+from mental_averages.dma.interpolation import PathOptimizer, interpolate
+from mental_averages.dma.interpolation._norm_guided import log_chi, path_cost
 
 
 def noise(count, seed=0, shape=(4, 8, 8)):
@@ -14,7 +15,7 @@ def noise(count, seed=0, shape=(4, 8, 8)):
 @pytest.mark.parametrize("dimension", [2, 16, 256])
 def test_the_chi_density_sums_to_one_and_peaks_near_the_shell(dimension):
     radii = torch.linspace(1e-3, 40, 40000, dtype=torch.float64)
-    density = interpolation.log_chi(radii, dimension).exp()
+    density = log_chi(radii, dimension).exp()
     assert torch.trapezoid(density, radii).item() == pytest.approx(1, abs=1e-6)
     assert radii[density.argmax()].item() == pytest.approx(math.sqrt(dimension - 1), abs=0.01)
 
@@ -26,27 +27,27 @@ def test_a_path_is_the_arc_on_the_shell_in_two_dimensions():
     ends[0, 0], ends[1, 1] = radius, radius
     first, second = ends.reshape(2, 1, 4, 8, 8)
     found = interpolation.norm_guided_path(first, second, points=12,
-                                         optimizer=Optimizer(iterations=300, learning_rate=0.05))
+                                         optimizer=PathOptimizer(iterations=300, learning_rate=0.05))
     assert torch.equal(found.latents[[0, -1]], torch.cat([first, second]))
     norms = found.latents.flatten(1).norm(dim=1)
     shares = torch.linspace(0, 1, 12)[:, None, None, None]
     chord = ((1 - shares) * first + shares * second)
     longest = 2 * (first - second).norm()[None] / 12
-    cost = interpolation.path_cost(chord.flatten(1)[None], longest).item()
+    cost = path_cost(chord.flatten(1)[None], longest).item()
     assert chord.flatten(1).norm(dim=1).min() < 0.75 * radius
     assert found.cost < 0.3 * cost
     assert norms.min() > 0.9 * radius and norms.max() < 1.1 * radius
     arc = interpolate(ends.reshape(2, 4, 8, 8), torch.cat([1 - shares[:, :, 0, 0], shares[:, :, 0, 0]], dim=1),
-                      "slerp", "none").latents
-    assert found.cost < 1.5 * interpolation.path_cost(arc.flatten(1)[None], longest).item()
+                      method="slerp", mean_adjustment="none").latents
+    assert found.cost < 1.5 * path_cost(arc.flatten(1)[None], longest).item()
 
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_a_centroid_ends_on_the_shell_in_the_direction_of_the_mean(count):
     latents = noise(count)
-    optimizer = Optimizer(iterations=200, learning_rate=0.05, tolerance=1e-2, patience=5)
+    optimizer = PathOptimizer(iterations=200, learning_rate=0.05, tolerance=1e-2, patience=5)
     found = interpolation.norm_guided_centroid(latents, points=8, optimizer=optimizer)
-    fixed = interpolate(latents, None, "fix", "none").latents
+    fixed = interpolate(latents, method="fix", mean_adjustment="none").latents
     assert found.latents.shape == (1, 4, 8, 8) and math.isfinite(found.cost)
     assert found.latents.norm().item() == pytest.approx(16, rel=0.1)
     assert torch.cosine_similarity(found.latents.flatten(1), fixed.flatten(1)).item() > 0.9
@@ -57,7 +58,7 @@ def test_the_run_stops_when_the_cost_settles_and_inputs_stay():
     before = latents.clone()
     with torch.no_grad():
         found = interpolation.norm_guided_centroid(latents, points=5,
-                                                 optimizer=Optimizer(iterations=500, tolerance=1e9, patience=3))
+                                                 optimizer=PathOptimizer(iterations=500, tolerance=1e9, patience=3))
     assert found.iterations == 4 and torch.equal(latents, before)
 
 

@@ -1,27 +1,12 @@
 import json
-import math
 
 import pytest
 import torch
+from blobs import agreement, blobs
 from hypothesis import given, settings, strategies as st
 
-from mental_averages.dma import clustering, statistics
+from mental_averages.dma import clustering
 from mental_averages.dma.clustering import ClusterSettings, cluster
-
-
-def blobs(sizes, dimensions=8, separation=12.0, seed=0):
-    """Unit Gaussians around the corners of a simplex, shuffled: embeddings (N, D) and true labels (N,)."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
-    values = separation * torch.eye(dimensions)[labels] + torch.randn(len(labels), dimensions, generator=generator)
-    shuffled = torch.randperm(len(labels), generator=generator)
-    return values[shuffled], labels[shuffled]
-
-
-def agreement(first, second):
-    from sklearn.metrics import adjusted_rand_score
-
-    return adjusted_rand_score(first.tolist(), second.tolist())
 
 
 @pytest.mark.parametrize("covariance", clustering.COVARIANCES)
@@ -44,17 +29,6 @@ def test_bic_finds_the_true_number(sizes):
     found = cluster(values, ClusterSettings(1, 7, restarts=2))
     assert len(found.members) == len(sizes) and agreement(truth, found.labels) == 1
     assert [count for count, _ in found.bic] == list(range(1, 8))
-
-
-def test_bic_is_the_formula():
-    """BIC = p ln N - 2 ln L for one spherical Gaussian in d dimensions: p = d + 1, L by hand."""
-    values, _ = blobs((25,))
-    found = cluster(values, ClusterSettings(1, 1, dimensions=3, covariance="spherical", regularisation=1e-6))
-    count, d = found.coordinates.shape
-    variance = found.coordinates.square().mean().item() + 1e-6
-    likelihood = (-0.5 * count * d * math.log(2 * math.pi * variance)
-                  - 0.5 * found.coordinates.square().sum().item() / variance)
-    assert found.bic[0][1] == pytest.approx((d + 1) * math.log(count) - 2 * likelihood)
 
 
 def test_members_are_ordered_by_density():
@@ -95,40 +69,6 @@ def test_scale_and_shift_of_the_embeddings_do_not_matter():
     values, _ = blobs((12, 8, 6), separation=4.0)
     options = ClusterSettings(1, 4, restarts=2)
     assert torch.equal(cluster(values, options).labels, cluster(1e-3 * values + 5, options).labels)
-
-
-def test_principal_components_against_the_covariance():
-    values, _ = blobs((20, 20))
-    coordinates, explained = clustering.principal_components(values, 8)
-    centred = values.double() - values.double().mean(0)
-    eigenvalues = torch.linalg.eigvalsh(centred.T @ centred).flip(0)
-    torch.testing.assert_close(torch.tensor(explained), (eigenvalues / eigenvalues.sum()).float())
-    assert coordinates.square().mean().item() == pytest.approx(1)
-    inner, expected = coordinates @ coordinates.T, centred @ centred.T
-    torch.testing.assert_close(inner, expected * (inner.trace() / expected.trace()))
-    mirrored, _ = clustering.principal_components(values.flip(1), 8)
-    torch.testing.assert_close(mirrored, coordinates)
-
-
-def test_share_of_variance_keeps_as_few_axes_as_it_takes():
-    values, _ = blobs((20, 20))
-    _, everything = clustering.principal_components(values, 100)
-    for share in (0.3, 0.7, 0.95):
-        coordinates, explained = clustering.principal_components(values, 100, share)
-        assert sum(explained) >= share > sum(everything[: len(explained) - 1])
-        assert coordinates.shape[1] == len(explained)
-    assert clustering.principal_components(values, 2)[0].shape[1] == 2
-
-
-@pytest.mark.parametrize("count, total", [(0, 7), (7, 7), (3, 10), (250, 1000)])
-def test_wilson_bounds_solve_their_equation(count, total):
-    """Both bounds are the shares p with |count / total - p| = z sqrt(p (1 - p) / total)."""
-    low, high = statistics.wilson_interval(count, total)
-    z = 1.959963984540054
-    for bound in (low, high):
-        if 1e-9 < bound < 1 - 1e-9:
-            assert abs(count / total - bound) == pytest.approx(z * math.sqrt(bound * (1 - bound) / total))
-    assert 0 <= low <= count / total <= high + 1e-12 <= 1 + 1e-12 and low < high
 
 
 def test_small_clusters_merge_or_are_left_out():
@@ -177,14 +117,6 @@ def test_equal_pictures_are_in_one_cluster():
 def test_bad_embeddings(values, change, message):
     with pytest.raises(ValueError, match=message):
         cluster(values, ClusterSettings(**change))
-
-
-@pytest.mark.parametrize("change", [dict(smallest_count=0), dict(smallest_count=5, largest_count=4), dict(dimensions=0),
-                                    dict(variance_share=1.5), dict(covariance="round"), dict(restarts=0),
-                                    dict(minimum_size=0), dict(small_clusters="eat"), dict(regularisation=0.0)])
-def test_bad_settings(change):
-    with pytest.raises(ValueError):
-        ClusterSettings(**change)
 
 
 def test_json_holds_everything():
