@@ -18,8 +18,10 @@ SHARED = "support"  # a package that the scripts import, and no benchmark
 
 
 def main(arguments: list[str]) -> int:
+    found = scripts(BENCHMARKS)
+    names = ", ".join(sorted(found)) or "none"
     parser = argparse.ArgumentParser(prog="run_benchmark.py", description="Run a benchmark in the pinned environment.",
-                                     epilog=f"Benchmarks: {listed(scripts(BENCHMARKS))}.", add_help=False)
+                                     epilog=f"Benchmarks: {names}.", add_help=False)
     parser.add_argument("name", metavar="NAME", help="a script of benchmarks/, without its folder and ending")
     parser.add_argument("-h", "--help", action="store_true", help="show this; after NAME the benchmark's own options")
     parser.add_argument("--quick", action="store_true", help="a smaller run of at most five minutes on two cores")
@@ -28,9 +30,8 @@ def main(arguments: list[str]) -> int:
         parser.print_help()
         return 0
     options, own = parser.parse_known_args(arguments)
-    found = scripts(BENCHMARKS)
     if options.name not in found:
-        raise Explained(f"There is no benchmark called {options.name}. There are: {listed(found)}.")
+        raise Explained(f"There is no benchmark called {options.name}. There are: {names}.")
     environment = environments.prepare(say)
     command = [str(environment.python), str(found[options.name]), *own]
     if options.help:
@@ -56,10 +57,6 @@ def scripts(folder: Path) -> dict[str, Path]:
             raise Explained(f"Two benchmarks are called {path.stem}: {found[path.stem]} and {path}. Rename one.")
         found[path.stem] = path
     return found
-
-
-def listed(found: dict[str, Path]) -> str:
-    return ", ".join(sorted(found)) or "none"
 
 
 def import_path() -> dict[str, str]:
