@@ -138,7 +138,7 @@ def main() -> None:
     rows, figures = [], {}
     for attribute in ATTRIBUTES:
         images, labels = labelled_pictures(attribute, arguments.data)
-        found = {state: encoders.question_states(encoder, images, QUESTIONS[attribute.name], state)
+        found = {state: encoders.question_states(encoder, images, QUESTIONS[attribute.name], state=state)
                  for state in encoders.STATES}
         answers = found["answer_start"].answers
         right = float(np.mean([answer == attribute.labels[label] for answer, label in zip(answers, labels)]))

@@ -101,7 +101,8 @@ def random_subsets(total: int, count: int, subsets: int) -> Tensor:
 
 
 def centroids(way: Way, noise: Tensor, rows: Tensor) -> Tensor:
-    return interpolate(noise, rows, way.method, way.mean_adjustment, way.low_pass_width).latents
+    return interpolate(noise, rows, method=way.method, mean_adjustment=way.mean_adjustment,
+                       low_pass_width=way.low_pass_width).latents
 
 
 def pooled_frechet(found: list[Tensor], classes: list[Class], draws: int) -> list[float]:
@@ -121,7 +122,7 @@ def growth_of_bias(classes: list[Class], counts: list[int], subsets: int) -> dic
     together."""
     rows, averaged, predicted = [], [], []
     for group in classes:
-        growth = interpolation.channel_mean_growth(group.noise, counts, subsets, seed=0)
+        growth = interpolation.channel_mean_growth(group.noise, counts, subsets=subsets, seed=0)
         alpha = torch.stack([factors.mean() for factors in growth.amplification])
         bias = interpolation.channel_means(group.noise).mean(0)
         averaged.append(growth.averaged)
@@ -164,7 +165,8 @@ def cost_of_a_centroid(demo: DemoModel, group: Class, count: int) -> dict[str, f
     chosen = group.noise[rows[0] > 0]
     call = demo.with_denoiser(group.name, 1.0, lambda denoiser, sigmas: median_seconds(
         lambda: denoiser.denoise(group.noise[:1], sigmas[0].item()), 10), layer=None)
-    centroid = median_seconds(lambda: interpolate(chosen, None, way.method, way.mean_adjustment), 10)
+    centroid = median_seconds(
+        lambda: interpolate(chosen, method=way.method, mean_adjustment=way.mean_adjustment), 10)
     return {"seconds_per_centroid": centroid, "seconds_per_model_call": call}
 
 

@@ -85,7 +85,8 @@ def round_trip(demo: DemoModel, entry: Entry, captions: list[str], clean: Tensor
             found = inversion.optimise_null_text(denoiser, found, entry.method, batch=batch, measure=False)
         trajectory = found.trajectory
         method, companion = (Ddim(), None) if entry.alone else (trajectory.method, trajectory.companion)
-        return sample_back(denoiser, trajectory.noise, trajectory.sigmas, method, companion, batch), found.report
+        return sample_back(denoiser, trajectory.noise, trajectory.sigmas, method=method, companion=companion,
+                           batch=batch), found.report
 
     pivot = demo.with_denoiser(captions, 1.0, up, steps, layer=None) if optimised else None
     restored, report = demo.with_denoiser(captions, entry.guidance, back, steps, layer=None)

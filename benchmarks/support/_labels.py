@@ -98,9 +98,9 @@ def agreement(embeddings: dict[str, Tensor], labels: np.ndarray, subsets: int) -
         rows = np.concatenate([generator.choice(np.flatnonzero(labels == label), PER_LABEL, replace=False)
                                for label in range(true_count)])
         for way, values in embeddings.items():
-            told, chosen = (clustering.cluster(values[rows],
-                                          clustering.ClusterSettings(smallest, largest, DIMENSIONS, minimum_size=4))
-                            for smallest, largest in ((true_count, true_count), (1, LARGEST_COUNT)))
+            told, chosen = (clustering.cluster(values[rows], clustering.ClusterSettings(
+                smallest, largest, dimensions=DIMENSIONS, minimum_size=4))
+                for smallest, largest in ((true_count, true_count), (1, LARGEST_COUNT)))
             measured[way]["ari"].append(adjusted_rand_score(labels[rows], told.labels))
             measured[way]["ari_by_bic"].append(adjusted_rand_score(labels[rows], chosen.labels))
             measured[way]["found"].append(min(chosen.bic, key=lambda entry: entry[1])[0])

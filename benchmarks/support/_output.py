@@ -28,6 +28,6 @@ def save_sheet(rows: list[Tensor], captions: list[str], title: str, path: Path, 
 
     from mental_averages.dma.figures import labelled_sheet
 
-    sheet = labelled_sheet(rows, captions, title, cell, columns)[0]
+    sheet = labelled_sheet(rows, captions, title=title, cell=cell, columns=columns)[0]
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray((sheet * 255).round().byte().numpy()).save(path)

@@ -18,12 +18,12 @@ def plain_samples(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], co
     """Final latents (count, C, H, W) of ordinary samples."""
     noise = starting_noise(count, shape, seed)
     return sample(denoiser, initial_latent(denoiser.parametrization, noise, sigmas[0].item()), sigmas,
-                  BatchSize(batch))
+                  batch=BatchSize(batch))
 
 
 def zero_latent_sample(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The final latent (1, C, H, W) of the sample that starts from zero."""
-    return sample(denoiser, torch.zeros(1, *shape), sigmas, BatchSize(1))
+    return sample(denoiser, torch.zeros(1, *shape), sigmas, batch=BatchSize(1))
 
 
 def preset_settings(preset: str, count: int, seed: int = 0, **further: Any) -> AlignmentSettings:
