@@ -6,6 +6,7 @@ import pytest
 
 import run_benchmark
 import workspace
+from console import Explained
 from environment import child_variables
 
 
@@ -35,5 +36,30 @@ def test_unknown_benchmark_is_answered_with_those_that_exist():
     refused = command("run_benchmark.py", "nonexistent")
     assert refused.returncode == 1
     assert "There is no benchmark called nonexistent." in refused.stderr and "Traceback" not in refused.stderr
-    for script in run_benchmark.BENCHMARKS.glob("[!_]*.py"):
-        assert script.stem in refused.stderr
+    found = run_benchmark.scripts(run_benchmark.BENCHMARKS)
+    assert {"alignment_speed", "demo_model", "modes", "unchanged"} <= found.keys()
+    assert f"There are: {', '.join(sorted(found))}." in refused.stderr
+
+
+def test_help_for_benchmarks_lists_them():
+    shown = command("run_benchmark.py", "--help")
+    assert shown.returncode == 0
+    listed = " ".join(shown.stdout.split())
+    assert all(name in listed for name in run_benchmark.scripts(run_benchmark.BENCHMARKS))
+
+
+def test_benchmarks_are_the_scripts_of_all_folders_without_what_they_share(tmp_path):
+    for name in ("top.py", "room/one.py", "room/_part.py", "room/notes.txt", "support/shared.py", "_old/two.py"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    found = run_benchmark.scripts(tmp_path)
+    assert found == {"top": tmp_path / "top.py", "one": tmp_path / "room" / "one.py"}
+
+
+def test_two_benchmarks_of_one_name_are_refused(tmp_path):
+    for room in ("one", "other"):
+        (tmp_path / room).mkdir()
+        (tmp_path / room / "speed.py").touch()
+    with pytest.raises(Explained, match="Two benchmarks are called speed"):
+        run_benchmark.scripts(tmp_path)

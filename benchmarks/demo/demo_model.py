@@ -1,0 +1,114 @@
+"""How good the demo checkpoint is: its autoencoder on held-out pictures, and whether pictures show their prompt.
+
+A classifier of concepts (logistic regression on an independent ImageNet network's features) is trained on the real
+training pictures. Its accuracy on held-out real pictures says how hard the task is; its accuracy on generated pictures
+says how often they show what was asked for.
+"""
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from support import (
+    ICONS,
+    as_pictures,
+    demo_and_judge,
+    parse_arguments,
+    picture_psnr,
+    plain_samples,
+    print_table,
+    save_sheet,
+    write_figures,
+)
+
+import dataset
+from mental_averages.dma.statistics import wilson_interval
+
+GUIDANCE = 7.0
+CONCEPTS = 80
+TRAINING_PICTURES = 5
+
+
+def choose_concepts(pictures: list[dataset.Picture], count: int) -> list[str]:
+    """Concepts with at least one held-out picture and enough training pictures in different styles, spread evenly."""
+    held_out, styles = set(), defaultdict(set)
+    for picture in pictures:
+        if picture.held_out:
+            held_out.add(picture.concept)
+        else:
+            styles[picture.concept].add(picture.style)
+    usable = sorted(concept for concept in held_out if len(styles[concept]) >= TRAINING_PICTURES - 1)
+    return [usable[index] for index in np.linspace(0, len(usable) - 1, min(count, len(usable))).astype(int)]
+
+
+def features_by_concept(pictures, images, concepts, judge, held_out, most=12):
+    """Features (N, D) and concept numbers (N,) of real pictures on one side of the split."""
+    chosen, labels = [], []
+    for number, concept in enumerate(concepts):
+        rows = [row for row, picture in enumerate(pictures) if picture.concept == concept
+                and picture.held_out == held_out]
+        chosen += rows[:: max(1, len(rows) // most)][:most]
+        labels += [number] * (len(chosen) - len(labels))
+    return judge(as_pictures(images[chosen])), np.array(labels)
+
+
+def main() -> None:
+    arguments = parse_arguments(__doc__.splitlines()[0], data=ICONS,
+                                guidance=dict(type=float, default=GUIDANCE),
+                                transformer=dict(action="store_true",
+                                                 help="measure the demo transformer instead of the U-Net"),
+                                sheet=dict(type=Path, help="write a sheet of generated pictures"))
+    from sklearn.linear_model import LogisticRegression
+
+    pictures, images = dataset.load(arguments.data)
+    demo, judge = demo_and_judge(arguments.transformer)
+    held = [row for row, picture in enumerate(pictures) if picture.held_out]
+    originals = as_pictures(images[held[:: 4 if arguments.quick else 1]])
+    restored = demo.restore(originals)
+    psnr = picture_psnr(restored, originals)
+
+    concepts = choose_concepts(pictures, 60 if arguments.quick else CONCEPTS)
+    train_features, train_labels = features_by_concept(pictures, images, concepts, judge, held_out=False)
+    classifier = LogisticRegression(C=30.0, max_iter=2000).fit(train_features.numpy(), train_labels)
+    real_features, real_labels = features_by_concept(pictures, images, concepts, judge, held_out=True)
+    real_right = int((classifier.predict(real_features.numpy()) == real_labels).sum())
+
+    per_concept, right, total, shown = (1 if arguments.quick else 4), 0, 0, []
+    started = time.monotonic()
+    hits = defaultdict(int)
+    for number, concept in enumerate(concepts):
+        def generate(denoiser, sigmas):
+            return plain_samples(denoiser, sigmas, demo.shape, per_concept, seed=number, batch=8)
+
+        generated = demo.decode(demo.with_denoiser(concept, arguments.guidance, generate))
+        found = classifier.predict(judge(generated).numpy()) == number
+        right, total = right + int(found.sum()), total + per_concept
+        hits[concept] = int(found.sum())
+        shown.append(generated[:1])
+    seconds = (time.monotonic() - started) / total
+    real, generated_share = real_right / len(real_labels), right / total
+    print(f"autoencoder on {len(originals)} held-out pictures: PSNR {psnr.mean():.2f} dB (of the mean error: "
+          f"{-10 * (originals - restored).square().mean().log10():.2f} dB)")
+    print(f"{len(concepts)} concepts, guidance {arguments.guidance}, {total} generated pictures, {seconds:.2f} s "
+          "each\n")
+    print_table(["pictures", "classified right", "95 % interval"],
+                [["held-out real", f"{real:.3f} ({real_right}/{len(real_labels)})",
+                  "{:.3f}-{:.3f}".format(*wilson_interval(real_right, len(real_labels)))],
+                 ["generated", f"{generated_share:.3f} ({right}/{total})",
+                  "{:.3f}-{:.3f}".format(*wilson_interval(right, total))],
+                 ["chance", f"{1 / len(concepts):.3f}", ""]])
+    if arguments.sheet:
+        rows = [torch.cat(shown[first : first + 10]) for first in range(0, len(shown) - len(shown) % 10, 10)]
+        names = [", ".join(f"{name} {hits[name]}" for name in concepts[first : first + 10])
+                 for first in range(0, len(rows) * 10, 10)]
+        save_sheet(rows, names, f"one picture per concept, guidance {arguments.guidance}", arguments.sheet)
+    write_figures({"autoencoder_psnr": psnr.mean().item(), "accuracy_real": real, "accuracy_generated": generated_share,
+                   "accuracy_ratio": generated_share / real, "concepts": len(concepts), "seconds_per_picture": seconds},
+                  arguments.json)
+
+
+if __name__ == "__main__":
+    main()

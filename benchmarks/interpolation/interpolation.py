@@ -1,0 +1,278 @@
+"""Centroids of inverted real pictures: how the bias grows with their number, and how good the pictures stay.
+
+Pictures of one class are inverted by DDIM at guidance 1 with the class as prompt. Centroids of N of them, in random
+subsets, are sampled with guidance and judged against all real pictures of the class in the features of an independent
+ImageNet network (EfficientNet-Lite0, unit length): KID with the kernel (1 + cosine)^3 by class, Frechet distance in
+the first 16 principal components over all classes together, and 1 - cosine to the mean of the class. Intervals are 95 %
+bootstrap over classes.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from support import (
+    ICONS,
+    DemoModel,
+    FeatureSpace,
+    as_pictures,
+    fill_in,
+    interval,
+    median_seconds,
+    parse_arguments,
+    picture_psnr,
+    print_table,
+    save_sheet,
+    with_interval,
+    write_figures,
+)
+from torch import Tensor
+
+import dataset
+from mental_averages.dma import interpolation
+from mental_averages.dma.execution import BatchSize
+from mental_averages.dma.interpolation import interpolate, norm_guided_centroid
+from mental_averages.dma.inversion import invert, sample_back
+from mental_averages.dma.metrics import frechet_distance, kernel_distance
+
+# A class is every picture whose caption has this word; the word is its prompt.
+CLASSES = ["face", "hand", "heart", "worker", "wheelchair", "button", "kiss", "wrestling"]
+COUNTS, QUICK_COUNTS, COMPARED = [2, 4, 8, 16, 32, 64, 96], [2, 16, 64], 64
+POOL, QUICK_POOL = 192, 96  # inverted pictures per class
+GUIDANCE = 7.0
+NORM_GUIDED, NORM_GUIDED_COUNTS = "norm-guided (NAO)", (2, 4)
+COMPONENTS = 16
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to a centroid, under the name that the paper gives such a way."""
+
+    name: str
+    method: str
+    mean_adjustment: str
+    low_pass_width: float = float("inf")
+
+
+WAYS = [Way("lin", "lin", "none"), Way("fix/0", "fix", "none"), Way("nin/0", "nin", "none"),
+        Way("fix/m", "fix", "global"), Way("fix/chm", "fix", "channel"), Way("nin/chm", "nin", "channel"),
+        Way("lol/chm", "lol", "channel"), Way("ours/chm", "restored_variance", "channel"),
+        Way("ours/low pass 2", "restored_variance", "low_pass", 2.0)]
+FIX, FIX_CHANNEL, OURS, FRESH = "fix/0", "fix/chm", "ours/chm", "fresh noise"
+
+
+@dataclass
+class Class:
+    """The real pictures of a class: their features, and the noise of the inverted ones."""
+
+    name: str
+    features: Tensor  # (P, D)
+    pictures: Tensor  # the inverted ones (n, H, W, 3)
+    noise: Tensor  # (n, C, H, W)
+
+
+def load_class(demo: DemoModel, judge: FeatureSpace, name: str, pictures: list, images: np.ndarray, pool: int) -> Class:
+    rows = [row for row, picture in enumerate(pictures) if name in picture.caption.split()]
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0)).tolist()
+    chosen = as_pictures(images[[rows[place] for place in order]])
+    clean = demo.latents_of(chosen[:pool])
+
+    def up(denoiser, sigmas):
+        return invert(denoiser, clean, sigmas, batch=BatchSize(32), measure=False).trajectory.noise
+
+    return Class(name, judge(chosen[: 2 * POOL]), chosen[:pool], demo.with_denoiser(name, 1.0, up, layer=None))
+
+
+def sampled(demo: DemoModel, prompt: str, noise: Tensor, guidance: float) -> Tensor:
+    """Pictures of noise z (N, C, H, W)."""
+    return demo.decode(demo.with_denoiser(prompt, guidance, layer=None, function=lambda denoiser, sigmas: sample_back(
+        denoiser, noise, tuple(sigmas.flip(0).tolist()), batch=BatchSize(32))))
+
+
+def random_subsets(total: int, count: int, subsets: int) -> Tensor:
+    """Weights (subsets, total) of centroids of `count` latents; the same for every class and way."""
+    generator = torch.Generator().manual_seed(count)
+    rows = torch.zeros(subsets, total)
+    for row in rows:
+        row[torch.randperm(total, generator=generator)[:count]] = 1 / count
+    return rows
+
+
+def centroids(way: Way, noise: Tensor, rows: Tensor) -> Tensor:
+    return interpolate(noise, rows, method=way.method, mean_adjustment=way.mean_adjustment,
+                       low_pass_width=way.low_pass_width).latents
+
+
+def pooled_frechet(found: list[Tensor], classes: list[Class], draws: int) -> list[float]:
+    """The distance over all classes together, then of `draws` bootstrap samples of classes."""
+    least = min(len(group.features) for group in classes)
+    real = torch.stack([group.features[:least] for group in classes])  # (classes, P, D)
+    centre = real.mean(dim=(0, 1))
+    axes = torch.linalg.eigh(torch.cov(real.flatten(0, 1).T)).eigenvectors[:, -COMPONENTS:]  # (D, 16)
+    real, made = (real - centre) @ axes, (torch.stack(found) - centre) @ axes
+    generator = np.random.default_rng(0)
+    samples = [np.arange(len(classes)), *generator.integers(0, len(classes), (draws, len(classes)))]
+    return [frechet_distance(made[sample].flatten(0, 1), real[sample].flatten(0, 1)) for sample in samples]
+
+
+def growth_of_bias(classes: list[Class], counts: list[int], subsets: int) -> dict[str, float]:
+    """Prints how channel means of fix centroids grow with N; returns R^2 of the laws sqrt(N) and alpha(N), all classes
+    together."""
+    rows, averaged, predicted = [], [], []
+    for group in classes:
+        growth = interpolation.channel_mean_growth(group.noise, counts, subsets=subsets, seed=0)
+        alpha = torch.stack([factors.mean() for factors in growth.amplification])
+        bias = interpolation.channel_means(group.noise).mean(0)
+        averaged.append(growth.averaged)
+        predicted.append(alpha[:, None] * bias)
+        rows.append([group.name, " ".join(f"{value:+.3f}" for value in bias.tolist()),
+                     " ".join(f"{value:.2f}" for value in growth.averaged.norm(dim=1).tolist()),
+                     " ".join(f"{value:.2f}" for value in alpha.tolist()),
+                     f"{interpolation.relative_norms(group.noise).mean():.3f}",
+                     f"{interpolation.square_root_fit(counts, growth.averaged)[1]:.3f}"])
+    numbers = " ".join(map(str, counts))
+    print_table(["class", "channel means of the noise", f"norm of a centroid's channel means, N = {numbers}",
+                 f"alpha, N = {numbers}", "norm / sqrt(L)", "R^2 of sqrt(N)"], rows)
+    together, law = torch.cat(averaged, dim=1), torch.cat(predicted, dim=1)
+    spread = (together - together.mean(0)).square().sum()
+    return {"bias_sqrt_n_r2": interpolation.square_root_fit(counts, together)[1],
+            "bias_alpha_r2": 1 - ((together - law).square().sum() / spread).item()}
+
+
+def reproduction(demo: DemoModel, classes: list[Class], count: int) -> dict[str, float]:
+    """PSNR at guidance 1 of one-hot mixtures against the real pictures through the autoencoder, by way."""
+    ways, errors = [way for way in WAYS if way.name in (FIX, FIX_CHANNEL, "nin/chm", OURS)], []
+    for group in classes:
+        noise = group.noise[:count]
+        returned = sampled(demo, group.name,
+                           torch.cat([noise, *(centroids(way, noise, torch.eye(count)) for way in ways)]), 1.0)
+        restored = demo.restore(group.pictures[:count]).repeat(1 + len(ways), 1, 1, 1)
+        errors.append(picture_psnr(returned, restored).unflatten(0, (-1, count)).mean(dim=1).numpy())
+    by_way = dict(zip(["noise as it is", *(way.name for way in ways)], np.array(errors).T))
+    print(f"\nPSNR in dB of {count} pictures a class from one-hot weights, guidance 1\n")
+    print_table(["way", "PSNR"], [[name, with_interval(values)] for name, values in by_way.items()])
+    return {f"psnr_one_hot_{key}": float(by_way[name].mean())
+            for key, name in (("unchanged", "noise as it is"), ("fix_channel", FIX_CHANNEL), ("ours", OURS))}
+
+
+def cost_of_a_centroid(demo: DemoModel, group: Class, count: int) -> dict[str, float]:
+    """Median seconds of one centroid, and of one unguided model call for one latent."""
+    way = next(way for way in WAYS if way.name == OURS)
+    rows = random_subsets(len(group.noise), count, 1)
+
+    chosen = group.noise[rows[0] > 0]
+    call = demo.with_denoiser(group.name, 1.0, lambda denoiser, sigmas: median_seconds(
+        lambda: denoiser.denoise(group.noise[:1], sigmas[0].item()), 10), layer=None)
+    centroid = median_seconds(
+        lambda: interpolate(chosen, method=way.method, mean_adjustment=way.mean_adjustment), 10)
+    return {"seconds_per_centroid": centroid, "seconds_per_model_call": call}
+
+
+def in_words(values: tuple[float, float, float]) -> str:
+    """A value with its interval, whose ends may be negative."""
+    return "{:.3f} ({:.3f} to {:.3f})".format(*values)
+
+
+def plot(quality: dict, counts: list[int], path: Path) -> None:
+    """Quality against N for every way, as the paper's figure 7."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    names = [name for name in dict.fromkeys(name for name, _ in quality) if name != FRESH]
+    for axes, measure, title in zip(figure.subplots(1, 3), ("kid", "frechet", "cosine"),
+                                    ("KID", "Fréchet distance", "1 - cosine to the class mean")):
+        for number, name in enumerate(names):
+            present = [count for count in counts if (name, count) in quality]
+            middle, low, high = np.array([quality[name, count][measure] for count in present]).T
+            line = "-" if "chm" in name or "low" in name else "--"
+            axes.plot(present, middle, line, marker="o", markersize=3, color=f"C{number}", label=name,
+                      linewidth=2 if name == OURS else 1.2)
+            axes.fill_between(present, low, high, color=f"C{number}", alpha=0.07, linewidth=0)
+        axes.axhline(quality[FRESH, counts[0]][measure][0], color="#999999", linestyle=":", label=FRESH)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(counts, counts)
+        axes.set(title=title, xlabel="N")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure).print_png(str(path))
+
+
+def main() -> None:
+    arguments = parse_arguments(
+        __doc__.splitlines()[0],
+        data=ICONS,
+        guidance=dict(type=float, default=GUIDANCE), classes=dict(type=int, help="how many classes"),
+        subsets=dict(type=int, help="centroids per class and N"),
+        sheet=dict(type=Path, help="write a sheet of pictures"),
+        figure=dict(type=Path, help="write a plot of quality against N"))
+    fill_in(arguments, classes=(len(CLASSES), 4), subsets=(5, 3))
+    names, subsets = CLASSES[: arguments.classes], arguments.subsets
+    counts, pool = (QUICK_COUNTS, QUICK_POOL) if arguments.quick else (COUNTS, POOL)
+    pictures, images = dataset.load(arguments.data)
+    demo, judge = DemoModel(), FeatureSpace()
+    classes = [load_class(demo, judge, name, pictures, images, pool) for name in names]
+    print(f"{len(classes)} classes, {pool} inverted pictures each\n")
+    figures = growth_of_bias(classes, counts, subsets=32)
+    figures |= reproduction(demo, classes, count=8 if arguments.quick else 16)
+    figures |= cost_of_a_centroid(demo, classes[0], counts[-1])
+
+    made, shown, by_class = {}, {}, {}
+    for group in classes:
+        white = torch.randn(subsets, *demo.shape, generator=torch.Generator().manual_seed(0))
+        noises = {(FRESH, counts[0]): white}
+        for count in counts:
+            rows = random_subsets(len(group.noise), count, subsets)
+            noises |= {(way.name, count): centroids(way, group.noise, rows) for way in WAYS}
+            if count in NORM_GUIDED_COUNTS and not arguments.quick:
+                noises[NORM_GUIDED, count] = torch.cat([norm_guided_centroid(group.noise[row > 0]).latents
+                                                        for row in rows])
+        generated = sampled(demo, group.name, torch.cat(list(noises.values())), arguments.guidance)
+        features = judge(generated).split(subsets)
+        shown[group.name] = dict(zip(noises, generated.split(subsets)))
+        mean = torch.nn.functional.normalize(group.features.mean(0), dim=0)
+        for key, found in zip(noises, features):
+            made.setdefault(key, []).append(found)
+            kid = kernel_distance(found, group.features, scale=1.0)
+            by_class.setdefault(key, []).append((kid, float(1 - (found @ mean).mean())))
+        print(f"{group.name}: {len(generated)} pictures", flush=True)
+
+    quality = {}
+    for key, found in made.items():
+        kid, cosine = np.array(by_class[key]).T
+        frechet = pooled_frechet(found, classes, draws=100)
+        quality[key] = {"kid": interval(kid), "cosine": interval(cosine),
+                        "frechet": (frechet[0], *np.quantile(frechet[1:], (0.025, 0.975)))}
+    for measure in ("kid", "frechet", "cosine"):
+        print(f"\n{measure}, {subsets} centroids per class and N, guidance {arguments.guidance}\n")
+        print_table(["way", *(f"N = {count}" for count in counts)],
+                    [[name, *(in_words(quality[name, count][measure]) if (name, count) in quality else ""
+                              for count in counts)]
+                     for name in dict.fromkeys(name for name, _ in quality)])
+    print("\nKID of ours/chm less that of another way, paired by class (below 0: ours is better)\n")
+    kid_of = lambda name, count: np.array(by_class[name, count])[:, 0]  # noqa: E731
+    print_table(["way", *(f"N = {count}" for count in counts)],
+                [[way.name, *(in_words(interval(kid_of(OURS, count) - kid_of(way.name, count))) for count in counts)]
+                 for way in WAYS if way.name != OURS])
+    for key, name in (("fix", FIX), ("fix_channel", FIX_CHANNEL), ("ours", OURS)):
+        figures |= {f"{measure}_{key}_n{COMPARED}": quality[name, COMPARED][measure][0]
+                    for measure in ("kid", "frechet", "cosine")}
+    figures[f"kid_ours_minus_fix_channel_n{COMPARED}"] = float((kid_of(OURS, COMPARED)
+                                                                - kid_of(FIX_CHANNEL, COMPARED)).mean())
+    if arguments.figure:
+        plot(quality, counts, arguments.figure)
+    if arguments.sheet:
+        ways = [("lin", "linear"), (FIX, "fixed norm"), (FIX_CHANNEL, "fixed norm, channel mean"),
+                (OURS, "restored variance, channel mean")]
+        save_sheet([torch.cat([shown[group.name][name, count][:1] for count in counts]) for group in classes[:4]
+                    for name, _ in ways],
+                   [f"{group.name}: {label}" for group in classes[:4] for _, label in ways],
+                   "centroids of N = " + ", ".join(map(str, counts)) + " inverted pictures", arguments.sheet)
+    write_figures(figures, arguments.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""The command line of a benchmark, and the processes that share its work."""
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import environment
+
+ICONS = dict(type=Path, default=environment.home() / "icons", help="folder of the icon sets")  # an option
+
+
+def parse_arguments(description: str, **extra: Any) -> argparse.Namespace:
+    """The options --quick, --json and those of `extra`, by name with what `add_argument` takes."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="a smaller run of at most five minutes on two cores")
+    parser.add_argument("--json", type=Path, help="write the figures here as one flat JSON object")
+    for name, options in extra.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", **options)
+    return parser.parse_args()
+
+
+def fill_in(arguments: argparse.Namespace, **sizes: tuple[Any, Any]) -> None:
+    """Give options that were left out their size: (of a full run, of a quick one)."""
+    for name, (full, quick) in sizes.items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, quick if arguments.quick else full)
+
+
+def processes(count: int) -> ProcessPoolExecutor:
+    """Fresh processes that share the cores between them; what they run has to be a function of a module."""
+    threads = max(1, (os.cpu_count() or 1) // count)
+    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_use_threads,
+                               initargs=(threads,))
+
+
+def _use_threads(count: int) -> None:
+    torch.set_num_threads(count)

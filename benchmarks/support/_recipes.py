@@ -1,0 +1,31 @@
+"""What pictures are made by: plain samples, the zero latent, and the settings of a preset."""
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mental_averages.dma.alignment import PRESETS, AlignmentSettings
+from mental_averages.dma.diffusion import Denoiser, initial_latent, sample, starting_noise
+from mental_averages.dma.execution import BatchSize
+
+from ._demo_model import STEPS
+
+
+def plain_samples(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], count: int, seed: int,
+                  batch: int = 32) -> Tensor:
+    """Final latents (count, C, H, W) of ordinary samples."""
+    noise = starting_noise(count, shape, seed)
+    return sample(denoiser, initial_latent(denoiser.parametrization, noise, sigmas[0].item()), sigmas,
+                  batch=BatchSize(batch))
+
+
+def zero_latent_sample(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The final latent (1, C, H, W) of the sample that starts from zero."""
+    return sample(denoiser, torch.zeros(1, *shape), sigmas, batch=BatchSize(1))
+
+
+def preset_settings(preset: str, count: int, seed: int = 0, **further: Any) -> AlignmentSettings:
+    """The settings of a preset for one picture out of `count` trajectories."""
+    return PRESETS[preset].apply(AlignmentSettings(count=count, seed=seed, keep=1, **further), STEPS)

@@ -1,0 +1,59 @@
+"""What benchmarks measure with, on numbers that can be checked by hand."""
+import argparse
+
+import numpy as np
+import pytest
+import support
+import torch
+
+
+def test_pairwise_distance_is_the_mean_over_pairs():
+    features = torch.nn.functional.normalize(torch.randn(5, 7, generator=torch.Generator().manual_seed(0)), dim=1)
+    pairs = [1 - float(features[i] @ features[j]) for i in range(5) for j in range(i)]
+    assert support.pairwise_distance(features) == pytest.approx(np.mean(pairs), abs=1e-6)
+
+
+def test_sharpness_of_a_ramp_is_zero_and_of_a_checkerboard_large():
+    ramp = torch.linspace(0, 1, 8)[None, None, :, None].expand(1, 8, 8, 3)
+    board = (torch.arange(8)[:, None] + torch.arange(8)).remainder(2).float()[None, :, :, None].expand(1, 8, 8, 3)
+    assert support.sharpness(ramp).item() == pytest.approx(0, abs=1e-10)
+    assert support.sharpness(board).item() == pytest.approx(16 * 36 / 35, rel=1e-3)  # 4 or -4 at each of 36 places
+
+
+def test_worth_of_plain_samples_among_themselves():
+    pictures = torch.rand(4, 8, 8, 3, generator=torch.Generator().manual_seed(0))
+    features = torch.nn.functional.normalize(pictures.flatten(1), dim=1)
+    found = support.worth(pictures, features, pictures, features)
+    assert found.sharpness == 1
+    # The distance from itself, which is none, is among those to all samples.
+    assert found.representativeness == pytest.approx(found.consistency * 3 / 4, rel=1e-4)
+
+
+def test_psnr_of_a_known_error():
+    expected = torch.full((2, 4, 4, 3), 0.5)
+    found = expected + torch.tensor([0.1, 0.0])[:, None, None, None]
+    assert support.picture_psnr(found, expected).tolist() == pytest.approx([20, 100], abs=1e-4)
+
+
+def test_interval_holds_the_mean_and_is_none_for_equal_values():
+    mean, low, high = support.interval(np.array([1.0, 2.0, 3.0, 4.0]))
+    assert low < mean == 2.5 < high
+    assert support.with_interval(np.full(3, 12.0)) == "12.0 (12.0-12.0)"
+
+
+@pytest.mark.parametrize("quick, size", [(False, 8), (True, 2)])
+def test_left_out_options_are_filled_in(quick, size):
+    arguments = argparse.Namespace(quick=quick, count=None, seed=0)
+    support.fill_in(arguments, count=(8, 2), seed=(5, 6))
+    assert (arguments.count, arguments.seed) == (size, 0)
+
+
+def test_gradient_is_that_of_the_sum_of_squares():
+    x = torch.tensor([[1.0, -2.0]])
+    found, gradient = support.with_gradient(lambda latents: 3 * latents, x)
+    assert found.tolist() == [[3, -6]] and gradient.tolist() == [[18, -36]]
+
+
+def test_processes_share_the_cores():
+    with support.processes(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() >= 1
