@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 from _common import ROOT, parse_arguments, print_table, write_figures
 
-sys.path.insert(0, str(ROOT / "tests" / "in_comfyui"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 from small_models import FLUX, LUMINA, MODELS, UNET, WITH_LABEL, Small
 
 import pack

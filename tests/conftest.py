@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+# What tests of several folders share.
+sys.path.insert(0, str(Path(__file__).parent / "support"))
 import pack
 
 pack.load_pack()

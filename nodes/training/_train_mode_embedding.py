@@ -12,7 +12,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ...dma import execution, models
-from ...dma.training import Draw, Training, TrainingSettings, draw, loss_on, state_for
+from ...dma.training import Draw, Training, TrainingSettings, draw, loss_on, state_for, train
 from .. import comfyui, inputs
 from ..comfyui import (
     ENDING,
@@ -117,7 +117,7 @@ class TrainModeEmbedding(io.ComfyNode):
         prompt, shape, clean, trained = task.prompt, task.shape, task.clean, task.vectors
         reporter = ProgressReporter(model, NODE)
 
-        def train(denoiser: comfyui.ComfyDenoiser) -> Training:
+        def run(denoiser: comfyui.ComfyDenoiser) -> Training:
             levels = denoiser.noise_levels()
             saved = comfyui.run_state(task.key, training_fingerprint(denoiser, levels, shape)) if resume else None
             if task.is_taken and not is_finished(saved, steps):
@@ -146,7 +146,7 @@ class TrainModeEmbedding(io.ComfyNode):
 
         sigmas = comfyui.sigmas_of(model, "normal", PREVIEW_STEPS)
         training = comfyui.with_denoiser(model, comfyui.loaded_with_model(prompt, task.start), task.start, 1.0,
-                                             sigmas, shape, seed, train, layer=None, save_memory=gradient_checkpointing)
+                                             sigmas, shape, seed, run, layer=None, save_memory=gradient_checkpointing)
         report = dataclasses.replace(training.report, settings={
             **training.report.settings, **task.choices, "name": task.name, "latents": len(clean)})
         content = dict(zip(comfyui.encoders(prompt.clip), training.parameters))

@@ -8,7 +8,7 @@ import torch
 from comfy_api.latest import io
 
 from ...dma import execution, models
-from ...dma.training import Training, TrainingSettings, draw, loss_on
+from ...dma.training import Training, TrainingSettings, draw, loss_on, train
 from .. import comfyui, inputs
 from ..comfyui import ProgressReporter, training_fingerprint
 from ..inputs import (
@@ -91,7 +91,7 @@ class TrainModeLoRA(io.ComfyNode):
                            {"latents": clean, **comfyui.conditioning_tensors(positive, [])})
         reporter = ProgressReporter(model, NODE)
 
-        def train(denoiser: comfyui.ComfyDenoiser) -> Training:
+        def run(denoiser: comfyui.ComfyDenoiser) -> Training:
             network, levels = denoiser.guider.inner_model.diffusion_model, denoiser.noise_levels()
             saved = comfyui.run_state(key, training_fingerprint(denoiser, levels, shape)) if resume else None
             # Not the layers from above: a model in dynamic VRAM is trained on in another form, which has its own.
@@ -114,7 +114,7 @@ class TrainModeLoRA(io.ComfyNode):
             trained_on = model.clone()
             trained_on.set_model_compute_dtype(PRECISIONS[precision])
         sigmas = comfyui.sigmas_of(model, "normal", PREVIEW_STEPS)
-        training = comfyui.with_denoiser(trained_on, positive, positive, 1.0, sigmas, shape, seed, train,
+        training = comfyui.with_denoiser(trained_on, positive, positive, 1.0, sigmas, shape, seed, run,
                                              layer=None)
         lora = comfyui.lora_model(list(layers), training.parameters, alpha)
         adapted, _ = comfy.sd.load_lora_for_models(model, None, lora, 1.0, 0.0)
