@@ -9,8 +9,8 @@ from _common import STEPS, DemoModel, FeatureSpace, pairwise_distance, print_tab
 from _passes import BATCH, GUIDANCE, Counted, measure_costs, timed
 
 from mental_averages.dma.alignment import PRESETS, AlignmentSettings, align
-from mental_averages.dma.diffusion import deterministic_step, paper_scale, sample, starting_noise
-from mental_averages.dma.execution import BatchSize
+from mental_averages.dma.baselines import zero_latent_sample
+from mental_averages.dma.diffusion import deterministic_step, paper_scale, starting_noise
 from mental_averages.dma.solvers import LBFGS, Adam, GaussNewton
 
 
@@ -64,7 +64,7 @@ def carried_table(demo: DemoModel, concepts: list[str], repetitions: int, count:
                                                    dataclasses.replace(settings, seed=seed), BATCH).latents
                                              for seed in range(repetitions)])
                 passes[choice] = (counted.features_run / repetitions, counted.gradients_run / repetitions)
-            zero = sample(denoiser, torch.zeros(1, *demo.shape), sigmas, BatchSize(1))
+            zero = zero_latent_sample(denoiser, sigmas, demo.shape)
             latents["zero-latent sample"] = zero.expand(repetitions, -1, -1, -1)
             return latents, passes | {"zero-latent sample": (0, 0)}
 

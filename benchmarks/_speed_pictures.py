@@ -28,6 +28,7 @@ from torch import Tensor
 
 from mental_averages.dma import execution
 from mental_averages.dma.alignment import PRESETS, AlignmentSettings, align
+from mental_averages.dma.baselines import zero_latent_sample
 from mental_averages.dma.diffusion import initial_latent, sample, starting_noise
 from mental_averages.dma.execution import BatchSize
 from mental_averages.dma.solvers import Adam
@@ -144,7 +145,7 @@ def draw(demo: DemoModel, concept: str, presets: Sequence[tuple[str, int]], repe
     def run(denoiser, sigmas):
         noise = initial_latent(denoiser.parametrization, starting_noise(3 * repetitions, demo.shape, 1000),
                                sigmas[0].item())
-        zero = sample(denoiser, torch.zeros(1, *demo.shape), sigmas, BatchSize(1))
+        zero = zero_latent_sample(denoiser, sigmas, demo.shape)
         latents = {"plain sample": sample(denoiser, noise, sigmas, BatchSize(BATCH)),
                    "zero-latent sample": zero.expand(repetitions, -1, -1, -1)}
         for name, count in presets:

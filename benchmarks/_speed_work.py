@@ -18,8 +18,8 @@ from _passes import BATCH, GUIDANCE, Counted, measure_costs, timed, whole_forwar
 from _speed_pictures import NAIVE, PAIRS, PICTURE_COUNT, naive_runs
 
 from mental_averages.dma.alignment import PRESETS, AlignmentSettings, align
-from mental_averages.dma.diffusion import sample
-from mental_averages.dma.execution import BatchSize, Progress
+from mental_averages.dma.baselines import zero_latent_sample
+from mental_averages.dma.execution import Progress
 
 SHARE = 0.02  # of the naive recipe's iterations, measured
 
@@ -94,7 +94,7 @@ def measure_work(subject: Subject, concepts: list[str], count: int, rounds: int,
                 found.runs[name].append(Run(seconds, counted.equivalents(costs), steps[0].mean_count,
                                             tuple(float(np.mean(step.residual_after)) for step in steps),
                                             guess.seconds / seconds))
-            seconds, _ = timed(sample, denoiser, torch.zeros(1, *subject.shape), sigmas, BatchSize(1))
+            seconds, _ = timed(zero_latent_sample, denoiser, sigmas, subject.shape)
             found.runs["zero"].append(Run(seconds, 2 * STEPS * costs["whole"]))
 
     for concept in concepts:

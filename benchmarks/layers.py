@@ -36,6 +36,7 @@ from _common import (
 )
 
 from mental_averages.dma.alignment import PRESETS, AlignmentSettings, align
+from mental_averages.dma.baselines import zero_latent_sample
 from mental_averages.dma.diffusion import initial_latent, sample, starting_noise
 from mental_averages.dma.execution import BatchSize
 from mental_averages.dma.hspace import LayerReport, LayerScore
@@ -86,8 +87,7 @@ def end_to_end(concept: str, arguments, layers: list[str]) -> dict:
 
     samples = model.decode(on_prompt(plain))
     reference, sharp = judge(samples), sharpness(samples).mean()
-    zero = judge(model.decode(on_prompt(lambda denoiser, sigmas: sample(
-        denoiser, torch.zeros(1, *model.shape), sigmas, BatchSize(1)))))
+    zero = judge(model.decode(on_prompt(lambda denoiser, sigmas: zero_latent_sample(denoiser, sigmas, model.shape))))
     measured, to_zero, shown = [], [], [samples[:4]]
     for layer in layers:
         pictures = model.decode(on_prompt(averages, layer=layer))

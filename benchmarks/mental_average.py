@@ -56,7 +56,7 @@ def pictures_of(demo, judge, concept, arguments, repetitions):
     found, plain, reports = {method: [] for method in methods(arguments)}, [], []
 
     def run(denoiser, sigmas):
-        zero = sample(denoiser, torch.zeros(1, *demo.shape), sigmas, BatchSize(1))
+        zero = baselines.zero_latent_sample(denoiser, sigmas, demo.shape)
         for repetition in range(repetitions):
             noise = starting_noise(arguments.count, demo.shape, repetition)
             samples = sample(denoiser, initial_latent(denoiser.parametrization, noise, sigmas[0].item()), sigmas,

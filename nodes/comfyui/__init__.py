@@ -1,5 +1,5 @@
 """What knows ComfyUI's internals; nothing else does."""
-from ._adapters import ATTENTION, NAMES, attached, check_rank, lora_model, new_adapters, parameters_of, target_layers
+from ._adapters import ATTENTION, NAMES, attached, check_rank, lora_model, target_layers, with_lora
 from ._architectures import AUTO_LAYER, default_layer, places, works_in_place
 from ._conditioning import check_conditioning, conditioning_tensors
 from ._denoiser import ComfyDenoiser, parametrization_of
@@ -12,10 +12,11 @@ from ._embedding_files import (
     plain_name,
     write_embedding,
 )
-from ._files import content_hash, output_path, readable_path, writable_folder, write_output_text
+from ._files import content_hash, is_writable_prefix, output_path, readable_path, write_output_text
 from ._gradients import differentiable, normal_weights
+from ._image_encoders import IMAGE_ENCODERS, encoder_folder, encoder_names, managed_encoder
 from ._latents import described, finite, image_latents, latent_shape, latents_into_model, latents_out_of_model
-from ._model import HSpace, check_model, layer_names, network_of, resolve_layer, sigmas_of
+from ._model import HSpace, check_model, layer_names, network_of, resolve_layer, schedulers, sigmas_of
 from ._progress import ProgressReporter, progress_bar
 from ._resume import fingerprint, run_state, run_state_folder, training_fingerprint
 from ._running import BRANCHES, with_denoiser
@@ -32,14 +33,14 @@ from ._text_encoder import (
 )
 
 __all__ = [
-    "ATTENTION", "AUTO_LAYER", "BRANCHES", "ENDING", "NAMES", "ComfyDenoiser", "DeterministicSampler", "HSpace",
-    "ProgressReporter", "Prompt", "attached", "check_conditioning", "check_fits", "check_model", "check_rank",
+    "ATTENTION", "AUTO_LAYER", "BRANCHES", "ENDING", "IMAGE_ENCODERS", "NAMES", "ComfyDenoiser", "DeterministicSampler",
+    "HSpace", "ProgressReporter", "Prompt", "attached", "check_conditioning", "check_fits", "check_model", "check_rank",
     "check_readable", "check_template", "conditioning_tensors", "content_hash", "default_layer", "described",
-    "differentiable", "differentiable_encoding", "embedding_path", "encoders", "fingerprint", "finite", "image_latents",
-    "is_from", "latent_shape", "latents_into_model", "latents_out_of_model", "layer_names", "loaded_with_model",
-    "lora_model", "name_is_taken", "network_of", "new_adapters", "normal_weights", "output_path", "parameters_of",
-    "parametrization_of", "places", "plain_name", "progress_bar", "prompt_with_vectors", "readable_path",
-    "resolve_layer", "run_state", "run_state_folder", "set_positive", "sigmas_of", "target_layers",
-    "training_fingerprint", "with_denoiser", "works_in_place", "writable_folder", "write_embedding",
-    "write_output_text",
+    "differentiable", "differentiable_encoding", "embedding_path", "encoder_folder", "encoder_names", "encoders",
+    "fingerprint", "finite", "image_latents", "is_from", "is_writable_prefix", "latent_shape", "latents_into_model",
+    "latents_out_of_model", "layer_names", "loaded_with_model", "lora_model", "managed_encoder", "name_is_taken",
+    "network_of", "normal_weights", "output_path", "parametrization_of", "places", "plain_name", "progress_bar",
+    "prompt_with_vectors", "readable_path", "resolve_layer", "run_state", "run_state_folder", "schedulers",
+    "set_positive", "sigmas_of", "target_layers", "training_fingerprint", "with_denoiser", "with_lora",
+    "works_in_place", "write_embedding", "write_output_text",
 ]

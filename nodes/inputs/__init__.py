@@ -1,23 +1,26 @@
 """Inputs that several nodes share, and the pack's own socket types."""
-from ._batches import check_batch, take
+from ._batches import check_batch, count_of, take
 from ._latents import growing_latents, joined_noise
 from ._method import method_of, solver_options
-from ._sampling import batch_size, concept, latent_size, negative, noise_seed, resume, scheduler
+from ._sampling import batch_size, concept, latent_size, negative, noise_seed, resume, scheduler, steps
 from ._schedule import schedule
 from ._sockets import CLUSTERS, EMBEDDINGS, FEATURES, HSPACE, IMAGE_ENCODER, REPORT, TRAJECTORY
 from ._training import (
     PREVIEW_STEPS,
     check_training_latents,
+    learning_rate_of_training,
     lora_target,
     mode_latents,
     previewing,
     training_batch_size,
     training_records,
+    training_steps,
 )
 
 __all__ = [
     "CLUSTERS", "EMBEDDINGS", "FEATURES", "HSPACE", "IMAGE_ENCODER", "PREVIEW_STEPS", "REPORT", "TRAJECTORY",
-    "batch_size", "check_batch", "check_training_latents", "concept", "growing_latents", "joined_noise", "latent_size",
-    "lora_target", "method_of", "mode_latents", "negative", "noise_seed", "previewing", "resume", "schedule",
-    "scheduler", "solver_options", "take", "training_batch_size", "training_records",
+    "batch_size", "check_batch", "check_training_latents", "concept", "count_of", "growing_latents", "joined_noise",
+    "latent_size", "learning_rate_of_training", "lora_target", "method_of", "mode_latents", "negative", "noise_seed",
+    "previewing", "resume", "schedule", "scheduler", "solver_options", "steps", "take", "training_batch_size",
+    "training_records", "training_steps",
 ]

@@ -3,22 +3,23 @@ from __future__ import annotations
 
 import dataclasses
 
-import comfy.sd
 import torch
 from comfy_api.latest import io
 
 from ...dma import execution, models
-from ...dma.training import Training, TrainingSettings, draw, loss_on, train
+from ...dma.training import Training, TrainingSettings, draw, loss_on, new_adapters, parameters_of, train
 from .. import comfyui, inputs
 from ..comfyui import ProgressReporter, training_fingerprint
 from ..inputs import (
     PREVIEW_STEPS,
     check_training_latents,
+    learning_rate_of_training,
     lora_target,
     mode_latents,
     previewing,
     training_batch_size,
     training_records,
+    training_steps,
 )
 
 PRECISIONS = {"as loaded": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -37,10 +38,8 @@ class TrainModeLoRA(io.ComfyNode):
                 mode_latents(),
                 io.Conditioning.Input(
                     "positive", tooltip="The prompt that is to make pictures of this mode: the prompt of the samples."),
-                io.Int.Input("steps", default=2000, min=1, max=100000,
-                             tooltip="Training steps. When this is raised, the training goes on from where it ended."),
-                io.Float.Input("learning_rate", default=1e-4, min=1e-7, max=1.0, step=1e-7, round=False,
-                               tooltip="AdamW's learning rate."),
+                training_steps(2000),
+                learning_rate_of_training(1e-4),
                 io.Int.Input("rank", default=1, min=1, max=1024,
                              tooltip="Rank of the change of each layer. 1 is the paper's choice."),
                 io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
@@ -96,14 +95,14 @@ class TrainModeLoRA(io.ComfyNode):
             saved = comfyui.run_state(key, training_fingerprint(denoiser, levels, shape)) if resume else None
             # Not the layers from above: a model in dynamic VRAM is trained on in another form, which has its own.
             own = comfyui.target_layers(network, target)
-            adapters = comfyui.new_adapters(own, rank, alpha, seed, denoiser.device)
+            adapters = new_adapters(own, rank, alpha, seed=seed, device=denoiser.device)
             with comfyui.attached(network, adapters, gradient_checkpointing):
                 models.check_differentiable(
                     lambda: denoiser.denoise_differentiably(clean[:1].clone().to(denoiser.device),
                                                             levels[:1].to(denoiser.device)),
-                    comfyui.parameters_of(adapters), "no LoRA can be trained on it")
+                    parameters_of(adapters), "no LoRA can be trained on it")
                 return train(
-                    comfyui.parameters_of(adapters),
+                    parameters_of(adapters),
                     loss_on(clean, denoiser.parametrization, denoiser.device,
                                                denoiser.denoise_differentiably),
                     lambda step: draw(settings, step, len(clean), shape, levels), settings, saved,
@@ -117,8 +116,7 @@ class TrainModeLoRA(io.ComfyNode):
         training = comfyui.with_denoiser(trained_on, positive, positive, 1.0, sigmas, shape, seed, run,
                                              layer=None)
         lora = comfyui.lora_model(list(layers), training.parameters, alpha)
-        adapted, _ = comfy.sd.load_lora_for_models(model, None, lora, 1.0, 0.0)
         report = dataclasses.replace(training.report, settings={
             **training.report.settings, **choices, "latents": len(clean), "layers": len(layers),
             "parameters": sum(parameter.numel() for parameter in training.parameters)})
-        return io.NodeOutput(lora, adapted, {"loss": training.report.losses}, report)
+        return io.NodeOutput(lora, comfyui.with_lora(model, lora), {"loss": training.report.losses}, report)

@@ -6,6 +6,8 @@ import pytest
 import torch
 from small_models import MODELS
 
+from mental_averages.dma.training import new_adapters, parameters_of
+
 ATTENTION_OF_SD15 = {"to_q", "to_k", "to_v", "to_out.0"}
 
 
@@ -19,7 +21,7 @@ def ca(comfyui):
 def random_adapters(ca, network, target, rank=2, alpha=3.0, dtype=torch.float32):
     """Adapters whose effect is about as large as that of the layers themselves."""
     generator = torch.Generator().manual_seed(2)
-    adapters = ca.new_adapters(ca.target_layers(network, target), rank, alpha, 1, torch.device("cpu"))
+    adapters = new_adapters(ca.target_layers(network, target), rank, alpha, seed=1)
     for adapter in adapters:
         adapter.down = adapter.down.detach().to(dtype).requires_grad_()
         adapter.up = (0.3 * torch.randn(adapter.up.shape, generator=generator)).to(dtype).requires_grad_()
@@ -52,7 +54,7 @@ def test_hooks_equal_cores_weight_patches_in_every_architecture(ca, name):
 
     def predict_with_adapters(denoiser, network, x, sigma):
         adapters = random_adapters(ca, network, ca.ALL)
-        trained = [value.detach() for value in ca.parameters_of(adapters)]
+        trained = [value.detach() for value in parameters_of(adapters)]
         kept.update(ca.lora_model([adapter.name for adapter in adapters], trained, 3.0))
         with ca.attached(network, adapters):
             return predict(denoiser, network, x, sigma)
@@ -91,7 +93,7 @@ def forwards(network):
 def test_gradients_in_the_adapters_against_finite_differences(ca, name, save_memory):
     def measure(denoiser, network, x, sigma):
         adapters = random_adapters(ca, network, ca.ALL, dtype=torch.float64)
-        parameters, before = ca.parameters_of(adapters), forwards(network)
+        parameters, before = parameters_of(adapters), forwards(network)
 
         def loss():
             return denoiser.denoise_differentiably(x, sigma).double().square().mean()
@@ -124,7 +126,7 @@ def test_gradients_with_less_memory_are_the_same(ca, name):
         adapters = random_adapters(ca, network, ca.ALL)
         with ca.attached(network, adapters, save_memory), torch.enable_grad():
             loss = denoiser.denoise_differentiably(x, sigma).square().mean()
-            return torch.autograd.grad(loss, ca.parameters_of(adapters), allow_unused=True)
+            return torch.autograd.grad(loss, parameters_of(adapters), allow_unused=True)
 
     def compare(*arguments):
         for less, more in zip(gradients(*arguments, True), gradients(*arguments, False)):
@@ -150,7 +152,7 @@ def test_targets(ca):
 
 def test_start_changes_nothing_and_depends_on_the_seed_alone(ca):
     layers = ca.target_layers(MODELS["SD1.5"].build().model.diffusion_model, ca.ALL)
-    first, again, other = (ca.new_adapters(layers, 2, 1.0, seed, torch.device("cpu")) for seed in (1, 1, 2))
+    first, again, other = (new_adapters(layers, 2, 1.0, seed=seed) for seed in (1, 1, 2))
     for one, same, another in zip(first, again, other):
         assert torch.equal(one.down, same.down) and not torch.equal(one.down, another.down)
         assert not one.up.any() and one.scale == 0.5 and one.down.dtype == torch.float32

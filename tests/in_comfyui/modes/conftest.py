@@ -25,10 +25,10 @@ def encoders(comfyui, written, monkeypatch):
     """ComfyUI's folder of image encoders, with a CLIP, a BLIP-VQA one level down, and a DINOv2."""
     import folder_paths
 
-    from mental_averages.nodes import modes
+    from mental_averages.nodes.comfyui import IMAGE_ENCODERS
 
     root = written["clip"].parent
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, modes.FOLDER, ([str(root)], set()))
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, IMAGE_ENCODERS, ([str(root)], set()))
     return root
 
 

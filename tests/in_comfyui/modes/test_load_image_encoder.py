@@ -25,7 +25,8 @@ def test_memory_management_moves_the_encoder(encoders, images):
 
 
 def test_encoders_are_listed_and_stay_in_their_folder(encoders, tmp_path):
-    from mental_averages.nodes.modes import LoadImageEncoder, encoder_names
+    from mental_averages.nodes.comfyui import encoder_names
+    from mental_averages.nodes.modes import LoadImageEncoder
 
     assert encoder_names() == ["clip", "dinov2", "maker/blip"]
     assert LoadImageEncoder.validate_inputs("clip") is True
