@@ -109,7 +109,6 @@ def small(built):
     return built("SD1.5"), (MODELS["SD1.5"].conditioning(1), MODELS["SD1.5"].conditioning(2))
 
 
-
 @pytest.fixture
 def embeddings(folders, monkeypatch):
     """ComfyUI's folder of embeddings, and its temporary folder, in a temporary place."""

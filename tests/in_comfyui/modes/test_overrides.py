@@ -2,7 +2,6 @@
 import re
 
 import pytest
-from test_train_embedding import embeddings, small_clip  # noqa: F401
 
 
 @pytest.mark.parametrize("text, message", [

@@ -1,7 +1,6 @@
 """The graph that AlignModes unfolds into."""
 import pytest
 from queued_graphs import EMBEDDING, LORA, NONE, unfolded
-from test_train_embedding import embeddings, small_clip  # noqa: F401
 
 
 def test_the_layers_that_a_lora_changes(values, registered):
