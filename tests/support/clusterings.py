@@ -22,6 +22,7 @@ def clusters_of(images, components=THREE, **change):
                      small_clusters="merge", seed=0)
     return CLIPGMMClusters.execute(images, **{**arguments, **change}).args
 
+
 VISION = {"clip_vision": dict(model_type="clip_vision_model", projection_dim=8, hidden_act="quick_gelu"),
           "siglip_vision": dict(model_type="siglip_vision_model", hidden_act="gelu_pytorch_tanh"),
           "siglip2_vision": dict(model_type="siglip2_vision_model", num_patches=16, hidden_act="gelu_pytorch_tanh")}

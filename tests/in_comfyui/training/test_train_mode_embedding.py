@@ -202,7 +202,6 @@ def test_models_that_do_not_belong_together_are_refused(case, embeddings):
 def test_a_full_disk_costs_nothing_but_the_file(case, embeddings, monkeypatch):
     import os
 
-
     def full(*paths):
         raise OSError(28, "No space left on device")
 
