@@ -5,12 +5,11 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+# What tests of several folders share.
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 import pack
 
 pack.load_pack()
-# Helpers that tests share and import by name.
-sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 
 @pytest.fixture(scope="session")

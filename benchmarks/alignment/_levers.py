@@ -15,10 +15,10 @@ from support import (
     sharpness,
     timed,
     with_gradient,
-    zero_latent_sample,
 )
 
 from mental_averages.dma.alignment import AlignmentSettings, align
+from mental_averages.dma.baselines import zero_latent_sample
 from mental_averages.dma.diffusion import deterministic_step, paper_scale, starting_noise
 from mental_averages.dma.execution import BatchSize
 from mental_averages.dma.solvers import LBFGS, Adam, GaussNewton

@@ -25,12 +25,12 @@ from support import (
     save_sheet,
     sharpness,
     with_interval,
-    zero_latent_sample,
 )
 from torch import Tensor
 
 from mental_averages.dma import execution
 from mental_averages.dma.alignment import AlignmentSettings, State, align
+from mental_averages.dma.baselines import zero_latent_sample
 from mental_averages.dma.diffusion import starting_noise
 from mental_averages.dma.execution import BatchSize
 from mental_averages.dma.solvers import Adam

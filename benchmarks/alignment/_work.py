@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from _passes import BATCH, GUIDANCE, Counted, measure_costs, whole_forwards
 from _pictures import NAIVE, PAIRS, PICTURE_COUNT, naive_runs
-from support import STEPS, DemoModel, preset_settings, print_table, timed, zero_latent_sample
+from support import STEPS, DemoModel, preset_settings, print_table, timed
 
 from mental_averages.dma.alignment import Monitor, align
+from mental_averages.dma.baselines import zero_latent_sample
 from mental_averages.dma.execution import BatchSize, Progress
 
 SHARE = 0.02  # of the naive recipe's iterations, measured

@@ -27,11 +27,11 @@ from support import (
     with_interval,
     worth,
     write_figures,
-    zero_latent_sample,
 )
 
 from mental_averages.dma import baselines
 from mental_averages.dma.alignment import PRESETS, align
+from mental_averages.dma.baselines import zero_latent_sample
 from mental_averages.dma.execution import BatchSize
 
 CONCEPTS = ["woman", "red heart", "cat face", "dog face", "red apple", "grinning face", "health worker", "house",

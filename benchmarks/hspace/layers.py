@@ -32,11 +32,11 @@ from support import (
     save_sheet,
     worth,
     write_figures,
-    zero_latent_sample,
 )
 
 import pack
 from mental_averages.dma.alignment import PRESETS, align
+from mental_averages.dma.baselines import zero_latent_sample
 from mental_averages.dma.execution import BatchSize
 from mental_averages.dma.hspace import LayerReport, LayerScore
 

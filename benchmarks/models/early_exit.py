@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from support import ROOT, median_seconds, parse_arguments, print_table, with_gradient, write_figures
 
-sys.path.insert(0, str(ROOT / "tests" / "in_comfyui"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 from small_models import FLUX, LUMINA, MODELS, UNET, WITH_LABEL, Small
 
 import pack

@@ -21,7 +21,7 @@ from ._labels import (
 )
 from ._output import print_table, save_sheet, write_figures
 from ._random_models import ARCHITECTURES, RandomModel, random_model, random_prompt
-from ._recipes import plain_samples, preset_settings, zero_latent_sample
+from ._recipes import plain_samples, preset_settings
 from ._timing import median_seconds, timed, wait_for_gpu, with_gradient
 
 __all__ = [
@@ -30,5 +30,5 @@ __all__ = [
     "fill_in", "interval", "labelled_pictures", "labels_of", "median_seconds", "on_model", "pairwise_distance",
     "parse_arguments", "picture_psnr", "plain_samples", "preset_settings", "print_table", "processes", "random_model",
     "random_prompt", "save_sheet", "sharpness", "timed", "wait_for_gpu", "with_gradient", "with_interval", "worth",
-    "write_figures", "zero_latent_sample",
+    "write_figures",
 ]

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mental_averages.dma.alignment import PRESETS, AlignmentSettings
@@ -19,11 +18,6 @@ def plain_samples(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], co
     noise = starting_noise(count, shape, seed)
     return sample(denoiser, initial_latent(denoiser.parametrization, noise, sigmas[0].item()), sigmas,
                   batch=BatchSize(batch))
-
-
-def zero_latent_sample(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The final latent (1, C, H, W) of the sample that starts from zero."""
-    return sample(denoiser, torch.zeros(1, *shape), sigmas, batch=BatchSize(1))
 
 
 def preset_settings(preset: str, count: int, seed: int = 0, **further: Any) -> AlignmentSettings:

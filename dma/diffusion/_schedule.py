@@ -1,6 +1,8 @@
 """Noise levels in order."""
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -40,3 +42,14 @@ def _shown(sigmas: Tensor) -> str:
         return f"a tensor of the shape {tuple(sigmas.shape)}"
     shown = [f"{level:.4g}" for level in sigmas[:SHOWN].tolist()]
     return ", ".join(shown + ["..."] * (len(sigmas) > SHOWN)) or "none"
+def steps_at(shares: Sequence[float], steps: int) -> tuple[int, ...]:
+    """The steps of a schedule, counted from 0, that lie nearest to shares of it, in order and each once.
+
+    Raises ValueError unless every share is from 0 (the start) to below 1.
+
+    >>> steps_at([0.5, 0.0, 0.52], 10)
+    (0, 5)
+    """
+    if not all(0 <= share < 1 for share in shares):
+        raise ValueError(f"Shares of a schedule go from 0 to below 1, but they are {', '.join(map(str, shares))}.")
+    return tuple(sorted({min(round(share * steps), steps - 1) for share in shares}))

@@ -1,7 +1,7 @@
 """Deterministic inversion: from a clean latent to the noise it comes from, and back."""
 from ._bdia import Bdia
 from ._ddim import Ddim
-from ._fixed_point import FixedPoint
+from ._fixed_point import FixedPoint, unsolved
 from ._invert import Inversion, invert, sample_back, way_back
 from ._method import Method
 from ._midpoint import FireFlow, Midpoint
@@ -14,5 +14,5 @@ from ._velocity import Velocity
 __all__ = [
     "Bdia", "Ddim", "FireFlow", "FixedPoint", "Inversion", "InversionReport", "InvertedStep", "Method", "Midpoint",
     "NullText", "RFInversion", "RoundTrip", "Trajectory", "Velocity", "check_fit", "invert", "optimise_null_text",
-    "pivot_loss", "round_trip_error", "sample_back", "way_back",
+    "pivot_loss", "round_trip_error", "sample_back", "unsolved", "way_back",
 ]

@@ -1,6 +1,7 @@
 """Implicit inversion by a fixed-point iteration (arXiv 2312.12540)."""
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,6 +10,7 @@ import torch
 from ..diffusion import Parametrization
 from ..solvers import BestRows, anderson_step
 from ._method import Ascent, EulerWayBack, State, row_norms
+from ._report import InvertedStep
 from ._velocity import Velocity
 
 
@@ -55,3 +57,9 @@ class FixedPoint(EulerWayBack):
             x = anderson_step(iterates, changes)
             taken[active] += 1
         return Ascent(best.items, best.values, taken)
+
+
+def unsolved(steps: Iterable[InvertedStep], tolerance: float) -> tuple[int, int]:
+    """How many steps of single latents ended above the tolerance of a fixed-point inversion, and of how many."""
+    residuals = [residual for step in steps for residual in step.residual]
+    return sum(residual > tolerance for residual in residuals), len(residuals)

@@ -44,7 +44,7 @@ class AlignMixtureModes(io.ComfyNode):
                 io.DynamicCombo.Input("components", options=components,
                                       tooltip="bic: the number of modes with the lowest Bayesian information "
                                               "criterion. fixed: a number of your own."),
-                io.Int.Input("steps", default=20, min=1, max=1000, tooltip="Sampling steps."),
+                inputs.steps(),
                 io.Int.Input("aligned_steps", default=4, min=0, max=1000,
                              tooltip="How many steps, from the mixture's level on, pull the members of a mode "
                                      "together; the rest is plain sampling."),

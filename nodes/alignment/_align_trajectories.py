@@ -32,7 +32,7 @@ class AlignTrajectories(io.ComfyNode):
                 io.Int.Input("count", default=64, min=0, max=100000,
                              tooltip="K: how many trajectories are averaged (1 or more). The paper uses 1000; the "
                                      "error of the mean falls with the square root of K."),
-                io.Int.Input("steps", default=20, min=1, max=1000, tooltip="Sampling steps."),
+                inputs.steps(),
                 io.Int.Input("aligned_steps", default=STANDARD.aligned_steps, min=0, max=1000,
                              tooltip="How many of the first steps pull the trajectories together; the rest is plain "
                                      "sampling. The paper uses 10 of 20."),

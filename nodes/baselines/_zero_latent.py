@@ -1,14 +1,11 @@
 """ZeroLatent: the cheapest rival of the mental average."""
 from __future__ import annotations
 
-import comfy.samplers
-import torch
 from comfy_api.latest import io
+from torch import Tensor
 
-from ...dma import diffusion
-from ...dma.diffusion import sample, starting_noise
-from ...dma.execution import BatchSize, PassMonitor
-from .. import comfyui
+from ...dma import baselines, execution
+from .. import comfyui, inputs
 from ..comfyui import ProgressReporter
 
 
@@ -25,10 +22,9 @@ class ZeroLatent(io.ComfyNode):
                 io.Conditioning.Input("positive", tooltip="The concept."),
                 io.Conditioning.Input("negative", tooltip="What guidance leads away from."),
                 io.Latent.Input("latent_image", tooltip="Gives the size only."),
-                io.Int.Input("steps", default=20, min=1, max=1000, tooltip="Sampling steps."),
+                inputs.steps(),
                 io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1, tooltip="Guidance scale."),
-                io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="ddim_uniform",
-                               tooltip="Noise levels."),
+                inputs.scheduler("Noise levels."),
                 io.Float.Input("noise_scale", default=0.0, min=0.0, max=1.0, step=0.01,
                                tooltip="0 starts from zero, 1 from ordinary noise, values between from shrunken "
                                        "noise."),
@@ -45,12 +41,11 @@ class ZeroLatent(io.ComfyNode):
         comfyui.check_conditioning(negative, "negative")
         shape = comfyui.latent_shape(model, latent_image)
         sigmas = comfyui.sigmas_of(model, scheduler, steps)
-        noise = noise_scale * starting_noise(1, shape, seed)
-        monitor = PassMonitor(ProgressReporter(model, "ZeroLatent"), "sampling", len(sigmas) - 1)
+        monitor = execution.PassMonitor(ProgressReporter(model, "ZeroLatent"), "sampling", len(sigmas) - 1)
 
-        def run(denoiser) -> torch.Tensor:
-            start = diffusion.initial_latent(denoiser.parametrization, noise, sigmas[0].item())
-            return sample(denoiser, start, sigmas, batch=BatchSize(1), watchers=[monitor])
+        def run(denoiser) -> Tensor:
+            return baselines.zero_latent_sample(denoiser, sigmas, shape, noise_scale=noise_scale, seed=seed,
+                                                watchers=[monitor])
 
         latents = comfyui.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, run, layer=None)
         return io.NodeOutput(comfyui.latents_out_of_model(model, latents))

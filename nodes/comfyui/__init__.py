@@ -1,5 +1,5 @@
 """What knows ComfyUI's internals; nothing else does."""
-from ._adapters import ATTENTION, NAMES, attached, check_rank, lora_model, new_adapters, parameters_of, target_layers
+from ._adapters import ATTENTION, NAMES, attached, check_rank, lora_model, parameters_of, target_layers, with_lora
 from ._advice import ORDINARY_SIGMAS, OTHER_LAYER, advising, advising_on_gradients
 from ._architectures import AUTO_LAYER, default_layer, places, works_in_place
 from ._conditioning import check_conditioning, conditioning_tensors
@@ -13,10 +13,11 @@ from ._embedding_files import (
     plain_name,
     write_embedding,
 )
-from ._files import content_hash, output_path, readable_path, writable_folder, write_output_text
+from ._files import content_hash, is_writable_prefix, output_path, readable_path, write_output_text
 from ._gradients import differentiable, normal_weights
+from ._image_encoders import IMAGE_ENCODERS, encoder_folder, encoder_names, managed_encoder
 from ._latents import described, finite, image_latents, latent_shape, latents_into_model, latents_out_of_model
-from ._model import HSpace, check_model, layer_names, network_of, resolve_layer, sigmas_of
+from ._model import HSpace, check_model, layer_names, network_of, resolve_layer, schedulers, sigmas_of
 from ._progress import ProgressReporter, progress_bar
 from ._resume import checkpoints, run_state, run_state_folder
 from ._running import BRANCHES, with_denoiser
@@ -33,14 +34,15 @@ from ._text_encoder import (
 )
 
 __all__ = [
-    "ATTENTION", "AUTO_LAYER", "BRANCHES", "ENDING", "NAMES", "ORDINARY_SIGMAS", "OTHER_LAYER", "ComfyDenoiser",
-    "DeterministicSampler", "HSpace", "ProgressReporter", "Prompt", "advising", "advising_on_gradients", "attached",
-    "check_conditioning", "check_fits", "check_model", "check_rank", "check_readable", "check_template", "checkpoints",
-    "conditioning_tensors", "content_hash", "default_layer", "described", "differentiable", "differentiable_encoding",
-    "embedding_path", "encoders", "finite", "image_latents", "is_from", "latent_shape", "latents_into_model",
-    "latents_out_of_model", "layer_names", "loaded_with_model", "lora_model", "name_is_taken", "network_of",
-    "new_adapters", "normal_weights", "output_path", "parameters_of", "parametrization_of", "places", "plain_name",
+    "ATTENTION", "AUTO_LAYER", "BRANCHES", "ENDING", "IMAGE_ENCODERS", "NAMES", "ORDINARY_SIGMAS", "OTHER_LAYER",
+    "ComfyDenoiser", "DeterministicSampler", "HSpace", "ProgressReporter", "Prompt", "advising",
+    "advising_on_gradients", "attached", "check_conditioning", "check_fits", "check_model", "check_rank",
+    "check_readable", "check_template", "checkpoints", "conditioning_tensors", "content_hash", "default_layer",
+    "described", "differentiable", "differentiable_encoding", "embedding_path", "encoder_folder", "encoder_names",
+    "encoders", "finite", "image_latents", "is_from", "is_writable_prefix", "latent_shape", "latents_into_model",
+    "latents_out_of_model", "layer_names", "loaded_with_model", "lora_model", "managed_encoder", "name_is_taken",
+    "network_of", "normal_weights", "output_path", "parameters_of", "parametrization_of", "places", "plain_name",
     "progress_bar", "prompt_with_vectors", "readable_path", "resolve_layer", "run_state", "run_state_folder",
-    "set_positive", "sigmas_of", "target_layers", "with_denoiser", "works_in_place", "writable_folder",
+    "schedulers", "set_positive", "sigmas_of", "target_layers", "with_denoiser", "with_lora", "works_in_place",
     "write_embedding", "write_output_text",
 ]

@@ -2,7 +2,7 @@
 
 A place is one block of a network. Its output is brought to one form for all of them, a map (B, C, h, w) of the image
 alone, so that everything after it, pooling included, is the same for U-Nets and transformers. Whatever is not in the
-table is refused by name. tests/in_comfyui/test_architectures.py builds each network small and checks every row.
+table is refused by name. tests/in_comfyui/comfyui/test_architectures.py builds each network small and checks every row.
 """
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def is_video_shaped(model: Any) -> bool:
 
 
 class ComfyDenoiser:
-    """`dma.denoiser.Denoiser` on a CFGGuider in the middle of its sampling; made by `with_denoiser` only."""
+    """`dma.diffusion.Denoiser` on a CFGGuider in the middle of its sampling; made by `with_denoiser` only."""
 
     def __init__(self, guider: comfy.samplers.CFGGuider, options: dict, recording: Callable[[], Any],
                  parametrization: Parametrization, layer: str | None, pooling: str, branch: str):

@@ -34,6 +34,13 @@ def writable_folder(path: Path) -> tuple[Path, bool]:
     return folder, folder.is_dir() and os.access(folder, os.W_OK)
 
 
+def is_writable_prefix(prefix: str) -> bool:
+    """Whether files of this prefix can be written into ComfyUI's output folder; it is looked at and not changed."""
+    root = Path(folder_paths.get_output_directory()).resolve()
+    target = (root / prefix).resolve()
+    return target.is_relative_to(root) and writable_folder(target)[1]
+
+
 def readable_path(name: str) -> Path:
     """An existing file named relative to ComfyUI's output or input folder.
 

@@ -67,6 +67,11 @@ def _looks_finite(parameter: Tensor) -> bool:
     return bool(torch.isfinite((values.float() if values.element_size() == 1 else values).sum(dtype=torch.float32)))
 
 
+def schedulers() -> list[str]:
+    """The names of core's schedulers, and of those that other packs have added."""
+    return comfy.samplers.KSampler.SCHEDULERS
+
+
 def sigmas_of(model: Any, scheduler: str, steps: int) -> Tensor:
     """The noise levels (steps + 1,) of core's scheduler for this MODEL, falling to 0."""
     return comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps).cpu()

@@ -1,4 +1,4 @@
-"""Deterministic inversion and sampling as a SAMPLER: with `comfy_model`, the other file that knows ComfyUI's internals.
+"""Deterministic inversion and sampling as a SAMPLER.
 
 ComfyUI's own scaling of noise and latents at both ends of a sampler is made for sampling: for flow models it divides by
 1 - sigma after sampling, which is 0 where an inversion ends, and multiplies the latent by it before. None of it is used

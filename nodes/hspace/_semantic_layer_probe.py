@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-import comfy.samplers
 from comfy_api.latest import io
 
 from ...dma import execution, hspace, models
+from ...dma.diffusion import steps_at
 from ...dma.execution import Clock
 from ...dma.figures import plot_layers
 from ...dma.hspace import (
@@ -57,8 +57,7 @@ class SemanticLayerProbe(io.ComfyNode):
                              tooltip="Sampling steps of the schedule. Only those up to the last noise level are made."),
                 io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1,
                                tooltip="Guidance scale of these steps."),
-                io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="ddim_uniform",
-                               tooltip="Noise levels of the steps."),
+                inputs.scheduler("Noise levels of the steps."),
                 io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
                              tooltip="Seed of all noise."),
                 io.Combo.Input("pooling", options=["none", "mean"], default="none",
@@ -146,13 +145,13 @@ class SemanticLayerProbe(io.ComfyNode):
 
 
 def steps_of(levels: str, schedule: int) -> tuple[int, ...]:
-    """The sampling steps, counted from 0, that lie nearest to shares of a schedule. Raises ValueError for shares beyond
-    0 ... 1."""
+    """The sampling steps that the widget of noise levels names. Raises ValueError for shares beyond 0 ... 1."""
     shares = numbers(levels, "levels", "0, 0.2")
-    if not all(0 <= share < 1 for share in shares):
+    try:
+        return steps_at(shares, schedule)
+    except ValueError as error:
         raise ValueError(f"The levels {levels!r} are not shares of sampling: write numbers from 0 to below 1, for "
-                         "example 0, 0.2.")
-    return tuple(sorted({min(round(share * schedule), schedule - 1) for share in shares}))
+                         "example 0, 0.2.") from error
 
 
 def chosen_layers(names: list[str], text: str) -> list[str]:

@@ -1,26 +1,28 @@
 """Inputs that several nodes share, and the pack's own socket types."""
-from ._batches import batch_length, check_batch, take
+from ._batches import check_batch, count_of, take
 from ._latents import growing_latents, joined_noise
 from ._method import method_of, solver_options
 from ._number_text import numbers, words
-from ._sampling import batch_size, concept, latent_size, negative, noise_seed, resume, scheduler
+from ._sampling import batch_size, concept, latent_size, negative, noise_seed, resume, scheduler, steps
 from ._schedule import schedule
 from ._sockets import CLUSTERS, EMBEDDINGS, FEATURES, HSPACE, IMAGE_ENCODER, REPORT, TRAJECTORY
 from ._training import (
     PREVIEW_STEPS,
     check_training_latents,
+    learning_rate_of_training,
     lora_target,
     mode_latents,
     model_answers,
     previewing,
     training_batch_size,
     training_records,
+    training_steps,
 )
 
 __all__ = [
     "CLUSTERS", "EMBEDDINGS", "FEATURES", "HSPACE", "IMAGE_ENCODER", "PREVIEW_STEPS", "REPORT", "TRAJECTORY",
-    "batch_length", "batch_size", "check_batch", "check_training_latents", "concept", "growing_latents", "joined_noise",
-    "latent_size", "lora_target", "method_of", "mode_latents", "model_answers", "negative", "noise_seed", "numbers",
-    "previewing", "resume", "schedule", "scheduler", "solver_options", "take", "training_batch_size",
-    "training_records", "words",
+    "batch_size", "check_batch", "check_training_latents", "concept", "count_of", "growing_latents", "joined_noise",
+    "latent_size", "learning_rate_of_training", "lora_target", "method_of", "mode_latents", "model_answers", "negative",
+    "noise_seed", "numbers", "previewing", "resume", "schedule", "scheduler", "solver_options", "steps", "take",
+    "training_batch_size", "training_records", "training_steps", "words",
 ]

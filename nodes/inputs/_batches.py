@@ -17,7 +17,8 @@ def check_batch(batch: torch.Tensor, name: str) -> None:
     finite(batch, f"The input {name}")
 
 
-def batch_length(batch: Any) -> int:
+def count_of(batch: Any) -> int:
+    """How many images, masks or latents a batch holds. Raises ValueError for several tensors in one."""
     values = batch["samples"] if isinstance(batch, dict) else batch
     if not isinstance(values, torch.Tensor):
         raise ValueError("This latent combines several tensors (video with audio, for example): modes can be taken "

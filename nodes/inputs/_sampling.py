@@ -1,8 +1,9 @@
 """Inputs that several nodes share, word for word."""
 from __future__ import annotations
 
-import comfy.samplers
 from comfy_api.latest import io
+
+from .. import comfyui
 
 
 def batch_size() -> io.Int.Input:
@@ -30,9 +31,12 @@ def latent_size() -> io.Latent.Input:
                            tooltip="Gives the size only. Use Empty Latent Image at the model's own resolution.")
 
 
-def scheduler() -> io.Combo.Input:
-    return io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="ddim_uniform",
-                          tooltip="Noise levels. ddim_uniform with 20 steps is the paper's schedule.")
+def steps() -> io.Int.Input:
+    return io.Int.Input("steps", default=20, min=1, max=1000, tooltip="Sampling steps.")
+
+
+def scheduler(tooltip: str = "Noise levels. ddim_uniform with 20 steps is the paper's schedule.") -> io.Combo.Input:
+    return io.Combo.Input("scheduler", options=comfyui.schedulers(), default="ddim_uniform", tooltip=tooltip)
 
 
 def noise_seed() -> io.Int.Input:

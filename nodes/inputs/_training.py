@@ -23,6 +23,16 @@ def mode_latents() -> io.Latent.Input:
                                    "Pictures have to be encoded by the model's own VAE.")
 
 
+def training_steps(default: int) -> io.Int.Input:
+    return io.Int.Input("steps", default=default, min=1, max=100000,
+                        tooltip="Training steps. When this is raised, the training goes on from where it ended.")
+
+
+def learning_rate_of_training(default: float) -> io.Float.Input:
+    return io.Float.Input("learning_rate", default=default, min=1e-7, max=1.0, step=1e-7, round=False,
+                          tooltip="AdamW's learning rate.")
+
+
 def lora_target(**options: bool) -> io.Combo.Input:
     return io.Combo.Input("target", options=list(comfyui.NAMES), default=comfyui.ATTENTION, optional=True,
                           **options,

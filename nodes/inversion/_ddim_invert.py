@@ -4,14 +4,13 @@ from __future__ import annotations
 import dataclasses
 import logging
 
-import comfy.samplers
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
 from ...dma import inversion, models
-from ...dma.inversion import FixedPoint, InversionReport
-from .. import comfyui
+from ...dma.inversion import FixedPoint
+from .. import comfyui, inputs
 from ..comfyui import ProgressReporter, finite
 from ..inputs import REPORT, TRAJECTORY, method_of, schedule, solver_options
 from ._source_trajectory import SourceTrajectory
@@ -62,8 +61,7 @@ class DDIMInvert(io.ComfyNode):
                                 tooltip="Encoded pictures. A batch is inverted as a batch, each picture by itself."),
                 io.Int.Input("steps", default=50, min=1, max=1000,
                              tooltip="Steps up. More steps lose less. Without effect when sigmas are connected."),
-                io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="ddim_uniform",
-                               tooltip="Noise levels. Without effect when sigmas are connected."),
+                inputs.scheduler("Noise levels. Without effect when sigmas are connected."),
                 io.Float.Input("cfg", default=1.0, min=0.0, max=100.0, step=0.1,
                                tooltip="Guidance scale. Leave it at 1 for all methods but null_text and "
                                        "negative_prompt: they invert at 1, and cfg is that of the way back."),
@@ -143,7 +141,10 @@ class DDIMInvert(io.ComfyNode):
         else:
             found = invert(1.0 if chosen == "negative_prompt" else cfg, measure, reporter)
         if isinstance(solver, FixedPoint):
-            warnings += unsolved(found.report, solver.tolerance)
+            missed, total = inversion.unsolved(found.report.steps, solver.tolerance)
+            if missed:
+                warnings.append(f"{missed} of {total} fixed-point steps did not reach the tolerance of "
+                                f"{solver.tolerance:g}: raise iterations, use more steps, or a lower cfg.")
         for warning in warnings:
             logging.warning("DDIMInvert: %s", warning)
         settings = {**found.report.settings, "method": chosen, "guidance_scale": cfg}
@@ -161,13 +162,3 @@ def samples_of(latent: dict, shape: tuple[int, ...]) -> Tensor:
 def part_of(reporter: ProgressReporter, first: float, last: float):
     """A receiver of progress for one part of a run."""
     return lambda event: reporter(dataclasses.replace(event, fraction=first + (last - first) * event.fraction))
-
-
-def unsolved(report: InversionReport, tolerance: float) -> list[str]:
-    """A warning where steps of a fixed-point inversion did not reach the tolerance."""
-    missed = sum(residual > tolerance for step in report.steps for residual in step.residual)
-    total = sum(len(step.residual) for step in report.steps)
-    if not missed:
-        return []
-    return [f"{missed} of {total} fixed-point steps did not reach the tolerance of {tolerance:g}: raise iterations, "
-            "use more steps, or a lower cfg."]

@@ -3,13 +3,12 @@ from __future__ import annotations
 
 import logging
 
-import comfy.samplers
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
 from ...dma import diffusion, inversion
-from .. import comfyui
+from .. import comfyui, inputs
 from ..comfyui import ProgressReporter
 from ..inputs import TRAJECTORY, schedule
 from ._ddim_invert import samples_of
@@ -36,8 +35,7 @@ class DDIMSample(io.ComfyNode):
                                         "interpolated since. Not scaled again."),
                 io.Int.Input("steps", default=50, min=1, max=1000,
                              tooltip="Sampling steps. Without effect when a trajectory or sigmas are connected."),
-                io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="ddim_uniform",
-                               tooltip="Noise levels. Without effect when a trajectory or sigmas are connected."),
+                inputs.scheduler("Noise levels. Without effect when a trajectory or sigmas are connected."),
                 io.Float.Input("cfg", default=1.0, min=0.0, max=100.0, step=0.1,
                                tooltip="Guidance scale. That of the inversion gives the picture back."),
                 TRAJECTORY.Input("trajectory", optional=True,

@@ -1,19 +1,16 @@
 """AlignModes: an adapter and a mental average for each mode, as one node that unfolds into a graph."""
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import folder_paths
 from comfy_api.latest import io
 
 from ...dma import alignment
 from ...dma.clustering import Clusters
-from ...dma.files import inside
 from ...dma.training import TrainingSettings
 from .. import comfyui, inputs
 from ..hspace import LAYERS
-from ..inputs import CLUSTERS, batch_length, check_training_latents, lora_target, take
+from ..inputs import CLUSTERS, check_training_latents, count_of, lora_target, take
 from ..training import prepare
 from ._overrides import (
     EMBEDDING,
@@ -173,9 +170,9 @@ def check(clusters: Clusters, latents: dict, images: Any, kind: str, shown: int,
         raise ValueError(f"There is no adapter {kind!r}: choose one of {', '.join(OF_ADAPTER)}.")
     expected = len(clusters.labels)
     for name, batch in (("latents", latents), ("images", images)):
-        if batch is not None and batch_length(batch) != expected:
-            raise ValueError(f"The clusters are of {expected} pictures, but {name} holds {batch_length(batch)}: "
-                             "connect the batch that was clustered.")
+        if batch is not None and count_of(batch) != expected:
+            raise ValueError(f"The clusters are of {expected} pictures, but {name} holds {count_of(batch)}: connect "
+                             "the batch that was clustered.")
     for mode, values in changes.items():
         if mode >= shown:
             raise ValueError(f"Overrides name mode {mode}, but {shown} modes are averaged, numbered from 0.")
@@ -226,10 +223,6 @@ def check_modes(model: Any, latents: dict, clusters: Clusters, modes: list[Mode]
 
 def check_prefix(given: str, prefix: str) -> None:
     """Raise ValueError if Save LoRA Weights could not write files of this prefix into ComfyUI's output folder."""
-    try:
-        is_writable = comfyui.writable_folder(inside(Path(folder_paths.get_output_directory()), prefix))[1]
-    except ValueError:
-        is_writable = False
-    if not is_writable:
+    if not comfyui.is_writable_prefix(prefix):
         raise ValueError(f"save_as is {given!r}, which is no place for files in ComfyUI's output folder: use a name, "
                          "with / for sub-folders, such as loras/concept.")

@@ -28,11 +28,13 @@ from ..comfyui import (
 from ..inputs import (
     PREVIEW_STEPS,
     check_training_latents,
+    learning_rate_of_training,
     mode_latents,
     model_answers,
     previewing,
     training_batch_size,
     training_records,
+    training_steps,
 )
 
 NODE = "TrainModeEmbedding"
@@ -64,10 +66,8 @@ class TrainModeEmbedding(io.ComfyNode):
                 io.String.Input("template", default="{}",
                                 tooltip="The prompt that is trained on; {} is where the vectors stand, for example 'a "
                                         "photo of {}'."),
-                io.Int.Input("steps", default=3000, min=1, max=100000,
-                             tooltip="Training steps. When this is raised, the training goes on from where it ended."),
-                io.Float.Input("learning_rate", default=1e-2, min=1e-7, max=1.0, step=1e-7, round=False,
-                               tooltip="AdamW's learning rate."),
+                training_steps(3000),
+                learning_rate_of_training(1e-2),
                 io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
                              tooltip="Fixes everything random: the order of the latents, noise and noise levels."),
                 training_batch_size(),

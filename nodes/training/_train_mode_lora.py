@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import comfy.sd
 import torch
 from comfy_api.latest import io
 
@@ -13,12 +12,14 @@ from ..comfyui import ProgressReporter, checkpoints
 from ..inputs import (
     PREVIEW_STEPS,
     check_training_latents,
+    learning_rate_of_training,
     lora_target,
     mode_latents,
     model_answers,
     previewing,
     training_batch_size,
     training_records,
+    training_steps,
 )
 
 PRECISIONS = {"as loaded": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -37,10 +38,8 @@ class TrainModeLoRA(io.ComfyNode):
                 mode_latents(),
                 io.Conditioning.Input(
                     "positive", tooltip="The prompt that is to make pictures of this mode: the prompt of the samples."),
-                io.Int.Input("steps", default=2000, min=1, max=100000,
-                             tooltip="Training steps. When this is raised, the training goes on from where it ended."),
-                io.Float.Input("learning_rate", default=1e-4, min=1e-7, max=1.0, step=1e-7, round=False,
-                               tooltip="AdamW's learning rate."),
+                training_steps(2000),
+                learning_rate_of_training(1e-4),
                 io.Int.Input("rank", default=1, min=1, max=1024,
                              tooltip="Rank of the change of each layer. 1 is the paper's choice."),
                 io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
@@ -96,15 +95,15 @@ class TrainModeLoRA(io.ComfyNode):
             saved = comfyui.run_state(key, model_answers(denoiser, levels, shape)) if resume else None
             # Not the layers from above: a model in dynamic VRAM is trained on in another form, which has its own.
             own = comfyui.target_layers(network, target)
-            adapters = comfyui.new_adapters(own, rank, alpha, seed, denoiser.device)
+            adapters = training.new_adapters(own, rank, alpha, seed=seed, device=denoiser.device)
             with comfyui.attached(network, adapters, gradient_checkpointing):
                 with comfyui.advising_on_gradients():
                     models.check_differentiable(
                         lambda: denoiser.denoise_differentiably(clean[:1].clone().to(denoiser.device),
                                                                 levels[:1].to(denoiser.device)),
-                        comfyui.parameters_of(adapters), "no LoRA can be trained on it")
+                        training.parameters_of(adapters), "no LoRA can be trained on it")
                 place = training.state_for(saved, steps) if saved else None
-                parameters = comfyui.parameters_of(adapters)
+                parameters = training.parameters_of(adapters)
                 monitor = training.TrainingMonitor(
                     reporter, settings, preview=previewing(model, denoiser, shape, seed, preview_interval))
                 return training.train(
@@ -122,8 +121,7 @@ class TrainModeLoRA(io.ComfyNode):
         sigmas = comfyui.sigmas_of(model, "normal", PREVIEW_STEPS)
         trained = comfyui.with_denoiser(trained_on, positive, positive, 1.0, sigmas, shape, seed, run, layer=None)
         lora = comfyui.lora_model(list(layers), trained.parameters, alpha)
-        adapted, _ = comfy.sd.load_lora_for_models(model, None, lora, 1.0, 0.0)
         report = dataclasses.replace(trained.report, settings={
             **trained.report.settings, **choices, "latents": len(clean), "layers": len(layers),
             "parameters": sum(parameter.numel() for parameter in trained.parameters)})
-        return io.NodeOutput(lora, adapted, {"loss": trained.report.losses}, report)
+        return io.NodeOutput(lora, comfyui.with_lora(model, lora), {"loss": trained.report.losses}, report)

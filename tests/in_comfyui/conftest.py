@@ -1,13 +1,9 @@
-import sys
-from pathlib import Path
-
+"""Fixtures of all tests that run inside ComfyUI's process."""
 import pytest
 import torch
+from embeddings import small_clip, small_model
 
 import pack
-
-# For small_models and core_predictions, which tests import by name.
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +16,31 @@ def prompts(demo):
 @pytest.fixture
 def empty_latent():
     return {"samples": torch.zeros(1, 4, 8, 8)}
+
+
+@pytest.fixture
+def samples():
+    """Three latents, as samples of a prompt are."""
+    return {"samples": torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(0))}
+
+
+@pytest.fixture
+def hspace(demo):
+    from mental_averages.nodes.hspace import HSpaceHook
+
+    return HSpaceHook.execute(demo[0], "auto", "none").args[0]
+
+
+@pytest.fixture
+def numbered(prompts):
+    """The prompts with a range of the schedule that holds all of it, so that nothing but the numbers is new: numbers in
+    a conditioning are part of the key under which nodes keep a state on disk."""
+    import nodes
+
+    def ranged(conditioning, start=0.0, end=1.0):
+        return nodes.ConditioningSetTimestepRange().set_range(conditioning, start, end)[0]
+
+    return ranged(prompts[0]), ranged(prompts[1])
 
 
 @pytest.fixture
@@ -57,10 +78,11 @@ def tiny_model(comfyui):
 
 
 @pytest.fixture(scope="session")
-def cm(comfyui):
-    from mental_averages.nodes import comfy_model
+def bridge(comfyui):
+    """The room of the pack that alone knows ComfyUI's internals."""
+    from mental_averages.nodes import comfyui as room
 
-    return comfy_model
+    return room
 
 
 @pytest.fixture(scope="module")
@@ -79,30 +101,36 @@ def unet(comfyui):
     return MODELS["SD1.5"].build()
 
 
+@pytest.fixture(scope="module")
+def small(built):
+    """(MODEL, (positive, negative)) of a small U-Net."""
+    from small_models import MODELS
+
+    return built("SD1.5"), (MODELS["SD1.5"].conditioning(1), MODELS["SD1.5"].conditioning(2))
+
+
 @pytest.fixture
-def stop_training(comfyui, monkeypatch):
-    """Stops the next training in its fifth step, once, by an interrupt or an error.
+def embeddings(folders, monkeypatch):
+    """ComfyUI's folder of embeddings, and its temporary folder, in a temporary place."""
+    import folder_paths
 
-    Returns the list of steps that are begun from then on, and the exception to expect.
-    """
-    import comfy.model_management
+    folder = folders / "embeddings"
+    folder.mkdir()
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "embeddings",
+                        ([str(folder)], {".safetensors", ".pt", ".bin"}))
+    monkeypatch.setattr(folder_paths, "temp_directory", str(folders / "temp"))
+    return folder
 
-    from mental_averages.dma import training
-    from mental_averages.nodes.training import _train_mode_embedding, _train_mode_lora
 
-    draw, steps = training.draw, []
+@pytest.fixture
+def case(embeddings):
+    """Inputs of the node that take little time, by the name of the kind of model."""
+    def made(name):
+        generator = torch.Generator().manual_seed(1)
+        latents = 0.3 * torch.randn((1, 4, 1,
+                                     1), generator=generator) + 0.05 * torch.randn((3, 4, 8, 8), generator=generator)
+        return dict(model=small_model(name), clip=small_clip(name, embeddings), latents={"samples": latents / 0.18215},
+                    name="mode", initial_text="castle", vectors=1, template="a photo of {}", steps=4,
+                    learning_rate=1e-2, seed=5, preview_interval=0)
 
-    def stop(end):
-        def draw_then_stop(settings, step, *rest):
-            steps.append(step)
-            if step == 4 and len(steps) == 5:
-                if end == "error":
-                    raise RuntimeError("something else went wrong")
-                comfy.model_management.interrupt_current_processing()
-            return draw(settings, step, *rest)
-
-        for module in (_train_mode_lora, _train_mode_embedding):
-            monkeypatch.setattr(module, "draw", draw_then_stop)
-        return steps, RuntimeError if end == "error" else comfy.model_management.InterruptProcessingException
-
-    return stop
+    return made

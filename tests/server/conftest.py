@@ -9,8 +9,6 @@ import pack
 import workspace
 from environment import Environment
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 
 @pytest.fixture(scope="session")
 def environment():

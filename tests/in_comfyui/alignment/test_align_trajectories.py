@@ -1,0 +1,196 @@
+"""AlignTrajectories: on the demo model and on small ones, inside inference mode as ComfyUI runs it."""
+import dataclasses
+
+import pytest
+import torch
+from alignments import run_align
+from stopping import Calls, saved_states
+
+import pack
+from mental_averages.dma.alignment import PRESETS
+
+
+def test_aligned_latents_agree_and_plain_ones_do_not(hspace, prompts, empty_latent):
+    latent, report = run_align(hspace, prompts, empty_latent)
+    plain, _ = run_align(hspace, prompts, empty_latent, aligned_steps=0)
+    apart = lambda samples: (samples[0] - samples[1]).norm().item()  # noqa: E731
+    assert latent["samples"].shape == (2, 4, 8, 8) and latent["samples"].dtype == torch.float32
+    assert apart(latent["samples"]) < 0.6 * apart(plain["samples"])
+    for step in report.steps:
+        assert all(after <= before for before, after in zip(step.residual_before, step.residual_after))
+    assert report.steps[0].spread < 0.8 * report.initial_spread
+    assert report.settings["layer"] == "middle_block" and report.settings["guidance_scale"] == 4.0
+    assert 0 <= report.settings["gradient_error"] < 0.01
+
+
+def test_same_seed_same_picture_for_any_batch_size(hspace, prompts, empty_latent):
+    reference = run_align(hspace, prompts, empty_latent)[0]["samples"]
+    assert torch.equal(run_align(hspace, prompts, empty_latent)[0]["samples"], reference)
+    single = run_align(hspace, prompts, empty_latent, batch_size=1)[0]["samples"]
+    torch.testing.assert_close(single, reference, rtol=0, atol=0.02 * reference.abs().max().item())
+
+
+def test_resume_after_interrupt_gives_the_same_latents(hspace, prompts, empty_latent, folders, monkeypatch):
+    from mental_averages.dma.alignment import _align
+    monkeypatch.setattr(_align, "SECONDS_BETWEEN_SAVES", 0.0)
+    change = dict(batch_size=1, resume=True)
+    reference = run_align(hspace, prompts, empty_latent, batch_size=1)[0]["samples"]
+    calls = Calls(hspace.model)
+    counted = dataclasses.replace(hspace, model=calls.model)
+    whole, _ = calls.during(run_align, counted, prompts, empty_latent, batch_size=1)
+    stopped = calls.stop_when(lambda count: [state["step"] for state in saved_states(folders).values()] == [1])
+    with pytest.raises(stopped):
+        run_align(counted, prompts, empty_latent, **change)
+    assert [state["step"] for state in saved_states(folders).values()] == [1]
+    left, (resumed, report) = calls.during(run_align, counted, prompts, empty_latent, **change)
+    assert torch.equal(resumed["samples"], reference)
+    assert left < 0.75 * whole and len(report.steps) == 2
+
+
+def test_changed_prompt_or_model_starts_anew(demo, hspace, prompts, empty_latent, folders):
+    from mental_averages.nodes.comfyui import HSpace
+
+    change = dict(resume=True, count=2, iterations=3)
+    first = run_align(hspace, prompts, empty_latent, **change)[0]["samples"]
+    again = run_align(hspace, prompts, empty_latent, **change)[0]["samples"]
+    assert torch.equal(first, again)
+    other = (pack.encode_prompt(demo[1], "cat"), prompts[1])
+    assert not torch.equal(run_align(hspace, other, empty_latent, **change)[0]["samples"], first)
+    patched = demo[0].clone()
+    patched.set_model_sampler_post_cfg_function(lambda arguments: 0.9 * arguments["denoised"])
+    changed = run_align(HSpace(patched, "middle_block", "none"), prompts, empty_latent, **change)[0]["samples"]
+    assert not torch.equal(changed, first)
+
+
+def test_saving_memory_changes_nothing(hspace, prompts, empty_latent):
+    change = dict(resume=False, count=2, iterations=3)
+    kept = run_align(hspace, prompts, empty_latent, **change)[0]["samples"]
+    saved = run_align(hspace, prompts, empty_latent, save_memory=True, **change)[0]["samples"]
+    torch.testing.assert_close(saved, kept, rtol=1e-4, atol=1e-4)
+
+
+def test_plain_sampling_equals_core_ddim(demo, prompts, empty_latent):
+    """With no aligned steps the node is a KSampler: same noise from the same seed, same prediction, same steps."""
+    import nodes
+
+    from mental_averages.nodes.alignment import AlignTrajectories
+    from mental_averages.nodes.hspace import HSpaceHook
+
+    with torch.inference_mode():
+        batch = {"samples": torch.zeros(3, 4, 8, 8)}
+        (core,) = nodes.common_ksampler(demo[0], 11, 10, 4.0, "ddim", "normal", *prompts, batch)
+        hspace = HSpaceHook.execute(demo[0], "auto", "none").args[0]
+        ours = AlignTrajectories.execute(hspace, *prompts, empty_latent, 3, 10, 0, 5, 0.02, 4.0, "normal", 11, 3,
+                                         resume=False).args[0]
+    torch.testing.assert_close(ours["samples"], core["samples"], rtol=1e-4, atol=1e-4)
+
+
+def test_gauss_newton_and_block_checkpoints_do_not_go_together(small):
+    model, prompts = small
+    with pytest.raises(ValueError, match="turn save_memory off, or choose the solver"):
+        align(model, prompts, solver="Gauss-Newton", save_memory=True)
+    assert align(model, prompts, solver="Gauss-Newton", save_memory=True, aligned_steps=0).shape == (3, 4, 8, 8)
+    assert align(model, prompts, solver="Gauss-Newton").isfinite().all()
+
+
+def test_a_new_node_has_the_values_of_the_standard_preset(demo, prompts):
+    from mental_averages.nodes.alignment import AlignTrajectories, make_solver
+
+    defaults = {given.id: getattr(given, "default", None) for given in AlignTrajectories.GET_SCHEMA().inputs}
+    standard = PRESETS["standard"]
+    assert make_solver(*(defaults[name] for name in ("solver", "learning_rate", "iterations", "tolerance",
+                                                     "plateau"))) == standard.solver
+    assert all(defaults[name] == getattr(standard, name)
+               for name in ("aligned_steps", "carried", "own_noise", "mean_error"))
+    assert defaults["preset"] == "custom"
+
+
+def run_node(demo, prompts, **change):
+    from mental_averages.nodes.alignment import AlignTrajectories
+    from mental_averages.nodes.hspace import HSpaceHook
+
+    arguments = dict(count=16, steps=3, aligned_steps=2, iterations=2, learning_rate=0.02, cfg=4.0, scheduler="normal",
+                     seed=1, keep=2, resume=False)
+    with torch.inference_mode():
+        hspace = HSpaceHook.execute(demo[0], "auto", "none").args[0]
+        return AlignTrajectories.execute(hspace, *prompts, {"samples": torch.zeros(1, 4, 8, 8)},
+                                         **{**arguments, **change}).args
+
+
+def test_a_preset_of_the_node_is_that_of_the_library_whatever_the_widgets_say(demo, prompts):
+    import dataclasses
+
+    preset = PRESETS["draft"]
+    latent, report = run_node(demo, prompts, preset="draft", carried=5, mean_error=0.3, own_noise=0.8)
+    assert report.settings["solver"] == dataclasses.asdict(preset.solver) and report.settings["preset"] == "draft"
+    assert all(report.settings[name] == getattr(preset, name)
+               for name in ("aligned_steps", "carried", "own_noise", "mean_error"))
+    assert len(report.steps) == 1 and report.settings["count"] == 16 and latent["samples"].shape == (1, 4, 8, 8)
+
+
+@pytest.mark.parametrize("solver, name", [("L-BFGS", "LBFGS"), ("Gauss-Newton", "GaussNewton")])
+def test_widgets_choose_the_solver_and_lower_the_residual_on_the_real_model(demo, prompts, solver, name):
+    _, report = run_node(demo, prompts, solver=solver, plateau=0.01, carried=2, own_noise=0.5, aligned_steps=1)
+    assert report.settings["solver_name"] == name and report.settings["solver"]["plateau"] == 0.01
+    assert all(after < 0.8 * before
+               for before, after in zip(report.steps[0].residual_before, report.steps[0].residual_after))
+
+
+def align(hspace, positive, negative, latent):
+    from mental_averages.nodes.alignment import AlignTrajectories
+
+    return AlignTrajectories.execute(hspace, positive, negative, latent, 2, 4, 1, 3, 0.02, 4.0, "normal", 1, 1,
+                                     resume=True).args
+
+
+def test_align_trajectories(hspace, prompts, numbered, empty_latent, folders):
+    with torch.inference_mode():
+        plain, ranged = align(hspace, *prompts, empty_latent)[0], align(hspace, *numbered, empty_latent)[0]
+    torch.testing.assert_close(ranged["samples"], plain["samples"])
+
+
+@pytest.fixture
+def parts(demo, prompts, empty_latent, folders):
+    from mental_averages.nodes.hspace import HSpaceHook
+
+    return dict(hspace=HSpaceHook.execute(demo[0], "auto", "none").args[0], positive=prompts[0], negative=prompts[1],
+                latent_image=empty_latent, count=2, steps=4, aligned_steps=1, iterations=2, learning_rate=0.02, cfg=4.0,
+                scheduler="normal", seed=0, keep=1)
+
+
+def refuse(parts, message, **change):
+    from mental_averages.nodes.alignment import AlignTrajectories
+
+    with pytest.raises(ValueError, match=message), torch.inference_mode():
+        AlignTrajectories.execute(**{**parts, **change})
+
+
+def test_counts_and_steps(parts):
+    refuse(parts, "count is 0", count=0)
+    refuse(parts, "only 4 steps", aligned_steps=5)
+    refuse(parts, "batch_size is -1", batch_size=-1)
+
+
+def test_conditioning(parts):
+    refuse(parts, "positive conditioning is empty", positive=[])
+    refuse(parts, "negative conditioning is empty", negative=[])
+    tensor, options = parts["positive"][0]
+    refuse(parts, "holds 2 prompts in one batch", positive=[[torch.cat([tensor, tensor]), options]])
+    refuse(parts, "carries an area", positive=[[tensor, {**options, "area": (8, 8, 0, 0)}]])
+    refuse(parts, "carries a mask", positive=[[tensor, {**options, "mask": torch.ones(1, 8, 8)}]])
+    refuse(parts, "carries a reference picture",
+           negative=[[tensor, {**options, "reference_latents": [torch.zeros(1, 4, 8, 8)]}]])
+    refuse(parts, "carries GLIGEN boxes", negative=[[tensor, {**options, "gligen": object()}]])
+    refuse(parts, "carries a scheduled LoRA", positive=[[tensor, {**options, "hooks": object()}]])
+
+
+def test_latents(parts):
+    refuse(parts, "video, audio or combined", latent_image={"samples": torch.zeros(1, 4, 3, 8, 8)})
+    refuse(parts, "video, audio or combined", latent_image={"samples": torch.zeros(1, 64, 100)})
+    refuse(parts, "empty batch", latent_image={"samples": torch.zeros(0, 4, 8, 8)})
+    refuse(parts, "inpainting mask",
+           latent_image={"samples": torch.zeros(1, 4, 8, 8), "noise_mask": torch.ones(1, 8, 8)})
+    refuse(parts, "16 channels", latent_image={"samples": torch.ones(1, 16, 8, 8)})
+    from comfy.nested_tensor import NestedTensor
+
+    refuse(parts, "video, audio or combined", latent_image={"samples": NestedTensor([torch.zeros(1, 4, 8, 8)] * 2)})

@@ -1,0 +1,122 @@
+"""DDIMInvert: on a tiny model with every prediction, and on the demo model."""
+import math
+
+import pytest
+import torch
+from inversions import SHAPE, invert, method, pictures, relative, sample
+from stopping import Calls
+
+
+def test_batch_equals_single(tiny_model, texts):
+    latent = pictures(3)
+    together, _, report = invert(tiny_model, texts, latent)
+    for row in range(3):
+        alone, _, single = invert(tiny_model, texts, {"samples": latent["samples"][row : row + 1]})
+        torch.testing.assert_close(alone["samples"][0], together["samples"][row], rtol=1e-4, atol=1e-4)
+        assert single.round_trip.psnr[0] == pytest.approx(report.round_trip.psnr[row], rel=1e-3)
+
+
+def test_null_text_gradient_in_double_precision(tiny_model, texts):
+    from mental_averages.dma.inversion import pivot_loss
+    from mental_averages.nodes import comfyui
+
+    found = {}
+
+    def measure(denoiser):
+        generator = torch.Generator().manual_seed(0)
+        x, pivot = 5 * torch.randn(2, 2, *SHAPE, generator=generator, dtype=torch.float64)
+        embedding = denoiser.unconditional_embedding().double().repeat(2, 1, 1)
+        loss = lambda value: pivot_loss(denoiser, x, 5.0, 3.0, pivot, value)[0].sum()  # noqa: E731
+        leaf = embedding.clone().requires_grad_()
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(loss(leaf), leaf)
+        direction = gradient / gradient.norm()
+        step = 1e-2  # predictions are rounded to fp32 on their way out
+        difference = (loss(embedding + step * direction) - loss(embedding - step * direction)) / (2 * step)
+        found.update(gradient=(gradient * direction).sum().item(), difference=difference.item())
+        return torch.zeros(1, *SHAPE)
+
+    comfyui.with_denoiser(tiny_model, *texts, 7.5, torch.tensor([5.0, 3.0]), SHAPE, 0, measure, layer=None)
+    assert found["gradient"] == pytest.approx(found["difference"], rel=1e-3)
+
+
+def test_null_text_holds_on_to_the_pivot_at_high_guidance(tiny_model, texts):
+    latent = pictures()
+    _, _, free = invert(tiny_model, texts, latent, cfg=7.5, method=method("null_text", iterations=0), measure=False)
+    chosen = method("null_text", learning_rate=0.1)
+    _, trajectory, found = invert(tiny_model, texts, latent, cfg=7.5, method=chosen, measure=False)
+    assert all(held < lost for held, lost in zip(found.steps[-1].residual, free.steps[-1].residual))
+    assert found.steps[-1].iterations == [4, 4] and not found.warnings
+    assert trajectory.trajectory.companion.shape == (2, 6, 7, 16)
+    with pytest.raises(ValueError, match="needs for 2 latents, but there are 1"):
+        sample(tiny_model, texts, {"samples": torch.zeros(1, *SHAPE)}, cfg=7.5, trajectory=trajectory)
+
+
+def test_guidance_with_a_method_not_made_for_it_warns(tiny_model, texts, caplog):
+    _, _, report = invert(tiny_model, texts, pictures(), "ddim", cfg=7.5, measure=False)
+    assert "made for cfg 1" in report.warnings[0] and "made for cfg 1" in caplog.text
+    assert not invert(tiny_model, texts, pictures(), "ddim", measure=False)[2].warnings
+
+
+def test_negative_prompt_inversion_ignores_the_guidance_of_the_way_back(tiny_model, texts):
+    latent = pictures()
+    noise, trajectory, report = invert(tiny_model, texts, latent, "negative_prompt", cfg=7.5)
+    plain, _, plain_report = invert(tiny_model, texts, latent, "ddim", cfg=1.0)
+    torch.testing.assert_close(noise["samples"], plain["samples"])
+    high, low = (sample(tiny_model, texts, noise, cfg=cfg, trajectory=trajectory)["samples"] for cfg in (7.5, 1.0))
+    torch.testing.assert_close(high, low, rtol=1e-3, atol=1e-3)
+    assert report.round_trip.psnr == pytest.approx(plain_report.round_trip.psnr)
+
+
+def test_fixed_point_says_where_it_did_not_arrive(tiny_model, texts):
+    _, _, report = invert(tiny_model, texts, pictures(), method=method("fixed_point", tolerance=0.0, iterations=1))
+    assert "12 of 12 fixed-point steps" in report.warnings[0]
+
+
+def test_demo_model_against_the_inverse_scheduler_of_diffusers(demo, prompts):
+    from diffusers import DDIMInverseScheduler
+    from test_diffusers import diffusers_unet
+
+    scheduler = DDIMInverseScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
+                                     clip_sample=False, set_alpha_to_one=True, steps_offset=1)
+    scheduler.set_timesteps(8)
+    table = ((1 - scheduler.alphas_cumprod) / scheduler.alphas_cumprod).sqrt()
+    sigmas = torch.cat([torch.zeros(1), table[scheduler.timesteps]])
+    latent = {"samples": 5 * torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(0))}
+    latents = invert(demo[0], prompts, latent, sigmas=sigmas, measure=False)[1].trajectory.latents
+    unet, prompt = diffusers_unet(demo[0]), prompts[0][0][0].float().clone()
+    z = latents[0].clone()
+    for timestep, x in zip(scheduler.timesteps, latents[1:]):
+        with torch.no_grad():
+            z = scheduler.step(unet(z, timestep, encoder_hidden_states=prompt).sample, timestep, z).prev_sample
+        assert relative(x / math.sqrt(1 + table[timestep] ** 2), z) < 1e-4
+
+
+def test_interrupt_stops_an_inversion(tiny_model, texts):
+    import comfy.model_management
+
+    calls = Calls(tiny_model)
+    calls.before_call = lambda count: count == 3 and comfy.model_management.interrupt_current_processing()
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        invert(calls.model, texts, pictures())
+    assert calls.count == 3
+
+
+def test_bad_input(tiny_model, flow_model, texts, monkeypatch):
+    def refuse(message, latent=None, model=tiny_model, **change):
+        with pytest.raises(ValueError, match=message):
+            invert(model, change.pop("texts", texts), pictures() if latent is None else latent, **change)
+
+    refuse("empty batch", {"samples": torch.zeros(0, *SHAPE)})
+    refuse("inpainting mask", {**pictures(), "noise_mask": torch.ones(1, 8, 8)})
+    refuse("video, audio or combined", {"samples": torch.zeros(1, 4, 3, 8, 8)})
+    refuse("16 channels", {"samples": torch.ones(1, 16, 8, 8)})
+    refuse("NaN", {"samples": torch.full((1, *SHAPE), math.nan)})
+    refuse("rise or fall steadily", sigmas=torch.tensor([3.0, 1.0, 1.0, 0.0]))
+    refuse("two or more noise levels", sigmas=torch.tensor([]))
+    refuse("for flow models", name="rf_inversion")
+    refuse("connect the negative input", cfg=3.0, texts=[texts[0], None])
+    refuse("null_text finds", name="null_text")
+    refuse("positive conditioning is empty", texts=[[], texts[1]])
+    monkeypatch.setattr(tiny_model.model.diffusion_model, "in_channels", 9)
+    refuse("inpainting or instruction model")

@@ -1,0 +1,63 @@
+"""The sampler in ComfyUI's own SamplerCustomAdvanced, in both directions."""
+import pytest
+import torch
+from inversions import SHAPE, invert, method, pictures, sample
+
+
+def custom(model, texts, method_name, sigmas, latent, noise=None):
+    """Core's SamplerCustomAdvanced with our sampler and BasicGuider."""
+    import comfy_extras.nodes_custom_sampler as core
+
+    from mental_averages.nodes.inversion import DDIMSamplerSelect
+
+    with torch.inference_mode():
+        sampler = DDIMSamplerSelect.execute(method(method_name)).args[0]
+        guider = core.BasicGuider.execute(model, texts[0]).args[0]
+        noise = core.DisableNoise.execute().args[0] if noise is None else noise
+        return core.SamplerCustomAdvanced.execute(noise, guider, sampler, sigmas, latent).args
+
+
+@pytest.mark.parametrize("prediction, name", [("eps", "ddim"), ("eps", "fixed_point"), ("v", "ddim"), ("flow", "ddim"),
+                                              ("flow", "fireflow")])
+def test_sampler_in_both_directions(models, texts, prediction, name):
+    import comfy_extras.nodes_custom_sampler as core
+
+    from mental_averages.nodes import comfyui
+
+    model = models[prediction]
+    levels = comfyui.sigmas_of(model, "simple", 6)
+    latent = pictures()
+    flipped = core.FlipSigmas.execute(levels.clone()).args[0]
+    assert flipped[0] > 0  # core replaces the level 0
+    noise, noisy_clean = custom(model, texts, name, flipped, latent)
+    expected, trajectory, _ = invert(model, texts, latent, name, sigmas=flipped)
+    assert torch.isfinite(noise["samples"]).all()
+    torch.testing.assert_close(noise["samples"], expected["samples"], rtol=1e-3, atol=1e-3)
+    back, clean = custom(model, texts, name, flipped.flip(0), noise)
+    restored = sample(model, texts, expected, trajectory=trajectory)["samples"]
+    torch.testing.assert_close(back["samples"], restored, rtol=1e-3, atol=1e-2)
+    assert noisy_clean["samples"].shape == latent["samples"].shape
+    torch.testing.assert_close(clean["samples"], back["samples"], rtol=1e-4, atol=1e-4)
+
+
+def test_sampler_takes_noise_as_core_does(tiny_model, texts):
+    import comfy_extras.nodes_custom_sampler as core
+
+    from mental_averages.nodes import comfyui
+
+    levels, noise = comfyui.sigmas_of(tiny_model, "simple", 4), core.RandomNoise.execute(3).args[0]
+    ours = custom(tiny_model, texts, "ddim", levels, {"samples": torch.zeros(1, *SHAPE)}, noise)[0]["samples"]
+    with torch.inference_mode():
+        guider = core.BasicGuider.execute(tiny_model, texts[0]).args[0]
+        euler = core.KSamplerSelect.execute("euler").args[0]
+        empty = {"samples": torch.zeros(1, *SHAPE)}
+        expected = core.SamplerCustomAdvanced.execute(noise, guider, euler, levels, empty).args[0]["samples"]
+    torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-3)
+    with pytest.raises(ValueError, match="connect DisableNoise"):
+        custom(tiny_model, texts, "ddim", levels.flip(0), pictures(), noise)
+    with pytest.raises(ValueError, match="both noise and a latent"):
+        custom(tiny_model, texts, "ddim", levels, pictures(), noise)
+    with pytest.raises(ValueError, match="inpainting mask"):
+        custom(tiny_model, texts, "ddim", levels, {**pictures(), "noise_mask": torch.ones(1, 8, 8)})
+    with pytest.raises(ValueError, match="rise or fall steadily"):
+        custom(tiny_model, texts, "ddim", torch.tensor([0.0, 2.0, 1.0, 3.0]), pictures())
