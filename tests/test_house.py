@@ -232,3 +232,15 @@ def test_every_module_of_dma_has_a_test_file(file):
 @each([file for file in FILES if file.relative_to(ROOT).parts[0] in ("dma", "nodes", "tools")])
 def test_files_hold_one_idea(file):
     assert len(file.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+
+
+PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "web").rglob("*.md")})
+# "ROOM", "FILE" and the like stand for any name.
+PLACE = re.compile(r"`((?:dma|nodes|tests|tools|benchmarks|docs|demo|web|example_workflows)/[\w./]*)`")
+
+
+@each(PAGES)
+def test_documents_name_places_that_exist(file):
+    places = PLACE.findall(file.read_text(encoding="utf-8"))
+    assert [place for place in places if not re.search(r"\b_?[A-Z]{2,}\b|_[A-Z]{2,}\b", place)
+            and not (ROOT / place).exists()] == []
