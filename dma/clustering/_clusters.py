@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -126,7 +127,7 @@ def cluster(embeddings: Tensor, settings: ClusterSettings = ClusterSettings()) -
         fits = [_fit(coordinates, count, settings)
                 for count in range(settings.smallest_count, settings.largest_count + 1)]
         bic = tuple((fit.n_components, float(fit.bic(coordinates.numpy()))) for fit in fits)
-        best = fits[min(range(len(fits)), key=lambda index: bic[index][1])]
+        best: Any = fits[min(range(len(fits)), key=lambda index: bic[index][1])]
         densities = _log_densities(best, coordinates)  # (N, components)
     joint = densities + torch.from_numpy(np.log(best.weights_))
     labels, kept = _assign(joint, settings)

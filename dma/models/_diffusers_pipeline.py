@@ -46,7 +46,7 @@ class DiffusersDenoiser:
             raise ValueError(f"There is no branch {branch!r} here: choose one of {', '.join(BRANCHES)}.")
         self.patch_size = getattr(network.config, "patch_size", None)
         self.parametrization = _parametrization_of(scheduler, flow=self.patch_size is not None)
-        if network.config.in_channels != (network.config.out_channels or network.config.in_channels):
+        if config.in_channels != (config.out_channels or config.in_channels):
             raise ValueError("This network takes more channels than it predicts: it is an inpainting model.")
         if layer == AUTO_LAYER:
             layer = f"transformer_blocks.{len(network.transformer_blocks) - 1}" if self.patch_size else "mid_block"
@@ -113,15 +113,16 @@ def from_pipeline(pipe: Any, prompt: str, negative_prompt: str = "", guidance_sc
     """
     from diffusers import SD3Transformer2DModel, UNet2DConditionModel
 
-    network = getattr(pipe, "transformer", None) or getattr(pipe, "unet", None)
+    network: Any = getattr(pipe, "transformer", None) or getattr(pipe, "unet", None)
+    config: Any = getattr(network, "config", None)
     supported = (isinstance(network, SD3Transformer2DModel)
                  or isinstance(network, UNet2DConditionModel)
-                 and network.config.addition_embed_type in (None, "text_time"))
+                 and config.addition_embed_type in (None, "text_time"))
     if not supported or getattr(pipe.config, "requires_aesthetics_score", False):
         raise ValueError(f"{type(pipe).__name__} is not supported: use a pipeline of Stable Diffusion 1.x, 2.x, SDXL "
                          "or 3.")
     network.requires_grad_(False)
-    if isinstance(network, UNet2DConditionModel) and network.config.addition_embed_type is None:
+    if isinstance(network, UNet2DConditionModel) and config.addition_embed_type is None:
         sides = pipe.encode_prompt(prompt, network.device, 1, True, negative_prompt=negative_prompt)
         return DiffusersDenoiser(network, pipe.scheduler, *sides, guidance_scale, layer, branch)
     others = {"prompt_2": None, "negative_prompt": negative_prompt, "device": network.device}
@@ -132,7 +133,7 @@ def from_pipeline(pipe: Any, prompt: str, negative_prompt: str = "", guidance_sc
         sides = [{"encoder_hidden_states": text, "pooled_projections": whole}
                  for text, whole in ((positive, pooled), (negative, negative_pooled))]
     else:
-        height, width = size or 2 * (network.config.sample_size * pipe.vae_scale_factor,)
+        height, width = size or 2 * (config.sample_size * pipe.vae_scale_factor,)
         sizes = torch.tensor([[height, width, 0, 0, height, width]], dtype=positive.dtype, device=network.device)
         sides = [{"encoder_hidden_states": text, "added_cond_kwargs": {"text_embeds": whole, "time_ids": sizes}}
                  for text, whole in ((positive, pooled), (negative, negative_pooled))]

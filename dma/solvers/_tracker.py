@@ -54,6 +54,7 @@ class Tracker:
         self.backwards[self.active] += backwards
 
     def match(self) -> Match:
+        assert self.before is not None, "a match without an evaluation"
         return Match(self.latents, self.before, self.best, self.iterations, self.forwards, self.backwards)
 
 
