@@ -46,7 +46,7 @@ class DiffusersDenoiser:
             raise ValueError(f"There is no branch {branch!r} here: choose one of {', '.join(BRANCHES)}.")
         self.patch_size = getattr(network.config, "patch_size", None)
         self.parametrization = _parametrization_of(scheduler, flow=self.patch_size is not None)
-        if config.in_channels != (config.out_channels or config.in_channels):
+        if network.config.in_channels != (network.config.out_channels or network.config.in_channels):
             raise ValueError("This network takes more channels than it predicts: it is an inpainting model.")
         if layer == AUTO_LAYER:
             layer = f"transformer_blocks.{len(network.transformer_blocks) - 1}" if self.patch_size else "mid_block"
