@@ -7,6 +7,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 import pack
 
+sys.path.insert(0, str(Path(__file__).resolve().parent / "support"))
 pack.load_pack()
 
 

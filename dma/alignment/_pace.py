@@ -4,9 +4,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..execution import Pace
+from ..execution import seconds_for
 from ..solvers import Solver
 from ._report import AlignedStep
+from ._settings import AlignmentSettings
 
 # Costs in passes through the network up to the semantic layer; they only steer the progress bar.
 BACKWARD_COST = 2.0
@@ -31,6 +32,13 @@ class Plan:
     target_updates: int
     solver: Solver
 
+    @classmethod
+    def of(cls, settings: AlignmentSettings, steps: int, count: int, moving: int) -> Plan:
+        """The plan of an alignment of `count` latents, of which `moving` at most go on, in a schedule of `steps`."""
+        moving = min(count, moving)
+        return cls(count, moving, min(settings.keep, moving), settings.aligned_steps, steps, settings.target_updates,
+                   settings.solver)
+
     @property
     def first(self) -> float:
         """What the first mean costs more than later ones."""
@@ -53,7 +61,7 @@ class Plan:
         return max(1e-9, self.first + self.aligned_steps * self.step + rest)
 
 
-def seconds_left(pace: Pace, plan: Plan, records: list[AlignedStep], residual: float) -> float:
+def seconds_left(pace: dict[str, list[float]], plan: Plan, records: list[AlignedStep], residual: float) -> float:
     """Expected seconds from the moment when, after the aligned steps `records`, the next step's first target has been
     taken.
 
@@ -64,7 +72,8 @@ def seconds_left(pace: Pace, plan: Plan, records: list[AlignedStep], residual: f
     matching = plan.moving * iterations_ahead(plan.solver, records, residual, left)
     # In the last aligned step only those that are kept still move on.
     predictions = plan.moving * max(0, left - 1) + plan.kept * (plan.steps - plan.aligned_steps + (left > 0))
-    return pace.seconds("mean", mean) + pace.seconds("match", matching) + pace.seconds("predict", predictions)
+    return (seconds_for(pace, "mean", mean) + seconds_for(pace, "match", matching)
+            + seconds_for(pace, "predict", predictions))
 
 
 def iterations_ahead(solver: Solver, records: list[AlignedStep], residual: float, steps: int) -> float:

@@ -1,9 +1,64 @@
-"""A weighted ensemble of latents in the middle of their sampling: what an alignment may start from instead of noise."""
+"""What an alignment starts from: noise, or a weighted ensemble of latents in the middle of their sampling."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor
+
+from ..diffusion import NoiseRows, Parametrization, initial_latent, paper_scale
+from ._settings import AlignmentSettings
+
+
+class Start(Protocol):
+    """K latents at the first noise level, row by row, and what each of them counts in the first mean."""
+
+    def check(self, count: int, shape: tuple[int, ...]) -> None:
+        """Raise ValueError unless these are `count` latents of `shape` (C, H, W)."""
+        ...
+
+    def rows(self, parametrization: Parametrization, sigma: float) -> tuple[NoiseRows | Tensor, Callable]:
+        """The latents in the papers' units, z, by rows that never fall; and the way from z to x as it is carried."""
+        ...
+
+    def weights_of(self, rows: slice) -> Tensor | None:
+        """Weights (b,) of rows in the first mean; None if each counts once."""
+        ...
+
+    def moving(self, settings: AlignmentSettings, drawn: int | None = None) -> int:
+        """How many latents are matched and carried on, where so many were `drawn` for the first mean."""
+        ...
+
+    def first(self, parametrization: Parametrization, sigma: float, count: int) -> Tensor:
+        """The first `count` latents of those that may go on, (count, C, H, W) in the papers' units."""
+        ...
+
+
+@dataclass(frozen=True)
+class Noise:
+    """K latents of standard normal noise from a seed, drawn when they are asked for and forgotten behind."""
+
+    count: int
+    shape: tuple[int, ...]
+    seed: int
+
+    def check(self, count: int, shape: tuple[int, ...]) -> None:
+        if (self.count, tuple(self.shape)) != (count, tuple(shape)):
+            raise ValueError(f"Noise for {self.count} latents of shape {tuple(self.shape)} was given, but {count} of "
+                             f"shape {tuple(shape)} are to be aligned.")
+
+    def rows(self, parametrization: Parametrization, sigma: float) -> tuple[NoiseRows, Callable]:
+        return NoiseRows(self.count, self.shape, self.seed), lambda z: initial_latent(parametrization, z, sigma)
+
+    def weights_of(self, rows: slice) -> None:
+        return None
+
+    def moving(self, settings: AlignmentSettings, drawn: int | None = None) -> int:
+        return settings.moving if drawn is None else min(settings.moving, drawn)
+
+    def first(self, parametrization: Parametrization, sigma: float, count: int) -> Tensor:
+        return NoiseRows(self.count, self.shape, self.seed)[0:count]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,3 +82,16 @@ class Ensemble:
         if not (self.weights >= 0).all() or not self.weights[list(self.members)].any():
             raise ValueError("An ensemble needs members, weights that are not negative, and a member with a weight "
                              "above 0.")
+
+    def rows(self, parametrization: Parametrization, sigma: float) -> tuple[Tensor, Callable]:
+        scale = paper_scale(parametrization, sigma)
+        return self.latents * scale, lambda z: z / scale
+
+    def weights_of(self, rows: slice) -> Tensor:
+        return self.weights[rows]
+
+    def moving(self, settings: AlignmentSettings, drawn: int | None = None) -> int:
+        return min(settings.moving, len(self.members))
+
+    def first(self, parametrization: Parametrization, sigma: float, count: int) -> Tensor:
+        return self.latents[list(self.members[:count])] * paper_scale(parametrization, sigma)

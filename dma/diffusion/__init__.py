@@ -3,11 +3,12 @@ from ._denoiser import Denoiser, EmbeddingDenoiser, LayeredDenoiser
 from ._latents import check_latents
 from ._noise import NoiseRows, add_noise, initial_latent, noise_in, noise_of, shell_norm, starting_noise
 from ._parametrization import Parametrization, denoised_from_output, paper_scale
-from ._sampling import clean_estimate, deterministic_step, restore_noise, sample, step_all
+from ._sampling import clean_estimate, deterministic_step, restore_noise, sample, sampling, stepping
 from ._schedule import rising
 
 __all__ = [
     "Denoiser", "EmbeddingDenoiser", "LayeredDenoiser", "NoiseRows", "Parametrization", "add_noise", "check_latents",
     "clean_estimate", "denoised_from_output", "deterministic_step", "initial_latent", "noise_in", "noise_of",
-    "paper_scale", "restore_noise", "rising", "sample", "shell_norm", "starting_noise", "step_all",
+    "paper_scale", "restore_noise", "rising", "sample", "sampling", "shell_norm", "starting_noise",
+    "stepping",
 ]

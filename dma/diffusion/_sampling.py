@@ -1,44 +1,50 @@
 """Plain deterministic sampling in micro-batches."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Generator, Sequence
 
 import torch
 from torch import Tensor
 
-from ..execution import BatchSize
+from ..execution import BatchSize, Event, Watcher, choose_batch, drive
 from ._denoiser import Denoiser
 from ._noise import noise_in, shell_norm
 
 
-def step_all(denoiser: Denoiser, latents: Tensor, sigma: float, sigma_next: float, batch: BatchSize,
-             after_batch: Callable[[int, Tensor], None] = lambda count, denoised: None) -> Tensor:
-    """Take one guided deterministic step with every latent (K, C, H, W); the result is on the CPU.
+def sample(denoiser: Denoiser, latents: Tensor, sigmas: Tensor, *, batch: BatchSize | None = None,
+           watchers: Sequence[Watcher] = ()) -> Tensor:
+    """Follow the deterministic ODE from `sigmas[0]` down to `sigmas[-1]` with latents (K, C, H, W); on the CPU.
 
-    `after_batch` hears of each finished batch: how many latents it held, and their clean predictions.
+    Events are of the kind "predict", one for each micro-batch of each step.
     """
+    return drive(sampling(denoiser, latents, sigmas.tolist(), choose_batch(batch, latents.shape[1:])), None, watchers)
+
+
+def sampling(denoiser: Denoiser, latents: Tensor, sigmas: Sequence[float],
+             batch: BatchSize) -> Generator[Event, None, Tensor]:
+    """The loop of `sample`."""
+    for sigma, following in zip(sigmas, sigmas[1:]):
+        latents = yield from stepping(denoiser, latents, sigma, following, batch)
+    return latents
+
+
+def stepping(denoiser: Denoiser, latents: Tensor, sigma: float, following: float,
+             batch: BatchSize) -> Generator[Event, None, Tensor]:
+    """One guided deterministic step of every latent (K, C, H, W) from one noise level to another; on the CPU."""
     def take(rows: slice) -> tuple[Tensor, Tensor]:
         x = latents[rows].to(denoiser.device)
         denoised = denoiser.denoise(x, sigma)
-        return deterministic_step(x, denoised, sigma, sigma_next), denoised
+        return deterministic_step(x, denoised, sigma, following), denoised
 
     stepped = torch.empty_like(latents, device="cpu")
     for rows, (moved, denoised) in batch.over(len(latents), take):
         stepped[rows] = moved.cpu()
-        after_batch(rows.stop - rows.start, denoised)
+        yield Event("predict", rows.stop - rows.start, rows.stop, len(latents), clean=denoised[:1])
     return stepped
 
 
-def sample(denoiser: Denoiser, latents: Tensor, sigmas: Tensor, batch: BatchSize,
-           after_batch: Callable[[int, Tensor], None] = lambda count, denoised: None) -> Tensor:
-    """Follow the deterministic ODE from `sigmas[0]` to `sigmas[-1]` with latents (K, C, H, W)."""
-    for sigma, sigma_next in zip(sigmas[:-1].tolist(), sigmas[1:].tolist()):
-        latents = step_all(denoiser, latents, sigma, sigma_next, batch, after_batch)
-    return latents
-
-
 def restore_noise(denoiser: Denoiser, latents: Tensor, sigma: float, noise: Tensor, share: float,
-                  batch: BatchSize) -> Tensor:
+                  *, batch: BatchSize | None = None) -> Tensor:
     """Top up latents (K, C, H, W) whose noise has become too small for their noise level, on the CPU.
 
     Averaging cancels noise: the noise n that a latent still carries, by the model's own prediction, may be far below
@@ -56,7 +62,8 @@ def restore_noise(denoiser: Denoiser, latents: Tensor, sigma: float, noise: Tens
         missing = (1 - relative.square()).clamp_min(0).sqrt()
         return x + sigma * share * missing[:, None, None, None] * noise.to(x)
 
-    return torch.cat([topped.cpu() for _, topped in batch.over(len(latents), top_up)])
+    parts = choose_batch(batch, latents.shape[1:]).over(len(latents), top_up)
+    return torch.cat([topped.cpu() for _, topped in parts])
 
 
 def deterministic_step(x: Tensor, denoised: Tensor, sigma: float, sigma_next: float) -> Tensor:

@@ -1,6 +1,11 @@
-"""How long work is run: micro-batches, progress, states on disk."""
-from ._batching import BatchSize, is_out_of_memory
-from ._checkpoint import RunState, SavedState, clean_states, run_key
-from ._progress import Pace, Progress
+"""How long work is run: loops and who watches them, micro-batches, progress, states on disk."""
+from ._batching import BatchSize, batch_of, choose_batch, is_out_of_memory
+from ._checkpoint import RunState, clean_states, run_key
+from ._loop import Checkpoint, Resumable, SavedState, Watcher, drive, resumed
+from ._progress import Clock, Event, PassMonitor, Progress, seconds_for
 
-__all__ = ["BatchSize", "Pace", "Progress", "RunState", "SavedState", "clean_states", "is_out_of_memory", "run_key"]
+__all__ = [
+    "BatchSize", "Checkpoint", "Clock", "Event", "PassMonitor", "Progress", "Resumable", "RunState", "SavedState",
+    "Watcher", "batch_of", "choose_batch", "clean_states", "drive", "is_out_of_memory", "resumed", "run_key",
+    "seconds_for",
+]

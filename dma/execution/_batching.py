@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -62,3 +63,15 @@ class BatchSize:
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+
+
+def choose_batch(batch: BatchSize | None, shape: Sequence[int]) -> BatchSize:
+    """The batch that was asked for, or else a first guess for latents of `shape` (C, H, W)."""
+    return batch or BatchSize.automatic(math.prod(shape))
+
+
+def batch_of(size: int) -> BatchSize | None:
+    """Batches of so many latents; 0 leaves the choice open. Raises ValueError for a negative number."""
+    if size < 0:
+        raise ValueError(f"batch_size is {size}: use 0 for automatic, or a positive number.")
+    return BatchSize(size) if size else None

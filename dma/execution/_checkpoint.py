@@ -8,7 +8,6 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -108,11 +107,3 @@ def clean_states(folder: Path, keep: str = "", longest_age_days: float = LONGEST
             removed.append(path.name)
             total -= size
     return removed
-
-
-class SavedState(Protocol):
-    """A place that keeps the state of one run; `dma.runs` has one on disk."""
-
-    def load(self) -> tuple[dict[str, Tensor], dict] | None: ...
-
-    def save(self, tensors: dict[str, Tensor], meta: dict) -> None: ...

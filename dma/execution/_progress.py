@@ -1,17 +1,42 @@
-"""What the work of a run is told by: events on its way, and how long each kind of work has taken."""
+"""What a loop of long work tells those who watch it, and how long each kind of its work has taken."""
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that a loop has done; its state can be gone on from whenever it tells of one.
+
+    kind: what was done, in a word of the loop's own, such as "mean", "match" or "predict".
+    amount: how much of it: rows, iterations, steps; for the pace.
+    row, rows: how far the present pass over so many rows has come, where it is a pass over rows.
+    value: the number that the pass is watched by, such as an error or a residual, if there is one.
+    clean: a clean latent (1, C, H, W) to look at, if there is one.
+    changed: whether a resume gains by it that the state is saved now.
+    closes: whether a step has ended, after which the state is saved in any case.
+    """
+
+    kind: str
+    amount: float = 1.0
+    row: int = 0
+    rows: int = 0
+    value: float | None = None
+    clean: Tensor | None = None
+    changed: bool = False
+    closes: bool = False
 
 
 @dataclass(frozen=True)
 class Progress:
     """Where a run stands: the share of its planned work, a line for the log, and perhaps a clean latent to show.
 
-    seconds_left is what is to be expected from the pace so far, known when the mean of the second aligned step is.
+    seconds_left is what is to be expected from the pace so far, where it is known.
     """
 
     fraction: float
@@ -20,25 +45,58 @@ class Progress:
     seconds_left: float | None = None
 
 
-class Pace:
-    """Seconds spent on each kind of work so far, and how much of it was done; `state` is both, to be saved with a run.
+class Timed(Protocol):
+    """A state that knows what its run has cost, the parts before a resume included."""
 
-    Kinds are "mean" (rows of features without gradient), "match" (iterations of latents) and "predict" (rows of guided
-    predictions).
+    seconds: float
+    pace: dict[str, list[float]]  # by kind of work, the seconds spent on it and how much of it was done
+
+
+class Clock:
+    """A watcher that writes into the state what its run costs.
+
+    All time since the last event went into the kind of work that the event tells of: previews and saves too, as they
+    will again.
     """
 
-    def __init__(self, state: dict[str, list[float]] | None = None):
-        self.state = state or {}
+    def __init__(self) -> None:
         self.last = time.monotonic()
 
-    def lap(self, kind: str, amount: float) -> None:
-        """All time since the last lap went into `amount` of a kind of work: previews and saves too, as they will
-        again."""
+    def __call__(self, event: Event, state: Timed) -> None:
         now = time.monotonic()
-        spent, done = self.state.get(kind, (0.0, 0.0))
-        self.state[kind], self.last = [spent + now - self.last, done + amount], now
+        passed, self.last = now - self.last, now
+        state.seconds += passed
+        spent, done = state.pace.get(event.kind, (0.0, 0.0))
+        state.pace[event.kind] = [spent + passed, done + event.amount]
 
-    def seconds(self, kind: str, amount: float) -> float:
-        """How long `amount` of a kind of work takes; 0 for a kind that has not been seen."""
-        spent, done = self.state.get(kind, (0.0, 0.0))
-        return amount * spent / done if done else 0.0
+
+def seconds_for(pace: dict[str, list[float]], kind: str, amount: float) -> float:
+    """How long `amount` of a kind of work takes at the pace of a state; 0 for a kind that has not been seen.
+
+    >>> seconds_for({"mean": [2.0, 10.0]}, "mean", 5)
+    1.0
+    """
+    spent, done = pace.get(kind, (0.0, 0.0))
+    return amount * spent / done if done else 0.0
+
+
+class PassMonitor:
+    """A watcher that tells of the progress of a loop of `passes` over all its rows that are all alike, as in sampling.
+
+    >>> told = []
+    >>> monitor = PassMonitor(told.append, "sampling", passes=2)
+    >>> for event in (Event("predict", 3, 3, 4), Event("predict", 1, 4, 4), Event("predict", 3, 3, 4)):
+    ...     monitor(event, None)
+    >>> [(progress.fraction, progress.message) for progress in told]
+    [(0.375, 'sampling, step 1 of 2'), (0.5, 'sampling, step 1 of 2'), (0.875, 'sampling, step 2 of 2')]
+    """
+
+    def __init__(self, tell: Callable[[Progress], None], what: str, passes: int):
+        self.tell, self.what, self.passes, self.ended = tell, what, passes, 0
+
+    def __call__(self, event: Event, state: object) -> None:
+        if not event.rows:
+            return
+        message = f"{self.what}, step {self.ended + 1} of {self.passes}"
+        self.tell(Progress((self.ended + event.row / event.rows) / self.passes, message, event.clean))
+        self.ended += event.row == event.rows

@@ -1,17 +1,19 @@
 """Reading every layer of a model on its own trajectories, and trying how far latents can be matched there."""
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from ..diffusion import Denoiser, LayeredDenoiser, initial_latent, paper_scale, step_all
-from ..execution import BatchSize
+from ..diffusion import Denoiser, LayeredDenoiser, initial_latent, paper_scale, starting_noise, stepping
+from ..execution import BatchSize, Event, choose_batch
+from ..models import read_features
 from ..solvers import LBFGS
 from ..statistics import RunningMoments
-from ._scores import FEWEST_LATENTS
+from ._report import LayerReport, layer_report
+from ._scores import FEWEST_LATENTS, LayerMatching, gram
 from ._sketch import Sketch
 
 
@@ -56,51 +58,128 @@ class ProbeSettings:
         return self.samples * (max(self.steps) + 2 * len(self.steps) + layers * (self.matched > 0) * len(self.steps))
 
 
-@dataclass(frozen=True)
-class PromptReadings:
-    """What was read under one prompt, by step and layer.
+@dataclass
+class ProbeState:
+    """A probe between two prompts, and what it has read.
 
-    rows: shortened features (N, m), by (step, layer). before, after: |H(z) - A|^2 of matched latents (steps, layers,
-    matched).
+    prompts: those that have been read. readings: by name, what was read under each of them, (prompts, ...).
+    gradient_error: of the self-test, where matching needs one. report: that of a probe that is finished, as JSON.
     """
 
-    rows: dict[tuple[int, str], Tensor]
-    before: Tensor
-    after: Tensor
+    prompts: int = 0
+    readings: dict[str, Tensor] = field(default_factory=dict)
+    gradient_error: float | None = None
+    report: str | None = None
+    seconds: float = 0.0
+    pace: dict[str, list[float]] = field(default_factory=dict)
+    part: str = ""
+
+    def take(self, readings: dict[str, Tensor]) -> None:
+        """What was read under the next prompt."""
+        for name, value in readings.items():
+            earlier = [self.readings[name]] if name in self.readings else []
+            self.readings[name] = torch.cat([*earlier, value[None]])
+        self.prompts += 1
+
+    def packed(self) -> tuple[dict[str, Tensor], dict]:
+        if self.report is not None:
+            return {}, {"report": self.report}
+        return self.readings, {"prompts": self.prompts, "seconds": self.seconds, "gradient_error": self.gradient_error}
+
+    @classmethod
+    def unpacked(cls, tensors: dict[str, Tensor], meta: dict) -> ProbeState:
+        if "report" in meta:
+            return cls(report=meta["report"])
+        return cls(meta["prompts"], tensors, meta.get("gradient_error"), seconds=meta["seconds"])
 
 
-def read_prompt(denoiser: LayeredDenoiser, sigmas: Tensor, noise: Tensor, layers: list[str], settings: ProbeSettings,
-                sketch: Sketch, matched: list[int], batch: BatchSize,
-                heard: Callable[[int], None] = lambda passes: None) -> PromptReadings:
-    """Sample N latents from standard normal `noise` (N, C, H, W), and read and match them on the way.
+@dataclass(frozen=True)
+class Probe:
+    """What is read of a model, all prompts alike: its layers by name, along falling `sigmas`, on latents of `shape`."""
+
+    layers: tuple[str, ...]
+    sigmas: tuple[float, ...]
+    shape: tuple[int, ...]
+    prompts: int
+    settings: ProbeSettings
+
+    def noise(self, prompt: int) -> Tensor:
+        """The starting noise (N, C, H, W) under a prompt: its own, because shared noise would be taken for what the
+        prompts have in common."""
+        count = self.settings.samples
+        return starting_noise(self.prompts * count, self.shape, self.settings.seed).unflatten(
+            0, (self.prompts, count))[prompt]
+
+
+def read_prompt(denoiser: LayeredDenoiser, probe: Probe, state: ProbeState, *,
+                batch: BatchSize | None = None) -> Generator[Event, None, None]:
+    """The loop of a probe under its next prompt: sample N latents, and read and match them on the way.
 
     Features belong to latents that the model meets: at a lower noise level these are its own trajectories under the
     prompt, on which the alignment works as well. Pure noise at that level is nothing the model was trained on, and
-    knows no prompt.
-    `heard` is told of the passes that are done (see `ProbeSettings.work`).
+    knows no prompt. The amounts of the events are passes, and add up to `ProbeSettings.work`.
     """
-    latents = initial_latent(denoiser.parametrization, noise, sigmas[0].item())
-    rows: dict[tuple[int, str], Tensor] = {}
-    before, after = (torch.zeros(len(settings.steps), len(layers), len(matched)) for _ in range(2))
+    settings, sketch, batch = probe.settings, Sketch(), choose_batch(batch, probe.shape)
+    matched = settings.matched_latents(state.prompts)
+    latents = initial_latent(denoiser.parametrization, probe.noise(state.prompts), probe.sigmas[0])
+    readings: dict[str, Tensor] = {}
+    before, after = (torch.zeros(len(settings.steps), len(probe.layers), len(matched)) for _ in range(2))
     for step in range(max(settings.steps) + 1):
-        sigma = sigmas[step].item()
+        sigma = probe.sigmas[step]
         if step in settings.steps:
-            found: dict[str, list[Tensor]] = {layer: [] for layer in layers}
-            for part, reading in batch.over(len(latents), lambda part: denoiser.all_features(
-                    latents[part].to(denoiser.device), sigma, layers, lambda layer, features: sketch(features))):
+            found: dict[str, list[Tensor]] = {layer: [] for layer in probe.layers}
+            for rows, reading in batch.over(len(latents), lambda rows: denoiser.all_features(
+                    latents[rows].to(denoiser.device), sigma, list(probe.layers),
+                    lambda layer, features: sketch(features))):
                 for layer, values in reading.items():
                     found[layer].append(values.cpu())
-                heard(2 * (part.stop - part.start))
-            rows.update({(step, layer): torch.cat(values) for layer, values in found.items()})
-            for number, layer in enumerate(layers if matched else []):
+                yield Event("read", 2 * (rows.stop - rows.start), rows.stop, len(latents))
+            readings.update({row_name(step, layer): torch.cat(values) for layer, values in found.items()})
+            for number, layer in enumerate(probe.layers if matched else ()):
                 place = settings.steps.index(step), number
                 before[place], after[place] = match_layer(denoiser.at(layer), latents, sigma, matched,
                                                           settings.iterations, batch)
-                heard(len(latents))
+                yield Event("match", len(latents), number + 1, len(probe.layers))
         if step < max(settings.steps):
-            latents = step_all(denoiser, latents, sigma, sigmas[step + 1].item(), batch,
-                               lambda count, denoised: heard(count))
-    return PromptReadings(rows, before, after)
+            latents = yield from stepping(denoiser, latents, sigma, probe.sigmas[step + 1], batch)
+    state.take({**readings, "before": before, "after": after})
+    yield Event("prompt", 0.0, closes=True)
+
+
+def probe_report(probe: Probe, state: ProbeState, choices: dict) -> LayerReport:
+    """The report of a probe whose prompts have all been read; `choices` go into its settings."""
+    settings = probe.settings
+    grams = torch.stack([torch.stack([gram(state.readings[row_name(step, layer)]) for layer in probe.layers])
+                         for step in settings.steps])  # (S, L, P, N, P, N)
+    matching = None
+    if settings.matched:
+        before, after = (state.readings[name].movedim(0, 2).double() for name in ("before", "after"))  # (S, L, P, M)
+        index = torch.tensor([settings.matched_latents(prompt) for prompt in range(probe.prompts)])  # (P, M)
+        matching = LayerMatching(before, after, index)
+    found = {"sigmas": [probe.sigmas[step] for step in settings.steps]}
+    if state.gradient_error is not None:
+        found["gradient_error"] = state.gradient_error
+    return layer_report({**choices, **found}, list(probe.layers), grams, matching, state.seconds)
+
+
+def row_name(step: int, layer: str) -> str:
+    return f"rows {step} {layer}"
+
+
+class ProbeMonitor:
+    """A watcher of a probe that tells which share of all prompts' passes is behind it."""
+
+    def __init__(self, tell: Callable[[float], None], probe: Probe):
+        self.tell, self.work, self.prompts = tell, probe.settings.work(len(probe.layers)), probe.prompts
+        self.prompt, self.done = -1, 0.0
+
+    def __call__(self, event: Event, state: ProbeState) -> None:
+        if event.closes:
+            return
+        if state.prompts != self.prompt:
+            self.prompt, self.done = state.prompts, state.prompts * self.work
+        self.done += event.amount
+        self.tell(self.done / (self.work * self.prompts))
 
 
 def match_layer(denoiser: Denoiser, latents: Tensor, sigma: float, matched: list[int], iterations: int,
@@ -111,10 +190,8 @@ def match_layer(denoiser: Denoiser, latents: Tensor, sigma: float, matched: list
     Matching is a few iterations of L-BFGS in the papers' units.
     """
     moments = RunningMoments()
-    with torch.no_grad():
-        for _, features in batch.over(len(latents),
-                                      lambda part: denoiser.features(latents[part].to(denoiser.device), sigma)):
-            moments.update(features)
+    for _, features in read_features(denoiser, latents, sigma, batch):
+        moments.update(features)
     target = moments.mean.float().to(denoiser.device)
     scale, chosen = paper_scale(denoiser.parametrization, sigma), latents[matched]
     solver = LBFGS(iterations=iterations)

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from ...dma import alignment, clustering, execution, models
 from .. import comfyui, inputs
-from ..comfyui import ProgressReporter, fingerprint
+from ..comfyui import ProgressReporter, checkpoints, fingerprint
 from ..inputs import CLUSTERS, HSPACE, REPORT, check_training_latents
 
 
@@ -122,6 +122,7 @@ class AlignMixtureModes(io.ComfyNode):
         sigmas = comfyui.sigmas_of(model, scheduler, steps)
         level = round(mixture_level * (len(sigmas) - 1))
         alignment.check_mixture(settings, mixture, level, len(sigmas) - 1)
+        batch = execution.batch_of(batch_size)
         choices = {"shape": list(shape), "guidance_scale": cfg, "layer": hspace.layer, "pooling": hspace.pooling}
         key = execution.run_key({**asdict(settings), **choices, "mixture": asdict(mixture), "level": level,
                             "sigmas": sigmas.tolist(), "solver_name": type(settings.solver).__name__,
@@ -135,11 +136,15 @@ class AlignMixtureModes(io.ComfyNode):
                 choices["gradient_error"] = models.check_gradient(denoiser, shape, sigmas[level].item())
             answers = fingerprint(denoiser, sigmas, shape)
 
-            def saved(part: str) -> execution.RunState | None:
-                return comfyui.run_state(f"{key}-{part.replace(' ', '-')}", answers) if resume else None
+            def saved(part: str) -> execution.RunState:
+                return comfyui.run_state(f"{key}-{part.replace(' ', '-')}", answers)
 
-            return alignment.align_mixture(denoiser, sigmas, shape, settings, mixture, level, batch_size, saved,
-                                              reporter, clean)
+            monitor = alignment.MixtureMonitor(reporter, settings, sigmas, mixture, level, sampled=clean is not None,
+                                               denoiser=denoiser)
+            return alignment.align_mixture(
+                denoiser, sigmas, shape, settings, mixture, level, samples=clean, batch=batch,
+                watchers=[*checkpoints(saved if resume else None), monitor],
+                restored=lambda part: saved(part).load() if resume else None)
 
         found = comfyui.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, align, hspace.layer,
                                           hspace.pooling)

@@ -7,7 +7,7 @@ from comfy_api.latest import io
 
 from ...dma import alignment, execution, models, solvers
 from .. import comfyui, inputs
-from ..comfyui import ProgressReporter, fingerprint
+from ..comfyui import ProgressReporter, checkpoints, fingerprint
 from ..inputs import HSPACE, REPORT
 
 CUSTOM = "custom"
@@ -128,6 +128,7 @@ class AlignTrajectories(io.ComfyNode):
         shape = comfyui.latent_shape(model, latent_image)
         sigmas = comfyui.sigmas_of(model, scheduler, steps)
         settings.check(len(sigmas) - 1)
+        batch = execution.batch_of(batch_size)
         choices = {"solver_name": type(settings.solver).__name__, "sigmas": sigmas.tolist(), "shape": list(shape),
                    "guidance_scale": cfg, "layer": hspace.layer, "pooling": hspace.pooling, "branch": branch}
         key = execution.run_key({**asdict(settings), **choices}, comfyui.conditioning_tensors(positive, negative))
@@ -137,7 +138,10 @@ class AlignTrajectories(io.ComfyNode):
             if settings.aligned_steps:
                 choices["gradient_error"] = models.check_gradient(denoiser, shape, sigmas[0].item())
             saved = comfyui.run_state(key, fingerprint(denoiser, sigmas, shape)) if resume else None
-            return alignment.align(denoiser, sigmas, shape, settings, batch_size, saved, reporter)
+            watchers = [alignment.Monitor(reporter, settings, sigmas, denoiser=denoiser)]
+            return alignment.align(denoiser, sigmas, shape, settings, batch=batch,
+                                   watchers=[*checkpoints(saved), *watchers],
+                                   state=execution.resumed(alignment.State.unpacked, saved))
 
         average = comfyui.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, align, hspace.layer,
                                             hspace.pooling, branch, save_memory)

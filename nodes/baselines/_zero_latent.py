@@ -7,7 +7,7 @@ from comfy_api.latest import io
 
 from ...dma import diffusion
 from ...dma.diffusion import sample, starting_noise
-from ...dma.execution import BatchSize, Progress
+from ...dma.execution import BatchSize, PassMonitor
 from .. import comfyui
 from ..comfyui import ProgressReporter
 
@@ -46,16 +46,11 @@ class ZeroLatent(io.ComfyNode):
         shape = comfyui.latent_shape(model, latent_image)
         sigmas = comfyui.sigmas_of(model, scheduler, steps)
         noise = noise_scale * starting_noise(1, shape, seed)
-        reporter, done = ProgressReporter(model, "ZeroLatent"), 0
+        monitor = PassMonitor(ProgressReporter(model, "ZeroLatent"), "sampling", len(sigmas) - 1)
 
         def run(denoiser) -> torch.Tensor:
-            def after_batch(count: int, denoised: torch.Tensor) -> None:
-                nonlocal done
-                done += 1
-                reporter(Progress(done / (len(sigmas) - 1), "sampling", denoised[:1]))
-
             start = diffusion.initial_latent(denoiser.parametrization, noise, sigmas[0].item())
-            return sample(denoiser, start, sigmas, BatchSize(1), after_batch)
+            return sample(denoiser, start, sigmas, batch=BatchSize(1), watchers=[monitor])
 
         latents = comfyui.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, run, layer=None)
         return io.NodeOutput(comfyui.latents_out_of_model(model, latents))

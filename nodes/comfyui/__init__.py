@@ -17,7 +17,7 @@ from ._gradients import differentiable, normal_weights
 from ._latents import described, finite, image_latents, latent_shape, latents_into_model, latents_out_of_model
 from ._model import HSpace, check_model, layer_names, network_of, resolve_layer, sigmas_of
 from ._progress import ProgressReporter, progress_bar
-from ._resume import fingerprint, run_state, run_state_folder, training_fingerprint
+from ._resume import checkpoints, fingerprint, run_state, run_state_folder, training_fingerprint
 from ._running import BRANCHES, with_denoiser
 from ._sampler import DeterministicSampler
 from ._text_encoder import (
@@ -34,7 +34,8 @@ from ._text_encoder import (
 __all__ = [
     "ATTENTION", "AUTO_LAYER", "BRANCHES", "ENDING", "NAMES", "ComfyDenoiser", "DeterministicSampler", "HSpace",
     "ProgressReporter", "Prompt", "attached", "check_conditioning", "check_fits", "check_model", "check_rank",
-    "check_readable", "check_template", "conditioning_tensors", "content_hash", "default_layer", "described",
+    "check_readable", "check_template", "checkpoints", "conditioning_tensors", "content_hash",
+    "default_layer", "described",
     "differentiable", "differentiable_encoding", "embedding_path", "encoders", "fingerprint", "finite", "image_latents",
     "is_from", "latent_shape", "latents_into_model", "latents_out_of_model", "layer_names", "loaded_with_model",
     "lora_model", "name_is_taken", "network_of", "new_adapters", "normal_weights", "output_path", "parameters_of",

@@ -22,6 +22,12 @@ def run_state(key: str, fingerprint: Tensor) -> execution.RunState:
     execution.clean_states(run_state_folder(), keep=key)
     return execution.RunState(run_state_folder(), key, fingerprint)
 
+
+def checkpoints(place: Any) -> list[execution.Checkpoint]:
+    """The watcher that saves a run's state in a place; none without a place."""
+    return [] if place is None else [execution.Checkpoint(place)]
+
+
 FINGERPRINT_VALUES = 2048
 
 

@@ -1,33 +1,31 @@
 """SemanticLayerProbe: the layer whose features stand for meaning, chosen by measurement."""
 from __future__ import annotations
 
-import dataclasses
 import fnmatch
-import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import comfy.samplers
-import torch
 from comfy_api.latest import io
-from torch import Tensor
 
 from ...dma import execution, hspace, models
-from ...dma.diffusion import starting_noise
-from ...dma.execution import BatchSize
+from ...dma.execution import Clock
 from ...dma.figures import plot_layers
 from ...dma.hspace import (
     LAYER_FORMAT,
     LAYER_VERSION,
     LayerReport,
+    Probe,
+    ProbeMonitor,
     ProbeSettings,
-    PromptReadings,
-    layer_report,
+    ProbeState,
+    probe_report,
     read_prompt,
 )
 from ...dma.interpolation import numbers, words
 from .. import comfyui, inputs
-from ..comfyui import fingerprint, progress_bar
+from ..comfyui import checkpoints, fingerprint, progress_bar
 from ..inputs import HSPACE, REPORT
 
 MOST_PROMPTS = 50
@@ -108,18 +106,45 @@ class SemanticLayerProbe(io.ComfyNode):
                              f"prompts apart: connect at least {hspace.FEWEST_PROMPTS}, better four to eight.")
         for name, conditioning in [*connected, ("negative", negative)]:
             comfyui.check_conditioning(conditioning, name)
-        if batch_size < 0:
-            raise ValueError(f"batch_size is {batch_size}: use 0 for automatic, or a positive number.")
+        batch = execution.batch_of(batch_size)
         shape = comfyui.latent_shape(model, latent_image)
         sigmas = comfyui.sigmas_of(model, scheduler, steps)
         schedule = len(sigmas) - 1
         settings = ProbeSettings(samples, steps_of(levels, schedule), matched, iterations, seed)
         settings.check(schedule)
-        probe = _Probe(model, [prompt for _, prompt in connected], negative, cfg, sigmas, shape,
-                       chosen_layers(comfyui.layer_names(model), layers), pooling, settings, batch_size)
-        report = probe.run(cached, progress_bar())
-        return io.NodeOutput(comfyui.HSpace(model, report.chosen, pooling), plot_layers(report), report.table(),
-                             report, report.chosen)
+        layers = chosen_layers(comfyui.layer_names(model), layers)
+        probe = Probe(tuple(layers), tuple(sigmas.tolist()), shape, len(connected), settings)
+        choices = {**asdict(settings), "prompts": len(connected), "guidance_scale": cfg, "pooling": pooling,
+                   "shape": list(shape), "layers": layers, "schedule": sigmas.tolist()}
+
+        def ask(prompt: int, function: Callable) -> Any:
+            """What `function` returns for the Denoiser of a prompt; features are those under the prompt."""
+            return comfyui.with_denoiser(model, connected[prompt][1], negative, cfg, sigmas, shape, seed, function,
+                                         layers[-1], pooling)
+
+        saved = None
+        if cached:
+            key = execution.run_key({"report": [LAYER_FORMAT, LAYER_VERSION], **choices}, {
+                f"{number} {name}": value for number, (_, prompt) in enumerate(connected)
+                for name, value in comfyui.conditioning_tensors(prompt, negative).items()})
+            saved = comfyui.run_state(key, ask(0, lambda denoiser: fingerprint(denoiser, sigmas, shape)))
+        state = execution.resumed(ProbeState.unpacked, saved) or ProbeState()
+        watchers = [Clock(), *checkpoints(saved), ProbeMonitor(progress_bar(), probe)]
+
+        def read(denoiser: Any) -> None:
+            if settings.matched and state.prompts == 0:
+                state.gradient_error = models.check_gradient(denoiser, shape, sigmas[0].item())
+            execution.drive(read_prompt(denoiser, probe, state, batch=batch), state, watchers)
+
+        if state.report is None:
+            for prompt in range(state.prompts, probe.prompts):
+                ask(prompt, read)
+            state.report = probe_report(probe, state, choices).to_json()
+        if saved:
+            saved.save(*state.packed())  # also when it was found, so that its age is that of its last use
+        report = LayerReport.from_json(state.report)
+        return io.NodeOutput(comfyui.HSpace(model, report.chosen, pooling), plot_layers(report), report.table(), report,
+                             report.chosen)
 
 
 def steps_of(levels: str, schedule: int) -> tuple[int, ...]:
@@ -145,103 +170,3 @@ def chosen_layers(names: list[str], text: str) -> list[str]:
             raise ValueError(f"No layer of this model fits {word!r}. Its layers are: {', '.join(names)}.")
         kept.update(found)
     return [name for name in names if name in kept]
-
-
-@dataclasses.dataclass
-class _Probe:
-    """One measurement: the model and all that its result depends on."""
-
-    model: Any
-    prompts: list
-    negative: list
-    cfg: float
-    sigmas: Tensor
-    shape: tuple[int, ...]
-    layers: list[str]
-    pooling: str
-    settings: ProbeSettings
-    batch_size: int
-
-    def run(self, cached: bool, progress: Callable[[float], None]) -> LayerReport:
-        """The report, from disk if it is there; what is measured is kept after every prompt."""
-        saved, tensors, meta = None, {}, {"prompts": 0, "seconds": 0.0}
-        if cached:
-            saved = self.saved_state()
-            tensors, meta = saved.load() or (tensors, meta)
-        if "report" not in meta:
-            for prompt in range(meta["prompts"], len(self.prompts)):
-                started = time.monotonic()
-                readings, error = self.read(prompt, progress)
-                for name, value in _packed(readings).items():
-                    # (prompts, ...)
-                    tensors[name] = torch.cat([tensors[name], value[None]]) if name in tensors else value[None]
-                meta = {"prompts": prompt + 1, "seconds": meta["seconds"] + time.monotonic() - started,
-                        "gradient_error": meta.get("gradient_error") if error is None else error}
-                if saved:
-                    saved.save(tensors, meta)
-            meta = {"report": self.report(tensors, meta["seconds"], meta.get("gradient_error")).to_json()}
-        if saved:
-            saved.save({}, meta)  # also when it was found, so that its age is that of its last use
-        return LayerReport.from_json(meta["report"])
-
-    def saved_state(self) -> execution.RunState:
-        tensors = {f"{number} {name}": value for number, prompt in enumerate(self.prompts)
-                   for name, value in comfyui.conditioning_tensors(prompt, self.negative).items()}
-        key = execution.run_key({"report": [LAYER_FORMAT, LAYER_VERSION], **self.choices()}, tensors)
-        return comfyui.run_state(key, self.ask(0, lambda denoiser: fingerprint(denoiser, self.sigmas, self.shape)))
-
-    def choices(self) -> dict:
-        """Everything JSON can hold that the measurement depends on."""
-        return {**dataclasses.asdict(self.settings), "prompts": len(self.prompts), "guidance_scale": self.cfg,
-                "pooling": self.pooling, "shape": list(self.shape), "layers": self.layers,
-                "schedule": self.sigmas.tolist()}
-
-    def ask(self, prompt: int, function: Callable) -> Any:
-        """What `function` returns for the Denoiser of a prompt; features are those under the prompt."""
-        return comfyui.with_denoiser(self.model, self.prompts[prompt], self.negative, self.cfg, self.sigmas,
-                                         self.shape, self.settings.seed, function, self.layers[-1], self.pooling)
-
-    def read(self, prompt: int, progress: Callable[[float], None]) -> tuple[PromptReadings, float | None]:
-        """What is read under one prompt, and the error of the gradient where it is looked at, once for all prompts."""
-        settings, work = self.settings, self.settings.work(len(self.layers))
-        done = prompt * work
-
-        def heard(passes: int) -> None:
-            nonlocal done
-            done += passes
-            progress(done / (work * len(self.prompts)))
-
-        def measure(denoiser) -> tuple[PromptReadings, float | None]:
-            error = None
-            if settings.matched and prompt == 0:
-                error = models.check_gradient(denoiser, self.shape, self.sigmas[0].item())
-            # Noise of its own for every prompt: shared noise would be taken for what the prompts have in common.
-            noise = starting_noise(len(self.prompts) * settings.samples, self.shape, settings.seed)
-            noise = noise.unflatten(0, (len(self.prompts), settings.samples))[prompt]  # (N, C, H, W)
-            batch = BatchSize(self.batch_size) if self.batch_size else BatchSize.automatic(noise[0].numel())
-            return read_prompt(denoiser, self.sigmas, noise, self.layers, settings, hspace.Sketch(),
-                               settings.matched_latents(prompt), batch, heard), error
-
-        return self.ask(prompt, measure)
-
-    def report(self, tensors: dict[str, Tensor], seconds: float, gradient_error: float | None) -> LayerReport:
-        settings = self.settings
-        grams = torch.stack([torch.stack([hspace.gram(tensors[_row_name(step, layer)]) for layer in self.layers])
-                             for step in settings.steps])  # (S, L, P, N, P, N)
-        matching = None
-        if settings.matched:
-            before, after = (tensors[name].movedim(0, 2).double() for name in ("before", "after"))  # (S, L, P, M)
-            index = torch.tensor([settings.matched_latents(prompt) for prompt in range(len(self.prompts))])  # (P, M)
-            matching = hspace.LayerMatching(before, after, index)
-        sigmas = [self.sigmas[step].item() for step in settings.steps]
-        found = {"sigmas": sigmas} if gradient_error is None else {"sigmas": sigmas, "gradient_error": gradient_error}
-        return layer_report({**self.choices(), **found}, self.layers, grams, matching, seconds)
-
-
-def _row_name(step: int, layer: str) -> str:
-    return f"rows {step} {layer}"
-
-
-def _packed(readings: PromptReadings) -> dict[str, Tensor]:
-    rows = {_row_name(step, layer): value for (step, layer), value in readings.rows.items()}
-    return {**rows, "before": readings.before, "after": readings.after}

@@ -17,7 +17,7 @@ def check_batch(batch: torch.Tensor, name: str) -> None:
     finite(batch, f"The input {name}")
 
 
-def batch_size(batch: Any) -> int:
+def batch_length(batch: Any) -> int:
     values = batch["samples"] if isinstance(batch, dict) else batch
     if not isinstance(values, torch.Tensor):
         raise ValueError("This latent combines several tensors (video with audio, for example): modes can be taken "

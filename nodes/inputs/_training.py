@@ -57,5 +57,5 @@ def previewing(model: Any, denoiser: Any, shape: tuple[int, ...], seed: int,
     noise."""
     sigmas = comfyui.sigmas_of(model, "normal", PREVIEW_STEPS)
     start = initial_latent(denoiser.parametrization, starting_noise(1, shape, seed), sigmas[0].item())
-    return (lambda done: diffusion.sample(denoiser, start, sigmas, BatchSize(1)) if interval
+    return (lambda done: diffusion.sample(denoiser, start, sigmas, batch=BatchSize(1)) if interval
             and done % interval == 0 else None)

@@ -12,7 +12,7 @@ from ...dma.clustering import Clusters
 from ...dma.training import TrainingSettings
 from .. import comfyui, inputs
 from ..hspace import LAYERS
-from ..inputs import CLUSTERS, batch_size, check_training_latents, lora_target, take
+from ..inputs import CLUSTERS, batch_length, check_training_latents, lora_target, take
 from ..training import prepare
 from ._overrides import (
     EMBEDDING,
@@ -172,9 +172,9 @@ def check(clusters: Clusters, latents: dict, images: Any, kind: str, shown: int,
         raise ValueError(f"There is no adapter {kind!r}: choose one of {', '.join(OF_ADAPTER)}.")
     expected = len(clusters.labels)
     for name, batch in (("latents", latents), ("images", images)):
-        if batch is not None and batch_size(batch) != expected:
-            raise ValueError(f"The clusters are of {expected} pictures, but {name} holds {batch_size(batch)}: connect "
-                             "the batch that was clustered.")
+        if batch is not None and batch_length(batch) != expected:
+            raise ValueError(f"The clusters are of {expected} pictures, but {name} holds {batch_length(batch)}: "
+                             "connect the batch that was clustered.")
     for mode, values in changes.items():
         if mode >= shown:
             raise ValueError(f"Overrides name mode {mode}, but {shown} modes are averaged, numbered from 0.")

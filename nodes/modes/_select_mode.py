@@ -4,7 +4,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..inputs import CLUSTERS, batch_size, take
+from ..inputs import CLUSTERS, batch_length, take
 
 
 class SelectMode(io.ComfyNode):
@@ -37,7 +37,7 @@ class SelectMode(io.ComfyNode):
 
     @classmethod
     def execute(cls, clusters, batch, mode) -> io.NodeOutput:
-        size, expected = batch_size(batch), len(clusters.labels)
+        size, expected = batch_length(batch), len(clusters.labels)
         if size != expected:
             raise ValueError(f"The clusters are of {expected} pictures but this batch has {size}: connect the batch "
                              "that was clustered.")

@@ -11,13 +11,14 @@ import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...dma import execution, models
-from ...dma.training import Draw, Training, TrainingSettings, draw, loss_on, state_for
+from ...dma import execution, models, training
+from ...dma.training import TrainingSettings
 from .. import comfyui, inputs
 from ..comfyui import (
     ENDING,
     ProgressReporter,
     check_readable,
+    checkpoints,
     embedding_path,
     is_from,
     name_is_taken,
@@ -114,46 +115,51 @@ class TrainModeEmbedding(io.ComfyNode):
         task = prepare(model, clip, latents, name, initial_text, vectors, template, settings, resume, overwrite,
                        unfolded_from(cls.hidden))
         comfyui.check_model(model)
-        prompt, shape, clean, trained = task.prompt, task.shape, task.clean, task.vectors
+        prompt, shape, clean, vectors_now = task.prompt, task.shape, task.clean, task.vectors
         reporter = ProgressReporter(model, NODE)
 
-        def train(denoiser: comfyui.ComfyDenoiser) -> Training:
+        def run(denoiser: comfyui.ComfyDenoiser) -> training.Training:
             levels = denoiser.noise_levels()
             saved = comfyui.run_state(task.key, training_fingerprint(denoiser, levels, shape)) if resume else None
             if task.is_taken and not is_finished(saved, steps):
                 raise name_is_taken(task.name, task.path)
-            loss_now = loss_on(clean, denoiser.parametrization, denoiser.device,
-                                                  denoiser.denoise_differentiably)
+            loss_now = training.loss_on(clean, denoiser.parametrization, denoiser.device,
+                                        denoiser.denoise_differentiably)
             sample = previewing(model, denoiser, shape, seed, preview_interval)
             with comfyui.differentiable_encoding(prompt, gradient_checkpointing) as encode:
                 def loss(rows: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
-                    comfyui.set_positive(denoiser, encode(trained), shape)
+                    comfyui.set_positive(denoiser, encode(vectors_now), shape)
                     return loss_now(rows, noise, sigma)
 
                 def preview(done: int) -> Tensor | None:
                     if preview_interval and done % preview_interval == 0:
-                        comfyui.set_positive(denoiser, encode(trained), shape)
+                        comfyui.set_positive(denoiser, encode(vectors_now), shape)
                     return sample(done)
 
-                def draws(step: int) -> Draw:
-                    return draw(settings, step, len(clean), shape, levels)
+                def draws(step: int) -> training.Draw:
+                    return training.draw(settings, step, len(clean), shape, levels)
 
-                for values in trained:
+                for values in vectors_now:
                     values.requires_grad_()
                 models.check_differentiable(lambda: loss(torch.tensor([0]), torch.zeros(1, *shape), levels[:1]),
-                                                    trained, "no embedding can be trained on it")
-                return train(trained, loss, draws, settings, saved, reporter, preview)
+                                            vectors_now, "no embedding can be trained on it")
+                place = training.state_for(saved, steps) if saved else None
+                monitor = training.TrainingMonitor(reporter, settings, preview=preview)
+                return training.train(
+                    vectors_now, loss, draws, settings, watchers=[*checkpoints(place), monitor],
+                    state=execution.resumed(
+                        lambda *found: training.TrainingState.unpacked(*found, vectors_now, settings), place))
 
         sigmas = comfyui.sigmas_of(model, "normal", PREVIEW_STEPS)
-        training = comfyui.with_denoiser(model, comfyui.loaded_with_model(prompt, task.start), task.start, 1.0,
-                                             sigmas, shape, seed, train, layer=None, save_memory=gradient_checkpointing)
-        report = dataclasses.replace(training.report, settings={
-            **training.report.settings, **task.choices, "name": task.name, "latents": len(clean)})
-        content = dict(zip(comfyui.encoders(prompt.clip), training.parameters))
+        trained = comfyui.with_denoiser(model, comfyui.loaded_with_model(prompt, task.start), task.start, 1.0,
+                                        sigmas, shape, seed, run, layer=None, save_memory=gradient_checkpointing)
+        report = dataclasses.replace(trained.report, settings={
+            **trained.report.settings, **task.choices, "name": task.name, "latents": len(clean)})
+        content = dict(zip(comfyui.encoders(prompt.clip), trained.parameters))
         write_embedding(task.name, task.path, content, report.settings, overwrite, task.origin)
         with torch.inference_mode(False), torch.no_grad():
-            conditioning = prompt.encode(training.parameters)
-        return io.NodeOutput(f"embedding:{task.name}", conditioning, {"loss": training.report.losses}, report,
+            conditioning = prompt.encode(trained.parameters)
+        return io.NodeOutput(f"embedding:{task.name}", conditioning, {"loss": trained.report.losses}, report,
                              ui=ui.PreviewText(f"Saved {task.name}{ENDING}"))
 
 
@@ -228,5 +234,5 @@ def check_initial_text(text: str) -> None:
 
 def is_finished(saved: execution.RunState | None, steps: int) -> bool:
     """Whether this training has been done before, all of it."""
-    found = state_for(saved, steps).load() if saved else None
+    found = training.state_for(saved, steps).load() if saved else None
     return found is not None and len(found[1]["losses"]) == steps

@@ -7,10 +7,9 @@ import comfy.sd
 import torch
 from comfy_api.latest import io
 
-from ...dma import execution, models
-from ...dma.training import Training, TrainingSettings, draw, loss_on
+from ...dma import execution, models, training
 from .. import comfyui, inputs
-from ..comfyui import ProgressReporter, training_fingerprint
+from ..comfyui import ProgressReporter, checkpoints, training_fingerprint
 from ..inputs import (
     PREVIEW_STEPS,
     check_training_latents,
@@ -75,7 +74,7 @@ class TrainModeLoRA(io.ComfyNode):
     def execute(cls, model, latents, positive, steps, learning_rate, rank, seed, alpha=1.0,
                 target=comfyui.ATTENTION, batch_size=1, precision="as loaded", gradient_checkpointing=False,
                 preview_interval=200, resume=True) -> io.NodeOutput:
-        settings = TrainingSettings(steps, learning_rate, batch_size, seed)
+        settings = training.TrainingSettings(steps, learning_rate, batch_size, seed)
         settings.check()
         if alpha <= 0:
             raise ValueError(f"alpha is {alpha}: it must be a positive number, 1 or the rank as a rule.")
@@ -91,7 +90,7 @@ class TrainModeLoRA(io.ComfyNode):
                            {"latents": clean, **comfyui.conditioning_tensors(positive, [])})
         reporter = ProgressReporter(model, NODE)
 
-        def train(denoiser: comfyui.ComfyDenoiser) -> Training:
+        def run(denoiser: comfyui.ComfyDenoiser) -> training.Training:
             network, levels = denoiser.guider.inner_model.diffusion_model, denoiser.noise_levels()
             saved = comfyui.run_state(key, training_fingerprint(denoiser, levels, shape)) if resume else None
             # Not the layers from above: a model in dynamic VRAM is trained on in another form, which has its own.
@@ -102,23 +101,27 @@ class TrainModeLoRA(io.ComfyNode):
                     lambda: denoiser.denoise_differentiably(clean[:1].clone().to(denoiser.device),
                                                             levels[:1].to(denoiser.device)),
                     comfyui.parameters_of(adapters), "no LoRA can be trained on it")
-                return train(
-                    comfyui.parameters_of(adapters),
-                    loss_on(clean, denoiser.parametrization, denoiser.device,
-                                               denoiser.denoise_differentiably),
-                    lambda step: draw(settings, step, len(clean), shape, levels), settings, saved,
-                    reporter, previewing(model, denoiser, shape, seed, preview_interval))
+                place = training.state_for(saved, steps) if saved else None
+                parameters = comfyui.parameters_of(adapters)
+                monitor = training.TrainingMonitor(
+                    reporter, settings, preview=previewing(model, denoiser, shape, seed, preview_interval))
+                return training.train(
+                    parameters,
+                    training.loss_on(clean, denoiser.parametrization, denoiser.device, denoiser.denoise_differentiably),
+                    lambda step: training.draw(settings, step, len(clean), shape, levels), settings,
+                    watchers=[*checkpoints(place), monitor],
+                    state=execution.resumed(
+                        lambda *found: training.TrainingState.unpacked(*found, parameters, settings), place))
 
         trained_on = model
         if PRECISIONS[precision] is not None:
             trained_on = model.clone()
             trained_on.set_model_compute_dtype(PRECISIONS[precision])
         sigmas = comfyui.sigmas_of(model, "normal", PREVIEW_STEPS)
-        training = comfyui.with_denoiser(trained_on, positive, positive, 1.0, sigmas, shape, seed, train,
-                                             layer=None)
-        lora = comfyui.lora_model(list(layers), training.parameters, alpha)
+        trained = comfyui.with_denoiser(trained_on, positive, positive, 1.0, sigmas, shape, seed, run, layer=None)
+        lora = comfyui.lora_model(list(layers), trained.parameters, alpha)
         adapted, _ = comfy.sd.load_lora_for_models(model, None, lora, 1.0, 0.0)
-        report = dataclasses.replace(training.report, settings={
-            **training.report.settings, **choices, "latents": len(clean), "layers": len(layers),
-            "parameters": sum(parameter.numel() for parameter in training.parameters)})
-        return io.NodeOutput(lora, adapted, {"loss": training.report.losses}, report)
+        report = dataclasses.replace(trained.report, settings={
+            **trained.report.settings, **choices, "latents": len(clean), "layers": len(layers),
+            "parameters": sum(parameter.numel() for parameter in trained.parameters)})
+        return io.NodeOutput(lora, adapted, {"loss": trained.report.losses}, report)

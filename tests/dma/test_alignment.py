@@ -3,35 +3,18 @@ import math
 
 import pytest
 import torch
+from memory import Memory, copied
 from toys import LinearGaussian, sigmas
 
 from mental_averages.dma import diffusion, execution
-from mental_averages.dma.alignment import AlignmentSettings, _align, align
+from mental_averages.dma.alignment import AlignmentSettings, Monitor, State, align
 from mental_averages.dma.diffusion import noise_in, restore_noise, shell_norm
+from mental_averages.dma.execution import BatchSize, Checkpoint
 from mental_averages.dma.solvers import Adam
 
 SETTINGS = AlignmentSettings(count=9, aligned_steps=2, keep=9, seed=3,
                              solver=Adam(learning_rate=0.05, iterations=1500, tolerance=0.0))
 SHAPE = (2, 3, 3)
-
-
-class Memory:
-    """A saved state that keeps every save, so that a run can be gone on from any of them."""
-
-    def __init__(self, found=None):
-        self.found, self.saves = found, []
-
-    def load(self):
-        return self.found
-
-    def save(self, tensors, meta):
-        self.saves.append(({name: value.clone() for name, value in tensors.items()}, copy_meta(meta)))
-
-
-def copy_meta(meta):
-    import json
-
-    return json.loads(json.dumps(meta))
 
 
 def test_closed_form_of_linear_features_and_gaussian_data():
@@ -73,28 +56,27 @@ def test_no_aligned_steps_is_plain_sampling():
 @pytest.mark.parametrize("batch_size", [1, 2, 4])
 def test_result_does_not_depend_on_batch_size(batch_size):
     settings = dataclasses.replace(SETTINGS, solver=Adam(learning_rate=0.05, iterations=40, tolerance=1e-3))
-    reference = align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=9)
+    reference = align(LinearGaussian(), sigmas(), SHAPE, settings, batch=BatchSize(9))
     denoiser = LinearGaussian()
-    result = align(denoiser, sigmas(), SHAPE, settings, batch_size=batch_size)
+    result = align(denoiser, sigmas(), SHAPE, settings, batch=BatchSize(batch_size))
     torch.testing.assert_close(result.latents, reference.latents, rtol=1e-4, atol=1e-4)
     assert denoiser.largest_batch == batch_size
 
 
-def test_every_saved_state_leads_to_the_same_result(monkeypatch):
-    monkeypatch.setattr(_align, "SECONDS_BETWEEN_SAVES", 0.0)
+def test_every_saved_state_leads_to_the_same_result():
     settings = dataclasses.replace(SETTINGS, solver=Adam(learning_rate=0.05, iterations=20), keep=3, target_updates=2)
     memory = Memory()
-    reference = align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=2, saved=memory)
+    reference = align(LinearGaussian(), sigmas(), SHAPE, settings, batch=BatchSize(2),
+                      watchers=[Checkpoint(memory, seconds=-1)])
     assert len(memory.saves) > 10
     for tensors, meta in memory.saves:
-        resumed = align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=2,
-                        saved=Memory((tensors, copy_meta(meta))))
+        resumed = align(LinearGaussian(), sigmas(), SHAPE, settings, batch=BatchSize(2),
+                        state=State.unpacked(*copied(tensors, meta)))
         torch.testing.assert_close(resumed.latents, reference.latents, rtol=0, atol=0)
         assert resumed.report.steps == reference.report.steps
 
 
-def test_interrupt_keeps_what_was_done(monkeypatch):
-    monkeypatch.setattr(_align, "SECONDS_BETWEEN_SAVES", 0.0)
+def test_interrupt_keeps_what_was_done():
     memory = Memory()
 
     def interrupt(event):
@@ -103,9 +85,11 @@ def test_interrupt_keeps_what_was_done(monkeypatch):
 
     settings = dataclasses.replace(SETTINGS, solver=Adam(iterations=10))
     with pytest.raises(KeyboardInterrupt):
-        align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=2, saved=memory, progress=interrupt)
-    resumed = align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=2, saved=Memory(memory.saves[-1]))
-    reference = align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=2)
+        align(LinearGaussian(), sigmas(), SHAPE, settings, batch=BatchSize(2),
+              watchers=[Checkpoint(memory, seconds=-1), lambda event, state: interrupt(event)])
+    resumed = align(LinearGaussian(), sigmas(), SHAPE, settings, batch=BatchSize(2),
+                    state=State.unpacked(*memory.load()))
+    reference = align(LinearGaussian(), sigmas(), SHAPE, settings, batch=BatchSize(2))
     torch.testing.assert_close(resumed.latents, reference.latents, rtol=0, atol=0)
 
 
@@ -156,8 +140,9 @@ def test_settings_that_make_no_sense(change, message):
 
 def test_progress_rises_to_one():
     fractions = []
-    align(LinearGaussian(), sigmas(), SHAPE, dataclasses.replace(SETTINGS, solver=Adam(iterations=5), keep=2),
-          batch_size=2, progress=lambda event: fractions.append(event.fraction))
+    settings = dataclasses.replace(SETTINGS, solver=Adam(iterations=5), keep=2)
+    align(LinearGaussian(), sigmas(), SHAPE, settings, batch=BatchSize(2),
+          watchers=[Monitor(lambda event: fractions.append(event.fraction), settings, sigmas())])
     assert fractions == sorted(fractions) and fractions[-1] == pytest.approx(1.0) and fractions[0] < 0.1
 
 
@@ -172,15 +157,16 @@ def test_restored_noise_brings_latents_back_to_the_shell_and_keeps_their_agreeme
     denoiser, sigma, shape = LinearGaussian(shape=(4, 16, 16)), 5.0, (4, 16, 16)
     aligned = (denoiser.mean + 0.3 * sigma * diffusion.starting_noise(1, shape, 1)).expand(3, *shape).clone()
     noise = diffusion.starting_noise(1, shape, 2)
-    restored = restore_noise(denoiser, aligned, sigma, noise, 1.0, execution.BatchSize(2))
+    restored = restore_noise(denoiser, aligned, sigma, noise, 1.0, batch=execution.BatchSize(2))
     torch.testing.assert_close(restored[0], restored[2], rtol=0, atol=0)
     before, after = (noise_in(denoiser.parametrization, x, denoiser.mean, sigma).flatten(1).norm(dim=1) / shell_norm(x)
                      for x in (aligned, restored))
     assert before[0] < 0.35 and after[0] == pytest.approx(1.0, abs=0.03)
-    torch.testing.assert_close(restore_noise(denoiser, aligned, sigma, noise, 0.0, execution.BatchSize(2)), aligned)
+    unchanged = restore_noise(denoiser, aligned, sigma, noise, 0.0, batch=execution.BatchSize(2))
+    torch.testing.assert_close(unchanged, aligned)
     # A latent that already carries its full noise is left alone.
     full = denoiser.mean + 2 * sigma * noise
-    torch.testing.assert_close(restore_noise(denoiser, full, sigma, noise, 1.0, execution.BatchSize(2)), full)
+    torch.testing.assert_close(restore_noise(denoiser, full, sigma, noise, 1.0, batch=execution.BatchSize(2)), full)
 
 
 def test_few_carried_latents_meet_the_mean_of_all():
@@ -195,14 +181,13 @@ def test_few_carried_latents_meet_the_mean_of_all():
     assert len(carried.report.steps[0].residual_after) == 3 and few.feature_rows < 0.1 * everything.feature_rows
 
 
-def test_progress_and_resume_with_few_carried_latents(monkeypatch):
-    monkeypatch.setattr(_align, "SECONDS_BETWEEN_SAVES", 0.0)
+def test_progress_and_resume_with_few_carried_latents():
     settings = dataclasses.replace(SETTINGS, count=40, keep=1, carried=4, solver=Adam(iterations=20))
     memory, fractions = Memory(), []
-    reference = align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=2, saved=memory,
-                      progress=lambda event: fractions.append(event.fraction))
+    reference = align(LinearGaussian(), sigmas(), SHAPE, settings, batch=BatchSize(2), watchers=[
+        Checkpoint(memory, seconds=-1), Monitor(lambda event: fractions.append(event.fraction), settings, sigmas())])
     assert fractions == sorted(fractions) and fractions[-1] == pytest.approx(1.0)
     for tensors, meta in memory.saves:
-        resumed = align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=2,
-                        saved=Memory((tensors, copy_meta(meta))))
+        resumed = align(LinearGaussian(), sigmas(), SHAPE, settings, batch=BatchSize(2),
+                        state=State.unpacked(*copied(tensors, meta)))
         torch.testing.assert_close(resumed.latents, reference.latents, rtol=0, atol=0)

@@ -6,18 +6,20 @@ import time
 
 import pytest
 import torch
-from test_alignment import Memory, copy_meta
+from memory import Memory, copied
 from toys import LinearGaussian, sigmas
 
 from mental_averages.dma.alignment import (
     AlignedStep,
     AlignmentReport,
     AlignmentSettings,
-    _align,
+    Monitor,
+    State,
     align,
     iterations_ahead,
 )
 from mental_averages.dma.diffusion import NoiseRows, starting_noise
+from mental_averages.dma.execution import BatchSize, Checkpoint
 from mental_averages.dma.solvers import LBFGS, Adam
 
 SHAPE = (2, 3, 3)
@@ -50,7 +52,7 @@ def test_noise_rows_can_be_asked_for_again_after_running_out_of_memory():
 def test_the_error_of_the_mean_decides_how_many_are_averaged(batch_size):
     """The same count for every batch size: the smallest multiple of 16 whose error is small enough."""
     settings, denoiser = dataclasses.replace(SETTINGS, count=400, mean_error=0.11), Biased()
-    result = align(denoiser, sigmas(), SHAPE, settings, batch_size=batch_size)
+    result = align(denoiser, sigmas(), SHAPE, settings, batch=BatchSize(batch_size))
     x = starting_noise(400, SHAPE, 3) * (1 + sigmas()[0].item() ** 2) ** 0.5
     features = Biased().features(x, sigmas()[0].item()).double()
     errors = {count: ((features[:count].var(0).sum() / count).sqrt() / features[:count].mean(0).norm()).item()
@@ -96,30 +98,32 @@ def test_linear_features_are_met_by_the_mean_of_the_noise_itself(own_noise):
         assert before == pytest.approx([0.16 * value for value in whole], rel=1e-3)
 
 
-def test_resume_goes_on_with_the_latents_that_were_drawn(monkeypatch):
-    monkeypatch.setattr(_align, "SECONDS_BETWEEN_SAVES", 0.0)
+def test_resume_goes_on_with_the_latents_that_were_drawn():
     settings = dataclasses.replace(SETTINGS, count=200, mean_error=0.15, own_noise=0.5, carried=5,
                                    solver=LBFGS(iterations=4))
     memory = Memory()
-    reference = align(Biased(), sigmas(), SHAPE, settings, batch_size=2, saved=memory)
+    reference = align(Biased(), sigmas(), SHAPE, settings, batch=BatchSize(2),
+                      watchers=[Checkpoint(memory, seconds=-1)])
     assert 5 < reference.report.steps[0].mean_count < 200
     for tensors, meta in memory.saves:
-        resumed = align(Biased(), sigmas(), SHAPE, settings, batch_size=2, saved=Memory((tensors, copy_meta(meta))))
+        resumed = align(Biased(), sigmas(), SHAPE, settings, batch=BatchSize(2),
+                        state=State.unpacked(*copied(tensors, meta)))
         torch.testing.assert_close(resumed.latents, reference.latents, rtol=0, atol=0)
         assert resumed.report.steps == reference.report.steps
 
 
 def test_progress_rises_to_one_when_fewer_are_averaged_than_planned():
     events = []
-    align(Biased(), sigmas(), SHAPE, dataclasses.replace(SETTINGS, count=400, mean_error=0.11), batch_size=5,
-          progress=events.append)
+    settings = dataclasses.replace(SETTINGS, count=400, mean_error=0.11)
+    align(Biased(), sigmas(), SHAPE, settings, batch=BatchSize(5),
+          watchers=[Monitor(events.append, settings, sigmas())])
     fractions = [event.fraction for event in events]
     assert fractions == sorted(fractions) and fractions[-1] == pytest.approx(1.0) and fractions[0] < 0.1
 
 
 def test_passes_in_the_report_are_those_that_the_model_ran():
     denoiser = LinearGaussian()
-    report = align(denoiser, sigmas(), SHAPE, SETTINGS, batch_size=1).report
+    report = align(denoiser, sigmas(), SHAPE, SETTINGS, batch=BatchSize(1)).report
     assert denoiser.feature_rows == sum(step.mean_count + sum(step.forwards) for step in report.steps)
     assert all(forward == backward + 1 for step in report.steps
                for forward, backward in zip(step.forwards, step.backwards))
@@ -157,7 +161,7 @@ def test_latents_that_are_averaged_and_left_behind_are_never_held_together():
     for count in (600, 2000):
         denoiser = Watched(shape=(1, 7, 11))
         settings = dataclasses.replace(SETTINGS, count=count, aligned_steps=1, solver=LBFGS(iterations=1))
-        align(denoiser, sigmas(2), (1, 7, 11), settings, batch_size=200)
+        align(denoiser, sigmas(2), (1, 7, 11), settings, batch=BatchSize(200))
         most[count] = denoiser.most
     assert most[2000] < most[600] + 32 < 1200
 
@@ -213,8 +217,8 @@ class Slow(LinearGaussian):
 def test_the_time_left_is_right_after_the_first_aligned_step(settings):
     """Within 20 % of the whole run's time, although most latents need far fewer iterations later than at first."""
     events, started = [], time.monotonic()
-    align(Slow(), sigmas(20), SHAPE, settings, batch_size=8,
-          progress=lambda event: events.append((time.monotonic(), event)))
+    monitor = Monitor(lambda event: events.append((time.monotonic(), event)), settings, sigmas(20))
+    align(Slow(), sigmas(20), SHAPE, settings, batch=BatchSize(8), watchers=[monitor])
     ended = time.monotonic()
     first, event = next((when, event) for when, event in events if event.seconds_left is not None)
     assert "aligned step 2" in event.message
@@ -224,12 +228,12 @@ def test_the_time_left_is_right_after_the_first_aligned_step(settings):
     assert all(event.seconds_left is None for when, event in events if when < first)
 
 
-def test_a_resumed_run_knows_the_time_left_at_once(monkeypatch):
-    monkeypatch.setattr(_align, "SECONDS_BETWEEN_SAVES", 0.0)
+def test_a_resumed_run_knows_the_time_left_at_once():
     memory, events = Memory(), []
     settings = dataclasses.replace(SETTINGS, aligned_steps=3, carried=0, solver=LBFGS(iterations=4))
-    align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=20, saved=memory)
+    align(LinearGaussian(), sigmas(), SHAPE, settings, batch=BatchSize(20),
+          watchers=[Checkpoint(memory, seconds=-1), Monitor(lambda event: None, settings, sigmas())])
     tensors, meta = next(save for save in memory.saves if save[1]["step"] == 1 and save[1]["matched"])
-    align(LinearGaussian(), sigmas(), SHAPE, settings, batch_size=20, saved=Memory((tensors, copy_meta(meta))),
-          progress=events.append)
-    assert events[0].seconds_left is not None and 0 <= events[0].seconds_left <= meta["seconds_left"]
+    align(LinearGaussian(), sigmas(), SHAPE, settings, batch=BatchSize(20),
+          state=State.unpacked(*copied(tensors, meta)), watchers=[Monitor(events.append, settings, sigmas())])
+    assert events[0].seconds_left is not None and 0 <= events[0].seconds_left <= meta["seconds_left"] + 1e-6

@@ -7,9 +7,9 @@ from hypothesis import given, settings as hypothesis_settings, strategies as st
 
 from mental_averages.dma import training
 from mental_averages.dma.diffusion import Parametrization, add_noise, denoised_from_output
-from mental_averages.dma.execution import RunState
+from mental_averages.dma.execution import BatchSize, Checkpoint, RunState, resumed
 from mental_averages.dma.figures import plot_training
-from mental_averages.dma.training import TrainingReport, _train, running_mean
+from mental_averages.dma.training import TrainingMonitor, TrainingReport, TrainingState, running_mean
 
 LEVELS = torch.linspace(0.1, 0.9, 50)
 SHAPE = (2, 3, 3)
@@ -34,8 +34,19 @@ class Toy:
         weight, bias = self.parameters
         return (x.flatten(1) @ weight.T + bias).tanh().view(x.shape) * sigma.view(-1, 1, 1, 1)
 
-    def train(self, settings, *rest, **options):
-        return training.train(self.parameters, self.loss, draws_of(settings), settings, *rest, **options)
+    def train(self, settings, saved=None, tell=lambda event: None, **options):
+        return train_saving(self.parameters, self.loss, settings, saved, tell, **options)
+
+
+def train_saving(parameters, loss, settings, saved=None, tell=lambda event: None, *, preview=lambda done: None,
+                 batch=None, seconds=10.0):
+    """As the nodes train: from a saved state and with one, telling of each step."""
+    place = training.state_for(saved, settings.steps) if saved else None
+    checkpoints = [Checkpoint(place, seconds=seconds)] if place else []
+    return training.train(
+        parameters, loss, draws_of(settings), settings, batch=batch,
+        watchers=[*checkpoints, TrainingMonitor(tell, settings, preview=preview)],
+        state=resumed(lambda *found: TrainingState.unpacked(*found, parameters, settings), place))
 
 
 def draws_of(settings):
@@ -141,7 +152,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(tmp_path, where, stop):
         return found
 
     with pytest.raises(Interrupt):
-        training.train(toy.parameters, loss, draws_of(small()), small(), saved, told)
+        train_saving(toy.parameters, loss, small(), saved, told)
     toy, steps = Toy(), []
     resumed = toy.train(small(), saved, steps.append)
     assert same(resumed, expected) and resumed.report.losses == expected.report.losses
@@ -178,21 +189,20 @@ def test_a_shorter_training_than_the_saved_one_can_be_interrupted_too(tmp_path):
     assert saved.path.read_bytes() == long
 
 
-def test_state_is_saved_at_intervals(tmp_path, monkeypatch):
-    monkeypatch.setattr(_train, "SECONDS_BETWEEN_SAVES", 0.0)
+def test_state_is_saved_at_intervals(tmp_path):
     saved, seen = RunState(tmp_path, "key", torch.zeros(3)), []
 
     def told(event):
         found = saved.load()
         seen.append(len(found[1]["losses"]) if found else 0)
 
-    Toy().train(small(steps=4), saved, told)
-    assert seen == [0, 1, 2, 3]
+    Toy().train(small(steps=4), saved, told, seconds=-1)
+    assert seen == [1, 2, 3, 4], "a step is saved before anybody is told of it"
 
 
 @pytest.mark.parametrize("micro_batch", [1, 3, 4])
 def test_result_does_not_depend_on_micro_batches(micro_batch):
-    expected, found = Toy(torch.float64).train(small()), Toy(torch.float64).train(small(), micro_batch=micro_batch)
+    expected, found = Toy(torch.float64).train(small()), Toy(torch.float64).train(small(), batch=BatchSize(micro_batch))
     for one, other in zip(found.parameters, expected.parameters):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
     assert found.report.losses == pytest.approx(expected.report.losses)
@@ -276,7 +286,7 @@ def test_draws_are_standard_normal_and_uniform_over_the_table():
 def test_senseless_settings_are_refused(change, message):
     toy = Toy()
     with pytest.raises(ValueError, match=message):
-        toy.train(small(**change), progress=lambda event: pytest.fail("work was started"))
+        toy.train(small(**change), tell=lambda event: pytest.fail("work was started"))
 
 
 def test_a_loss_that_is_no_number_ends_the_training_and_keeps_what_was_trained(tmp_path):
@@ -287,7 +297,7 @@ def test_a_loss_that_is_no_number_ends_the_training_and_keeps_what_was_trained(t
         return toy.loss(*step) * (float("nan") if len(calls) == 4 else 1)
 
     with pytest.raises(ValueError, match="loss of step 4 is infinite or not a number"):
-        training.train(toy.parameters, loss, draws_of(small()), small(), saved)
+        train_saving(toy.parameters, loss, small(), saved)
     tensors, meta = saved.load()
     assert len(meta["losses"]) == 3 and torch.equal(tensors["0.parameter"], Toy().train(small(steps=3)).parameters[0])
 
@@ -308,7 +318,7 @@ def test_progress_and_previews():
         asked.append(done)
         return CLEAN[:1] if done % 2 == 0 else None
 
-    Toy().train(small(steps=4), progress=events.append, preview=preview)
+    Toy().train(small(steps=4), tell=events.append, preview=preview)
     assert [event.fraction for event in events] == [0.25, 0.5, 0.75, 1.0] and asked == [1, 2, 3, 4]
     assert [event.preview is not None for event in events] == [False, True, False, True]
     assert events[-1].seconds_left == 0 and "step 4 of 4, loss " in events[-1].message

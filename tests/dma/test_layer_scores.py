@@ -9,9 +9,9 @@ import torch
 from toys import LinearGaussian, sigmas
 
 from mental_averages.dma import hspace
-from mental_averages.dma.execution import BatchSize
+from mental_averages.dma.execution import BatchSize, drive
 from mental_averages.dma.figures import plot_layers
-from mental_averages.dma.hspace import LayerReport, ProbeSettings, layer_report, read_prompt
+from mental_averages.dma.hspace import LayerReport, Probe, ProbeSettings, ProbeState, layer_report, read_prompt
 
 
 def features(prompts, count, means, factor, generator):
@@ -173,16 +173,16 @@ class TwoLayers(LinearGaussian):
 
 
 def probed(settings, batch=4, prompts=3):
-    found, heard, layers = [], [], ["blind", "seeing"]
+    heard, layers = [], ["blind", "seeing"]
+    probe = Probe(tuple(layers), tuple(sigmas().tolist()), (2, 3, 3), prompts, settings)
+    state = ProbeState()
     for prompt in range(prompts):
-        noise = torch.randn(settings.samples, 2, 3, 3, generator=torch.Generator().manual_seed(prompt))
-        found.append(read_prompt(TwoLayers(prompt), sigmas(), noise, layers, settings, hspace.Sketch(),
-                                 settings.matched_latents(prompt), BatchSize(batch), heard.append))
+        drive(read_prompt(TwoLayers(prompt), probe, state, batch=BatchSize(batch)), state,
+              [lambda event, state: heard.append(event.amount)])
     assert sum(heard) == prompts * settings.work(2), "the progress bar ends full"
-    grams = torch.stack([torch.stack([hspace.gram(torch.stack([reading.rows[step, layer] for reading in found]))
-                                      for layer in layers])
+    grams = torch.stack([torch.stack([hspace.gram(state.readings[f"rows {step} {layer}"]) for layer in layers])
                          for step in settings.steps])
-    before, after = (torch.stack([getattr(reading, name) for reading in found], dim=2) for name in ("before", "after"))
+    before, after = (state.readings[name].movedim(0, 2) for name in ("before", "after"))
     index = torch.tensor([settings.matched_latents(prompt) for prompt in range(prompts)])
     return grams, hspace.LayerMatching(before.double(), after.double(), index), layers
 

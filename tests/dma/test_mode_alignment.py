@@ -1,23 +1,24 @@
 import dataclasses
-import json
 import math
+from collections import defaultdict
 
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from memory import Memory
 from toys import LinearGaussian, sigmas
 
 from mental_averages.dma.alignment import (
     AlignmentSettings,
     Ensemble,
+    MixtureMonitor,
     MixtureReport,
-    _align,
-    _mixture,
     align,
     align_mixture,
 )
 from mental_averages.dma.clustering import ClusterSettings
 from mental_averages.dma.diffusion import Parametrization, deterministic_step, starting_noise
+from mental_averages.dma.execution import BatchSize, Checkpoint
 from mental_averages.dma.figures import plot_mixture
 from mental_averages.dma.solvers import LBFGS, Adam
 from mental_averages.dma.statistics import RunningMoments
@@ -42,29 +43,6 @@ class TwoModes(LinearGaussian):
         odds = torch.tensor([self.share, 1 - self.share]).log() - apart.square().flatten(2).sum(2) / (2 * total)
         found = means + self.variance / total * apart
         return (odds.softmax(1)[:, :, None, None, None] * found).sum(1)
-
-
-class Memory:
-    """Saved states by the name of their part, as a disk keeps them."""
-
-    def __init__(self):
-        self.states = {}
-
-    def __call__(self, part):
-        return _Place(self.states, part)
-
-
-@dataclasses.dataclass
-class _Place:
-    states: dict
-    part: str
-
-    def load(self):
-        found = self.states.get(self.part)
-        return found and ({name: value.clone() for name, value in found[0].items()}, json.loads(found[1]))
-
-    def save(self, tensors, meta):
-        self.states[self.part] = ({name: value.clone() for name, value in tensors.items()}, json.dumps(meta))
 
 
 def sampled(denoiser, x, levels):
@@ -151,19 +129,24 @@ def test_one_component_is_the_average_of_all_from_the_level_on():
 
 def test_result_does_not_depend_on_batch_size():
     reference = align_mixture(TwoModes(), LEVELS, SHAPE, SETTINGS, MIXTURE, LEVEL)
-    found = align_mixture(TwoModes(), LEVELS, SHAPE, SETTINGS, MIXTURE, LEVEL, batch_size=3)
+    found = align_mixture(TwoModes(), LEVELS, SHAPE, SETTINGS, MIXTURE, LEVEL, batch=BatchSize(3))
     for mode in range(2):
         torch.testing.assert_close(found.latents[mode], reference.latents[mode], rtol=1e-3, atol=1e-3)
     assert torch.equal(found.clusters.labels, reference.clusters.labels)
 
 
 @pytest.mark.parametrize("stop_after", [12, 30, 60, 68])
-def test_gone_on_with_after_an_interrupt_it_ends_the_same(stop_after, monkeypatch):
+def test_gone_on_with_after_an_interrupt_it_ends_the_same(stop_after):
+    arguments = (LEVELS, SHAPE, SETTINGS, MIXTURE, LEVEL)
+    parts, heard = defaultdict(Memory), []
 
-    for module in (_align, _mixture):
-        monkeypatch.setattr(module, "SECONDS_BETWEEN_SAVES", -1.0)
-    arguments = (LEVELS, SHAPE, SETTINGS, MIXTURE, LEVEL, 8)
-    memory, heard = Memory(), []
+    def average(denoiser, tell, *, saving=True):
+        monitor = MixtureMonitor(tell, SETTINGS, LEVELS, MIXTURE, LEVEL)
+        if not saving:
+            return align_mixture(denoiser, *arguments, batch=BatchSize(8), watchers=[monitor])
+        return align_mixture(denoiser, *arguments, batch=BatchSize(8),
+                             watchers=[Checkpoint(parts.__getitem__, seconds=-1), monitor],
+                             restored=lambda part: parts[part].load())
 
     def interrupt(event):
         heard.append(event.fraction)
@@ -171,18 +154,18 @@ def test_gone_on_with_after_an_interrupt_it_ends_the_same(stop_after, monkeypatc
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        align_mixture(TwoModes(), *arguments, memory, interrupt)
+        average(TwoModes(), interrupt)
     assert heard == sorted(heard) and heard[-1] < 1
     rest = []
-    resumed = align_mixture(TwoModes(), *arguments, memory, lambda event: rest.append(event.fraction))
+    resumed = average(TwoModes(), lambda event: rest.append(event.fraction))
     whole = []  # one event per batch of predictions, of a mean and of a match
-    reference = align_mixture(TwoModes(), *arguments, progress=lambda event: whole.append(event.fraction))
+    reference = average(TwoModes(), lambda event: whole.append(event.fraction), saving=False)
     assert all(torch.equal(*pair) for pair in zip(resumed.latents, reference.latents))
     assert torch.equal(resumed.samples, reference.samples)
     assert len(rest) < len(whole) and whole == sorted(whole) and whole[-1] == pytest.approx(1)
     # All of it is saved at the end: once more is no work for the model.
     again = TwoModes()
-    align_mixture(again, *arguments, memory)
+    average(again, rest.append)
     assert again.feature_rows == 40 + 4, "nothing but where the averages are is measured again"
 
 
@@ -202,7 +185,7 @@ def test_an_ensemble_of_noise_with_equal_weights_is_the_ordinary_average():
                               own_noise=0.5)
     reference = align(LinearGaussian(), LEVELS, SHAPE, plain)
     ensemble = Ensemble(first_latents(), torch.full((40,), 0.125), tuple(range(40)))
-    found = align(LinearGaussian(), LEVELS, SHAPE, plain, ensemble=ensemble)
+    found = align(LinearGaussian(), LEVELS, SHAPE, plain, start=ensemble)
     torch.testing.assert_close(found.latents, reference.latents, rtol=1e-4, atol=1e-4)
     assert found.report.steps[0].mean_error == pytest.approx(reference.report.steps[0].mean_error, rel=1e-5)
     assert found.report.initial_spread == pytest.approx(reference.report.initial_spread, rel=1e-5)
@@ -216,7 +199,8 @@ def test_all_weight_on_one_latent_leaves_it_on_its_own_way(parametrization):
     weights = torch.zeros(40)
     weights[17] = 2.5
     chosen = dataclasses.replace(SETTINGS, keep=1, carried=1)
-    found = align(denoiser, LEVELS, SHAPE, chosen, batch_size=7, ensemble=Ensemble(latents, weights, (17, 4)))
+    found = align(denoiser, LEVELS, SHAPE, chosen, batch=BatchSize(7),
+                  start=Ensemble(latents, weights, (17, 4)))
     torch.testing.assert_close(found.latents, sampled(denoiser, latents[17:18], LEVELS), rtol=1e-4, atol=1e-4)
     assert found.report.steps[0].residual_before[0] < 1e-9 and found.report.steps[0].mean_error == 0
 
@@ -225,10 +209,10 @@ def test_members_are_carried_in_their_order():
     latents = first_latents()
     ensemble = Ensemble(latents, torch.ones(40), (30, 2, 11))
     plain = dataclasses.replace(SETTINGS, aligned_steps=0)
-    found = align(LinearGaussian(), LEVELS, SHAPE, plain, ensemble=ensemble)
+    found = align(LinearGaussian(), LEVELS, SHAPE, plain, start=ensemble)
     torch.testing.assert_close(found.latents, sampled(LinearGaussian(), latents[[30, 2]], LEVELS))
     matched = align(LinearGaussian(), LEVELS, SHAPE, dataclasses.replace(SETTINGS, carried=0, keep=40),
-                    ensemble=ensemble)
+                    start=ensemble)
     assert len(matched.latents) == 3 == len(matched.report.steps[0].residual_after)
 
 
@@ -239,7 +223,7 @@ def test_members_are_carried_in_their_order():
 def test_ensembles_that_make_no_sense(change):
     ensemble = dataclasses.replace(Ensemble(first_latents(), torch.ones(40), (1, 2)), **change)
     with pytest.raises(ValueError, match="nsemble"):
-        align(LinearGaussian(), LEVELS, SHAPE, SETTINGS, ensemble=ensemble)
+        align(LinearGaussian(), LEVELS, SHAPE, SETTINGS, start=ensemble)
 
 
 @settings(max_examples=50, deadline=None)

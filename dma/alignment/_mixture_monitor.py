@@ -1,0 +1,55 @@
+"""Where an alignment of modes stands, for a progress bar and a log."""
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from torch import Tensor
+
+from ..clustering import ClusterSettings
+from ..diffusion import Denoiser
+from ..execution import Event, Progress
+from ._mixture_state import SAMPLES, MixtureState
+from ._monitor import Monitor
+from ._pace import PREDICTION_COST, Plan
+from ._settings import AlignmentSettings
+
+
+class MixtureMonitor:
+    """A watcher of `align_mixture` that tells of its progress; see `Monitor`. `sampled`: the samples are given."""
+
+    def __init__(self, tell: Callable[[Progress], None], settings: AlignmentSettings, sigmas: Tensor,
+                 mixture: ClusterSettings, level: int, *, sampled: bool = False, denoiser: Denoiser | None = None):
+        self.tell, self.settings, self.sigmas, self.level, self.denoiser = tell, settings, sigmas, level, denoiser
+        self.steps, self.modes = len(sigmas) - 1, mixture.largest_count
+        exploring = settings.count * (1 if sampled else 1 + PREDICTION_COST * self.steps)
+        averaging = mixture.largest_count * Plan.of(settings, self.steps - level, settings.count, settings.moving).total
+        self.share = exploring / (exploring + averaging)
+        self.part, self.monitor = SAMPLES, None
+
+    def __call__(self, event: Event, state: MixtureState) -> None:
+        if event.kind == "clusters":
+            self.modes = event.rows
+        elif state.part != SAMPLES:
+            if state.part != self.part:
+                self.part = state.part
+                self.monitor = Monitor(lambda progress: self.tell(self.within(progress, state)), self.settings,
+                                       self.sigmas[self.level:], start=state.ensemble, denoiser=self.denoiser)
+            self.monitor(event, state.current)
+        elif event.kind == "predict":
+            step = state.exploration.step
+            done = (step + event.row / event.rows) / self.steps
+            message = f"sampling {event.rows} latents, step {step + 1} of {self.steps}"
+            self.tell(Progress(self.share * done, message, event.clean))
+
+    def within(self, progress: Progress, state: MixtureState) -> Progress:
+        """A mode's progress as that of the whole."""
+        mode = len(state.finished)
+        left = progress.seconds_left
+        if left is not None:
+            # The modes that follow are taken to need what those so far needed, this one included.
+            taken = state.current.seconds + left + sum(average.seconds for average in state.finished)
+            left += (self.modes - mode - 1) * taken / (mode + 1)
+        return dataclasses.replace(
+            progress, fraction=self.share + (1 - self.share) * (mode + progress.fraction) / self.modes,
+            message=f"mode {mode + 1} of {self.modes}, {progress.message}", seconds_left=left)

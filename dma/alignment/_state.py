@@ -1,0 +1,123 @@
+"""Everything that an alignment under way needs to go on."""
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..solvers import Match
+from ..statistics import RunningMoments
+from ._report import AlignedStep, AlignmentReport
+
+RESIDUALS = ("residual_before", "residual_after")
+COUNTS = ("iterations", "forwards", "backwards")
+BLOCK = 16
+
+
+@dataclass
+class State:
+    """One alignment between two events. `packed` is what is saved of it, and `unpacked` reads it.
+
+    step: aligned steps behind it. update: targets of the present step that all latents have been matched to.
+    matched: latents matched to the present target. count: latents of the first mean. target: A, where it is known.
+    latents: those that are matched and carried on (K, C, H, W). tally: by name, one number for each of them (K,).
+    seconds, pace, seconds_left are written by those who watch the clock.
+    """
+
+    count: int
+    step: int = 0
+    update: int = 0
+    matched: int = 0
+    latents: Tensor | None = None
+    target: Tensor | None = None
+    tally: dict[str, Tensor] = field(default_factory=dict)
+    mean_error: float = 0.0
+    initial_spread: float = math.nan
+    records: list[AlignedStep] = field(default_factory=list)
+    finished: bool = False
+    seconds: float = 0.0
+    pace: dict[str, list[float]] = field(default_factory=dict)
+    seconds_left: float | None = None
+    part: str = ""
+
+    def take_target(self, mean: Tensor, error: float) -> None:
+        """A new target; the first one of a step opens the step's tally."""
+        self.target = mean
+        if self.update == 0:
+            self.mean_error = error
+            self.tally = {name: torch.zeros(len(self.latents), dtype=torch.int64 if name in COUNTS else torch.float32)
+                          for name in (*RESIDUALS, *COUNTS)}
+
+    def take_match(self, rows: slice, latents: Tensor, found: Match) -> None:
+        """Latents of `rows` as they are carried, matched to the target."""
+        self.latents[rows] = latents.cpu()
+        if self.update == 0:
+            self.tally["residual_before"][rows] = found.residual_before.cpu()
+        self.tally["residual_after"][rows] = found.residual_after.cpu()
+        for name in COUNTS:
+            self.tally[name][rows] += getattr(found, name).cpu()
+        self.matched = rows.stop
+
+    def close_update(self) -> None:
+        self.target = None
+        self.update, self.matched = self.update + 1, 0
+
+    def measured(self, sigma: float, scale: float) -> AlignedStep:
+        """The record of the present step, whose latents are all matched; `scale` is from x to the papers' units."""
+        spread, norm = spread_and_norm(moments_of(self.latents), scale)
+        return AlignedStep(sigma=sigma, mean_error=self.mean_error, spread=spread, norm=norm,
+                           mean_count=self.count if self.step == 0 else len(self.latents),
+                           **{name: values.tolist() for name, values in self.tally.items()})
+
+    def close_step(self, record: AlignedStep, latents: Tensor) -> None:
+        """The step is behind it: its latents have taken their step down."""
+        self.records.append(record)
+        self.latents, self.tally = latents, {}
+        self.step, self.update, self.matched = self.step + 1, 0, 0
+
+    def close(self, latents: Tensor) -> None:
+        self.latents, self.finished = latents, True
+
+    def report(self, settings: dict[str, Any]) -> AlignmentReport:
+        return AlignmentReport(settings, self.initial_spread, list(self.records), self.seconds)
+
+    def packed(self) -> tuple[dict[str, Tensor], dict]:
+        """Tensors, and what JSON can hold."""
+        tensors = {} if self.latents is None else {"latents": self.latents, **self.tally}
+        if self.target is not None:
+            tensors["target"] = self.target
+        meta = {"step": self.step, "update": self.update, "matched": self.matched, "count": self.count,
+                "records": [asdict(record) for record in self.records], "mean_error": self.mean_error,
+                "finished": self.finished, "seconds": self.seconds, "pace": self.pace,
+                "seconds_left": self.seconds_left}
+        if not math.isnan(self.initial_spread):
+            meta["initial_spread"] = self.initial_spread
+        return tensors, meta
+
+    @classmethod
+    def unpacked(cls, tensors: dict[str, Tensor], meta: dict) -> State:
+        """The state that `packed` was asked for."""
+        named = {name: meta[name] for name in ("count", "step", "update", "matched", "finished", "seconds", "pace")}
+        return cls(**named, latents=tensors.get("latents"), target=tensors.get("target"),
+                   tally={name: tensors[name] for name in (*RESIDUALS, *COUNTS) if name in tensors},
+                   mean_error=meta.get("mean_error", 0.0), initial_spread=meta.get("initial_spread", math.nan),
+                   records=[AlignedStep(**record) for record in meta["records"]],
+                   seconds_left=meta.get("seconds_left"))
+
+
+def moments_of(rows: Tensor) -> RunningMoments:
+    """Moments of rows (K, ...), a block at a time."""
+    moments = RunningMoments()
+    for part in rows.split(BLOCK):
+        moments.update(part)
+    return moments
+
+
+def spread_and_norm(moments: RunningMoments, scale: float = 1.0) -> tuple[float, float]:
+    """Root mean square distance from the mean, and root mean square norm, of latents times `scale`, over sqrt(L)."""
+    spread = moments.deviations.sum().item() / moments.weight
+    shell = math.sqrt(moments.mean.numel()) / scale
+    return math.sqrt(spread) / shell, math.sqrt(spread + moments.mean.square().sum().item()) / shell

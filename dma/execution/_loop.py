@@ -1,0 +1,106 @@
+"""The one way in which loops of long work are run, watched, saved and gone on with.
+
+A loop is a generator: it works on its state, tells of each micro-batch by an `Event`, and touches no clock, text or
+disk. Those who watch it do: `Clock`, `Checkpoint`, and whatever shows progress.
+"""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, Protocol, TypeVar
+
+from torch import Tensor
+
+from ._progress import Event
+
+SECONDS_BETWEEN_SAVES = 10.0
+
+Result = TypeVar("Result")
+
+
+class Watcher(Protocol):
+    """Hears of every event of a loop, with the loop's state as it is then.
+
+    One that has a method `close(state)` as well has it called when the loop has ended, whatever has ended it.
+    """
+
+    def __call__(self, event: Event, state: Any) -> None: ...
+
+
+class Resumable(Protocol):
+    """A state that can be saved. `part` names its place where a run saves several one after the other."""
+
+    part: str
+
+    def packed(self) -> tuple[dict[str, Tensor], dict]:
+        """Everything that a resume needs, as tensors and as what JSON can hold."""
+        ...
+
+
+class SavedState(Protocol):
+    """A place that keeps the state of one run; `RunState` is one on disk."""
+
+    def load(self) -> tuple[dict[str, Tensor], dict] | None: ...
+
+    def save(self, tensors: dict[str, Tensor], meta: dict) -> None: ...
+
+
+def drive(events: Generator[Event, None, Result], state: Any, watchers: Sequence[Watcher] = ()) -> Result:
+    """Run a loop to its end and return what it returns; watchers hear of each event in their order.
+
+    Whatever ends the loop, an error or an interrupt that a watcher raises included, watchers are closed with the state
+    as it is then. Between two events a loop changes its state only when it tells of the second, so that this is a
+    state that can be gone on from.
+
+    >>> def count(state):
+    ...     while state["done"] < 3:
+    ...         state["done"] += 1
+    ...         yield Event("count")
+    ...     return "finished"
+    >>> heard = []
+    >>> drive(count({"done": 1}), None, [lambda event, state: heard.append(event.kind)]), heard
+    ('finished', ['count', 'count'])
+    """
+    try:
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                return end.value
+            for watch in watchers:
+                watch(event, state)
+    finally:
+        for watch in watchers:
+            close = getattr(watch, "close", None)
+            if close is not None:
+                close(state)
+
+
+def resumed(unpacked: Callable[[dict[str, Tensor], dict], Result], place: SavedState | None) -> Result | None:
+    """The state that was saved in a place, as `unpacked` makes it of what was packed; None if there is none."""
+    found = place.load() if place else None
+    return unpacked(*found) if found else None
+
+
+class Checkpoint:
+    """A watcher that saves the state: at the end of each step, within one every so many seconds, and at the end.
+
+    place: where to, or a function of the part of the state that is to be saved.
+    """
+
+    def __init__(self, place: SavedState | Callable[[str], SavedState], *, seconds: float = SECONDS_BETWEEN_SAVES):
+        self.place, self.seconds, self.last, self.unsaved = place, seconds, time.monotonic(), False
+
+    def __call__(self, event: Event, state: Resumable) -> None:
+        self.unsaved |= event.changed or event.closes
+        if event.closes or (event.changed and time.monotonic() - self.last > self.seconds):
+            self.save(state)
+
+    def close(self, state: Resumable) -> None:
+        if self.unsaved:
+            self.save(state)
+
+    def save(self, state: Resumable) -> None:
+        place = self.place(state.part) if callable(self.place) else self.place
+        place.save(*state.packed())
+        self.last, self.unsaved = time.monotonic(), False
