@@ -1,4 +1,4 @@
-"""One driver and one resume for the four loops of long work: alignment, its modes, training, and the probe of layers."""
+"""One driver and one resume for the four loops of long work: alignment, its modes, training, the probe of layers."""
 import dataclasses
 from collections import defaultdict
 
