@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from console import Explained
-from environment import Environment, child_variables
+from environment import Environment
+from installing import child_variables
 from launch import HOST, arguments, free_port, is_free
 from listener import WebSocket
 

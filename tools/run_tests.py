@@ -5,6 +5,7 @@ from __future__ import annotations
 import environment as environments
 import workspace
 from console import run, run_child, say
+from installing import child_variables
 
 # Neither `pytest` as a module nor its script keeps the current folder off the import path everywhere; there,
 # this pack's `nodes` folder would hide ComfyUI's module of that name.
@@ -24,7 +25,7 @@ def main(arguments: list[str]) -> int:
 def variables(environment: environments.Environment) -> dict[str, str]:
     """Environment variables for tests and benchmarks: where ComfyUI and the assembled demo checkpoint are."""
     checkpoint = workspace.demo_checkpoint(environment, workspace.default_base(), say)
-    return {**environments.child_variables(), "MENTAL_AVERAGES_COMFYUI": str(environment.comfyui),
+    return {**child_variables(), "MENTAL_AVERAGES_COMFYUI": str(environment.comfyui),
             "MENTAL_AVERAGES_CHECKPOINT": str(checkpoint)}
 
 

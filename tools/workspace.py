@@ -18,6 +18,7 @@ from pathlib import Path
 
 import environment as environments
 from console import Explained, Log
+from installing import child_variables
 
 PACK = Path(__file__).resolve().parents[1]
 PACK_NAME = "mental-averages"
@@ -116,7 +117,7 @@ def assemble(name: str, environment: environments.Environment, base: Path, log: 
     with tempfile.TemporaryDirectory(dir=base / "models", prefix="assembling-") as place:
         new = Path(place) / name
         made = subprocess.run([str(environment.python), str(sources[0]), str(new), *recipe.options],
-                              capture_output=True, text=True, errors="replace", env=environments.child_variables(),
+                              capture_output=True, text=True, errors="replace", env=child_variables(),
                               stdin=subprocess.DEVNULL)
         if made.returncode:
             raise Explained(f"The {recipe.what} could not be assembled:\n{made.stderr.strip()[-1500:]}")

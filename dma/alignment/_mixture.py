@@ -125,7 +125,8 @@ def read_pooled(denoiser: Denoiser, latents: Tensor, sigma: float, batch: BatchS
     """Features (K, D) of latents (K, C, H, W) on the CPU; maps are averaged over a grid of at most 8 x 8."""
     def pooled(found: Tensor) -> Tensor:
         if found.ndim == 4:
-            found = F.adaptive_avg_pool2d(found, [min(LARGEST_GRID, size) for size in found.shape[-2:]])
+            height, width = found.shape[-2:]
+            found = F.adaptive_avg_pool2d(found, (min(LARGEST_GRID, height), min(LARGEST_GRID, width)))
         return found.flatten(1).cpu()
 
     return torch.cat([pooled(found) for _, found in read_features(denoiser, latents, sigma, batch=batch)])

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor
 
@@ -25,7 +26,8 @@ class MixtureMonitor:
         exploring = settings.count * (1 if sampled else 1 + PREDICTION_COST * self.steps)
         averaging = mixture.largest_count * Plan.of(settings, self.steps - level, settings.count, settings.moving).total
         self.share = exploring / (exploring + averaging)
-        self.part, self.monitor = SAMPLES, None
+        self.part = SAMPLES
+        self.monitor: Any = None  # the Monitor of the present mode
 
     def __call__(self, event: Event, state: MixtureState) -> None:
         if event.kind == "clusters":

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -28,10 +29,10 @@ class Explored:
 class Exploration:
     """K latents that are being sampled plainly, and what was seen of them at one noise level on the way."""
 
-    latents: Tensor
+    latents: Any  # a tensor, None before the run has begun
     step: int = 0
-    at_level: Tensor | None = None
-    features: Tensor | None = None
+    at_level: Any = None  # tensors once the level has been passed
+    features: Any = None
     seconds: float = 0.0
     pace: dict[str, list[float]] = field(default_factory=dict)
     seconds_left: float | None = None
@@ -75,7 +76,7 @@ class MixtureState:
     restored: Callable[[str], Packed | None] = lambda part: None
     part: str = SAMPLES
     exploration: Exploration = field(default_factory=lambda: Exploration(None))
-    current: Exploration | State | None = None
+    current: Any = None  # the Exploration, then a State for each mode
     ensemble: Ensemble | None = None
     finished: list[State] = field(default_factory=list)
 

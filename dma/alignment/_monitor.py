@@ -48,7 +48,7 @@ class Monitor:
 
     def expect(self, event: Event, state: State, plan: Plan, done: float, now: float) -> None:
         """Estimate anew when the run will end, where something new is known of it."""
-        if event.kind == "target" and state.records and state.update == 0:
+        if event.kind == "target" and event.value is not None and state.records and state.update == 0:
             self.expected_end = now + seconds_left(state.pace, plan, state.records, event.value)
         elif event.kind == "predict" and state.step == self.settings.aligned_steps:
             self.expected_end = now + seconds_for(state.pace, "predict", (plan.total - done) / PREDICTION_COST)

@@ -31,8 +31,8 @@ class State:
     step: int = 0
     update: int = 0
     matched: int = 0
-    latents: Tensor | None = None
-    target: Tensor | None = None
+    latents: Any = None  # a tensor from the first mean on
+    target: Any = None  # a tensor while latents are matched to it
     tally: dict[str, Tensor] = field(default_factory=dict)
     mean_error: float = 0.0
     initial_spread: float = math.nan

@@ -6,6 +6,7 @@ information criterion, BIC = p ln N - 2 ln L with p free parameters and likeliho
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -126,7 +127,7 @@ def cluster(embeddings: Tensor, settings: ClusterSettings = ClusterSettings()) -
         fits = [fit_mixture(coordinates, count, settings)
                 for count in range(settings.smallest_count, settings.largest_count + 1)]
         bic = tuple((fit.n_components, float(fit.bic(coordinates.numpy()))) for fit in fits)
-        best = fits[min(range(len(fits)), key=lambda index: bic[index][1])]
+        best: Any = fits[min(range(len(fits)), key=lambda index: bic[index][1])]
         densities = log_densities(best, coordinates)  # (N, components)
     joint = densities + torch.from_numpy(np.log(best.weights_))
     labels, kept = _assign(joint, settings)

@@ -52,7 +52,7 @@ def initial_latent(parametrization: Parametrization, noise: Tensor, sigma: float
     return noise / paper_scale(parametrization, sigma)
 
 
-def add_noise(parametrization: Parametrization, clean: Tensor, noise: Tensor, sigma: float) -> Tensor:
+def add_noise(parametrization: Parametrization, clean: Tensor, noise: Tensor, sigma: float | Tensor) -> Tensor:
     """A clean latent brought to a noise level: x0 + sigma eps, or (1 - sigma) x0 + sigma eps for flow."""
     return _signal_scale(parametrization, sigma) * clean + sigma * noise
 
@@ -62,7 +62,7 @@ def noise_in(parametrization: Parametrization, x: Tensor, clean: Tensor, sigma: 
     return (x - _signal_scale(parametrization, sigma) * clean) / sigma
 
 
-def _signal_scale(parametrization: Parametrization, sigma: float) -> float:
+def _signal_scale(parametrization: Parametrization, sigma: float | Tensor) -> float | Tensor:
     return 1.0 - sigma if parametrization is Parametrization.FLOW else 1.0
 
 

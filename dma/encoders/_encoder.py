@@ -24,9 +24,9 @@ class ImageEncoder:
 
     name: str
     kind: str
-    network: torch.nn.Module
+    network: Any  # a torch.nn.Module, whose parts differ from kind to kind
     processor: Any
-    tokenizer: Any | None
+    tokenizer: Any  # None without one
 
     @property
     def device(self) -> torch.device:

@@ -1,11 +1,16 @@
 """The plot of an inversion."""
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from torch import Tensor
 
 from ..inversion import InversionReport
 from ._style import drawn, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def plot_inversion(report: InversionReport, *, width: int = 1024) -> Tensor:
@@ -43,12 +48,12 @@ def plot_inversion(report: InversionReport, *, width: int = 1024) -> Tensor:
     return drawn(figure)
 
 
-def _band(axes, x: np.ndarray, values: list[list[float]], colour: str, floor: float = 0.0) -> None:
+def _band(axes: Axes, x: np.ndarray, values: list[list[float]], colour: str, floor: float = 0.0) -> None:
     """Median over latents with the range from the 5th to the 95th percentile."""
     low, middle, high = np.quantile(np.maximum(np.array(values), floor), (0.05, 0.5, 0.95), axis=1)
     axes.fill_between(x, low, high, color=colour, alpha=0.3, linewidth=0)
     axes.plot(x, middle, "o-", color=colour, markersize=3)
 
 
-def _nothing(axes) -> None:
+def _nothing(axes: Axes) -> None:
     axes.text(0.5, 0.5, "not measured", ha="center", va="center", transform=axes.transAxes, color="#777777")

@@ -1,9 +1,14 @@
 """Sheets of pictures with captions."""
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from PIL.ImageDraw import ImageDraw
 
 MARGIN = 10
 
@@ -56,7 +61,7 @@ def _scaled(image: Tensor, height: int):
     return Image.fromarray(pixels[..., :3]).resize((width, height), Image.Resampling.LANCZOS)
 
 
-def _wrapped(text: str, measure, font, width: float) -> str:
+def _wrapped(text: str, measure: ImageDraw, font: Any, width: float) -> str:
     lines: list[str] = []
     for paragraph in text.splitlines():
         line = ""

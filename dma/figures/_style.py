@@ -1,6 +1,8 @@
 """What all plots have in common."""
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -8,22 +10,25 @@ from torch import Tensor
 # Of lines that are told apart by their label.
 COLOURS = ("#d1495b", "#30638e", "#edae49", "#00798c", "#6a4c93", "#5b8c5a", "#b0785a", "#7a7f87")
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def note_gradient_error(figure, settings: dict) -> None:
+
+def note_gradient_error(figure: Figure, settings: dict) -> None:
     """Say at the bottom what the gradient self-test of the model has found, if it was made."""
     if "gradient_error" in settings:
         figure.supxlabel(f"gradient self-test: {settings['gradient_error']:.1e} off the measured slope", fontsize=8,
                          color="#666666")
 
 
-def new_figure(width: int, ratio: float = 0.62):
+def new_figure(width: int, ratio: float = 0.62) -> Figure:
     """An empty matplotlib figure `width` pixels wide and `ratio` times as high."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width / 100, width / 100 * ratio), dpi=100, layout="constrained")
 
 
-def drawn(figure) -> Tensor:
+def drawn(figure: Figure) -> Tensor:
     """The picture (1, H, W, 3) in [0, 1] of a finished figure, its axes in the house style."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -156,7 +157,7 @@ def probe_report(probe: Probe, state: ProbeState, choices: dict) -> LayerReport:
         before, after = (state.readings[name].movedim(0, 2).double() for name in ("before", "after"))  # (S, L, P, M)
         index = torch.tensor([settings.matched_latents(prompt) for prompt in range(probe.prompts)])  # (P, M)
         matching = LayerMatching(before, after, index)
-    found = {"sigmas": [probe.sigmas[step] for step in settings.steps]}
+    found: dict[str, Any] = {"sigmas": [probe.sigmas[step] for step in settings.steps]}
     if state.gradient_error is not None:
         found["gradient_error"] = state.gradient_error
     return layer_report({**choices, **found}, list(probe.layers), grams, matching, state.seconds)

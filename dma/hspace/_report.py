@@ -57,7 +57,7 @@ class LayerReport(Record):
 
     def verdict(self) -> str:
         """The choice in one sentence."""
-        if self.runner_up is None:
+        if self.runner_up is None or self.margin is None or self.margin_error is None:
             return (f"{self.chosen} is the only layer that "
                     f"{'was looked at' if len(self.layers) == 1 else 'has a score'}.")
         best = next(layer for layer in self.layers if layer.name == self.chosen)

@@ -17,6 +17,7 @@ Only norms enter, so a bias of the channels is not seen and is amplified as by a
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -114,7 +115,7 @@ def norm_guided_centroid(latents: Tensor, *, points: int = 50,
     return NormGuided(centre.detach().reshape(1, *latents.shape[1:]), left, iterations)
 
 
-def _minimise(variables: list[Tensor], cost, optimizer: PathOptimizer) -> tuple[float, int]:
+def _minimise(variables: list[Tensor], cost: Callable[[], Tensor], optimizer: PathOptimizer) -> tuple[float, int]:
     adam = torch.optim.Adam(variables, lr=optimizer.learning_rate)
     previous, quiet, iterations = math.inf, 0, 0
     with torch.enable_grad():

@@ -6,8 +6,8 @@ evaluated it there too would be its inverse, but that end is what is sought; met
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from dataclasses import Field, dataclass
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -44,7 +44,12 @@ class Ascent:
 
 
 class Method(WayBack, Protocol):
-    """An inversion with its way back. Every latent is treated alone: a batch gives what its latents give alone."""
+    """An inversion with its way back. Every latent is treated alone: a batch gives what its latents give alone.
+
+    Methods are dataclasses: their fields are what the report says of them.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def check(self, parametrization: Parametrization) -> None: ...
 

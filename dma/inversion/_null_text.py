@@ -82,8 +82,10 @@ def optimise_null_text(denoiser: EmbeddingDenoiser, inverted: Inversion, setting
         tolerance = settings.tolerance + settings.tolerance_rise * step / steps
 
         def fit(rows: slice) -> tuple[Tensor, Tensor, Tensor]:
-            parts = (part.to(denoiser.device) for part in (x[rows], pivot.latents[index - 1, rows], current[rows]))
-            return _fit(denoiser, *parts, levels[index], levels[index - 1], rate, settings.iterations, tolerance)
+            upper, goal, found = (part.to(denoiser.device)
+                                  for part in (x[rows], pivot.latents[index - 1, rows], current[rows]))
+            return _fit(denoiser, upper, goal, found, levels[index], levels[index - 1], rate, settings.iterations,
+                        tolerance)
 
         taken = []
         for rows, (embedding, lower, iterations) in batch.over(count, fit):

@@ -1,10 +1,12 @@
 """The velocity of the probability-flow ODE, as a Denoiser predicts it."""
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
-from ..diffusion import Denoiser, Parametrization, paper_scale
+from ..diffusion import Denoiser, EmbeddingDenoiser, Parametrization, paper_scale
 
 # At level 0 a clean prediction says nothing of the velocity, so a model that is to be asked there is asked here.
 SMALLEST_LABEL = 1e-3
@@ -30,7 +32,7 @@ class Velocity:
         if embedding is None:
             denoised = self.denoiser.denoise(seen, label)
         else:
-            denoised = self.denoiser.denoise_with(seen, label, embedding.to(seen))
+            denoised = cast(EmbeddingDenoiser, self.denoiser).denoise_with(seen, label, embedding.to(seen))
         if self.parametrization is Parametrization.V:
             v = (seen * alpha_label**2 - denoised) / (label * alpha_label)
             return alpha * v.to(x) + level * alpha**2 * x  # eps = sqrt(abar) v + sqrt(1 - abar) z

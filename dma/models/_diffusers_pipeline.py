@@ -113,16 +113,17 @@ def from_pipeline(pipe: Any, prompt: str, *, negative_prompt: str = "", guidance
     """
     from diffusers import SD3Transformer2DModel, UNet2DConditionModel
 
-    network = getattr(pipe, "transformer", None) or getattr(pipe, "unet", None)
+    network: Any = getattr(pipe, "transformer", None) or getattr(pipe, "unet", None)
+    config: Any = getattr(network, "config", None)
     supported = (isinstance(network, SD3Transformer2DModel)
                  or isinstance(network, UNet2DConditionModel)
-                 and network.config.addition_embed_type in (None, "text_time"))
+                 and config.addition_embed_type in (None, "text_time"))
     if not supported or getattr(pipe.config, "requires_aesthetics_score", False):
         raise ValueError(f"{type(pipe).__name__} is not supported: use a pipeline of Stable Diffusion 1.x, 2.x, SDXL "
                          "or 3.")
     network.requires_grad_(False)
     choices = {"guidance_scale": guidance_scale, "layer": layer, "branch": branch}
-    if isinstance(network, UNet2DConditionModel) and network.config.addition_embed_type is None:
+    if isinstance(network, UNet2DConditionModel) and config.addition_embed_type is None:
         sides = pipe.encode_prompt(prompt, network.device, 1, True, negative_prompt=negative_prompt)
         return DiffusersDenoiser(network, pipe.scheduler, *sides, **choices)
     others = {"prompt_2": None, "negative_prompt": negative_prompt, "device": network.device}
@@ -133,7 +134,7 @@ def from_pipeline(pipe: Any, prompt: str, *, negative_prompt: str = "", guidance
         sides = [{"encoder_hidden_states": text, "pooled_projections": whole}
                  for text, whole in ((positive, pooled), (negative, negative_pooled))]
     else:
-        height, width = size or 2 * (network.config.sample_size * pipe.vae_scale_factor,)
+        height, width = size or 2 * (config.sample_size * pipe.vae_scale_factor,)
         sizes = torch.tensor([[height, width, 0, 0, height, width]], dtype=positive.dtype, device=network.device)
         sides = [{"encoder_hidden_states": text, "added_cond_kwargs": {"text_embeds": whole, "time_ids": sizes}}
                  for text, whole in ((positive, pooled), (negative, negative_pooled))]

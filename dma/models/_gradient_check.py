@@ -6,7 +6,7 @@ place, memory that is used again before the backward pass, and recomputed blocks
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import torch
 from torch import Tensor
@@ -93,7 +93,7 @@ def check_differentiable(output: Callable[[], Tensor], inputs: Sequence[Tensor],
 
 
 @contextlib.contextmanager
-def _explained(otherwise: str) -> Iterator[None]:
+def _explained(otherwise: str) -> Generator[None, None, None]:
     try:
         yield
     except (RuntimeError, NotImplementedError) as failure:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ._lbfgs import _dot
+from ._lbfgs import dot
 from ._limits import Limits, refuse_unless
 from ._solver import Features, Match
 from ._tracker import Tracker
@@ -94,20 +94,20 @@ class GaussNewton(Limits):
             difference = (target - found).detach().flatten(1)  # (b, f)
             solution = torch.zeros_like(leaf.detach().flatten(1))  # (b, n)
             search = descent = transposed_times(difference)  # (b, n)
-            energy, shift = _dot(descent, descent), None
+            energy, shift = dot(descent, descent), None
             for inner in range(self.inner):
                 image = times(search)  # (b, f)
                 if shift is None:
-                    shift = damping * _dot(image, image) / energy.clamp_min(1e-30)
-                length = energy / (_dot(image, image) + shift * _dot(search, search)).clamp_min(1e-30)
+                    shift = damping * dot(image, image) / energy.clamp_min(1e-30)
+                length = energy / (dot(image, image) + shift * dot(search, search)).clamp_min(1e-30)
                 solution = solution + length[:, None] * search
                 difference = difference - length[:, None] * image
                 if inner + 1 == self.inner:
                     break
                 descent = transposed_times(difference) - shift[:, None] * solution
-                energy, previous = _dot(descent, descent), energy
+                energy, previous = dot(descent, descent), energy
                 search = descent + (energy / previous.clamp_min(1e-30))[:, None] * search
-        return solution.detach().view_as(point), _dot(difference, difference).detach()
+        return solution.detach().view_as(point), dot(difference, difference).detach()
 
 
 def _second_derivative(transposed: Tensor, dual: Tensor, direction: Tensor) -> Tensor:

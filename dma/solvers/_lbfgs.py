@@ -68,7 +68,7 @@ class LBFGS(Limits):
             tracker.take(going, backwards=1)
             accepted = residual <= value + SUFFICIENT_DECREASE * length * slope  # (b,); the first value is infinite
             move, change = trial - point, found - gradient
-            curved = _dot(move, change) > SMALLEST_CURVATURE * move.norm(dim=1) * change.norm(dim=1)
+            curved = dot(move, change) > SMALLEST_CURVATURE * move.norm(dim=1) * change.norm(dim=1)
             learned = (accepted & curved)[None, :, None]
             moves = torch.where(learned, torch.cat([moves[1:], move[None]]), moves)
             changes = torch.where(learned, torch.cat([changes[1:], change[None]]), changes)
@@ -79,27 +79,27 @@ class LBFGS(Limits):
             point, gradient = torch.where(taken, trial, point), torch.where(taken, found, gradient)
             value = torch.where(accepted, residual, value)
             direction = -_inverse_hessian_times(gradient, moves, changes, value)
-            slope = _dot(direction, gradient)
+            slope = dot(direction, gradient)
             trial = point + length[:, None] * direction
         return tracker.match()
 
 
-def _dot(a: Tensor, b: Tensor) -> Tensor:
+def dot(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum(-1)
 
 
 def _inverse_hessian_times(gradient: Tensor, moves: Tensor, changes: Tensor, value: Tensor) -> Tensor:
     """The two-loop recursion for each row of `gradient` (b, n) with its pairs (m, b, n); `value` (b,) sets the first
     step."""
-    curvature = _dot(moves, changes)  # (m, b)
+    curvature = dot(moves, changes)  # (m, b)
     weight = torch.where(curvature > 0, 1 / curvature, 0.0)
     result, coefficients = gradient, []
     for move, change, rho in zip(moves.flip(0), changes.flip(0), weight.flip(0)):
-        coefficient = rho * _dot(move, result)  # (b,)
+        coefficient = rho * dot(move, result)  # (b,)
         coefficients.append(coefficient)
         result = result - coefficient[:, None] * change
-    newest = curvature[-1] / _dot(changes[-1], changes[-1])
-    result = result * torch.where(curvature[-1] > 0, newest, value / _dot(gradient, gradient).clamp_min(1e-30))[:, None]
+    newest = curvature[-1] / dot(changes[-1], changes[-1])
+    result = result * torch.where(curvature[-1] > 0, newest, value / dot(gradient, gradient).clamp_min(1e-30))[:, None]
     for move, change, rho, coefficient in zip(moves, changes, weight, reversed(coefficients)):
-        result = result + (coefficient - rho * _dot(change, result))[:, None] * move
+        result = result + (coefficient - rho * dot(change, result))[:, None] * move
     return result

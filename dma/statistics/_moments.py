@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -23,8 +23,8 @@ class RunningMoments:
     count: int = 0  # rows
     weight: float = 0.0  # sum of their weights
     squared_weight: float = 0.0  # sum of the squares of their weights
-    mean: Tensor | None = None
-    deviations: Tensor | None = None  # sum of w (x - mean)^2
+    mean: Tensor = field(default_factory=lambda: torch.zeros(0))  # empty until there are rows, as is what follows
+    deviations: Tensor = field(default_factory=lambda: torch.zeros(0))  # sum of w (x - mean)^2
 
     def update(self, rows: Tensor, weights: Tensor | None = None) -> None:
         """Add rows (B, ...), each counted once, or as often as `weights` (B,) say, which must not be negative."""

@@ -7,7 +7,7 @@ import pytest
 
 import run_benchmark
 import workspace
-from environment import child_variables
+from installing import child_variables
 
 # In one process, because loading torch and the pack takes longer than all the rest. Code that only one benchmark uses
 # has names that another benchmark may use too.

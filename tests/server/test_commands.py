@@ -7,7 +7,7 @@ import pytest
 import run_benchmark
 import workspace
 from console import Explained
-from environment import child_variables
+from installing import child_variables
 
 
 def command(name, *arguments):

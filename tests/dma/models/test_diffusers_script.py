@@ -43,4 +43,5 @@ def test_script_writes_a_picture(pipeline, tmp_path):
                            "--size", "24"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "residual" in done.stdout
-    assert Image.open(target).size == (24, 24), "the preset draft returns one"
+    with Image.open(target) as picture:
+        assert picture.size == (24, 24), "the preset draft returns one"
