@@ -5,7 +5,7 @@ import dataclasses
 import json
 import typing
 from collections.abc import Iterable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 R = TypeVar("R", bound="Record")
 
@@ -36,7 +36,7 @@ class Record:
     NAME: ClassVar[str]  # what a record is called in messages, with its article
 
     def to_json(self) -> str:
-        return json_text(self.FORMAT, self.VERSION, dataclasses.asdict(self))
+        return json_text(self.FORMAT, self.VERSION, dataclasses.asdict(cast("Any", self)))
 
     @classmethod
     def from_json(cls: type[R], text: str) -> R:
@@ -118,8 +118,9 @@ def _value(hint: Any, value: Any, place: str, complete: bool) -> Any:
     # Whole numbers are numbers, but true and false are not, which Python counts among them.
     if type(value) is not kind and not (kind is float and type(value) is int):
         raise ValueError(f"{place} is {KINDS[type(value)]} in place of {KINDS[kind]}")
+    content: Any = value
     if dataclasses.is_dataclass(hint):
-        return _read(hint, value, place, complete)
+        return _read(cast("type", hint), content, place, complete)
     if kind is list:
-        return [_value(choices[0], entry, f"{place}[{index}]", complete) for index, entry in enumerate(value)]
+        return [_value(choices[0], entry, f"{place}[{index}]", complete) for index, entry in enumerate(content)]
     return value

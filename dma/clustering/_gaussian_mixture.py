@@ -27,13 +27,13 @@ def log_densities(mixture: GaussianMixture, coordinates: Tensor) -> Tensor:
     """Log density (N, components) of rows (N, d) under each Gaussian, without its weight."""
     import numpy as np
 
-    count, dimensions = mixture.means_.shape
-    covariances = mixture.covariances_
+    means, covariances = np.asarray(mixture.means_), np.asarray(mixture.covariances_)
+    count, dimensions = means.shape
     if mixture.covariance_type == "tied":
         covariances = np.broadcast_to(covariances, (count, dimensions, dimensions)).copy()
     elif mixture.covariance_type == "diag":
         covariances = covariances[:, :, None] * np.eye(dimensions)
     elif mixture.covariance_type == "spherical":
         covariances = covariances[:, None, None] * np.eye(dimensions)
-    gaussians = torch.distributions.MultivariateNormal(torch.from_numpy(mixture.means_), torch.from_numpy(covariances))
+    gaussians = torch.distributions.MultivariateNormal(torch.from_numpy(means), torch.from_numpy(covariances))
     return gaussians.log_prob(coordinates[:, None])

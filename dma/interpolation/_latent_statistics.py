@@ -35,7 +35,9 @@ def latent_statistics(latents: Tensor, *, subsets: int = 16, seed: int = 0) -> L
     counts = doubling_counts(count)
     growth = channel_mean_growth(latents, counts, subsets=subsets, seed=seed)
     slopes, fit = square_root_fit(counts, growth.averaged)
-    errors = (means.std(dim=0) / math.sqrt(count)).tolist() if count > 1 else [None] * means.shape[1]
+    errors: list[float | None] = [None] * means.shape[1]
+    if count > 1:
+        errors = (means.std(dim=0) / math.sqrt(count)).tolist()
     return LatentStatisticsReport(
         settings={"count": count, "shape": list(latents.shape[1:]), "subsets": subsets, "seed": seed},
         norms=relative_norms(latents).tolist(), channel_means=means.mean(dim=0).tolist(),

@@ -129,4 +129,5 @@ def effective_inputs(weights: Tensor) -> Tensor:
     >>> effective_inputs(torch.tensor([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0]]))
     tensor([2., 1.])
     """
-    return effective_count_of_sums(1.0, weights.square().sum(dim=1))
+    squares = weights.square().sum(dim=1)
+    return effective_count_of_sums(torch.ones_like(squares), squares)

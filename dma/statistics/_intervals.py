@@ -34,9 +34,9 @@ def bootstrap_interval(values: Sequence[float], *, draws: int = 2000, seed: int 
     """
     import numpy as np
 
-    values = np.asarray(values, dtype=float)
-    samples = np.random.default_rng(seed).integers(0, len(values), (draws, len(values)))
-    means = values[samples].mean(axis=1)
+    found = np.asarray(values, dtype=float)
+    samples = np.random.default_rng(seed).integers(0, len(found), (draws, len(found)))
+    means = found[samples].mean(axis=1)
     return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
 
 

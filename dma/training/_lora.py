@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -50,13 +51,15 @@ def new_adapters(layers: dict[str, nn.Module], rank: int, alpha: float, *, seed:
     """
     generator, adapters = torch.Generator("cpu").manual_seed(seed), []
     for name, layer in layers.items():
-        outputs, inputs = matrix_size(layer)
+        if (size := matrix_size(layer)) is None:
+            raise ValueError(f"The layer {name} is a {type(layer).__name__}, which adapters are not made for.")
+        outputs, inputs = size
         # Shaped as the weights of convolutions are, which is how other programs expect them in a file.
-        kernel = () if _convolution(layer) is None else layer.kernel_size
+        kernel = () if _convolution(layer) is None else cast("tuple[int, ...]", layer.kernel_size)
         down = (2 * torch.rand((rank, inputs), generator=generator) - 1) / math.sqrt(inputs)
         down = down.reshape(rank, inputs // math.prod(kernel), *kernel)
         up = torch.zeros((outputs, rank, *[1] * len(kernel)))
-        adapters.append(LowRank(name, layer, *(value.to(device).requires_grad_() for value in (down, up)),
+        adapters.append(LowRank(name, layer, down.to(device).requires_grad_(), up.to(device).requires_grad_(),
                                 alpha / rank))
     return adapters
 
@@ -74,11 +77,12 @@ def matrix_size(layer: nn.Module) -> tuple[int, int] | None:
     >>> matrix_size(nn.Conv2d(4, 8, 3)), matrix_size(nn.LayerNorm(4))
     ((8, 36), None)
     """
+    sizes: Any = layer  # what they are called is the same in every library, their classes are not
     if _convolution(layer) is not None:
-        plain = layer.groups == 1 and layer.padding_mode == "zeros"
-        return (layer.out_channels, layer.in_channels * math.prod(layer.kernel_size)) if plain else None
+        plain = sizes.groups == 1 and sizes.padding_mode == "zeros"
+        return (sizes.out_channels, sizes.in_channels * math.prod(sizes.kernel_size)) if plain else None
     if hasattr(layer, "in_features") and hasattr(layer, "out_features"):
-        return layer.out_features, layer.in_features
+        return sizes.out_features, sizes.in_features
     return None
 
 
