@@ -81,9 +81,6 @@ class World:
         import comfy.model_management
 
         self.limit = calls
-        for name, module in list(sys.modules.items()):
-            if name.startswith(pack.NAME) and hasattr(module, "SECONDS_BETWEEN_SAVES"):
-                module.SECONDS_BETWEEN_SAVES = 0.0
         try:
             self.run(case, folder)
         except comfy.model_management.InterruptProcessingException:

@@ -1,5 +1,6 @@
 """AlignMixtureModes on small models of ComfyUI's classes, inside inference mode as ComfyUI runs it."""
 import copy
+import functools
 import json
 
 import pytest
@@ -83,9 +84,9 @@ def test_bic_chooses_among_the_numbers_asked_for(small):
 
 @pytest.mark.parametrize("part", ["samples", "mode-1"])
 def test_it_goes_on_after_an_interrupt(small, folders, monkeypatch, part):
-    from mental_averages.dma.alignment import _align, _mixture
-    for module in (_align, _mixture):
-        monkeypatch.setattr(module, "SECONDS_BETWEEN_SAVES", -1.0)
+    from mental_averages.dma import execution
+
+    monkeypatch.setattr(execution, "Checkpoint", functools.partial(execution.Checkpoint, seconds=-1))
     change = dict(preset="standard", batch_size=2)
     reference = run(small, **change)
 

@@ -30,9 +30,7 @@ def test_same_seed_same_picture_for_any_batch_size(hspace, prompts, empty_latent
     torch.testing.assert_close(single, reference, rtol=0, atol=0.02 * reference.abs().max().item())
 
 
-def test_resume_after_interrupt_gives_the_same_latents(hspace, prompts, empty_latent, folders, monkeypatch):
-    from mental_averages.dma.alignment import _align
-    monkeypatch.setattr(_align, "SECONDS_BETWEEN_SAVES", 0.0)
+def test_resume_after_interrupt_gives_the_same_latents(hspace, prompts, empty_latent, folders):
     change = dict(batch_size=1, resume=True)
     reference = run_align(hspace, prompts, empty_latent, batch_size=1)[0]["samples"]
     calls = Calls(hspace.model)

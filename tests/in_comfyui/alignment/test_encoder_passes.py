@@ -51,11 +51,7 @@ def counted(demo, prompts):
 
 
 @pytest.mark.parametrize("name, count", LIMITS)
-def test_a_preset_needs_no_more_passes_than_it_did(counted, name, count, monkeypatch):
-
-    # Previews depend on the clock.
-    from mental_averages.dma.alignment import _align
-    monkeypatch.setattr(_align, "SECONDS_BETWEEN_PREVIEWS", float("inf"))
+def test_a_preset_needs_no_more_passes_than_it_did(counted, name, count):
     report, rows = counted(name, count)
     for kind, limit in LIMITS[name, count].items():
         assert rows[kind] <= limit, f"{name}: {rows[kind]} {kind}, at most {limit} before"
