@@ -1,6 +1,7 @@
 """ComfyUI and diffusers agree on shared weights: eps and v on the demo model, flow on a small SD3 transformer."""
 import pytest
 import torch
+from diffusers_models import diffusers_unet
 
 from mental_averages.dma import alignment, diffusion
 from mental_averages.dma.alignment import AlignmentSettings
@@ -10,28 +11,6 @@ from mental_averages.dma.models import DiffusersDenoiser, ddim_sigmas
 from mental_averages.dma.solvers import Adam
 
 GUIDANCE = 4.0
-
-
-def diffusers_unet(model):
-    """The U-Net of a ComfyUI MODEL as a diffusers module with the same weights."""
-    import comfy.utils
-    from diffusers import UNet2DConditionModel
-
-    config = model.model.model_config.unet_config
-    levels = len(config["channel_mult"])
-    down = [bool(config["transformer_depth"][level]) for level in range(levels)]
-    up = [bool(config["transformer_depth_output"][2 * level]) for level in range(levels)][::-1]
-    unet = UNet2DConditionModel(
-        block_out_channels=tuple(320 * factor for factor in config["channel_mult"]), layers_per_block=1,
-        down_block_types=tuple("CrossAttnDownBlock2D" if attention else "DownBlock2D" for attention in down),
-        up_block_types=tuple("CrossAttnUpBlock2D" if attention else "UpBlock2D" for attention in up),
-        cross_attention_dim=768, attention_head_dim=8)
-    ours = model.model.diffusion_model.state_dict()
-    names = comfy.utils.unet_to_diffusers(config)
-    weights = {theirs: ours[name].float().clone() for theirs, name in names.items() if name in ours}
-    missing, unexpected = unet.load_state_dict(weights, strict=False)
-    assert not missing and not unexpected
-    return unet.requires_grad_(False).eval()
 
 
 @pytest.fixture(scope="module")

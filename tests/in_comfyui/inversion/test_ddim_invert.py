@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+from diffusers_models import diffusers_unet
 from inversions import SHAPE, invert, method, pictures, relative, sample
 from stopping import Calls
 
@@ -75,7 +76,6 @@ def test_fixed_point_says_where_it_did_not_arrive(tiny_model, texts):
 
 def test_demo_model_against_the_inverse_scheduler_of_diffusers(demo, prompts):
     from diffusers import DDIMInverseScheduler
-    from test_diffusers import diffusers_unet
 
     scheduler = DDIMInverseScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
                                      clip_sample=False, set_alpha_to_one=True, steps_offset=1)
