@@ -3,7 +3,7 @@ import dataclasses
 
 import pytest
 import torch
-from alignments import run_align
+from alignments import align, run_align
 from stopping import Calls, saved_states
 
 import pack
@@ -134,7 +134,7 @@ def test_widgets_choose_the_solver_and_lower_the_residual_on_the_real_model(demo
                for before, after in zip(report.steps[0].residual_before, report.steps[0].residual_after))
 
 
-def align(hspace, positive, negative, latent):
+def align_resuming(hspace, positive, negative, latent):
     from mental_averages.nodes.alignment import AlignTrajectories
 
     return AlignTrajectories.execute(hspace, positive, negative, latent, 2, 4, 1, 3, 0.02, 4.0, "normal", 1, 1,
@@ -143,7 +143,7 @@ def align(hspace, positive, negative, latent):
 
 def test_align_trajectories(hspace, prompts, numbered, empty_latent, folders):
     with torch.inference_mode():
-        plain, ranged = align(hspace, *prompts, empty_latent)[0], align(hspace, *numbered, empty_latent)[0]
+        plain, ranged = align_resuming(hspace, *prompts, empty_latent)[0], align_resuming(hspace, *numbered, empty_latent)[0]
     torch.testing.assert_close(ranged["samples"], plain["samples"])
 
 

@@ -1,16 +1,11 @@
 """Image encoders on disk, and pictures of three colours."""
-import sys
 
 import pytest
 import torch
 from embeddings import small_clip
+from encoder_folders import write_blip, write_clip, write_dinov2
 from queued_graphs import SIZES, Given, Result
 from small_models import MODELS
-
-import pack
-
-sys.path.insert(0, str(pack.ROOT / "tests" / "dma"))
-from test_image_encoders import write_blip, write_clip, write_dinov2
 
 
 @pytest.fixture(scope="module")
