@@ -143,7 +143,7 @@ def align_resuming(hspace, positive, negative, latent):
 
 def test_align_trajectories(hspace, prompts, numbered, empty_latent, folders):
     with torch.inference_mode():
-        plain, ranged = align_resuming(hspace, *prompts, empty_latent)[0], align_resuming(hspace, *numbered, empty_latent)[0]
+        plain, ranged = (align_resuming(hspace, *pair, empty_latent)[0] for pair in (prompts, numbered))
     torch.testing.assert_close(ranged["samples"], plain["samples"])
 
 
