@@ -32,6 +32,14 @@ class LinearGaussian:
         return x.flatten(1) / (1 + sigma**2) ** 0.5 @ self.matrix.T
 
 
+class Biased(LinearGaussian):
+    """Features whose mean over standard normal latents is not zero: its error falls with their number."""
+
+    def features(self, x, sigma):
+        return super().features(x, sigma) + 1
+
+
+
 def sigmas(steps=8, largest=10.0, smallest=0.05):
     """Falling noise levels with a final 0."""
     ramp = torch.linspace(0, 1, steps)

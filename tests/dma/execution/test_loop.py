@@ -11,7 +11,7 @@ from mental_averages.dma import hspace, training
 from mental_averages.dma.alignment import AlignmentSettings, Ensemble, State, align, align_mixture
 from mental_averages.dma.clustering import ClusterSettings
 from mental_averages.dma.diffusion import Parametrization, starting_noise
-from mental_averages.dma.execution import BatchSize, Checkpoint, Clock, Event, drive, resumed
+from mental_averages.dma.execution import BatchSize, Checkpoint, Event, drive, resumed
 from mental_averages.dma.solvers import LBFGS, Adam
 
 SHAPE = (2, 3, 3)
@@ -201,8 +201,6 @@ def test_watchers_hear_in_their_order_and_are_closed_whatever_ends_the_loop():
 class Counter:
     done: int = 0
     part: str = "it"
-    seconds: float = 0.0
-    pace: dict = dataclasses.field(default_factory=dict)
 
     def packed(self):
         return {}, {"done": self.done}
@@ -226,12 +224,3 @@ def test_a_state_is_saved_when_a_step_ends_and_otherwise_when_it_is_due():
     assert saved_by([changed, nothing, step, changed], seconds=60) == [3, 4], "what is not saved yet is at the end"
     assert saved_by([changed, nothing, step, changed], seconds=-1) == [1, 3, 4]
     assert saved_by([nothing, nothing], seconds=-1) == []
-
-
-def test_a_clock_puts_all_time_down_to_what_was_done_in_it(monkeypatch):
-    times = iter([10.0, 12.0, 15.0, 15.5])
-    monkeypatch.setattr("time.monotonic", lambda: next(times))
-    clock, state = Clock(), Counter()
-    for event in (Event("mean", 4), Event("match", 10), Event("mean", 4)):
-        clock(event, state)
-    assert state.seconds == 5.5 and state.pace == {"mean": [2.5, 8.0], "match": [3.0, 10.0]}

@@ -1,15 +1,12 @@
 """Scores of layers against closed forms."""
-import dataclasses
 import itertools
 import math
 
 import pytest
 import torch
-from toys import LinearGaussian, sigmas
 
 from mental_averages.dma import hspace
-from mental_averages.dma.execution import BatchSize, drive
-from mental_averages.dma.hspace import Probe, ProbeSettings, ProbeState, layer_report, read_prompt
+from mental_averages.dma.hspace import layer_report
 
 
 def features(prompts, count, means, factor, generator):
@@ -83,23 +80,6 @@ def test_a_single_direction_has_dimension_one_and_rotation_and_offset_change_not
     torch.testing.assert_close(hspace.spread(scaled).between, 25 * hspace.spread(one).between)
 
 
-def test_sketch_is_linear_and_keeps_inner_products_in_the_mean():
-    generator = torch.Generator().manual_seed(4)
-    rows = torch.randn(2, 3, 10, 10, generator=generator, dtype=torch.float64)
-    rows[1] += 0.5 * rows[0]
-    flat = rows.flatten(1)
-    sketched = torch.stack([hspace.Sketch(31, seed)(rows) for seed in range(2000)])  # (seeds, 2, 31)
-    products = sketched @ sketched.transpose(1, 2)
-    expected, error = flat @ flat.T, products.std(0) / len(products) ** 0.5
-    assert ((products.mean(0) - expected).abs() < 4 * error).all()
-    bound = flat.norm(dim=1)[:, None] * flat.norm(dim=1)[None] * (2 / 31) ** 0.5
-    assert (products.std(0) < 1.2 * bound).all()
-    sketch = hspace.Sketch(31)
-    torch.testing.assert_close(sketch(rows[:1] + 2 * rows[1:]), sketch(rows[:1]) + 2 * sketch(rows[1:]))
-    assert torch.equal(hspace.Sketch(300)(rows), flat), "short features stay as they are"
-    assert torch.equal(hspace.Sketch(31, seed=5)(rows), hspace.Sketch(31, seed=5)(rows))
-
-
 def test_layers_of_different_size_and_levels_are_measured_alike():
     """Gram matrices with leading dimensions give what each gives alone."""
     grams = torch.stack([hspace.gram(torch.randn(2, 4, size, generator=torch.Generator().manual_seed(size)))
@@ -150,66 +130,6 @@ def test_choice_prefers_the_layer_that_separates_and_errors_say_by_how_much():
     assert sum(errors) / len(errors) == pytest.approx(blind.std().item(), rel=0.5)
     alone = hspace.choose_layer(lambda kept: hspace.aligned_separation(grams[0][:, :1], None, kept), 12)
     assert alone.best == 0 and alone.runner_up is alone.margin is alone.margin_error is None
-
-
-class TwoLayers(LinearGaussian):
-    """Features that are linear in the latent, with something of the prompt added at the layer "seeing" alone."""
-
-    def __init__(self, prompt, layer="blind"):
-        super().__init__()
-        self.prompt, self.layer = prompt, layer
-
-    def at(self, layer):
-        return TwoLayers(self.prompt, layer)
-
-    def features(self, x, sigma):
-        shift = 3.0 * self.prompt * torch.linspace(-1, 1, 40) if self.layer == "seeing" else 0.0
-        return super().features(x, sigma) + shift
-
-    def all_features(self, x, sigma, layers, reduced):
-        return {layer: reduced(layer, self.at(layer).features(x, sigma)) for layer in layers}
-
-
-def probed(settings, batch=4, prompts=3):
-    heard, layers = [], ["blind", "seeing"]
-    probe = Probe(tuple(layers), tuple(sigmas().tolist()), (2, 3, 3), prompts, settings)
-    state = ProbeState()
-    for prompt in range(prompts):
-        drive(read_prompt(TwoLayers(prompt), probe, state, batch=BatchSize(batch)), state,
-              [lambda event, state: heard.append(event.amount)])
-    assert sum(heard) == prompts * settings.work(2), "the progress bar ends full"
-    grams = torch.stack([torch.stack([hspace.gram(state.readings[f"rows {step} {layer}"]) for layer in layers])
-                         for step in settings.steps])
-    before, after = (state.readings[name].movedim(0, 2) for name in ("before", "after"))
-    index = torch.tensor([settings.matched_latents(prompt) for prompt in range(prompts)])
-    return grams, hspace.LayerMatching(before.double(), after.double(), index), layers
-
-
-def test_probe_finds_the_layer_that_sees_the_prompt_and_matches_linear_features():
-    settings = ProbeSettings(samples=5, steps=(0, 3), matched=2, iterations=12)
-    grams, matching, layers = probed(settings)
-    assert grams.shape == (2, 2, 3, 5, 3, 5)
-    found = hspace.spread(grams)
-    shift = 9 * torch.linspace(-1, 1, 40).square().sum().item()  # prompts 0, 1, 2 have the variance 1 in units of it
-    assert (found.between[:, 1].tolist() == pytest.approx([shift] * 2, rel=0.2)
-            and found.between[0, 0].abs() < 0.1 * shift)
-    # The mean of linear features is the features of the mean, so that all of it can be reached.
-    assert matching.left(list(range(5))).max() < 1e-3
-    report = layer_report({"sigmas": [10.0, 3.0]}, layers, grams, matching, 1.5)
-    assert report.chosen == "seeing" and report.runner_up == "blind" and report.margin > 0.5 and report.seconds == 1.5
-    one_by_one, _, _ = probed(settings, batch=1)
-    torch.testing.assert_close(one_by_one, grams, rtol=1e-4, atol=1e-4)
-
-
-def test_settings_that_make_no_sense_are_refused():
-    ProbeSettings().check(20)
-    for change, message in ((dict(samples=3), "samples is 3: at least 4"), (dict(steps=()), "from 0 to 19"),
-                            (dict(steps=(20,)), "from 0 to 19"),
-                            (dict(matched=9), "matched is 9"), (dict(iterations=0), "iterations is 0")):
-        with pytest.raises(ValueError, match=message):
-            dataclasses.replace(ProbeSettings(), **change).check(20)
-    turns = [ProbeSettings(samples=5, matched=2).matched_latents(prompt) for prompt in range(4)]
-    assert turns == [[0, 1], [2, 3], [4, 0], [1, 2]]
 
 
 def test_dimension_beyond_what_few_latents_can_tell_is_null():

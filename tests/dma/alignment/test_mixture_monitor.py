@@ -1,0 +1,59 @@
+import dataclasses
+
+import pytest
+from two_modes import LEVEL, LEVELS, MIXTURE, SETTINGS, SHAPE, TwoModes
+
+from mental_averages.dma.alignment import MixtureMonitor, State, align_mixture
+from mental_averages.dma.alignment._mixture_state import MixtureState
+from mental_averages.dma.diffusion import starting_noise
+from mental_averages.dma.execution import BatchSize, Event, Progress
+
+
+def told_by(samples=None, mixture=MIXTURE):
+    told = []
+    monitor = MixtureMonitor(told.append, SETTINGS, LEVELS, mixture, LEVEL, sampled=samples is not None)
+    found = align_mixture(TwoModes(), LEVELS, SHAPE, SETTINGS, mixture, LEVEL, samples=samples, batch=BatchSize(20),
+                          watchers=[monitor])
+    return told, monitor, found
+
+
+def test_samples_and_modes_share_one_progress():
+    told, monitor, _ = told_by()
+    fractions = [progress.fraction for progress in told]
+    assert fractions == sorted(fractions) and fractions[-1] == pytest.approx(1)
+    sampling = [progress for progress in told if progress.message.startswith("sampling ")]
+    assert [progress.message for progress in sampling] == [
+        f"sampling 40 latents, step {step} of 10" for step in range(1, 11) for _ in range(2)]
+    assert [sampling[0].fraction, sampling[-1].fraction] == pytest.approx([monitor.share / 20, monitor.share])
+    modes = told[len(sampling):]
+    assert modes[0].message.startswith("mode 1 of 2, aligned step 1 of 2: averaging features")
+    assert modes[-1].message == "mode 2 of 2, sampling the finished latents"
+    first = [progress.fraction for progress in modes if progress.message.startswith("mode 1 of 2, ")]
+    assert first[-1] == pytest.approx(monitor.share + (1 - monitor.share) / 2)
+
+
+def test_samples_from_elsewhere_are_no_part_of_the_work():
+    told, monitor, _ = told_by(starting_noise(40, SHAPE, 0))
+    assert told[0].message.startswith("mode 1 of 2") and told[0].fraction >= monitor.share
+    assert monitor.share < MixtureMonitor(told.append, SETTINGS, LEVELS, MIXTURE, LEVEL).share
+    assert told[-1].fraction == pytest.approx(1)
+
+
+def test_the_modes_that_were_found_count_not_those_that_might_have_been():
+    told, _, found = told_by(mixture=dataclasses.replace(MIXTURE, smallest_count=1, largest_count=3))
+    count = len(found.latents)
+    assert told[-1].message.startswith(f"mode {count} of {count}") and told[-1].fraction == pytest.approx(1)
+
+
+def test_the_time_left_takes_later_modes_to_be_like_those_so_far():
+    told = []
+    monitor = MixtureMonitor(told.append, SETTINGS, LEVELS, MIXTURE, LEVEL)
+    state = MixtureState()
+    monitor(Event("clusters", rows=4), state)
+    state.finished = [State(40, seconds=6.0)]
+    state.current = State(40, seconds=1.0)
+    found = monitor.within(Progress(0.5, "matching", seconds_left=3.0), state)
+    # Two modes need 6 + (1 + 3) seconds, the two that follow as much again.
+    assert found.seconds_left == pytest.approx(3.0 + 10.0) and found.message == "mode 2 of 4, matching"
+    assert found.fraction == pytest.approx(monitor.share + (1 - monitor.share) * 1.5 / 4)
+    assert monitor.within(Progress(0.5, "matching"), state).seconds_left is None
