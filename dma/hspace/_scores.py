@@ -148,7 +148,7 @@ def choose_layer(score: Callable[[list[int]], Tensor], count: int) -> LayerChoic
     order = [layer for layer in scores.argsort(descending=True, stable=True).tolist() if scores[layer] > -math.inf]
     if not order:
         raise ValueError("No layer could be scored: the features of every layer are infinite, not numbers, or the same "
-                         "for all latents. Load the model in another precision (bfloat16 or 32 bit), or connect other "
+                         "for all latents. Load the model in another precision (bfloat16 or 32 bit), or take other "
                          "prompts.")
     best, runner_up = order[0], order[1] if len(order) > 1 else None
     margin = error = None
