@@ -88,7 +88,7 @@ def load_class(demo: DemoModel, judge: FeatureSpace, name: str, pictures: list, 
 def sampled(demo: DemoModel, prompt: str, noise: Tensor, guidance: float) -> Tensor:
     """Pictures of noise z (N, C, H, W)."""
     return demo.decode(demo.with_denoiser(prompt, guidance, layer=None, function=lambda denoiser, sigmas: sample_back(
-        denoiser, noise, tuple(sigmas.flip(0).tolist()), batch=BatchSize(32))))
+        denoiser, noise, sigmas, batch=BatchSize(32))))
 
 
 def random_subsets(total: int, count: int, subsets: int) -> Tensor:

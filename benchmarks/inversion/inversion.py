@@ -77,15 +77,17 @@ def round_trip(demo: DemoModel, entry: Entry, captions: list[str], clean: Tensor
     optimised, batch = isinstance(entry.method, inversion.NullText), BatchSize(len(clean))
 
     def up(denoiser, sigmas):
-        return invert(denoiser, clean, sigmas, Ddim() if optimised else entry.method, batch=batch, measure=False)
+        return invert(denoiser, clean, sigmas, method=Ddim() if optimised else entry.method, batch=batch,
+                      measure=False)
 
     def back(denoiser, sigmas):
         found = pivot if pivot is not None else up(denoiser, sigmas)
         if optimised:
-            found = inversion.optimise_null_text(denoiser, found, entry.method, batch=batch, measure=False)
+            found = inversion.optimise_null_text(denoiser, found, settings=entry.method, batch=batch,
+                                                 measure=False)
         trajectory = found.trajectory
         method, companion = (Ddim(), None) if entry.alone else (trajectory.method, trajectory.companion)
-        return sample_back(denoiser, trajectory.noise, trajectory.sigmas, method=method, companion=companion,
+        return sample_back(denoiser, trajectory.noise, sigmas, method=method, companion=companion,
                            batch=batch), found.report
 
     pivot = demo.with_denoiser(captions, 1.0, up, steps, layer=None) if optimised else None

@@ -12,13 +12,15 @@ At gamma 1 this is the leapfrog rule x_{i+1} = x_{i-1} + (sigma_{i+1} - sigma_{i
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
 from ..diffusion import Parametrization
-from ._method import Ascent, State
+from ._method import Ascent
+from ._state import State
 from ._velocity import Velocity
 
 
@@ -55,18 +57,18 @@ class Bdia:
         x = latents.double()
         return (x,) if companion is None else (x, x + companion)
 
-    def ascend(self, velocity: Velocity, state: State, sigmas: list[float], index: int) -> Ascent:
-        x, (s, t) = state[0], sigmas[index : index + 2]
+    def ascend(self, velocity: Velocity, state: State, levels: Sequence[float], index: int) -> Ascent:
+        x, (s, t) = state[0], levels[index : index + 2]
         if len(state) == 1:
             return Ascent((x + (t - s) * velocity(x, s, label=t), x))
         below, slope = state[1], velocity(x, s)
-        return Ascent(((below - x - (sigmas[index - 1] - s) * slope) / self.gamma + x + (t - s) * slope, x))
+        return Ascent(((below - x - (levels[index - 1] - s) * slope) / self.gamma + x + (t - s) * slope, x))
 
-    def descend(self, velocity: Velocity, state: State, sigmas: list[float], index: int) -> State:
-        x, (s, t) = state[0], (sigmas[index - 1], sigmas[index])
+    def descend(self, velocity: Velocity, state: State, levels: Sequence[float], index: int) -> State:
+        x, (s, t) = state[0], (levels[index - 1], levels[index])
         if len(state) == 1:
             return (x + (s - t) * velocity(x, t),)
-        if index == len(sigmas) - 1:
+        if index == len(levels) - 1:
             return state[1], x
         above, slope = state[1], velocity(x, t)
-        return self.gamma * (above - x - (sigmas[index + 1] - t) * slope) + x + (s - t) * slope, x
+        return self.gamma * (above - x - (levels[index + 1] - t) * slope) + x + (s - t) * slope, x

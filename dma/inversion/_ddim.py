@@ -1,11 +1,13 @@
 """Explicit DDIM inversion (arXiv 2010.02502)."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ..diffusion import Parametrization
-from ._method import Ascent, EulerWayBack, State
+from ._method import Ascent, EulerWayBack
+from ._state import State
 from ._velocity import Velocity
 
 
@@ -25,6 +27,6 @@ class Ddim(EulerWayBack):
         if self.told not in ("target", "source"):
             raise ValueError(f"The network can be told the noise level of the target or the source, not {self.told!r}.")
 
-    def ascend(self, velocity: Velocity, state: State, sigmas: list[float], index: int) -> Ascent:
-        (x,), (s, t) = state, sigmas[index : index + 2]
+    def ascend(self, velocity: Velocity, state: State, levels: Sequence[float], index: int) -> Ascent:
+        (x,), (s, t) = state, levels[index : index + 2]
         return Ascent((x + (t - s) * velocity(x, s, label=t if self.told == "target" else s),))

@@ -1,7 +1,7 @@
 """Implicit inversion by a fixed-point iteration (arXiv 2312.12540)."""
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,8 +9,10 @@ import torch
 
 from ..diffusion import Parametrization
 from ..solvers import BestRows, anderson_step
-from ._method import Ascent, EulerWayBack, State, row_norms
+from ._method import Ascent, EulerWayBack
+from ._norms import row_norms
 from ._report import InvertedStep
+from ._state import State
 from ._velocity import Velocity
 
 
@@ -36,8 +38,8 @@ class FixedPoint(EulerWayBack):
             raise ValueError("The iterations, the tolerance and the history of a fixed-point inversion cannot be "
                              "negative.")
 
-    def ascend(self, velocity: Velocity, state: State, sigmas: list[float], index: int) -> Ascent:
-        (source,), (s, t) = state, sigmas[index : index + 2]
+    def ascend(self, velocity: Velocity, state: State, levels: Sequence[float], index: int) -> Ascent:
+        (source,), (s, t) = state, levels[index : index + 2]
         x = source + (t - s) * velocity(source, s, label=t)
         size = row_norms(source)  # (B,)
         best = BestRows(torch.full_like(size, torch.inf), x.clone())

@@ -6,17 +6,15 @@ evaluated it there too would be its inverse, but that end is what is sought; met
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import Field, dataclass
 from typing import Any, ClassVar, Protocol
 
-import torch
 from torch import Tensor
 
 from ..diffusion import Parametrization
+from ._state import State
 from ._velocity import Velocity
-
-# The latents (B, C, H, W) on the CPU, then whatever else a method carries from step to step, one row per latent.
-State = tuple[Tensor, ...]
 
 
 class WayBack(Protocol):
@@ -29,8 +27,8 @@ class WayBack(Protocol):
         there."""
         ...
 
-    def descend(self, velocity: Velocity, state: State, sigmas: list[float], index: int) -> State:
-        """One step from sigmas[index] (rising) down to sigmas[index - 1]."""
+    def descend(self, velocity: Velocity, state: State, levels: Sequence[float], index: int) -> State:
+        """One step from levels[index] (rising) down to levels[index - 1]."""
         ...
 
 
@@ -55,8 +53,8 @@ class Method(WayBack, Protocol):
 
     def begin(self, clean: Tensor) -> State: ...
 
-    def ascend(self, velocity: Velocity, state: State, sigmas: list[float], index: int) -> Ascent:
-        """One step from sigmas[index] up to sigmas[index + 1]."""
+    def ascend(self, velocity: Velocity, state: State, levels: Sequence[float], index: int) -> Ascent:
+        """One step from levels[index] (rising) up to levels[index + 1]."""
         ...
 
     def companion(self, state: State, clean: Tensor) -> Tensor | None:
@@ -79,11 +77,6 @@ class EulerWayBack:
     def resume(self, latents: Tensor, companion: Tensor | None) -> State:
         return (latents,)
 
-    def descend(self, velocity: Velocity, state: State, sigmas: list[float], index: int) -> State:
+    def descend(self, velocity: Velocity, state: State, levels: Sequence[float], index: int) -> State:
         (x,) = state
-        return (x + (sigmas[index - 1] - sigmas[index]) * velocity(x, sigmas[index]),)
-
-
-def row_norms(x: Tensor) -> Tensor:
-    """Norm of each row of (B, ...), (B,), never zero."""
-    return x.flatten(1).norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny)
+        return (x + (levels[index - 1] - levels[index]) * velocity(x, levels[index]),)

@@ -5,10 +5,12 @@ between them. They only need d, and so work for eps and v models too.
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ._method import Ascent, EulerWayBack, State
+from ._method import Ascent, EulerWayBack
+from ._state import State
 from ._velocity import Velocity
 
 
@@ -21,11 +23,11 @@ class Midpoint(EulerWayBack):
 
     name: ClassVar[str] = "midpoint"
 
-    def ascend(self, velocity: Velocity, state: State, sigmas: list[float], index: int) -> Ascent:
-        return Ascent(self._step(velocity, state, sigmas[index], sigmas[index + 1]))
+    def ascend(self, velocity: Velocity, state: State, levels: Sequence[float], index: int) -> Ascent:
+        return Ascent(self._step(velocity, state, levels[index], levels[index + 1]))
 
-    def descend(self, velocity: Velocity, state: State, sigmas: list[float], index: int) -> State:
-        return self._step(velocity, state, sigmas[index], sigmas[index - 1])
+    def descend(self, velocity: Velocity, state: State, levels: Sequence[float], index: int) -> State:
+        return self._step(velocity, state, levels[index], levels[index - 1])
 
     def _step(self, velocity: Velocity, state: State, sigma: float, sigma_next: float) -> State:
         (x,), delta = state, sigma_next - sigma
@@ -42,11 +44,11 @@ class FireFlow(EulerWayBack):
 
     name: ClassVar[str] = "fireflow"
 
-    def ascend(self, velocity: Velocity, state: State, sigmas: list[float], index: int) -> Ascent:
-        return Ascent(self._step(velocity, state, sigmas[index], sigmas[index + 1]))
+    def ascend(self, velocity: Velocity, state: State, levels: Sequence[float], index: int) -> Ascent:
+        return Ascent(self._step(velocity, state, levels[index], levels[index + 1]))
 
-    def descend(self, velocity: Velocity, state: State, sigmas: list[float], index: int) -> State:
-        return self._step(velocity, state, sigmas[index], sigmas[index - 1])
+    def descend(self, velocity: Velocity, state: State, levels: Sequence[float], index: int) -> State:
+        return self._step(velocity, state, levels[index], levels[index - 1])
 
     def _step(self, velocity: Velocity, state: State, sigma: float, sigma_next: float) -> State:
         x, delta = state[0], sigma_next - sigma

@@ -6,20 +6,22 @@ Every latent has embeddings of its own.
 """
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ..diffusion import EmbeddingDenoiser, deterministic_step, noise_of, paper_scale, shell_norm
-from ..execution import BatchSize, Progress
+from ..diffusion import EmbeddingDenoiser, deterministic_step, noise_of, paper_scale
+from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive
 from ..solvers import AdamMoments, BestRows
-from ._invert import Inversion, way_back
-from ._method import State, row_norms
-from ._report import InversionReport, InvertedStep, round_trip_error
+from ._cost import Cost
+from ._invert import Inversion
+from ._norms import nominal_norms, relative_distances
+from ._report import InversionReport, InvertedStep
+from ._round_trip import round_trip
+from ._state import State
 from ._velocity import Velocity
 
 
@@ -43,10 +45,10 @@ class NullText:
             raise ValueError("A null-text trajectory cannot be sampled without its unconditional embeddings.")
         return latents, companion
 
-    def descend(self, velocity: Velocity, state: State, sigmas: list[float], index: int) -> State:
+    def descend(self, velocity: Velocity, state: State, levels: Sequence[float], index: int) -> State:
         x, embeddings = state  # (B, C, H, W), (B, S, T, D)
-        slope = velocity(x, sigmas[index], embedding=embeddings[:, index - 1])
-        return x + (sigmas[index - 1] - sigmas[index]) * slope, embeddings
+        slope = velocity(x, levels[index], embedding=embeddings[:, index - 1])
+        return x + (levels[index - 1] - levels[index]) * slope, embeddings
 
 
 def pivot_loss(denoiser: EmbeddingDenoiser, x: Tensor, sigma: float, sigma_next: float, pivot: Tensor,
@@ -60,22 +62,31 @@ def pivot_loss(denoiser: EmbeddingDenoiser, x: Tensor, sigma: float, sigma_next:
     return (scale * (lower - pivot)).square().flatten(1).mean(1), lower
 
 
-def optimise_null_text(denoiser: EmbeddingDenoiser, inverted: Inversion, settings: NullText = NullText(),
-             batch: BatchSize | None = None, measure: bool = True,
-             progress: Callable[[Progress], None] = lambda event: None) -> Inversion:
+def optimise_null_text(denoiser: EmbeddingDenoiser, inverted: Inversion, *, settings: NullText = NullText(),
+                       batch: BatchSize | None = None, measure: bool = True,
+                       watchers: Sequence[Watcher] = ()) -> Inversion:
     """An inversion with unconditional embeddings (B, S, T, D) for every latent and step as its companion.
 
-    `denoiser` is guided; the pivot was inverted at guidance 1 with the same prompt, and its calls are counted in. In
-    the report a step's residual is how far the way back, with the embeddings found, is from the pivot, relative to the
-    pivot's norm, and its iterations are those of the optimiser. With `measure` the round trip is taken as well.
+    `denoiser` is guided; the pivot was inverted at guidance 1 with the same prompt, and its calls and seconds are
+    counted in. In the report a step's residual is how far the way back, with the embeddings found, is from the pivot,
+    relative to the pivot's norm, and its iterations are those of the optimiser. With `measure` the round trip is taken
+    as well.
+
+    Events are of the kind "fit", one for each micro-batch of each step; those of the round trip are "descend".
     """
-    pivot, started = inverted.trajectory, time.monotonic() - inverted.report.seconds
-    levels, steps, count = pivot.sigmas, len(pivot.sigmas) - 1, pivot.latents.shape[1]
-    batch = batch or BatchSize.automatic(pivot.latents[0, 0].numel())
+    batch, cost = choose_batch(batch, inverted.trajectory.latents.shape[2:]), Cost(inverted.report.seconds)
+    return drive(optimising(denoiser, inverted, settings, batch, measure, cost), cost, (Clock(), *watchers))
+
+
+def optimising(denoiser: EmbeddingDenoiser, inverted: Inversion, settings: NullText, batch: BatchSize, measure: bool,
+               cost: Cost) -> Generator[Event, None, Inversion]:
+    """The loop of `optimise_null_text`."""
+    pivot = inverted.trajectory
+    levels, steps, count = pivot.levels, len(pivot.levels) - 1, pivot.latents.shape[1]
     start = denoiser.unconditional_embedding().detach().to("cpu", torch.float32)  # (1, T, D)
     embeddings = torch.empty((count, steps, *start.shape[1:]))
     x, current = pivot.latents[-1].clone(), start.repeat(count, 1, 1)  # (B, C, H, W), (B, T, D)
-    share, records = 0.9 if measure else 1.0, []
+    records: list[InvertedStep] = []
     for step in range(steps):
         index = steps - step
         rate = settings.learning_rate * (1 - step / (2 * steps))
@@ -87,26 +98,20 @@ def optimise_null_text(denoiser: EmbeddingDenoiser, inverted: Inversion, setting
             return _fit(denoiser, upper, goal, found, levels[index], levels[index - 1], rate, settings.iterations,
                         tolerance)
 
-        taken = []
+        taken: list[int] = []
         for rows, (embedding, lower, iterations) in batch.over(count, fit):
             embeddings[rows, index - 1] = current[rows] = embedding.cpu()
             x[rows] = lower.cpu()
             taken += iterations.tolist()
-            progress(Progress(share * (step + rows.stop / count) / steps,
-                              f"null-text optimisation, step {step + 1} of {steps}"))
-        aim = pivot.latents[index - 1]
+            yield Event("fit", rows.stop - rows.start, rows.stop, count)
         noise = noise_of(pivot.parametrization, pivot.latents[index], levels[index])
-        records.insert(0, InvertedStep(levels[index], (row_norms(x - aim) / row_norms(aim)).tolist(), taken,
-                                       (row_norms(noise) / shell_norm(noise)).tolist()))
+        records.insert(0, InvertedStep(levels[index], relative_distances(x, pivot.latents[index - 1]).tolist(), taken,
+                                       nominal_norms(noise)))
     trajectory = replace(pivot, method=settings, companion=embeddings)
-    round_trip = None
-    if measure:
-        restored = way_back(denoiser, trajectory.noise, trajectory, batch,
-                            lambda event: progress(replace(event, fraction=share + (1 - share) * event.fraction)))
-        round_trip = round_trip_error(pivot.latents[0], restored)
+    error = (yield from round_trip(denoiser, trajectory, batch)) if measure else None
     calls = inverted.report.calls + sum(sum(record.iterations) / count + 1 for record in records)
     choices = {"method": settings.name, **asdict(settings), "count": count, "sigmas": list(levels)}
-    return Inversion(trajectory, InversionReport(choices, records, round_trip, calls, time.monotonic() - started))
+    return Inversion(trajectory, InversionReport(choices, records, error, calls, cost.seconds))
 
 
 def _fit(denoiser: EmbeddingDenoiser, x: Tensor, pivot: Tensor, embedding: Tensor, sigma: float, sigma_next: float,

@@ -1,13 +1,15 @@
 """RF-Inversion (arXiv 2410.10792), for flow models."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
 from ..diffusion import Parametrization, starting_noise
-from ._method import Ascent, EulerWayBack, State
+from ._method import Ascent, EulerWayBack
+from ._state import State
 from ._velocity import Velocity
 
 
@@ -43,16 +45,16 @@ class RFInversion(EulerWayBack):
     def resume(self, latents: Tensor, companion: Tensor | None) -> State:
         return (latents,) if companion is None else (latents, companion)
 
-    def ascend(self, velocity: Velocity, state: State, sigmas: list[float], index: int) -> Ascent:
-        (x,), (s, t) = state, sigmas[index : index + 2]
+    def ascend(self, velocity: Velocity, state: State, levels: Sequence[float], index: int) -> Ascent:
+        (x,), (s, t) = state, levels[index : index + 2]
         noise = starting_noise(1, tuple(x.shape[1:]), self.seed)  # (1, C, H, W)
         slope = velocity(x, s)
         return Ascent((x + (t - s) * (slope + self.gamma * ((noise - x) / (1 - s) - slope)),))
 
-    def descend(self, velocity: Velocity, state: State, sigmas: list[float], index: int) -> State:
-        x, (s, t) = state[0], (sigmas[index - 1], sigmas[index])
+    def descend(self, velocity: Velocity, state: State, levels: Sequence[float], index: int) -> State:
+        x, (s, t) = state[0], (levels[index - 1], levels[index])
         slope = velocity(x, t)
         # Counted in steps from the noise, so that the share means the same for any number of steps.
-        if len(state) > 1 and len(sigmas) - 1 - index < self.controlled * (len(sigmas) - 1):
+        if len(state) > 1 and len(levels) - 1 - index < self.controlled * (len(levels) - 1):
             slope = slope + self.eta * ((x - state[1]) / t - slope)
         return (x + (s - t) * slope, *state[1:])

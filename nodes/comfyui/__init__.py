@@ -1,6 +1,6 @@
 """What knows ComfyUI's internals; nothing else does."""
 from ._adapters import ATTENTION, NAMES, attached, check_rank, lora_model, parameters_of, target_layers, with_lora
-from ._advice import ORDINARY_SIGMAS, OTHER_LAYER, advising, advising_on_gradients
+from ._advice import ORDINARY_SIGMAS, OTHER_LAYER, OWN_LATENTS, advising, advising_on_gradients
 from ._architectures import AUTO_LAYER, default_layer, places, works_in_place
 from ._conditioning import check_conditioning, conditioning_tensors
 from ._denoiser import ComfyDenoiser, parametrization_of
@@ -35,7 +35,7 @@ from ._text_encoder import (
 
 __all__ = [
     "ATTENTION", "AUTO_LAYER", "BRANCHES", "ENDING", "IMAGE_ENCODERS", "NAMES", "ORDINARY_SIGMAS", "OTHER_LAYER",
-    "ComfyDenoiser", "DeterministicSampler", "HSpace", "ProgressReporter", "Prompt", "advising",
+    "OWN_LATENTS", "ComfyDenoiser", "DeterministicSampler", "HSpace", "ProgressReporter", "Prompt", "advising",
     "advising_on_gradients", "attached", "check_conditioning", "check_fits", "check_model", "check_rank",
     "check_readable", "check_template", "checkpoints", "conditioning_tensors", "content_hash", "default_layer",
     "described", "differentiable", "differentiable_encoding", "embedding_path", "encoder_folder", "encoder_names",

@@ -11,6 +11,8 @@ PLAIN_MODEL = ("Connect the model without nodes that compile it or change its at
 OTHER_LAYER = f"{PLAIN_MODEL} Or choose another layer in HSpaceHook."
 ORDINARY_SIGMAS = ("Connect the sigmas of an ordinary scheduler with at least one step, without repeated or restarted "
                    "levels.")
+FINISHED_LATENT = "Connect a finished latent, such as an encoded picture."
+OWN_LATENTS = "Connect the latents that belong to the trajectory, or sample without it."
 
 
 @contextlib.contextmanager

@@ -10,9 +10,9 @@ import comfy.model_management
 import comfy.samplers
 from torch import Tensor
 
-from ...dma.diffusion import clean_estimate, rising
-from ...dma.inversion import Method, invert, sample_back
-from ._advice import ORDINARY_SIGMAS, advising
+from ...dma.diffusion import clean_estimate, falling
+from ...dma.inversion import InversionMonitor, Method, check_clean, invert, sample_back
+from ._advice import FINISHED_LATENT, ORDINARY_SIGMAS, advising
 from ._denoiser import predictor
 
 
@@ -26,20 +26,24 @@ class DeterministicSampler(comfy.samplers.Sampler):
                disable_pbar=False):
         model = model_wrap.inner_model
         with advising(ORDINARY_SIGMAS):
-            levels = rising(sigmas)
+            schedule = falling(sigmas.cpu())
         if denoise_mask is not None:
             raise ValueError("This latent carries an inpainting mask: connect a latent without one.")
         if latent_image.ndim != 4:
             raise ValueError("This latent is a video, audio or combined latent: connect an image latent.")
         denoiser = predictor(model_wrap, extra_args)
-        reporter = _Callback(callback, len(levels) - 1)
+        steps = len(schedule) - 1
+        reporter = _Callback(callback, steps)
+        monitor = InversionMonitor(reporter, steps, measure=False)
         noisy = bool(noise.any())
         if sigmas[0] < sigmas[-1]:
             if noisy:
                 raise ValueError("An inversion is deterministic: connect DisableNoise as the noise.")
-            trajectory = invert(denoiser, latent_image, sigmas.cpu(), self.method, measure=False,
-                                progress=reporter).trajectory
-            reporter.finish(clean_estimate(*trajectory.latents[-2:], *levels[-2:]))
+            with advising(FINISHED_LATENT):
+                check_clean(latent_image)
+            trajectory = invert(denoiser, latent_image, schedule, method=self.method, measure=False,
+                                watchers=[monitor]).trajectory
+            reporter.finish(clean_estimate(*trajectory.latents[-2:], *trajectory.levels[-2:]))
             # ComfyUI takes what a sampler returns for a picture's latent, and rescales it; z is to come out as it is.
             return model.process_latent_in(trajectory.noise).to(latent_image.device)
         if noisy and latent_image.any():
@@ -47,7 +51,7 @@ class DeterministicSampler(comfy.samplers.Sampler):
                              "latent of an inversion, or an empty latent to sample the noise.")
         # For the same reason a latent that is noise has been rescaled on its way in.
         start = noise if noisy else model.process_latent_out(latent_image) if latent_image.any() else latent_image
-        result = sample_back(denoiser, start, levels, self.method, progress=reporter)
+        result = sample_back(denoiser, start, schedule, method=self.method, watchers=[monitor])
         reporter.finish(result)
         return result.to(latent_image.device)
 

@@ -119,11 +119,14 @@ class DDIMInvert(io.ComfyNode):
 
         def run(guidance: float, function):
             return comfyui.with_denoiser(model, positive, positive if negative is None else negative, guidance,
-                                             levels, shape, seed, function, layer=None)
+                                         levels, shape, seed, function, layer=None)
 
-        def invert(guidance: float, measure: bool, progress) -> inversion.Inversion:
-            return run(guidance, lambda denoiser: inversion.invert(denoiser, clean, levels, solver, measure=measure,
-                                                                   progress=progress))
+        def monitor(measure: bool, *part: float) -> inversion.InversionMonitor:
+            return inversion.InversionMonitor(reporter, len(levels) - 1, measure=measure, part=part)
+
+        def invert(guidance: float, measure: bool, *part: float) -> inversion.Inversion:
+            return run(guidance, lambda denoiser: inversion.invert(denoiser, clean, levels, method=solver,
+                                                                   measure=measure, watchers=[monitor(measure, *part)]))
 
         def check(denoiser) -> None:
             embedding = denoiser.unconditional_embedding().detach().clone().requires_grad_()
@@ -134,12 +137,12 @@ class DDIMInvert(io.ComfyNode):
 
         if chosen == "null_text":
             run(cfg, check)
-            pivot = invert(1.0, False, part_of(reporter, 0.0, 0.05))
+            pivot = invert(1.0, False, 0.0, 0.05)
             settings = inversion.NullText(iterations=method["iterations"], learning_rate=method["learning_rate"])
-            found = run(cfg, lambda denoiser: inversion.optimise_null_text(denoiser, pivot, settings, measure=measure,
-                                                                 progress=part_of(reporter, 0.05, 1.0)))
+            found = run(cfg, lambda denoiser: inversion.optimise_null_text(
+                denoiser, pivot, settings=settings, measure=measure, watchers=[monitor(measure, 0.05, 1.0)]))
         else:
-            found = invert(1.0 if chosen == "negative_prompt" else cfg, measure, reporter)
+            found = invert(1.0 if chosen == "negative_prompt" else cfg, measure, 0.0, 1.0)
         if isinstance(solver, FixedPoint):
             missed, total = inversion.unsolved(found.report.steps, solver.tolerance)
             if missed:
@@ -157,8 +160,3 @@ def samples_of(latent: dict, shape: tuple[int, ...]) -> Tensor:
     """The samples (B, C, H, W) of a LATENT; an empty one made for another kind of model gets this model's channels."""
     samples = finite(latent["samples"], "This latent")
     return samples if samples.shape[1:] == shape else torch.zeros((len(samples), *shape))
-
-
-def part_of(reporter: ProgressReporter, first: float, last: float):
-    """A receiver of progress for one part of a run."""
-    return lambda event: reporter(dataclasses.replace(event, fraction=first + (last - first) * event.fraction))

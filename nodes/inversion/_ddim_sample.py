@@ -7,7 +7,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...dma import diffusion, inversion
+from ...dma import inversion
 from .. import comfyui, inputs
 from ..comfyui import ProgressReporter
 from ..inputs import TRAJECTORY, schedule
@@ -62,12 +62,12 @@ class DDIMSample(io.ComfyNode):
         if trajectory is not None:
             parametrization, asked = comfyui.parametrization_of(model), None if sigmas is None else levels
             levels, negative = follow(trajectory, parametrization, noise, cfg, asked, negative)
-        reporter = ProgressReporter(model, "DDIMSample")
+        monitor = inversion.InversionMonitor(ProgressReporter(model, "DDIMSample"), len(levels) - 1)
 
         def run(denoiser) -> Tensor:
             if trajectory is not None:
-                return inversion.way_back(denoiser, noise, trajectory.trajectory, progress=reporter)
-            return inversion.sample_back(denoiser, noise, diffusion.rising(levels), progress=reporter)
+                return inversion.way_back(denoiser, noise, trajectory.trajectory, watchers=[monitor])
+            return inversion.sample_back(denoiser, noise, levels, watchers=[monitor])
 
         latents = comfyui.with_denoiser(model, positive, negative, cfg, levels, shape, 0, run, layer=None)
         return io.NodeOutput(comfyui.latents_out_of_model(model, latents))
@@ -83,8 +83,9 @@ def follow(source: SourceTrajectory, parametrization, noise: Tensor, cfg: float,
     if trajectory.parametrization is not parametrization:
         raise ValueError(f"The trajectory was made with a model of {trajectory.parametrization.value} prediction, this "
                          f"one has {parametrization.value}: connect the model that DDIMInvert used.")
-    inversion.check_fit(trajectory, noise)
-    own = torch.tensor(trajectory.sigmas).flip(0)
+    with comfyui.advising(comfyui.OWN_LATENTS):
+        inversion.check_fit(trajectory, noise)
+    own = torch.tensor(trajectory.levels).flip(0)
     if levels is not None and (len(levels) != len(own) or not torch.allclose(levels, own, rtol=1e-4)):
         raise ValueError("The sigmas are not those of the trajectory: connect only one of the two.")
     if trajectory.method.name == "null_text" and cfg != source.guidance_scale:

@@ -23,6 +23,18 @@ def test_a_linear_iteration_of_n_numbers_is_solved_by_n_differences():
     torch.testing.assert_close(x, expected, rtol=1e-6, atol=1e-8)
 
 
+def test_anderson_solves_a_linear_problem_in_as_many_steps_as_it_has_dimensions():
+    generator = torch.Generator().manual_seed(0)
+    matrix = 2 * torch.randn(3, 3, generator=generator, dtype=torch.float64)
+    shift = torch.randn(2, 3, generator=generator, dtype=torch.float64)
+    iterates, changes = [torch.zeros(2, 3, dtype=torch.float64)], []
+    for _ in range(4):
+        changes.append(iterates[-1] @ matrix + shift - iterates[-1])
+        iterates.append(anderson_step(iterates, changes))
+    solution = shift @ torch.linalg.inv(torch.eye(3, dtype=torch.float64) - matrix)
+    torch.testing.assert_close(iterates[-1], solution, rtol=1e-8, atol=1e-8)
+
+
 def test_rows_do_not_know_of_each_other():
     generator = torch.Generator().manual_seed(1)
     iterates, changes = ([torch.randn(3, 2, 5, 5, generator=generator) for _ in range(3)] for _ in range(2))

@@ -53,8 +53,8 @@ def test_way_back_refuses_what_does_not_belong_to_its_trajectory(tiny_model, flo
         sample(flow_model, texts, noise, trajectory=trajectory)
     with pytest.raises(ValueError, match="not those of the trajectory"):
         sample(tiny_model, texts, noise, trajectory=trajectory, sigmas=torch.tensor([3.0, 0.0]))
-    with pytest.raises(ValueError, match="of the same size"):
+    with pytest.raises(ValueError, match="of the same size. Connect the latents that belong"):
         sample(tiny_model, texts, {"samples": torch.zeros(2, 4, 16, 16)}, trajectory=trajectory)
-    own = torch.tensor(trajectory.trajectory.sigmas)
+    own = torch.tensor(trajectory.trajectory.levels)
     torch.testing.assert_close(sample(tiny_model, texts, noise, trajectory=trajectory, sigmas=own)["samples"],
                                sample(tiny_model, texts, noise, trajectory=trajectory)["samples"])

@@ -55,6 +55,8 @@ def test_sampler_takes_noise_as_core_does(tiny_model, texts):
     torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-3)
     with pytest.raises(ValueError, match="connect DisableNoise"):
         custom(tiny_model, texts, "ddim", levels.flip(0), pictures(), noise)
+    with pytest.raises(ValueError, match="NaN or infinity. Connect a finished latent"):
+        custom(tiny_model, texts, "ddim", levels.flip(0), {"samples": torch.full((1, *SHAPE), torch.nan)})
     with pytest.raises(ValueError, match="both noise and a latent"):
         custom(tiny_model, texts, "ddim", levels, pictures(), noise)
     with pytest.raises(ValueError, match="inpainting mask"):

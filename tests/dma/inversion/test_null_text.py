@@ -40,21 +40,22 @@ class Guided:
         return self.denoise_with(x, sigma, self.unconditional_embedding())
 
 
-LEVELS = torch.tensor([0.0, 0.1, 0.4, 1.0, 2.5, 6.0])
+SIGMAS = torch.tensor([6.0, 2.5, 1.0, 0.4, 0.1, 0.0])
 
 
 @pytest.fixture
 def pivot():
     clean = torch.randn(3, 2, 3, 3, generator=torch.Generator().manual_seed(1))
-    return invert(Guided(1.0), clean, LEVELS, measure=False).trajectory
+    return invert(Guided(1.0), clean, SIGMAS, measure=False).trajectory
 
 
-def optimised(denoiser, pivot, *arguments, **options):
-    return optimise_null_text(denoiser, Inversion(pivot, InversionReport({}, [], calls=5.0)), *arguments, **options)
+def optimised(denoiser, pivot, settings, **options):
+    inverted = Inversion(pivot, InversionReport({}, [], calls=5.0))
+    return optimise_null_text(denoiser, inverted, settings=settings, **options)
 
 
 def loss_of(denoiser, trajectory):
-    found = sample_back(denoiser, trajectory.noise, trajectory.sigmas)
+    found = sample_back(denoiser, trajectory.noise, SIGMAS)
     return (found - trajectory.latents[0]).flatten(1).norm(dim=1)
 
 
@@ -104,7 +105,7 @@ def test_a_batch_gives_what_its_latents_give_alone(pivot):
     import dataclasses
 
     guided, settings = Guided(5.0), NullText(iterations=6, tolerance=1e-3)
-    together = optimised(guided, pivot, settings, BatchSize(2))
+    together = optimised(guided, pivot, settings, batch=BatchSize(2))
     for row in range(3):
         alone = optimised(guided, dataclasses.replace(pivot, latents=pivot.latents[:, row : row + 1]), settings)
         torch.testing.assert_close(alone.trajectory.companion[0], together.trajectory.companion[row], rtol=1e-4,
@@ -118,7 +119,7 @@ def test_it_stops_at_the_tolerance_and_never_does_harm(pivot):
     none = optimised(guided, pivot, NullText(tolerance=math.inf))
     assert all(step.iterations == [0, 0, 0] for step in none.report.steps) and not none.trajectory.companion.any()
     torch.testing.assert_close(way_back(guided, pivot.noise, none.trajectory),
-                               sample_back(guided, pivot.noise, pivot.sigmas))
+                               sample_back(guided, pivot.noise, SIGMAS))
     wild = optimised(guided, pivot, NullText(iterations=2, learning_rate=100.0))
     assert not wild.trajectory.companion.any()
     assert none.report.calls == 10
@@ -129,4 +130,15 @@ def test_embeddings_are_needed_and_belong_to_their_latents(pivot):
     with pytest.raises(ValueError, match="null_text needs for 3 latents, but there are 1"):
         way_back(Guided(3.0), pivot.noise[:1], found)
     with pytest.raises(ValueError, match="without its unconditional embeddings"):
-        sample_back(Guided(3.0), pivot.noise, pivot.sigmas, NullText())
+        sample_back(Guided(3.0), pivot.noise, SIGMAS, method=NullText())
+
+
+def test_every_finished_batch_is_heard_of_and_the_costs_of_the_pivot_are_counted_in(pivot):
+    heard = []
+    inverted = Inversion(pivot, InversionReport({}, [], calls=5.0, seconds=100.0))
+    found = optimise_null_text(Guided(3.0), inverted, settings=NullText(iterations=1), batch=BatchSize(2),
+                               watchers=[lambda event, state: heard.append(event)])
+    assert [(event.kind, event.amount, event.row, event.rows) for event in heard] == (
+        5 * [("fit", 2, 2, 3), ("fit", 1, 3, 3)] + 5 * [("descend", 2, 2, 3), ("descend", 1, 3, 3)])
+    assert 100 < found.report.seconds < 160
+    assert found.report.settings["sigmas"] == SIGMAS.flip(0).tolist()

@@ -1,0 +1,59 @@
+"""The loop of an inversion: what it hands out, what it leaves alone, and what it refuses."""
+import math
+
+import pytest
+import torch
+from ode_toys import Network, pictures, schedule
+
+from mental_averages.dma.diffusion import Parametrization, initial_latent
+from mental_averages.dma.execution import BatchSize
+from mental_averages.dma.inversion import Ddim, check_clean, invert
+
+EPS, FLOW = Parametrization.EPS, Parametrization.FLOW
+
+
+def test_trajectory_and_inputs(parametrization):
+    network, clean = Network(parametrization), pictures()
+    kept, levels = clean.clone(), schedule(parametrization, 5)
+    found = invert(network, clean, levels)
+    trajectory = found.trajectory
+    assert trajectory.latents.shape == (6, 3, 4, 3, 3) and trajectory.latents.dtype == torch.float32
+    assert torch.equal(trajectory.latents[0], clean) and torch.equal(clean, kept)
+    assert torch.equal(invert(network, clean, levels.flip(0)).trajectory.latents, trajectory.latents)
+    restored = initial_latent(parametrization, trajectory.noise, trajectory.levels[-1])
+    torch.testing.assert_close(restored, trajectory.latents[-1])
+    assert found.report.calls == 5 and len(found.report.steps) == 5 and len(found.report.steps[0].residual) == 3
+
+
+@pytest.mark.parametrize("levels",
+                         [[1.0], [], [0.0, 0.5, 0.5, 1.0], [0.0, 0.7, 0.3], [-0.1, 0.5], [0.0, math.nan, 1.0]])
+def test_levels_that_make_no_sense(levels):
+    with pytest.raises(ValueError, match="noise levels"):
+        invert(Network(FLOW), pictures(), torch.tensor(levels))
+
+
+def test_latents_that_make_no_sense():
+    network, levels = Network(EPS), schedule(EPS, 3)
+    for clean in (torch.zeros(0, 4, 3, 3), torch.full((1, 4, 3, 3), math.nan)):
+        with pytest.raises(ValueError, match="no latent to invert"):
+            invert(network, clean, levels)
+        with pytest.raises(ValueError, match="no latent to invert"):
+            check_clean(clean)
+
+
+def test_every_finished_batch_is_heard_of():
+    heard = []
+    found = invert(Network(EPS), pictures(), schedule(EPS, 2), batch=BatchSize(2),
+                   watchers=[lambda event, state: heard.append((event, state.seconds))])
+    events = [event for event, _ in heard]
+    assert [(event.kind, event.amount, event.row, event.rows) for event in events] == 2 * [
+        ("ascend", 2, 2, 3), ("ascend", 1, 3, 3)] + 2 * [("descend", 2, 2, 3), ("descend", 1, 3, 3)]
+    assert all(event.clean.shape == (1, 4, 3, 3) for event in events)
+    assert found.report.seconds == heard[-1][1] > 0
+
+
+def test_settings_of_the_report_are_those_of_the_method_and_the_rising_levels():
+    report = invert(Network(EPS), pictures(), schedule(EPS, 2), method=Ddim("source"), measure=False).report
+    levels = schedule(EPS, 2).flip(0).tolist()
+    assert report.settings == {"method": "ddim", "told": "source", "count": 3, "sigmas": levels}
+    assert report.round_trip is None and not report.steps[0].residual
