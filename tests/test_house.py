@@ -209,7 +209,6 @@ def test_only_nodes_comfyui_knows_comfyuis_internals(file):
                   if target[0] not in known and ".".join(target) not in COMFYUI_FOR_NODES) == []
 
 
-@pytest.mark.xfail(strict=False, reason="some lines still say what to connect; drop this mark once none does")
 @each(DMA)
 def test_dma_speaks_no_word_of_the_page(file):
     """dma says what is wrong; what to connect or to change on the page is for nodes to say."""
