@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..diffusion import Denoiser
-from ..execution import BatchSize, Event
+from ..execution import BatchSize, Event, blocks
 from ..models import features_of, read_features
 from ..statistics import RunningMoments
 from ._settings import AlignmentSettings
@@ -51,7 +51,7 @@ def _of_all(denoiser: Denoiser, sigma: float, start: Start, settings: AlignmentS
                 and features.standard_error <= settings.mean_error)
 
     for rows, (found, values) in batch.over(settings.count, measure):
-        for part in _blocks(rows, BLOCK):
+        for part in blocks(rows, BLOCK):
             weights = start.weights_of(slice(rows.start + part.start, rows.start + part.stop))
             features.update(values[part], weights)
             drawn.update(found[part], weights)
@@ -74,13 +74,3 @@ def _of_moving(denoiser: Denoiser, sigma: float, batch: BatchSize,
         features.update(found)
         yield Event("mean", rows.stop - rows.start, rows.stop, len(state.latents))
     return features
-
-
-def _blocks(rows: slice, size: int) -> list[slice]:
-    """Parts of rows, counted from their first, that end where `size` divides the number of a row, or with the rows.
-
-    >>> _blocks(slice(10, 40), 16)
-    [slice(0, 6, None), slice(6, 22, None), slice(22, 30, None)]
-    """
-    edges = [rows.start, *range(rows.start - rows.start % size + size, rows.stop, size), rows.stop]
-    return [slice(start - rows.start, stop - rows.start) for start, stop in zip(edges, edges[1:])]

@@ -34,12 +34,15 @@ class NoiseRows:
 
     def __getitem__(self, wanted: slice) -> Tensor:
         """Rows from `wanted.start`, which must never fall from call to call, to `wanted.stop`."""
-        # Cloned, because a slice would keep the rows before it in memory.
-        self.rows, self.first = self.rows[wanted.start - self.first :].clone(), wanted.start
-        while (drawn := self.first + len(self.rows)) < wanted.stop:
+        while True:
+            behind = min(wanted.start - self.first, len(self.rows))
+            if behind:
+                # Cloned, because a slice would keep the rows before it in memory.
+                self.rows, self.first = self.rows[behind:].clone(), self.first + behind
+            if (drawn := self.first + len(self.rows)) >= wanted.stop:
+                return self.rows[: wanted.stop - wanted.start]
             size = ROWS_AT_ONCE if self.count - drawn >= 2 * ROWS_AT_ONCE else self.count - drawn
             self.rows = torch.cat([self.rows, torch.randn((size, *self.shape), generator=self.generator)])
-        return self.rows[: wanted.stop - wanted.start]
 
 
 def initial_latent(parametrization: Parametrization, noise: Tensor, sigma: float) -> Tensor:

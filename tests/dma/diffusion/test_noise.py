@@ -46,3 +46,10 @@ def test_what_was_added_is_found_again(parametrization):
 def test_noise_is_that_of_the_seed():
     expected = torch.randn((3, *SHAPE), generator=torch.Generator("cpu").manual_seed(5))
     assert torch.equal(starting_noise(3, SHAPE, 5), expected)
+
+
+@pytest.mark.parametrize("first", [1, 16, 23, 40, 94])
+def test_noise_rows_can_begin_anywhere(first):
+    """A run that goes on in the middle asks for no row before."""
+    rows = NoiseRows(95, (3, 5, 7), 11)
+    assert torch.equal(rows[first:95], starting_noise(95, (3, 5, 7), 11)[first:])

@@ -1,4 +1,4 @@
-"""One driver and one resume for the four loops of long work: alignment, its modes, training, the probe of layers."""
+"""One driver and one resume for all loops of long work: alignment, its modes, mean shift, training, the probe."""
 import dataclasses
 from collections import defaultdict
 
@@ -12,6 +12,7 @@ from mental_averages.dma.alignment import AlignmentSettings, Ensemble, State, al
 from mental_averages.dma.clustering import ClusterSettings
 from mental_averages.dma.diffusion import Parametrization, starting_noise
 from mental_averages.dma.execution import BatchSize, Checkpoint, Event, drive, resumed
+from mental_averages.dma.mean_shift import MeanShiftSettings, MeanShiftState, mean_shift
 from mental_averages.dma.solvers import LBFGS, Adam
 
 SHAPE = (2, 3, 3)
@@ -91,7 +92,14 @@ def probe(place, watchers):
     return list(state.readings.values()), report.to_json()
 
 
-LOOPS = {"alignment": alignment(SETTINGS), "few carried": alignment(FEW),
+def shift(place, watchers):
+    settings = MeanShiftSettings(count=40, averaged_steps=3, mean_error=0.15, seed=2, restored_noise=0.5, keep=2)
+    found = mean_shift(LinearGaussian(), sigmas(), SHAPE, settings, batch=BatchSize(7), watchers=watchers,
+                       state=resumed(MeanShiftState.unpacked, place))
+    return [found.latents, found.spread], found.report.levels
+
+
+LOOPS = {"mean shift": one_place(shift), "alignment": alignment(SETTINGS), "few carried": alignment(FEW),
          "ensemble": alignment(dataclasses.replace(SETTINGS, carried=2, keep=2), ensemble()),
          "no aligned steps": alignment(dataclasses.replace(SETTINGS, aligned_steps=0)),
          "modes": mixture, "training": one_place(train), "probe": one_place(probe)}

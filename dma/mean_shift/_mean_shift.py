@@ -1,0 +1,146 @@
+"""One picture, whatever the seed: the average by annealed mean shift.
+
+One clean latent m is kept. At each of the first A levels of a falling schedule it is noised K times afresh, and moves
+to the mean of the predictions D:
+
+    m_0     = mean_k D(initial_latent(eps_k, sigma_0), sigma_0)
+    m_i     = mean_k D(add_noise(m_{i-1}, eps_k, sigma_i), sigma_i),   i = 1 ... A - 1
+    x       = add_noise(m_{A-1}, s n, sigma_A)
+    picture = the plain deterministic ODE from x at sigma_A to 0
+
+By Tweedie's formula E_eps[D(m + sigma eps)] = m + sigma^2 grad log p_sigma, smoothed once more by sigma, at m: a step
+of mean shift (Fukunaga and Hostetler 1975; Comaniciu and Meer 2002) in the density that the model knows, annealed from
+coarse to fine. There is no gradient, no feature and no layer; the network only sees latents such as it was trained on;
+the error of m is known at every level and falls with sqrt(K).
+"""
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from ..diffusion import Denoiser, NoiseRows, add_noise, initial_latent, sampling, starting_noise
+from ..execution import BatchSize, Clock, Event, Watcher, blocks, choose_batch, drive
+from ._report import MeanShiftReport
+from ._settings import MeanShiftSettings
+from ._state import MeanShiftState
+
+# Noises after which the error of the mean is looked at again, whatever the batch size.
+BLOCK = 16
+SHARED_SEED = 0x5EED
+
+
+@dataclass(frozen=True)
+class Start:
+    """A clean latent to start from: m (1, C, H, W), at the step `first` of the schedule."""
+
+    mean: Tensor
+    first: int
+
+    @classmethod
+    def of(cls, clean: Tensor, first: int, weights: Tensor | None = None) -> Start:
+        """The weighted mean of clean latents (N, C, H, W)."""
+        rows = clean.detach().to("cpu", torch.float64)
+        weights = torch.ones(len(rows), dtype=torch.float64) if weights is None else weights.to("cpu", torch.float64)
+        if weights.shape != (len(rows),) or not (weights >= 0).all() or not weights.sum() > 0:
+            raise ValueError(f"{len(rows)} latents need as many weights, none negative and not all zero, but these are "
+                             f"{weights.tolist()}.")
+        return cls((torch.tensordot(weights, rows, 1) / weights.sum()).float()[None], first)
+
+
+@dataclass(frozen=True)
+class MeanShift:
+    """What `mean_shift` found.
+
+    latents: the finished pictures (keep, C, H, W). mean: m (1, C, H, W), the clean latent that the averaged levels
+    ended in. spread: the standard deviation (C, H, W) of the last level's predictions: where looks differ.
+    """
+
+    latents: Tensor
+    mean: Tensor
+    spread: Tensor
+    report: MeanShiftReport
+
+
+def mean_shift(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], settings: MeanShiftSettings, *,
+               averaging: Denoiser | None = None, start: Start | None = None, batch: BatchSize | None = None,
+               watchers: Sequence[Watcher] = (), state: MeanShiftState | None = None) -> MeanShift:
+    """The average of a concept in latents of `shape` (C, H, W) along `sigmas` (S + 1,), falling to 0.
+
+    denoiser: predicts the way to the picture. averaging: predicts in the averaged levels, where less guidance is right
+    than in the end, because it is applied again and again; `denoiser` itself if left out. start: a clean latent to go
+    on from instead of nothing. The result does not depend on `batch` beyond rounding.
+
+    Raises ValueError for settings that make no sense, and for a start of another shape.
+    """
+    settings.check(len(sigmas) - 1, first=start.first if start else 0)
+    if start is not None and tuple(start.mean.shape) != (1, *shape):
+        raise ValueError(f"The start has the shape {tuple(start.mean.shape[1:])}, but the average {tuple(shape)}.")
+    state = state or MeanShiftState(mean=start.mean if start else None)
+    drive(averages(denoiser, averaging or denoiser, sigmas.tolist(), shape, settings, start.first if start else 0,
+                   choose_batch(batch, shape), state), state, (Clock(), *watchers))
+    report = MeanShiftReport({**asdict(settings), "sigmas": sigmas.tolist(), "first": start.first if start else 0},
+                             list(state.records), state.seconds)
+    return MeanShift(state.latents, state.mean, state.variance.sqrt(), report)
+
+
+def averages(denoiser: Denoiser, averaging: Denoiser, sigmas: Sequence[float], shape: tuple[int, ...],
+             settings: MeanShiftSettings, first: int, batch: BatchSize,
+             state: MeanShiftState) -> Generator[Event, None, None]:
+    """The loop of `mean_shift`: works on `state` from where it stands to its end."""
+    last = first + settings.averaged_steps
+    for step in range(first + len(state.records), last):
+        yield from take_mean(averaging, sigmas[step], step, shape, settings, batch, state)  # m = mean of D(m + sigma e)
+        state.close_level(sigmas[step])
+        yield Event("level", 0.0, closes=True)
+    if not state.finished:
+        x = add_noise(denoiser.parametrization, state.mean, settings.restored_noise * restored(shape, settings),
+                      sigmas[last])
+        state.latents = yield from sampling(denoiser, x, sigmas[last:], batch)
+        yield Event("finished", 0.0, closes=True)
+
+
+def take_mean(averaging: Denoiser, sigma: float, step: int, shape: tuple[int, ...], settings: MeanShiftSettings,
+              batch: BatchSize, state: MeanShiftState) -> Generator[Event, None, None]:
+    """Predictions of the state's mean, noised afresh, until their mean's error is small enough or all are taken."""
+    noise = NoiseRows(settings.count, shape, level_seed(settings.seed, step))
+    moments = state.moments
+
+    def predict(rows: slice) -> Tensor:
+        eps = noise[rows]
+        x = (initial_latent(averaging.parametrization, eps, sigma) if state.mean is None
+             else add_noise(averaging.parametrization, state.mean, eps, sigma))
+        return averaging.denoise(x.to(averaging.device), sigma)
+
+    def enough() -> bool:
+        return (settings.mean_error > 0 and moments.count % BLOCK == 0 and moments.count > 1
+                and moments.standard_error <= settings.mean_error)
+
+    if enough():
+        return
+    for rows, predicted in batch.over(settings.count, predict, first=moments.count):
+        for part in blocks(rows, BLOCK):
+            moments.update(predicted[part])
+            if enough():
+                break
+        error = moments.standard_error if moments.count > 1 else None
+        yield Event("predict", len(predicted), rows.stop, settings.count, value=error,
+                    clean=moments.mean.float()[None], changed=True)
+        if enough():
+            return
+
+
+def level_seed(seed: int, step: int) -> int:
+    """The seed of a level's noises. The first level's are those of an ordinary batch with this seed."""
+    if step == 0:
+        return seed
+    # Hashed, because seed + step would give neighbouring seeds the same noises, a level later.
+    return int.from_bytes(hashlib.sha256(f"{seed} level {step}".encode()).digest()[:8], "little")
+
+
+def restored(shape: tuple[int, ...], settings: MeanShiftSettings) -> Tensor:
+    """The noise (keep, C, H, W) that pictures are finished with."""
+    return starting_noise(settings.keep, shape, SHARED_SEED if settings.shared_noise else settings.seed ^ SHARED_SEED)

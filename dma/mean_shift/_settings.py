@@ -1,0 +1,44 @@
+"""The choices of an average by mean shift that its result depends on."""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class MeanShiftSettings:
+    """The choices of an average by mean shift that its result depends on.
+
+    count: K, the most noises that a level's mean is taken over.
+    averaged_steps: A, leading levels of the schedule at which the mean is taken anew.
+    mean_error: a level stops adding noises when the standard error of its mean, relative to the mean's norm, is at most
+        this. 0 always takes all.
+    restored_noise: s, the share (0 ... 1) of a level's own noise that the average is given before it is sampled to the
+        end. 0 adds none: every seed then ends in one picture.
+    shared_noise: whether that noise is the same for every seed, or drawn from the run's own.
+    keep: pictures to finish, each with a noise of its own; more than one only where there is noise to tell them apart.
+    """
+
+    count: int = 32
+    averaged_steps: int = 4
+    seed: int = 0
+    mean_error: float = 0.0
+    restored_noise: float = 0.0
+    shared_noise: bool = True
+    keep: int = 1
+
+    def check(self, steps: int, *, first: int = 0) -> None:
+        """Raise ValueError if these settings make no sense for a schedule of `steps`, averaged from step `first` on."""
+        if self.count < 1:
+            raise ValueError(f"count is {self.count}: a mean needs at least 1 noise (32 is a good start).")
+        if not 1 <= self.averaged_steps:
+            raise ValueError(f"averaged_steps is {self.averaged_steps}: an average needs at least 1 averaged level.")
+        if not 0 <= first < steps or first + self.averaged_steps > steps:
+            raise ValueError(f"{self.averaged_steps} levels from step {first} on are to be averaged, but there are "
+                             f"only {steps} steps: lower averaged_steps or raise steps.")
+        if not (math.isfinite(self.mean_error) and self.mean_error >= 0):
+            raise ValueError(f"mean_error is {self.mean_error}: use 0 to take all noises, or a positive number.")
+        if not 0 <= self.restored_noise <= 1:
+            raise ValueError(f"restored_noise is {self.restored_noise}: it must lie between 0 and 1.")
+        if self.keep < 1 or (self.keep > 1 and self.restored_noise == 0):
+            raise ValueError(f"keep is {self.keep}: without restored noise there is one picture, and never fewer.")

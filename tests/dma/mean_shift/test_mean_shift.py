@@ -1,0 +1,192 @@
+"""The average by mean shift, against the closed form of a Gaussian denoiser."""
+import math
+
+import pytest
+import torch
+from memory import Memory
+from toys import LinearGaussian, sigmas
+from two_modes import TwoModes
+
+from mental_averages.dma.diffusion import NoiseRows, Parametrization, add_noise, sample
+from mental_averages.dma.execution import BatchSize, Checkpoint, resumed
+from mental_averages.dma.mean_shift import MeanShiftMonitor, MeanShiftSettings, MeanShiftState, Start, mean_shift
+from mental_averages.dma.mean_shift._mean_shift import level_seed
+
+SHAPE, LEVELS = (2, 3, 3), sigmas(8)
+SETTINGS = MeanShiftSettings(count=48, averaged_steps=3, seed=5)
+
+
+class Flow(LinearGaussian):
+    """The same data under the noise law of flow: x = (1 - sigma) x0 + sigma eps."""
+
+    parametrization = Parametrization.FLOW
+
+    def denoise(self, x, sigma):
+        signal, variance = 1 - sigma, self.variance
+        return self.mean + variance * signal / (variance * signal**2 + sigma**2) * (x - signal * self.mean)
+
+
+class OutOfMemory(LinearGaussian):
+    def denoise(self, x, sigma):
+        if len(x) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return super().denoise(x, sigma)
+
+
+@pytest.mark.parametrize("denoiser, levels", [(LinearGaussian(), LEVELS), (Flow(), LEVELS / LEVELS[0])])
+def test_closed_form_of_gaussian_data(denoiser, levels):
+    """The prediction is linear in the latent, so that the mean of predictions is that of the mean of the noise."""
+    found = mean_shift(denoiser, levels, SHAPE, SETTINGS)
+    expected = None
+    for step, sigma in enumerate(levels[:3].tolist()):
+        eps = NoiseRows(48, SHAPE, level_seed(5, step))[0:48]
+        start = torch.zeros(1, *SHAPE) if expected is None else expected
+        if expected is None and denoiser.parametrization is Parametrization.EPS:
+            x = eps.mean(0) * math.sqrt(1 + sigma**2)
+        else:
+            x = add_noise(denoiser.parametrization, start, eps.mean(0, keepdim=True), sigma)
+        expected = denoiser.denoise(x.view(1, *SHAPE), sigma)
+        record = found.report.levels[step]
+        assert record.sigma == sigma and record.count == 48
+    torch.testing.assert_close(found.mean, expected, rtol=1e-5, atol=1e-5)
+    finished = sample(denoiser, add_noise(denoiser.parametrization, expected, torch.zeros(1, *SHAPE), levels[3].item()),
+                      levels[3:])
+    torch.testing.assert_close(found.latents, finished, rtol=1e-5, atol=1e-5)
+
+
+def test_the_error_of_the_mean_and_the_spread_are_those_of_the_drawn_noises():
+    denoiser, sigma = LinearGaussian(), LEVELS[0].item()
+    found = mean_shift(denoiser, LEVELS, SHAPE, MeanShiftSettings(count=48, averaged_steps=1, seed=5))
+    predicted = denoiser.denoise(NoiseRows(48, SHAPE, 5)[0:48] * math.sqrt(1 + sigma**2), sigma).double()
+    record = found.report.levels[0]
+    expected = (predicted.var(0).sum() / 48).sqrt() / predicted.mean(0).norm()
+    assert record.mean_error == pytest.approx(expected.item(), rel=1e-5) and record.moved is None
+    spread = (predicted - predicted.mean(0)).square().sum((1, 2, 3)).mean().sqrt() / math.sqrt(18)
+    assert record.spread == pytest.approx(spread.item(), rel=1e-5)
+    torch.testing.assert_close(found.spread, predicted.std(0).float(), rtol=1e-4, atol=1e-6)
+
+
+def test_the_mean_of_the_data_is_its_fixed_point():
+    denoiser = LinearGaussian()
+    found = mean_shift(denoiser, LEVELS, SHAPE, MeanShiftSettings(count=20000, averaged_steps=2),
+                       start=Start(denoiser.mean[None], 2), batch=BatchSize(5000))
+    assert all(record.moved < 0.01 for record in found.report.levels)
+    torch.testing.assert_close(found.latents[0], denoiser.mean, rtol=0, atol=0.02)
+
+
+def test_two_seeds_agree_the_better_the_more_noises():
+    denoiser, apart = LinearGaussian(), {}
+    for count in (16, 1024):
+        first, second = (mean_shift(denoiser, LEVELS, SHAPE, MeanShiftSettings(count=count, seed=seed)).latents
+                         for seed in (1, 2))
+        apart[count] = (first - second).norm().item()
+    assert apart[1024] < apart[16] / 4  # sqrt(64) is 8
+
+
+def test_of_two_modes_it_ends_in_the_larger_whatever_the_seed():
+    denoiser = TwoModes()
+    for seed in range(4):
+        found = mean_shift(denoiser, sigmas(12), SHAPE, MeanShiftSettings(count=64, averaged_steps=6, seed=seed))
+        near, far = ((found.latents[0] - sign * denoiser.mean).norm() for sign in (1, -1))
+        assert near < 0.5 * far
+
+
+@pytest.mark.parametrize("size", [1, 7, 48])
+@pytest.mark.parametrize("mean_error", [0.0, 0.2])
+def test_the_result_does_not_depend_on_batches(size, mean_error):
+    settings = MeanShiftSettings(count=100, averaged_steps=3, seed=5, mean_error=mean_error)
+    reference = mean_shift(LinearGaussian(), LEVELS, SHAPE, settings, batch=BatchSize(100))
+    found = mean_shift(LinearGaussian(), LEVELS, SHAPE, settings, batch=BatchSize(size))
+    torch.testing.assert_close(found.latents, reference.latents, rtol=1e-5, atol=1e-6)
+    assert [level.count for level in found.report.levels] == [level.count for level in reference.report.levels]
+
+
+def test_running_out_of_memory_makes_batches_smaller():
+    found = mean_shift(OutOfMemory(), LEVELS, SHAPE, SETTINGS)
+    torch.testing.assert_close(found.latents, mean_shift(LinearGaussian(), LEVELS, SHAPE, SETTINGS).latents, rtol=1e-5,
+                               atol=1e-6)
+
+
+def test_the_error_decides_how_many_noises_are_taken():
+    settings = MeanShiftSettings(count=4000, averaged_steps=2, mean_error=0.05)
+    found = mean_shift(LinearGaussian(), LEVELS, SHAPE, settings, batch=BatchSize(50))
+    for record in found.report.levels:
+        assert record.count % 16 == 0 and 16 <= record.count < 4000 and record.mean_error <= 0.05
+
+
+def test_restored_noise_is_the_same_for_every_seed_or_each_ones_own():
+    def noise_of(seed, **change):
+        settings = MeanShiftSettings(count=16, averaged_steps=2, seed=seed, **change)
+        with_noise = mean_shift(Still(), LEVELS, SHAPE, settings).latents
+        without = mean_shift(Still(), LEVELS, SHAPE, MeanShiftSettings(count=16, averaged_steps=2, seed=seed)).latents
+        return with_noise - without
+
+    shared = noise_of(1, restored_noise=0.5)
+    torch.testing.assert_close(shared, noise_of(2, restored_noise=0.5), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(noise_of(1, restored_noise=1.0), 2 * shared, rtol=1e-3, atol=1e-4)
+    own = noise_of(1, restored_noise=0.5, shared_noise=False)
+    assert (own - noise_of(2, restored_noise=0.5, shared_noise=False)).norm() > 0.5 * own.norm()
+    several = mean_shift(Still(), LEVELS, SHAPE, MeanShiftSettings(count=4, restored_noise=1.0, keep=3)).latents
+    assert len(several) == 3 and not torch.equal(several[0], several[1])
+
+
+class Still(LinearGaussian):
+    """Takes a latent for what it is, up to a tenth: what is restored goes through to the end."""
+
+    def denoise(self, x, sigma):
+        return 0.9 * x
+
+
+def test_averaged_levels_may_have_a_denoiser_of_their_own():
+    found = mean_shift(LinearGaussian(seed=1), LEVELS, SHAPE, SETTINGS, averaging=LinearGaussian(seed=0))
+    averaged = mean_shift(LinearGaussian(seed=0), LEVELS, SHAPE, SETTINGS)
+    assert torch.equal(found.mean, averaged.mean) and not torch.equal(found.latents, averaged.latents)
+
+
+def test_a_start_is_the_weighted_mean_of_clean_latents():
+    clean = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(0))
+    start = Start.of(clean, 4, torch.tensor([1.0, 0.0, 3.0]))
+    torch.testing.assert_close(start.mean, (0.25 * clean[:1] + 0.75 * clean[2:]))
+    torch.testing.assert_close(Start.of(clean, 4).mean, clean.mean(0, keepdim=True))
+    for weights in (torch.ones(2), torch.tensor([1.0, -1.0, 1.0]), torch.zeros(3)):
+        with pytest.raises(ValueError, match="as many weights"):
+            Start.of(clean, 4, weights)
+
+
+@pytest.mark.parametrize("change, message", [
+    (dict(count=0), "count is 0"), (dict(averaged_steps=0), "averaged_steps is 0"),
+    (dict(averaged_steps=9), "only 8 steps"), (dict(mean_error=float("nan")), "mean_error is nan"),
+    (dict(restored_noise=1.5), "restored_noise is 1.5"), (dict(keep=2), "keep is 2"), (dict(keep=0), "keep is 0")])
+def test_settings_that_make_no_sense_are_refused_before_any_work(change, message):
+    denoiser = LinearGaussian()
+    denoiser.denoise = None
+    with pytest.raises(ValueError, match=message):
+        mean_shift(denoiser, LEVELS, SHAPE, MeanShiftSettings(**change))
+    with pytest.raises(ValueError, match="from step 6 on"):
+        mean_shift(denoiser, LEVELS, SHAPE, MeanShiftSettings(), start=Start(torch.zeros(1, *SHAPE), 6))
+    with pytest.raises(ValueError, match="The start has the shape"):
+        mean_shift(denoiser, LEVELS, SHAPE, MeanShiftSettings(), start=Start(torch.zeros(1, 2, 4, 4), 2))
+
+
+def test_progress_rises_to_one():
+    told = []
+    mean_shift(LinearGaussian(), LEVELS, SHAPE, SETTINGS, batch=BatchSize(20),
+               watchers=[MeanShiftMonitor(told.append, SETTINGS, 8)])
+    fractions = [progress.fraction for progress in told]
+    assert fractions == sorted(fractions) and fractions[-1] == 1 and fractions[0] < 0.2
+    assert told[0].message.startswith("averaged level 1 of 3: 20 of at most 48 noises, error 0.")
+    assert told[-1].message == "sampling the average" and told[0].preview.shape == (1, *SHAPE)
+    assert told[-1].seconds_left == 0 and all(progress.seconds_left is not None for progress in told)
+
+
+def test_it_goes_on_in_the_middle_of_a_level():
+    memory = Memory()
+    expected = mean_shift(LinearGaussian(), LEVELS, SHAPE, SETTINGS, batch=BatchSize(20),
+                          watchers=[Checkpoint(memory, seconds=-1)])
+    for tensors, meta in memory.saves:
+        place = Memory()
+        place.save(tensors, meta)
+        found = mean_shift(LinearGaussian(), LEVELS, SHAPE, SETTINGS, batch=BatchSize(20),
+                           state=resumed(MeanShiftState.unpacked, place))
+        assert torch.equal(found.latents, expected.latents) and found.report.levels == expected.report.levels
+        assert torch.equal(found.spread, expected.spread)
