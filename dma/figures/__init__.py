@@ -5,13 +5,14 @@ from ._interpolation import plot_interpolation
 from ._inversion import plot_inversion
 from ._latent_statistics import plot_latent_statistics
 from ._layers import plot_layers
+from ._mean_shift import heat_map, plot_mean_shift
 from ._mixture import plot_mixture
 from ._plot import Report, plot, read_report
 from ._sheet import labelled_sheet
 from ._training import plot_training
 
 __all__ = [
-    "Report", "bic_curve", "contact_sheet", "labelled_sheet", "plot", "plot_alignment", "plot_interpolation",
-    "plot_inversion", "plot_latent_statistics", "plot_layers", "plot_mixture", "plot_training", "read_report",
-    "scatter_plot",
+    "Report", "bic_curve", "contact_sheet", "heat_map", "labelled_sheet", "plot", "plot_alignment",
+    "plot_interpolation", "plot_inversion", "plot_latent_statistics", "plot_layers", "plot_mean_shift", "plot_mixture",
+    "plot_training", "read_report", "scatter_plot",
 ]

@@ -1,5 +1,5 @@
 """The average by annealed mean shift: one picture, whatever the seed."""
-from ._mean_shift import MeanShift, Start, mean_shift
+from ._mean_shift import MeanShift, Start, level_seed, mean_shift
 from ._monitor import MeanShiftMonitor
 from ._report import AveragedLevel, MeanShiftReport
 from ._settings import MeanShiftSettings
@@ -7,5 +7,5 @@ from ._state import MeanShiftState
 
 __all__ = [
     "AveragedLevel", "MeanShift", "MeanShiftMonitor", "MeanShiftReport", "MeanShiftSettings", "MeanShiftState", "Start",
-    "mean_shift",
+    "level_seed", "mean_shift",
 ]

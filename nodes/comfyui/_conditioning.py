@@ -11,14 +11,20 @@ UNSUPPORTED_CONDITIONING = {"area": "an area", "mask": "a mask", "gligen": "GLIG
                             "hooks": "a scheduled LoRA or another hook", "reference_latents": "a reference picture"}
 
 
-def check_conditioning(conditioning: list, name: str) -> None:
-    """Raise ValueError if features of this conditioning could not be compared between latents."""
+def check_one_prompt(conditioning: list, name: str) -> None:
+    """Raise ValueError if a conditioning is empty or gives every latent of a batch another prompt."""
     if not conditioning:
         raise ValueError(f"The {name} conditioning is empty: connect a CLIP Text Encode node with your prompt.")
-    for embedding, options in conditioning:
+    for embedding, _ in conditioning:
         if isinstance(embedding, Tensor) and len(embedding) != 1:
             raise ValueError(f"The {name} conditioning holds {len(embedding)} prompts in one batch, which would be "
                              "dealt out to latents by chance: connect one prompt at a time.")
+
+
+def check_conditioning(conditioning: list, name: str) -> None:
+    """Raise ValueError if features of this conditioning could not be compared between latents."""
+    check_one_prompt(conditioning, name)
+    for _, options in conditioning:
         for key, what in UNSUPPORTED_CONDITIONING.items():
             if options.get(key) is not None:
                 raise ValueError(f"The {name} conditioning carries {what}, which mental averages cannot use: connect a "

@@ -84,6 +84,13 @@ class ComfyDenoiser:
         with torch.no_grad():
             return self._as_pictures(self.guider(self._as_model(x), self._levels(x, sigma), **self.options))
 
+    def with_guidance(self, scale: float) -> ComfyDenoiser:
+        """The same Denoiser at another guidance scale."""
+        other = copy.copy(self)
+        other.guider = copy.copy(self.guider)
+        other.guider.set_cfg(scale)
+        return other
+
     def unconditional_embedding(self) -> Tensor:
         """The negative prompt's text embedding (1, T, D). Raises ValueError unless it is one plain prompt."""
         entries = self.guider.conds["negative"]

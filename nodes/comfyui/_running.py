@@ -19,7 +19,7 @@ from torch import Tensor
 from ...dma.execution import BatchSize
 from ._architectures import AUTO_LAYER, called_modules, works_in_place
 from ._conditioning import normal_tensors
-from ._denoiser import CACHES, ComfyDenoiser, is_video_shaped, parametrization_of, without_wrappers
+from ._denoiser import CACHES, ComfyDenoiser, is_video_shaped, parametrization_of, predictor, without_wrappers
 from ._gradients import checkpointed, differentiable, memory_of, normal_weights
 from ._model import resolve_layer
 
@@ -62,6 +62,41 @@ class _DenoiserSampler(comfy.samplers.Sampler):
         return latent_image
 
 
+class _PredictorSampler(comfy.samplers.Sampler):
+    """Runs a function on the predictions of a model in the place where a KSampler would run its loop, and keeps what
+    it returns."""
+
+    def __init__(self, function: Callable[[ComfyDenoiser], Any]):
+        self.function, self.result = function, None
+
+    def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
+               disable_pbar=False):
+        self.result = self.function(predictor(model_wrap, extra_args))
+        return latent_image
+
+
+def with_predictor(model: Any, positive: list, negative: list, guidance_scale: float, sigmas: Tensor,
+                   shape: tuple[int, ...], seed: int, function: Callable[[ComfyDenoiser], Result]) -> Result:
+    """Call `function` on a Denoiser of a MODEL that only predicts, and return what it returns.
+
+    Nothing is prepared for gradients, so it takes whatever a KSampler takes: quantised weights, regions, hooks.
+    `shape` (C, H, W) is that of the latents the Denoiser will see.
+    """
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds(positive, negative)
+    guider.set_cfg(guidance_scale)
+    sampler = _PredictorSampler(function)
+    noise = standing_in(model, shape, BatchSize.automatic(torch.Size(shape).numel()).value)
+    guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, seed=seed)
+    return sampler.result
+
+
+def standing_in(model: Any, shape: tuple[int, ...], rows: int) -> Tensor:
+    """Noise of which only the shape matters: ComfyUI frees memory for that many latents."""
+    noise = torch.zeros((1, shape[0], *([1] if is_video_shaped(model) else []), *shape[1:]))
+    return noise.expand(rows, *noise.shape[1:])
+
+
 def with_denoiser(model: Any, positive: list, negative: list, guidance_scale: float, sigmas: Tensor,
                   shape: tuple[int, ...], seed: int, function: Callable[[ComfyDenoiser], Result],
                   layer: str | None = AUTO_LAYER, pooling: str = "none", branch: str = "conditional",
@@ -79,10 +114,7 @@ def with_denoiser(model: Any, positive: list, negative: list, guidance_scale: fl
         guider = comfy.samplers.CFGGuider(model)
         guider.set_conds(normal_tensors(positive), normal_tensors(negative))
         guider.set_cfg(guidance_scale)
-        # Only its shape matters: ComfyUI frees memory for that many latents.
-        rows = BACKWARD_MEMORY * BatchSize.automatic(torch.Size(shape).numel()).value
-        noise = torch.zeros((1, shape[0], *([1] if is_video_shaped(model) else []), *shape[1:]))
-        noise = noise.expand(rows, *noise.shape[1:])
+        noise = standing_in(model, shape, BACKWARD_MEMORY * BatchSize.automatic(torch.Size(shape).numel()).value)
         sampler = _DenoiserSampler(function, save_memory, **choices)
         guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, seed=seed)
         return sampler.result

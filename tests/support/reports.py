@@ -1,7 +1,7 @@
 """A saved report of each kind, written by hand in the format of the first release: what users have on their disks."""
 import json
 
-from mental_averages.dma import alignment, hspace, interpolation, inversion, training
+from mental_averages.dma import alignment, hspace, interpolation, inversion, mean_shift, training
 
 ALIGNMENT = """{"format": "mental-averages/alignment-report", "version": 2,
 "settings": {"count": 2, "aligned_steps": 2, "solver": {"name": "LBFGS", "iterations": 40}, "sigmas": [14.6, 7.0, 0.0]},
@@ -63,12 +63,19 @@ TRAINING = """{"format": "mental-averages/training-report", "version": 1,
 "settings": {"node": "TrainModeLoRA", "steps": 4, "learning_rate": 0.0001}, "losses": [0.5, 0.25, 0.375, 0.125],
 "seconds": 2.0}"""
 
+MEAN_SHIFT = """{"format": "mental-averages/mean-shift-report", "version": 1,
+"settings": {"count": 32, "averaged_steps": 2, "sigmas": [14.6, 8.1, 0.0]},
+"levels": [{"sigma": 14.6, "count": 32, "mean_error": 0.04, "spread": 0.3, "moved": null},
+ {"sigma": 8.1, "count": 16, "mean_error": 0.03, "spread": 0.25, "moved": 0.2}],
+"seconds": 2.5}"""
+
 KINDS = {
     "alignment": (alignment.AlignmentReport, ALIGNMENT), "mixture": (alignment.MixtureReport, MIXTURE),
     "inversion": (inversion.InversionReport, INVERSION),
     "interpolation": (interpolation.InterpolationReport, INTERPOLATION),
     "latent_statistics": (interpolation.LatentStatisticsReport, LATENT_STATISTICS),
     "layers": (hspace.LayerReport, LAYERS), "training": (training.TrainingReport, TRAINING),
+    "mean_shift": (mean_shift.MeanShiftReport, MEAN_SHIFT),
 }
 
 

@@ -3,13 +3,12 @@ import math
 
 import pytest
 import torch
-from memory import Memory
 from toys import LinearGaussian, sigmas
 from two_modes import TwoModes
 
 from mental_averages.dma.diffusion import NoiseRows, Parametrization, add_noise, sample
-from mental_averages.dma.execution import BatchSize, Checkpoint, resumed
-from mental_averages.dma.mean_shift import MeanShiftMonitor, MeanShiftSettings, MeanShiftState, Start, mean_shift
+from mental_averages.dma.execution import BatchSize
+from mental_averages.dma.mean_shift import MeanShiftSettings, Start, mean_shift
 from mental_averages.dma.mean_shift._mean_shift import level_seed
 
 SHAPE, LEVELS = (2, 3, 3), sigmas(8)
@@ -151,42 +150,3 @@ def test_a_start_is_the_weighted_mean_of_clean_latents():
     for weights in (torch.ones(2), torch.tensor([1.0, -1.0, 1.0]), torch.zeros(3)):
         with pytest.raises(ValueError, match="as many weights"):
             Start.of(clean, 4, weights)
-
-
-@pytest.mark.parametrize("change, message", [
-    (dict(count=0), "count is 0"), (dict(averaged_steps=0), "averaged_steps is 0"),
-    (dict(averaged_steps=9), "only 8 steps"), (dict(mean_error=float("nan")), "mean_error is nan"),
-    (dict(restored_noise=1.5), "restored_noise is 1.5"), (dict(keep=2), "keep is 2"), (dict(keep=0), "keep is 0")])
-def test_settings_that_make_no_sense_are_refused_before_any_work(change, message):
-    denoiser = LinearGaussian()
-    denoiser.denoise = None
-    with pytest.raises(ValueError, match=message):
-        mean_shift(denoiser, LEVELS, SHAPE, MeanShiftSettings(**change))
-    with pytest.raises(ValueError, match="from step 6 on"):
-        mean_shift(denoiser, LEVELS, SHAPE, MeanShiftSettings(), start=Start(torch.zeros(1, *SHAPE), 6))
-    with pytest.raises(ValueError, match="The start has the shape"):
-        mean_shift(denoiser, LEVELS, SHAPE, MeanShiftSettings(), start=Start(torch.zeros(1, 2, 4, 4), 2))
-
-
-def test_progress_rises_to_one():
-    told = []
-    mean_shift(LinearGaussian(), LEVELS, SHAPE, SETTINGS, batch=BatchSize(20),
-               watchers=[MeanShiftMonitor(told.append, SETTINGS, 8)])
-    fractions = [progress.fraction for progress in told]
-    assert fractions == sorted(fractions) and fractions[-1] == 1 and fractions[0] < 0.2
-    assert told[0].message.startswith("averaged level 1 of 3: 20 of at most 48 noises, error 0.")
-    assert told[-1].message == "sampling the average" and told[0].preview.shape == (1, *SHAPE)
-    assert told[-1].seconds_left == 0 and all(progress.seconds_left is not None for progress in told)
-
-
-def test_it_goes_on_in_the_middle_of_a_level():
-    memory = Memory()
-    expected = mean_shift(LinearGaussian(), LEVELS, SHAPE, SETTINGS, batch=BatchSize(20),
-                          watchers=[Checkpoint(memory, seconds=-1)])
-    for tensors, meta in memory.saves:
-        place = Memory()
-        place.save(tensors, meta)
-        found = mean_shift(LinearGaussian(), LEVELS, SHAPE, SETTINGS, batch=BatchSize(20),
-                           state=resumed(MeanShiftState.unpacked, place))
-        assert torch.equal(found.latents, expected.latents) and found.report.levels == expected.report.levels
-        assert torch.equal(found.spread, expected.spread)

@@ -1,0 +1,107 @@
+"""MentalAverage: the average of a prompt by mean shift."""
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ...dma import execution, figures, mean_shift, models
+from .. import comfyui, inputs
+from ..comfyui import ProgressReporter, checkpoints
+from ..inputs import REPORT
+
+STANDARD = mean_shift.MeanShiftSettings()
+# Guidance is applied again at every averaged level: with all of it contrast grows and red apples turn black.
+GUIDANCE_SHARE = 0.7
+
+
+class MentalAverage(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="MentalAverage", display_name="Mental Average", category="dma",
+            description="One clear picture of what the model thinks a prompt looks like, the same for every seed: one "
+                        "clean latent, noised again and again and moved to the mean of what the model sees in it.",
+            search_aliases=["mean shift", "average", "prototype", "typical", "DMA"],
+            inputs=[
+                io.Model.Input("model", tooltip="Any model that a KSampler takes, quantised ones included."),
+                inputs.concept(),
+                inputs.negative(),
+                inputs.latent_size(),
+                io.Int.Input("count", default=STANDARD.count, min=0, max=100000,
+                             tooltip="K: how many noises the mean of a level is taken over (1 or more). Below 16 the "
+                                     "few noises amplify themselves; the error of the mean falls with the square root "
+                                     "of K."),
+                inputs.steps(),
+                io.Int.Input("averaged_steps", default=STANDARD.averaged_steps, min=0, max=1000,
+                             tooltip="How many of the first steps take a mean (1 or more); the rest is plain sampling. "
+                                     "More add detail, many overdo it."),
+                io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1,
+                               tooltip="Guidance scale of the plain sampling in the end, from which that of the "
+                                       "averaged levels follows."),
+                inputs.scheduler(),
+                inputs.noise_seed(),
+                io.Float.Input("guidance_share", default=GUIDANCE_SHARE, min=0.0, max=1.0, step=0.05, round=False,
+                               optional=True, advanced=True,
+                               tooltip="Guidance of the averaged levels: 1 + this share of (cfg - 1). It is applied at "
+                                       "every level again, so that less of it is right. 1: the same as in the end; 0: "
+                                       "none."),
+                io.Float.Input("restored_noise", default=STANDARD.restored_noise, min=0.0, max=1.0, step=0.05,
+                               optional=True, advanced=True,
+                               tooltip="Share of the noise of a step that the average gets back before it is sampled "
+                                       "to the end, the same for every seed: more detail on models that draw too "
+                                       "little. 0: none."),
+                io.Float.Input("mean_error", default=STANDARD.mean_error, min=0.0, max=1.0, step=0.001, round=False,
+                               optional=True, advanced=True,
+                               tooltip="A level takes no more noises when the standard error of its mean, relative to "
+                                       "its norm, is at most this; count is then the most. 0 always takes all."),
+                inputs.batch_size(),
+                inputs.resume(),
+            ],
+            outputs=[
+                io.Latent.Output("latent", display_name="latent", tooltip="The average, for VAE Decode."),
+                io.Image.Output("variety", display_name="variety",
+                                tooltip="Where looks differ, as a heat map of the picture's size: bright is what the "
+                                        "prompt leaves open."),
+                REPORT.Output("report", display_name="report",
+                              tooltip="Error of the mean, spread and movement at each level, for PlotReport."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model, positive, negative, latent_image, count, steps, averaged_steps, cfg, scheduler, seed,
+                guidance_share=GUIDANCE_SHARE, restored_noise=STANDARD.restored_noise, mean_error=STANDARD.mean_error,
+                batch_size=0, resume=True) -> io.NodeOutput:
+        settings = mean_shift.MeanShiftSettings(count=count, averaged_steps=averaged_steps, seed=seed,
+                                                mean_error=mean_error, restored_noise=restored_noise)
+        comfyui.check_one_prompt(positive, "positive")
+        comfyui.check_one_prompt(negative, "negative")
+        shape = comfyui.latent_shape(model, latent_image)
+        sigmas = comfyui.sigmas_of(model, scheduler, steps)
+        settings.check(len(sigmas) - 1)
+        if not 0 <= guidance_share <= 1:
+            raise ValueError(f"guidance_share is {guidance_share}: it must lie between 0 and 1.")
+        choices = {"shape": list(shape), "guidance_scale": cfg,
+                   "averaged_guidance_scale": 1 + guidance_share * (cfg - 1)}
+        key = execution.run_key({"method": "mean shift", **asdict(settings), **choices, "sigmas": sigmas.tolist()},
+                                comfyui.conditioning_tensors(positive, negative))
+        reporter = ProgressReporter(model, "MentalAverage")
+
+        def answer(denoiser) -> Tensor:
+            return models.fingerprint(denoiser, sigmas, shape, features=False)
+
+        def average(denoiser) -> mean_shift.MeanShift:
+            return mean_shift.mean_shift(
+                denoiser, sigmas, shape, settings, batch=execution.batch_of(batch_size),
+                averaging=denoiser.with_guidance(choices["averaged_guidance_scale"]),
+                watchers=[*checkpoints(saved), mean_shift.MeanShiftMonitor(reporter, settings, len(sigmas) - 1)],
+                state=execution.resumed(mean_shift.MeanShiftState.unpacked, saved))
+
+        sampling = (model, positive, negative, cfg, sigmas, shape, seed)
+        # In a sampling of its own: it looks far down the schedule, from where keyframes of hooks never come back.
+        saved = comfyui.run_state(key, comfyui.with_predictor(*sampling, answer)) if resume else None
+        found = comfyui.with_predictor(*sampling, average)
+        found.report.settings.update(choices)
+        variety = figures.heat_map(found.spread, factor=model.model.latent_format.spacial_downscale_ratio)
+        return io.NodeOutput(comfyui.latents_out_of_model(model, found.latents), variety, found.report)

@@ -1,0 +1,35 @@
+import torch
+from memory import Memory
+from toys import LinearGaussian, sigmas
+
+from mental_averages.dma.execution import BatchSize, Checkpoint, resumed
+from mental_averages.dma.mean_shift import MeanShiftSettings, MeanShiftState, mean_shift
+
+SHAPE, LEVELS = (2, 3, 3), sigmas(8)
+SETTINGS = MeanShiftSettings(count=48, averaged_steps=3, seed=5)
+
+
+def test_it_goes_on_in_the_middle_of_a_level():
+    memory = Memory()
+    expected = mean_shift(LinearGaussian(), LEVELS, SHAPE, SETTINGS, batch=BatchSize(20),
+                          watchers=[Checkpoint(memory, seconds=-1)])
+    for tensors, meta in memory.saves:
+        place = Memory()
+        place.save(tensors, meta)
+        found = mean_shift(LinearGaussian(), LEVELS, SHAPE, SETTINGS, batch=BatchSize(20),
+                           state=resumed(MeanShiftState.unpacked, place))
+        assert torch.equal(found.latents, expected.latents) and found.report.levels == expected.report.levels
+        assert torch.equal(found.spread, expected.spread)
+
+
+def test_a_new_state_is_packed_and_unpacked():
+    assert MeanShiftState.unpacked(*MeanShiftState().packed()).packed() == MeanShiftState().packed()
+
+
+def test_a_level_of_one_noise_has_no_error_and_no_variance():
+    state = MeanShiftState()
+    state.moments.update(torch.ones(1, *SHAPE))
+    state.close_level(3.0)
+    (level,) = state.records
+    assert (level.count, level.mean_error, level.spread, level.moved) == (1, None, 0, None)
+    assert not state.variance.any() and not state.moments.count and torch.equal(state.mean, torch.ones(1, *SHAPE))

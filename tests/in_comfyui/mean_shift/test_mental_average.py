@@ -1,0 +1,234 @@
+"""MentalAverage against the same average computed by hand on core's own guider, and the promises of its widgets."""
+import pytest
+import torch
+from small_models import MODELS
+from stopping import Calls, saved_states, untouched
+
+import pack
+
+COUNT, STEPS, AVERAGED, CFG, SHARE, SEED = 5, 6, 2, 5.0, 0.5, 9
+
+
+def average(model, prompts, shape=(4, 8, 8), **change):
+    from mental_averages.nodes.mean_shift import MentalAverage
+
+    arguments = dict(count=COUNT, steps=STEPS, averaged_steps=AVERAGED, cfg=CFG, scheduler="normal", seed=SEED,
+                     guidance_share=SHARE, resume=False)
+    with torch.inference_mode():
+        return MentalAverage.execute(model, *prompts, {"samples": torch.zeros(1, *shape)},
+                                     **{**arguments, **change}).args
+
+
+def by_hand(model, prompts, shape=(4, 8, 8)):
+    """The equations of the average, on a guider of core's and with core's noise, scaling and Euler steps."""
+    import comfy.k_diffusion.sampling
+    import comfy.sample
+    import comfy.samplers
+
+    from mental_averages.dma.mean_shift import level_seed
+
+    found = []
+
+    class Sampler(comfy.samplers.Sampler):
+        def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
+                   disable_pbar=False):
+            sampling, mean = model_wrap.inner_model.model_sampling, torch.zeros(1, *noise.shape[1:])
+            model_wrap.set_cfg(1 + SHARE * (CFG - 1))
+            for step, sigma in enumerate(sigmas[:AVERAGED]):
+                eps = comfy.sample.prepare_noise(noise, level_seed(SEED, step)).view_as(noise)
+                first = step == 0 and not isinstance(sampling, comfy.model_sampling.CONST)
+                x = sampling.noise_scaling(sigma, eps, mean.expand_as(eps), first)
+                rows = [model_wrap(row[None], sigma[None], **extra_args) for row in x]
+                mean = torch.cat(rows).mean(0, keepdim=True)
+            model_wrap.set_cfg(CFG)
+            start = sampling.noise_scaling(sigmas[AVERAGED], torch.zeros_like(mean), mean)
+            found.append(comfy.k_diffusion.sampling.sample_euler(model_wrap, start, sigmas[AVERAGED:], extra_args,
+                                                                 disable=True))
+            return noise
+
+    with torch.inference_mode():
+        sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", STEPS)
+        guider = comfy.samplers.CFGGuider(model)
+        guider.set_conds(*prompts)
+        guider.set_cfg(CFG)
+        single_frame = model.model.latent_format.latent_dimensions == 3
+        noise = torch.zeros(COUNT, shape[0], *([1] if single_frame else []), *shape[1:])
+        guider.sample(noise, noise.clone(), Sampler(), sigmas, seed=SEED)
+        return model.model.process_latent_out(found[0])
+
+
+def check_against_core(model, prompts, shape=(4, 8, 8)):
+    expected = by_hand(model, prompts, shape)
+    latent, variety, report = average(model, prompts, shape, batch_size=2)
+    torch.testing.assert_close(latent["samples"].reshape(expected.shape), expected, rtol=1e-3, atol=1e-3)
+    assert torch.isfinite(variety).all() and len(report.levels) == AVERAGED
+    return expected
+
+
+@pytest.mark.parametrize("name, shape", [("SD1.5", (4, 8, 8)), ("SD2.x", (4, 8, 8)), ("SDXL", (4, 8, 8)),
+                                         ("SD3", (16, 8, 8)), ("Qwen-Image", (16, 8, 8))])
+def test_equals_the_equations_on_cores_guider(built, name, shape):
+    check_against_core(built(name), (MODELS[name].conditioning(1), MODELS[name].conditioning(2)), shape)
+
+
+def with_option(conditioning, **options):
+    return [[tensor, {**found, **options}] for tensor, found in conditioning]
+
+
+@pytest.mark.parametrize("options", [
+    {"area": (4, 8, 0, 0), "strength": 1.0}, {"mask": torch.eye(64)[None], "mask_strength": 0.8},
+    {"start_percent": 0.2, "end_percent": 0.9}], ids=["an area", "a mask", "a range"])
+def test_regional_prompts_are_honoured_as_core_does(small, options):
+    model, (positive, negative) = small
+    whole = with_option(MODELS["SD1.5"].conditioning(3), strength=0.5)
+    found = check_against_core(model, (with_option(positive, **options) + whole, negative))
+    assert (found - by_hand(model, (positive, negative))).abs().max() > 1e-2
+
+
+def hooked(model, conditioning):
+    """A prompt with a LoRA that core turns on only late in a sampling."""
+    import comfy.hooks
+
+    key = "input_blocks.1.0.in_layers.2.weight"
+    shape = model.model.diffusion_model.get_parameter(key).shape
+    generator = torch.Generator().manual_seed(4)
+    # As core's own adapters give a difference of weights.
+    group = comfy.hooks.create_hook_lora({}, 1.0, 1.0)
+    (hook,) = group.hooks
+    hook.weights = {f"diffusion_model.{key}": (0.3 * torch.randn(shape, generator=generator),)}
+    hook.need_weight_init = False
+    keyframes = comfy.hooks.HookKeyframeGroup()
+    keyframes.add(comfy.hooks.HookKeyframe(strength=0.0, start_percent=0.0))
+    keyframes.add(comfy.hooks.HookKeyframe(strength=1.0, start_percent=0.3))
+    group.set_keyframes_on_hooks(keyframes)
+    return with_option(conditioning, hooks=group)
+
+
+def test_hooks_are_honoured_as_core_does_and_a_kept_state_moves_no_keyframe(small, folders):
+    model, (positive, negative) = small
+    prompts = hooked(model, positive), negative
+    found = check_against_core(model, prompts)
+    assert (found - by_hand(model, (positive, negative))).abs().max() > 1e-2
+    torch.testing.assert_close(average(model, prompts, resume=True)[0]["samples"], found, rtol=1e-3, atol=1e-3)
+
+
+def test_inpainting_models_are_taken(comfyui):
+    model = MODELS["SD1.5"].build(in_channels=9)
+    model.model.set_inpaint()
+    check_against_core(model, (MODELS["SD1.5"].conditioning(1), MODELS["SD1.5"].conditioning(2)))
+
+
+def test_models_without_a_gradient_are_taken(comfyui, folders):
+    from mental_averages.nodes.alignment import AlignTrajectories
+    from mental_averages.nodes.hspace import HSpaceHook
+
+    model, prompts = MODELS["SD1.5"].build(), (MODELS["SD1.5"].conditioning(1), MODELS["SD1.5"].conditioning(2))
+    layer = model.model.diffusion_model.middle_block[0]
+    whole = layer.forward
+    # As quantised layers of some loaders do it, which multiply outside autograd.
+    layer.forward = lambda *arguments, **options: whole(*arguments, **options).detach()
+    check_against_core(model, prompts)
+    with torch.inference_mode(), pytest.raises(ValueError, match="gradient"):
+        hspace = HSpaceHook.execute(model, "auto", "none").args[0]
+        AlignTrajectories.execute(hspace, *prompts, {"samples": torch.zeros(1, 4, 8, 8)}, 2, 4, 1, 2, 0.02, 3.0,
+                                  "normal", 1, 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float16, torch.bfloat16], ids=str)
+def test_small_types_of_weights_are_taken(comfyui, dtype):
+    model = MODELS["SD1.5"].build(dtype, manual_cast=torch.float32)
+    check_against_core(model, (MODELS["SD1.5"].conditioning(1), MODELS["SD1.5"].conditioning(2)))
+
+
+def test_two_seeds_give_one_picture_where_plain_samples_differ(demo):
+    import nodes
+
+    prompts = pack.encode_prompt(demo[1], "cat face"), pack.encode_prompt(demo[1], "")
+    seeds = dict(count=16, steps=10, averaged_steps=2, cfg=7.0, guidance_share=0.7)
+    ours = [average(demo[0], prompts, seed=seed, **seeds)[0]["samples"] for seed in (1, 2)]
+    with torch.inference_mode():
+        (plain,) = nodes.common_ksampler(demo[0], 1, 10, 7.0, "ddim", "normal", *prompts,
+                                         {"samples": torch.zeros(2, 4, 8, 8)})
+    apart = (plain["samples"][0] - plain["samples"][1]).norm()
+    assert (ours[0] - ours[1]).norm() < 0.25 * apart
+
+
+def test_micro_batches_change_nothing(small):
+    first, *others = (average(*small, batch_size=size) for size in (1, 2, 5))
+    for other in others:
+        torch.testing.assert_close(other[0]["samples"], first[0]["samples"], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(other[1], first[1], rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("end", ["interrupt", "error"])
+def test_goes_on_where_it_was_stopped(small, folders, end):
+    model, prompts = small
+    calls = Calls(model)
+    whole = average(calls.model, prompts, batch_size=1)
+    count, _ = calls.during(average, calls.model, prompts, batch_size=1, seed=3)
+    stop_at = 8
+    with pytest.raises(calls.stop_when(lambda number: number >= stop_at + 4, end)):
+        average(calls.model, prompts, batch_size=1, resume=True)
+    assert saved_states(folders)
+    again, found = calls.during(average, calls.model, prompts, batch_size=1, resume=True)
+    assert 0 < again < count
+    assert torch.equal(found[0]["samples"], whole[0]["samples"]) and torch.equal(found[1], whole[1])
+    once_more, kept = calls.during(average, calls.model, prompts, batch_size=1, resume=True)
+    assert once_more < again and torch.equal(kept[0]["samples"], whole[0]["samples"])
+    other, _ = calls.during(average, calls.model, prompts, batch_size=1, resume=True, guidance_share=0.4)
+    assert other > once_more + COUNT, "another guidance is another run"
+
+
+def test_the_error_of_the_mean_decides_how_many_noises_are_taken(small):
+    report = average(*small, count=64, mean_error=0.9)[2]
+    assert all(level.count == 16 and level.mean_error <= 0.9 for level in report.levels)
+    assert [level.count for level in average(*small, count=20)[2].levels] == [20, 20]
+
+
+def test_every_choice_shows_in_the_result(small):
+    plain = average(*small)[0]["samples"]
+    for change in (dict(guidance_share=1.0), dict(restored_noise=0.5), dict(seed=10), dict(count=6),
+                   dict(averaged_steps=3), dict(cfg=3.0), dict(scheduler="karras")):
+        assert not torch.allclose(average(*small, **change)[0]["samples"], plain, atol=1e-3), change
+
+
+def test_variety_has_the_size_of_the_picture(small):
+    _, variety, report = average(*small)
+    assert variety.shape == (1, 64, 64, 3) and variety.min() >= 0 and variety.max() <= 1
+    assert report.settings["averaged_guidance_scale"] == 1 + SHARE * (CFG - 1)
+    assert report.settings["guidance_scale"] == CFG
+
+
+@pytest.mark.parametrize("change, match", [
+    (dict(count=0), "at least 1 noise"), (dict(averaged_steps=0), "at least 1 averaged level"),
+    (dict(averaged_steps=7), "lower averaged_steps or raise steps"), (dict(guidance_share=1.5), "between 0 and 1"),
+    (dict(guidance_share=float("nan")), "between 0 and 1"), (dict(restored_noise=-0.1), "between 0 and 1"),
+    (dict(mean_error=float("inf")), "mean_error")])
+def test_bad_widgets_are_refused_before_any_work(small, change, match):
+    model, prompts = small
+    with pytest.raises(ValueError, match=match):
+        average(untouched(model), prompts, **change)
+
+
+def test_bad_inputs_are_refused_before_any_work(small):
+    from mental_averages.nodes.mean_shift import MentalAverage
+
+    model, (positive, negative) = small
+    model = untouched(model)
+    with pytest.raises(ValueError, match="connect one prompt at a time"):
+        average(model, ([[torch.cat([positive[0][0]] * 2), {}]], negative))
+    with pytest.raises(ValueError, match="negative conditioning is empty"):
+        average(model, (positive, []))
+    for latent, match in (({"samples": torch.zeros(1, 4, 8, 8), "noise_mask": torch.ones(1, 64, 64)}, "mask"),
+                          ({"samples": torch.ones(1, 16, 8, 8)}, "16 channels"),
+                          ({"samples": torch.zeros(1, 4, 3, 8, 8)}, "video")):
+        with pytest.raises(ValueError, match=match):
+            MentalAverage.execute(model, positive, negative, latent, COUNT, STEPS, AVERAGED, CFG, "normal", SEED)
+
+
+def test_a_damaged_model_is_named(comfyui):
+    model = MODELS["SD1.5"].build()
+    with torch.no_grad():
+        next(model.model.diffusion_model.parameters())[0] = torch.nan
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        average(model, (MODELS["SD1.5"].conditioning(1), MODELS["SD1.5"].conditioning(2)))
