@@ -327,4 +327,34 @@ chosen layer*.
         widths={NOTE: 440, "9": 760, "10": 760},
         extra_heights={NOTE: 360, "9": 460, "10": 300, "11": PREVIEW, "13": 260},
     ),
+    "11_one_picture": Layout(
+        note="""## One picture, whatever the seed
+
+What does the model think of when it reads your prompt? Type a concept into **Prompt** and press **Run**.
+
+*Mental average* keeps one clean latent, noises it again and again, and moves it to the mean of what the model sees in \
+it. The sheet shows:
+
+1. **plain samples**: what the model draws, each from its own noise
+2. **mental average**: one picture for all of them
+3. **with another seed**: the same once more, from other noises. That the two look alike is the check.
+4. **where looks differ**: bright is what the prompt leaves open
+
+- **Any model**: choose its checkpoint or loader, quantised ones too, and its own resolution in *Size*. Nothing needs \
+a gradient.
+- **Softer or stronger**: `averaged_steps`, and the advanced `guidance_share`.
+- **A steadier picture**: raise `count`.
+
+An interrupted run goes on where it stopped when you press Run again.
+""",
+        groups=(
+            (Group("1. Model and prompt", MODEL, (("1", "2", "3", "4", NOTE),)),),
+            (Group("2. Plain samples", WORK, (("5", "6"),)),),
+            (Group("3. The average of two seeds", OTHER, (("7", "8"), ("9", "10"))),),
+            (Group("4. Pictures", PICTURES, (("11",), ("12",))),
+             Group("5. What was measured", REPORTS, (("13",), ("14",)))),
+        ),
+        widths={NOTE: 440, "12": 700, "14": 760},
+        extra_heights={NOTE: 470, "5": PREVIEW, "7": PREVIEW, "9": PREVIEW, "12": 560, "14": 460},
+    ),
 }

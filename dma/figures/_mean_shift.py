@@ -30,9 +30,11 @@ def plot_mean_shift(report: MeanShiftReport, *, width: int = 1024) -> Tensor:
                                            (moved, "moved", "#d1495b", "how far the mean moved")):
         values = np.array([getattr(level, attribute) for level in report.levels], float)  # null becomes NaN
         axes.plot(numbers, values, "o-", color=colour, markersize=4)
-        axes.set(title=title, ylim=(0, None))
+        axes.set(title=title)
         if np.isnan(values).all():
             axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center")
+        elif np.nanmax(values) > 0:
+            axes.set_ylim(0, 1.1 * np.nanmax(values))
     counts.bar(numbers, [level.count for level in report.levels], color="#00798c")
     counts.set(title="noises the mean was taken over")
     for axes in figure.axes:

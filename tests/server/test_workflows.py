@@ -18,7 +18,8 @@ NAMES = sorted(path.stem for path in (page_workflow.FOLDER / "api").glob("*.json
 PICTURES = 6
 SMALLER = {"batch_size": PICTURES, "steps": 4, "subsets": 2, "restarts": 2, "mode.steps": 2, "mode.size": 2,
            "mode.counts": "2, 4, 6", "method.iterations": 3, "components.largest": 2, "minimum_size": 1,
-           "count": PICTURES, "aligned_steps": 1, "adapter.steps": 2, "samples": 4, "preset": "draft"}
+           "count": PICTURES, "aligned_steps": 1, "averaged_steps": 2, "adapter.steps": 2, "samples": 4,
+           "preset": "draft"}
 
 
 @pytest.fixture(scope="module")
