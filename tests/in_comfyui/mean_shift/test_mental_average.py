@@ -128,7 +128,7 @@ def test_models_without_a_gradient_are_taken(comfyui, folders):
     # As quantised layers of some loaders do it, which multiply outside autograd.
     layer.forward = lambda *arguments, **options: whole(*arguments, **options).detach()
     check_against_core(model, prompts)
-    with torch.inference_mode(), pytest.raises(ValueError, match="gradient"):
+    with torch.inference_mode(), pytest.raises(ValueError, match="cannot be differentiated"):
         hspace = HSpaceHook.execute(model, "auto", "none").args[0]
         AlignTrajectories.execute(hspace, *prompts, {"samples": torch.zeros(1, 4, 8, 8)}, 2, 4, 1, 2, 0.02, 3.0,
                                   "normal", 1, 1)
@@ -228,7 +228,7 @@ def test_bad_inputs_are_refused_before_any_work(small):
 
 def test_a_damaged_model_is_named(comfyui):
     model = MODELS["SD1.5"].build()
-    with torch.no_grad():
+    with torch.inference_mode():
         next(model.model.diffusion_model.parameters())[0] = torch.nan
     with pytest.raises(ValueError, match="NaN or infinity"):
         average(model, (MODELS["SD1.5"].conditioning(1), MODELS["SD1.5"].conditioning(2)))
