@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..diffusion import Denoiser
-from ..execution import BatchSize, Event, blocks
+from ..execution import BatchSize, Event, split_at_multiples
 from ..models import features_of, read_features
 from ..statistics import RunningMoments
 from ._settings import AlignmentSettings
@@ -51,7 +51,7 @@ def _of_all(denoiser: Denoiser, sigma: float, start: Start, settings: AlignmentS
                 and features.standard_error <= settings.mean_error)
 
     for rows, (found, values) in batch.over(settings.count, measure):
-        for part in blocks(rows, BLOCK):
+        for part in split_at_multiples(rows, BLOCK):
             weights = start.weights_of(slice(rows.start + part.start, rows.start + part.stop))
             features.update(values[part], weights)
             drawn.update(found[part], weights)

@@ -77,10 +77,10 @@ def batch_of(size: int) -> BatchSize | None:
     return BatchSize(size) if size else None
 
 
-def blocks(rows: slice, size: int) -> list[slice]:
+def split_at_multiples(rows: slice, size: int) -> list[slice]:
     """Parts of rows, counted from their first, that end where `size` divides the number of a row, or with the rows.
 
-    >>> blocks(slice(10, 40), 16)
+    >>> split_at_multiples(slice(10, 40), 16)
     [slice(0, 6, None), slice(6, 22, None), slice(22, 30, None)]
     """
     edges = [rows.start, *range(rows.start - rows.start % size + size, rows.stop, size), rows.stop]

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from ..diffusion import Denoiser, NoiseRows, add_noise, initial_latent, sampling, starting_noise
-from ..execution import BatchSize, Clock, Event, Watcher, blocks, choose_batch, drive
+from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive, split_at_multiples
 from ._report import MeanShiftReport
 from ._settings import MeanShiftSettings
 from ._state import MeanShiftState
@@ -122,7 +122,7 @@ def take_mean(averaging: Denoiser, sigma: float, step: int, shape: tuple[int, ..
     if enough():
         return
     for rows, predicted in batch.over(settings.count, predict, first=moments.count):
-        for part in blocks(rows, BLOCK):
+        for part in split_at_multiples(rows, BLOCK):
             moments.update(predicted[part])
             if enough():
                 break
