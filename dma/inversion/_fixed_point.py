@@ -46,7 +46,8 @@ class FixedPoint(EulerWayBack):
         best = BestRows(torch.full_like(size, torch.inf), x.clone())
         taken = torch.zeros(len(x), dtype=torch.int64)
         active = torch.arange(len(x))  # rows still iterating
-        steps = Backtracking(source, x - source)
+        explicit = x - source
+        steps = Backtracking(source, torch.where(explicit.isfinite(), explicit, 0.0))
         iterates, changes = [], []  # (b, C, H, W) each, the latest last
         for iteration in range(self.iterations + 1):
             change = source[active] + (t - s) * velocity(x, t) - x

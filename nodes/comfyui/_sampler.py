@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...dma.diffusion import clean_estimate, falling
 from ...dma.inversion import InversionMonitor, Method, check_clean, invert, sample_back
-from ._advice import FINISHED_LATENT, ORDINARY_SIGMAS, advising
+from ._advice import FINISHED_LATENT, ORDINARY_SIGMAS, advising, advising_on_results
 from ._denoiser import predictor
 from ._latents import as_pictures, rescaled
 
@@ -45,8 +45,9 @@ class DeterministicSampler(comfy.samplers.Sampler):
                 raise ValueError("An inversion is deterministic: connect DisableNoise as the noise.")
             with advising(FINISHED_LATENT):
                 check_clean(latent_image)
-            trajectory = invert(denoiser, latent_image, schedule, method=self.method, measure=False,
-                                watchers=[monitor]).trajectory
+            with advising_on_results():
+                trajectory = invert(denoiser, latent_image, schedule, method=self.method, measure=False,
+                                    watchers=[monitor]).trajectory
             reporter.finish(clean_estimate(*trajectory.latents[-2:], *trajectory.levels[-2:]))
             # ComfyUI takes what a sampler returns for a picture's latent, and rescales it; z is to come out as it is.
             z = rescaled(model_wrap.model_patcher, model.process_latent_in, trajectory.noise)
@@ -57,7 +58,8 @@ class DeterministicSampler(comfy.samplers.Sampler):
         # For the same reason a latent that is noise has been rescaled on its way in.
         start = (noise if noisy or not latent_image.any() else
                  rescaled(model_wrap.model_patcher, model.process_latent_out, latent_image))
-        result = sample_back(denoiser, start, schedule, method=self.method, watchers=[monitor])
+        with advising_on_results():
+            result = sample_back(denoiser, start, schedule, method=self.method, watchers=[monitor])
         reporter.finish(result)
         return result.view(form).to(latent_image.device)
 

@@ -142,3 +142,27 @@ def test_every_finished_batch_is_heard_of_and_the_costs_of_the_pivot_are_counted
         5 * [("fit", 2, 2, 3), ("fit", 1, 3, 3)] + 5 * [("descend", 2, 2, 3), ("descend", 1, 3, 3)])
     assert 100 < found.report.seconds < 160
     assert found.report.settings["sigmas"] == SIGMAS.flip(0).tolist()
+
+
+@pytest.mark.parametrize("beyond", [math.nan, math.inf])
+def test_embeddings_that_lead_to_no_numbers_are_taken_back(pivot, beyond):
+    """The first steps go where the model has no answer; shorter ones hold on to the pivot all the same."""
+    class Walled(Guided):
+        def denoise_with(self, x, sigma, embedding):
+            outside = embedding.abs().flatten(1).amax(1).expand(len(x)) > 0.3
+            found = super().denoise_with(x, sigma, embedding)
+            return torch.where(outside[:, None, None, None], beyond, found)
+
+    guided, settings = Walled(7.5), NullText(iterations=60, learning_rate=0.5, tolerance=0, tolerance_rise=0)
+    found = optimised(guided, pivot, settings, measure=False).trajectory
+    after = (way_back(guided, pivot.noise, found) - pivot.latents[0]).flatten(1).norm(dim=1)
+    assert (after < 0.5 * loss_of(guided, pivot)).all() and found.companion.abs().amax() > 0
+
+
+def test_no_numbers_at_all_are_an_error_that_names_the_step(pivot):
+    class Broken(Guided):
+        def denoise_with(self, x, sigma, embedding):
+            return super().denoise_with(x, sigma, embedding) * (math.nan if sigma < 2 else 1)
+
+    with pytest.raises(ValueError, match="Step 3 of 5: The latents predicted at noise level 1 contain NaN or infinity"):
+        optimised(Broken(7.5), pivot, NullText(iterations=1), measure=False)
