@@ -59,7 +59,8 @@ class Adam(Limits):
         moments = AdamMoments(moving, beta1=self.beta1, beta2=self.beta2, epsilon=self.epsilon)
         steps = Backtracking(moving, torch.zeros_like(moving))
         for iteration in range(self.iterations + 1):
-            residual, going, gradient = residual_and_gradient(features, tracker, moving, last=iteration == self.iterations)
+            last = iteration == self.iterations
+            residual, going, gradient = residual_and_gradient(features, tracker, moving, last=last)
             if gradient is None:
                 break
             # The paper's loss is not divided by the target's norm, and Adam's epsilon knows the difference.

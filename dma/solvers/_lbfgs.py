@@ -23,9 +23,9 @@ class LBFGS(Limits):
     """Limited-memory BFGS (Nocedal 1980) with backtracking, batched: every latent has its own pairs and step length.
 
     One iteration is one evaluation of H and its gradient for all active latents, taken or rejected: where the residual
-    has not fallen enough (Armijo), or residual or gradient are not finite, the latent goes back and tries a shorter step
-    along the same direction. The first
-    step of each latent has the length f / |g|^2, which needs no unit (Polyak's step towards a residual of zero).
+    has not fallen enough (Armijo), or it or its gradient is not finite, the latent goes back and tries a shorter step
+    along the same direction. The first step of each latent has the length f / |g|^2, which needs no unit (Polyak's step
+    towards a residual of zero).
     """
 
     iterations: int = 40

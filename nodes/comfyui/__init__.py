@@ -51,6 +51,6 @@ __all__ = [
     "latents_out_of_model", "layer_names", "loaded_with_model", "lora_model", "managed_encoder", "name_is_taken",
     "network_of", "normal_weights", "output_path", "parameters_of", "parametrization_of", "places", "plain_name",
     "progress_bar", "prompt_with_vectors", "readable_path", "resolve_layer", "run_state", "run_state_folder",
-    "samples_of", "schedulers", "set_positive", "sigmas_of", "target_layers", "with_denoiser", "with_lora", "works_in_place",
-    "write_embedding", "write_output_text",
+    "samples_of", "schedulers", "set_positive", "sigmas_of", "target_layers", "with_denoiser", "with_lora",
+    "works_in_place", "write_embedding", "write_output_text",
 ]

@@ -13,10 +13,10 @@ OTHER_LAYER = f"{PLAIN_MODEL} Or choose another layer in HSpaceHook."
 ORDINARY_SIGMAS = ("Connect the sigmas of an ordinary scheduler with at least one step, without repeated or restarted "
                    "levels.")
 FINISHED_LATENT = "Connect a finished latent, such as an encoded picture."
-OWN_LATENTS = ("Connect the latents that belong to the trajectory, or sample without it, with the steps and the scheduler "
-               "of the inversion.")
-OTHER_PRECISION = ("Load the model in another precision (bf16 or fp32: start ComfyUI with --bf16-unet or --force-fp32), "
-                   "or lower cfg.")
+OWN_LATENTS = ("Connect the latents that belong to the trajectory, or sample without it, with the steps and the "
+               "scheduler of the inversion.")
+OTHER_PRECISION = ("Load the model in another precision (bf16 or fp32: start ComfyUI with --bf16-unet or "
+                   "--force-fp32), or lower cfg.")
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from inversions import METHODS, method
 from small_models import MODELS
 
 STEPS = dict(steps=4, scheduler="simple")
+ONE_MODE = {"components": "fixed", "modes": 1}
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +98,8 @@ def test_an_empty_latent_of_either_form_gives_the_size(qwen):
             lambda latent: AlignTrajectories.execute(hook(model), *texts, latent, count=3, aligned_steps=1,
                                                      iterations=2, learning_rate=0.02, cfg=2.0, seed=1, keep=2,
                                                      resume=False, **STEPS).args[0],
-            lambda latent: AlignMixtureModes.execute(hook(model), *texts, latent, 6, {"components": "fixed", "modes": 1},
-                                                     4, 1, 2.0, "simple", 1, "draft", 0.3, minimum_size=1,
-                                                     resume=False).args[0])
+            lambda latent: AlignMixtureModes.execute(hook(model), *texts, latent, 6, ONE_MODE, 4, 1, 2.0, "simple", 1,
+                                                     "draft", 0.3, minimum_size=1, resume=False).args[0])
     for run in runs:
         found = same(lambda latent, run=run: run(latent)["samples"], torch.zeros_like(samples))
         assert found.shape[1:] == (16, 1, *samples.shape[2:])
@@ -125,8 +125,8 @@ def test_features_and_modes_of_given_samples(qwen):
 
     model, *texts, samples = qwen
     same(lambda latent: CaptureHSpace.execute(hook(model), texts[0], latent, 0.5, 0).args[0].values, samples)
-    same(lambda latent: AlignMixtureModes.execute(hook(model), *texts, latent, 3, {"components": "fixed", "modes": 1},
-                                                  4, 1, 2.0, "simple", 1, "draft", 0.3, samples=latent, minimum_size=1,
+    same(lambda latent: AlignMixtureModes.execute(hook(model), *texts, latent, 3, ONE_MODE, 4, 1, 2.0, "simple", 1,
+                                                  "draft", 0.3, samples=latent, minimum_size=1,
                                                   resume=False).args[0]["samples"], samples)
 
 

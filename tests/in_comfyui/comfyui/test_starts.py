@@ -73,7 +73,8 @@ def test_an_inversion_leads_back_where_it_began_below_the_highest_level(laws, sm
     top = laws[law].get_model_object("model_sampling").sigma_max.item()
     assert highest < top
     torch.testing.assert_close(noise["samples"], trajectory.trajectory.latents[-1] / highest)
-    back, plain = (sample(laws[law], prompts, noise, trajectory=given, **way)["samples"] for given in (trajectory, None))
+    back, plain = (sample(laws[law], prompts, noise, trajectory=given, **way)["samples"]
+                   for given in (trajectory, None))
     close(plain, back)
 
 
