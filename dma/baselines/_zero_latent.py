@@ -17,4 +17,5 @@ def zero_latent_sample(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...
     is a plain sample. watchers: those of `diffusion.sample`.
     """
     noise = noise_scale * starting_noise(1, shape, seed)
-    return sample(denoiser, start_scale(denoiser, sigmas[0].item()) * noise, sigmas, batch=BatchSize(1), watchers=watchers)
+    start = start_scale(denoiser, sigmas[0].item()) * noise
+    return sample(denoiser, start, sigmas, batch=BatchSize(1), watchers=watchers)

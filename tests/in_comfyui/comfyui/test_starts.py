@@ -4,7 +4,7 @@ import pytest
 import torch
 from inversions import SHAPE, read_as
 
-STEPS = (4, 7)
+STEPS = 4  # few, so that ddim_uniform begins far below
 
 
 @pytest.fixture(scope="module")
@@ -49,16 +49,14 @@ def test_a_seed_stands_for_a_ksamplers_noise(laws, small, law, scheduler):
     from mental_averages.nodes.inversion import DDIMSample
 
     model, prompts, empty = laws[law], small[1], {"samples": torch.zeros(1, *SHAPE)}
-    for steps in STEPS:
-        expected = core(model, prompts, scheduler, steps, 2)
-        plain, report = AlignTrajectories.execute(HSpaceHook.execute(model, "auto", "none").args[0], *prompts, empty, 2,
-                                                  steps, 0, 5, 0.02, 3.0, scheduler, 11, 2, resume=False).args
-        close(plain["samples"], expected)
-        noise = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(11))
-        close(DDIMSample.execute(model, *prompts, {"samples": noise}, steps, scheduler, 3.0).args[0]["samples"],
-              expected)
-        zero = ZeroLatent.execute(model, *prompts, empty, steps, 3.0, scheduler, 1.0, 11).args[0]["samples"]
-        close(zero, core(model, prompts, scheduler, steps, 1))
+    expected = core(model, prompts, scheduler, STEPS, 2)
+    plain = AlignTrajectories.execute(HSpaceHook.execute(model, "auto", "none").args[0], *prompts, empty, 2, STEPS, 0,
+                                      5, 0.02, 3.0, scheduler, 11, 2, resume=False).args[0]
+    close(plain["samples"], expected)
+    noise = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(11))
+    close(DDIMSample.execute(model, *prompts, {"samples": noise}, STEPS, scheduler, 3.0).args[0]["samples"], expected)
+    zero = ZeroLatent.execute(model, *prompts, empty, STEPS, 3.0, scheduler, 1.0, 11).args[0]["samples"]
+    close(zero, expected[:1])
 
 
 @pytest.mark.parametrize("law", ["eps", "v", "flow"])
