@@ -14,7 +14,9 @@ class Denoiser(Protocol):
     """A diffusion model with its prompt, guidance and semantic layer already chosen.
 
     Both methods take latents (B, C, H, W) in fp32 on `device`, as `dma.diffusion` carries them, and one noise level
-    for the whole batch. Rows are independent of each other: a batch gives what its rows give alone.
+    for the whole batch. Rows are independent of each other: a batch gives what its rows give alone. One that has a
+    method `start_scale(sigma)` as well says by it how noise becomes the latent that sampling starts from (see
+    `diffusion.start_scale`).
     """
 
     parametrization: Parametrization

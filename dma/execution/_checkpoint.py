@@ -57,6 +57,8 @@ class RunState:
                     raise ValueError("unknown format")
                 # Cloned, because the file may be replaced while a memory-mapped tensor of it is still in use.
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
+            if not all(torch.isfinite(value).all() for value in tensors.values()):
+                raise ValueError("it holds NaN or infinity")
             meta = json.loads(header["meta"])
             fingerprint = tensors.pop("fingerprint")
         except (SafetensorError, ValueError, KeyError, OSError) as error:
@@ -74,6 +76,9 @@ class RunState:
         stays."""
         from safetensors.torch import save_file
 
+        if not all(torch.isfinite(value).all() for value in tensors.values()):
+            logging.warning("The state of this run holds NaN or infinity and is not saved.")
+            return
         content = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         content["fingerprint"] = self.fingerprint
         try:

@@ -6,14 +6,17 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ..diffusion import Denoiser
+from ..diffusion import Denoiser, check_finite
 from ..execution import BatchSize, choose_batch
 
 
 def features_of(denoiser: Denoiser, latents: Tensor, sigma: float) -> Tensor:
-    """The features (b, ...) of latents (b, C, H, W) from anywhere, without gradient, on the Denoiser's device."""
+    """The features (b, ...) of latents (b, C, H, W) from anywhere, without gradient, on the Denoiser's device.
+
+    Raises NotFiniteError where one is NaN or infinite.
+    """
     with torch.no_grad():
-        return denoiser.features(latents.to(denoiser.device), sigma)
+        return check_finite(denoiser.features(latents.to(denoiser.device), sigma), "The features", sigma)
 
 
 def read_features(denoiser: Denoiser, latents: Tensor, sigma: float, *,

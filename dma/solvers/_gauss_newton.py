@@ -70,7 +70,8 @@ class GaussNewton(Limits):
             with torch.no_grad():
                 residual = tracker.residual(features(trial))
             ratio = (value - residual) / (value - predicted / tracker.energy).clamp_min(1e-30)  # (b,)
-            damping = damping * torch.where(ratio > 0.75, 1 / 3, torch.where(ratio < 0.25, 4.0, 1.0))
+            # A trial that is not finite has a ratio of NaN or -infinity, and fails like any other.
+            damping = damping * torch.where(ratio > 0.75, 1 / 3, torch.where(ratio >= 0.25, 1.0, 4.0))
             going = tracker.see(trial, residual)
             fell = residual < value
             point = torch.where(fell.view(-1, *[1] * (point.ndim - 1)), trial, point)

@@ -14,6 +14,9 @@ class Tracker:
     A latent is done when its residual is at most `tolerance`, or when its best residual has fallen by less than the
     share `plateau` in the last `patience` evaluations (0: this never ends it). A mean of features is often not the
     features of any latent, so that without the second rule such a latent would take all iterations for nothing.
+
+    A residual of NaN is as bad as infinity: the solver has gone too far and has to go back. Only a latent that starts
+    there is done at once, because it has nowhere to go back to; its residual stays infinite.
     """
 
     def __init__(self, start: Tensor, target: Tensor, tolerance: float, plateau: float, patience: int):
@@ -44,11 +47,13 @@ class Tracker:
 
     def see(self, moving: Tensor, residual: Tensor) -> Tensor:
         """Take note of the active latents (b, ...) and their residuals (b,); says which of them go on, (b,) bool."""
+        residual = torch.where(residual.isnan(), torch.inf, residual)
+        going = residual > self.tolerance
         if self.before is None:
             self.before = residual.clone()
+            going &= residual.isfinite()
         self.forwards[self.active] += 1
         self.found.update(self.active, residual, moving.detach())
-        going = residual > self.tolerance
         if self.plateau:
             self.past.append(self.best.clone())
             if len(self.past) > self.patience:

@@ -106,7 +106,7 @@ class AlignMixtureModes(io.ComfyNode):
         if samples is not None:
             comfyui.latent_shape(model, samples)
             check_training_latents(samples["samples"])
-            clean = comfyui.latents_into_model(model, samples["samples"])  # (K, C, H, W)
+            clean = comfyui.latents_into_model(model, comfyui.samples_of(model, samples))  # (K, C, H, W)
             count, latent_image = len(clean), samples
         settings = alignment.PRESETS[preset].apply(
             alignment.AlignmentSettings(count=count, keep=1, seed=seed, restored_noise=restored_noise), steps)

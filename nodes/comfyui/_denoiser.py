@@ -106,6 +106,13 @@ class ComfyDenoiser:
                 self.guider.inner_model, self._as_model(x), self._levels(x, sigma), [replaced],
                 self.guider.conds["positive"], self.guider.cfg, self._differentiable()))
 
+    def start_scale(self, sigma: float) -> float:
+        """What core's samplers multiply noise by where they start at this noise level: for eps and v models sqrt(1 +
+        sigma^2) at the model's highest and beyond, and sigma below it, where ddim_uniform, for one, begins."""
+        level, sampling = torch.tensor([sigma]), self.guider.inner_model.model_sampling
+        highest = comfy.samplers.Sampler().max_denoise(self.guider, level)
+        return sampling.noise_scaling(level, torch.ones(1), torch.zeros(1), highest).item()
+
     def noise_levels(self) -> Tensor:
         """The table (T,) of noise levels of the model's timesteps, all above 0, on the CPU."""
         return self.guider.inner_model.model_sampling.sigmas.detach().float().cpu().clone()

@@ -11,6 +11,7 @@ import comfy.utils
 import latent_preview
 
 from ...dma.execution import Progress
+from ._denoiser import is_video_shaped
 
 SECONDS_BETWEEN_LOG_LINES = 10.0
 TICKS = 1000
@@ -20,7 +21,7 @@ class ProgressReporter:
     """Shows the `Progress` events of one run of a node and stops it when the user interrupts."""
 
     def __init__(self, model: Any, title: str):
-        self.title = title
+        self.title, self.video_shaped = title, is_video_shaped(model)
         self.bar = comfy.utils.ProgressBar(TICKS)
         self.previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
         self.started = self.last_line = time.monotonic()
@@ -37,7 +38,8 @@ class ProgressReporter:
             logging.info("%s: %s, %s", self.title, event.message, self.time_left(event, now))
         preview = None
         if self.previewer is not None and event.preview is not None:
-            preview = self.previewer.decode_latent_to_preview_image("JPEG", event.preview)
+            clean = event.preview.unsqueeze(2) if self.video_shaped else event.preview
+            preview = self.previewer.decode_latent_to_preview_image("JPEG", clean)
         self.bar.update_absolute(int(TICKS * event.fraction), TICKS, preview)
 
     def time_left(self, event: Progress, now: float) -> str:

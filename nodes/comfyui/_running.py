@@ -17,6 +17,7 @@ from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 from torch import Tensor
 
 from ...dma.execution import BatchSize
+from ._advice import advising_on_results
 from ._architectures import AUTO_LAYER, called_modules, works_in_place
 from ._conditioning import normal_tensors
 from ._denoiser import CACHES, ComfyDenoiser, is_video_shaped, parametrization_of, without_wrappers
@@ -84,7 +85,8 @@ def with_denoiser(model: Any, positive: list, negative: list, guidance_scale: fl
         noise = torch.zeros((1, shape[0], *([1] if is_video_shaped(model) else []), *shape[1:]))
         noise = noise.expand(rows, *noise.shape[1:])
         sampler = _DenoiserSampler(function, save_memory, **choices)
-        guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, seed=seed)
+        with advising_on_results():
+            guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, seed=seed)
         return sampler.result
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import comfy.model_management
 import comfy.samplers
+import torch
 from torch import Tensor
 
 from ...dma.diffusion import clean_estimate, falling
 from ...dma.inversion import InversionMonitor, Method, check_clean, invert, sample_back
-from ._advice import FINISHED_LATENT, ORDINARY_SIGMAS, advising
+from ._advice import FINISHED_LATENT, ORDINARY_SIGMAS, advising, advising_on_results
 from ._denoiser import predictor
+from ._latents import as_pictures, rescaled
 
 
 class DeterministicSampler(comfy.samplers.Sampler):
@@ -29,11 +31,13 @@ class DeterministicSampler(comfy.samplers.Sampler):
             schedule = falling(sigmas.cpu())
         if denoise_mask is not None:
             raise ValueError("This latent carries an inpainting mask: connect a latent without one.")
+        form = latent_image.shape
+        latent_image, noise = as_pictures(latent_image), as_pictures(noise)
         if latent_image.ndim != 4:
             raise ValueError("This latent is a video, audio or combined latent: connect an image latent.")
         denoiser = predictor(model_wrap, extra_args)
         steps = len(schedule) - 1
-        reporter = _Callback(callback, steps)
+        reporter = _Callback(callback, steps, form)
         monitor = InversionMonitor(reporter, steps, measure=False)
         noisy = bool(noise.any())
         if sigmas[0] < sigmas[-1]:
@@ -41,35 +45,42 @@ class DeterministicSampler(comfy.samplers.Sampler):
                 raise ValueError("An inversion is deterministic: connect DisableNoise as the noise.")
             with advising(FINISHED_LATENT):
                 check_clean(latent_image)
-            trajectory = invert(denoiser, latent_image, schedule, method=self.method, measure=False,
-                                watchers=[monitor]).trajectory
+            with advising_on_results():
+                trajectory = invert(denoiser, latent_image, schedule, method=self.method, measure=False,
+                                    watchers=[monitor]).trajectory
             reporter.finish(clean_estimate(*trajectory.latents[-2:], *trajectory.levels[-2:]))
             # ComfyUI takes what a sampler returns for a picture's latent, and rescales it; z is to come out as it is.
-            return model.process_latent_in(trajectory.noise).to(latent_image.device)
+            z = rescaled(model_wrap.model_patcher, model.process_latent_in, trajectory.noise)
+            return z.view(form).to(latent_image.device)
         if noisy and latent_image.any():
             raise ValueError("There is both noise and a latent to start from: connect DisableNoise to sample the "
                              "latent of an inversion, or an empty latent to sample the noise.")
         # For the same reason a latent that is noise has been rescaled on its way in.
-        start = noise if noisy else model.process_latent_out(latent_image) if latent_image.any() else latent_image
-        result = sample_back(denoiser, start, schedule, method=self.method, watchers=[monitor])
+        start = (noise if noisy or not latent_image.any() else
+                 rescaled(model_wrap.model_patcher, model.process_latent_out, latent_image))
+        with advising_on_results():
+            result = sample_back(denoiser, start, schedule, method=self.method, watchers=[monitor])
         reporter.finish(result)
-        return result.to(latent_image.device)
+        return result.view(form).to(latent_image.device)
 
 
 class _Callback:
-    """Passes progress on to the callback of a ComfyUI sampler, which counts in steps."""
+    """Passes progress on to the callback of a ComfyUI sampler, which counts in steps and takes latents in the form of
+    its own."""
 
-    def __init__(self, callback, steps: int):
-        self.callback, self.steps, self.told = callback, steps, 0
+    def __init__(self, callback, steps: int, form: torch.Size):
+        self.callback, self.steps, self.form, self.told = callback, steps, form, 0
 
     def __call__(self, event) -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
         step = int(event.fraction * self.steps)
         if self.callback is not None and self.told < step < self.steps:
             self.told = step
-            self.callback(step - 1, event.preview, event.preview, self.steps)
+            clean = event.preview.view(-1, *self.form[1:])
+            self.callback(step - 1, clean, clean, self.steps)
 
     def finish(self, clean: Tensor) -> None:
         """The last step; ComfyUI keeps its clean latents (B, C, H, W) as the denoised output."""
         if self.callback is not None:
+            clean = clean.view(self.form)
             self.callback(self.steps - 1, clean, clean, self.steps)

@@ -44,7 +44,7 @@ class CaptureHSpace(io.ComfyNode):
         sampling = model.get_model_object("model_sampling")
         # At 0 percent core answers with a level beyond any schedule.
         sigma = min(float(sampling.percent_to_sigma(percent)), float(sampling.sigma_max))
-        clean = comfyui.latents_into_model(model, latent["samples"])
+        clean = comfyui.latents_into_model(model, comfyui.samples_of(model, latent))
         parametrization = comfyui.parametrization_of(model)
         noisy = diffusion.add_noise(parametrization, clean, starting_noise(1, shape, seed), sigma)
 

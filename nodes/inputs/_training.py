@@ -8,13 +8,15 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...dma import diffusion, models
-from ...dma.diffusion import initial_latent, starting_noise
+from ...dma.diffusion import NotFiniteError, start_scale, starting_noise
 from ...dma.execution import BatchSize
 from .. import comfyui
 from ..comfyui import finite
 from ._sockets import REPORT
 
 PREVIEW_STEPS = 10
+NO_PREVIEW = ("This is the preview after training step {}: lower learning_rate or choose a higher precision. What has "
+              "been trained so far is kept where resume is on.")
 
 
 def mode_latents() -> io.Latent.Input:
@@ -71,6 +73,12 @@ def previewing(model: Any, denoiser: Any, shape: tuple[int, ...], seed: int,
     """Gives a sample (1, C, H, W) of the model as it is after every `interval` training steps, always from the same
     noise."""
     sigmas = comfyui.sigmas_of(model, "normal", PREVIEW_STEPS)
-    start = initial_latent(denoiser.parametrization, starting_noise(1, shape, seed), sigmas[0].item())
-    return (lambda done: diffusion.sample(denoiser, start, sigmas, batch=BatchSize(1)) if interval
-            and done % interval == 0 else None)
+    start = start_scale(denoiser, sigmas[0].item()) * starting_noise(1, shape, seed)
+
+    def preview(done: int) -> Tensor | None:
+        if not interval or done % interval:
+            return None
+        with comfyui.advising(NO_PREVIEW.format(done), NotFiniteError):
+            return diffusion.sample(denoiser, start, sigmas, batch=BatchSize(1))
+
+    return preview

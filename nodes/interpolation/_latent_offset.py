@@ -42,4 +42,4 @@ class LatentOffset(io.ComfyNode):
                                                            raised=raised_channel, share=share)
                              for value in values], dim=1)  # (N, offsets, C, H, W)
         kept = {key: value for key, value in latent.items() if key != "batch_index"}
-        return io.NodeOutput({**kept, "samples": moved.flatten(0, 1)})
+        return io.NodeOutput({**kept, "samples": moved.reshape(-1, *latent["samples"].shape[1:])})

@@ -4,14 +4,12 @@ from __future__ import annotations
 import dataclasses
 import logging
 
-import torch
 from comfy_api.latest import io
-from torch import Tensor
 
 from ...dma import inversion, models
 from ...dma.inversion import FixedPoint
 from .. import comfyui, inputs
-from ..comfyui import ProgressReporter, finite
+from ..comfyui import ProgressReporter
 from ..inputs import REPORT, TRAJECTORY, method_of, schedule, solver_options
 from ._source_trajectory import SourceTrajectory
 
@@ -114,7 +112,7 @@ class DDIMInvert(io.ComfyNode):
         if cfg > 1.0 and chosen in MADE_FOR_GUIDANCE_1:
             warnings.append(f"cfg is {cfg}, but {chosen} is made for cfg 1: the way back will miss the pictures. Use "
                             "cfg 1, or null_text, negative_prompt, fixed_point or exact.")
-        clean = comfyui.latents_into_model(model, samples_of(latent_image, shape))
+        clean = comfyui.latents_into_model(model, comfyui.samples_of(model, latent_image))
         reporter = ProgressReporter(model, "DDIMInvert")
 
         def run(guidance: float, function):
@@ -154,9 +152,3 @@ class DDIMInvert(io.ComfyNode):
         report = dataclasses.replace(found.report, warnings=warnings, settings=settings)
         trajectory = SourceTrajectory(found.trajectory, cfg, positive if chosen == "negative_prompt" else None)
         return io.NodeOutput({"samples": found.trajectory.noise}, trajectory, report)
-
-
-def samples_of(latent: dict, shape: tuple[int, ...]) -> Tensor:
-    """The samples (B, C, H, W) of a LATENT; an empty one made for another kind of model gets this model's channels."""
-    samples = finite(latent["samples"], "This latent")
-    return samples if samples.shape[1:] == shape else torch.zeros((len(samples), *shape))

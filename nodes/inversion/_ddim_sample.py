@@ -11,7 +11,6 @@ from ...dma import inversion
 from .. import comfyui, inputs
 from ..comfyui import ProgressReporter
 from ..inputs import TRAJECTORY, schedule
-from ._ddim_invert import samples_of
 from ._source_trajectory import SourceTrajectory
 
 
@@ -57,7 +56,7 @@ class DDIMSample(io.ComfyNode):
         comfyui.check_conditioning(positive, "positive")
         comfyui.check_conditioning(negative, "negative")
         shape = comfyui.latent_shape(model, latent)
-        noise = samples_of(latent, shape).float().clone()
+        noise = comfyui.samples_of(model, latent).float().clone()
         levels = schedule(model, scheduler, steps, sigmas)
         if trajectory is not None:
             parametrization, asked = comfyui.parametrization_of(model), None if sigmas is None else levels

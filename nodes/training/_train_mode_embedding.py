@@ -199,7 +199,7 @@ def prepare(model: Any, clip: Any, latents: dict, name: str, initial_text: str, 
     check_initial_text(initial_text)
     shape = comfyui.latent_shape(model, latents)
     check_training_latents(latents["samples"])
-    clean = comfyui.latents_into_model(model, latents["samples"])  # (N, C, H, W)
+    clean = comfyui.latents_into_model(model, comfyui.samples_of(model, latents))  # (N, C, H, W)
     prompt = comfyui.prompt_with_vectors(clip, template, vectors)
     with torch.inference_mode(False), torch.no_grad():
         first = prompt.vectors(initial_text, vectors)

@@ -84,7 +84,7 @@ class TrainModeLoRA(io.ComfyNode):
         comfyui.check_model(model)
         layers = comfyui.target_layers(comfyui.network_of(model), target)
         comfyui.check_rank(layers, rank)
-        clean = comfyui.latents_into_model(model, latents["samples"])  # (N, C, H, W)
+        clean = comfyui.latents_into_model(model, comfyui.samples_of(model, latents))  # (N, C, H, W)
         choices = {"node": NODE, "rank": rank, "alpha": alpha, "target": target, "precision": precision}
         key = execution.run_key({**settings.key(), **choices},
                            {"latents": clean, **comfyui.conditioning_tensors(positive, [])})

@@ -46,3 +46,21 @@ def test_what_was_added_is_found_again(parametrization):
 def test_noise_is_that_of_the_seed():
     expected = torch.randn((3, *SHAPE), generator=torch.Generator("cpu").manual_seed(5))
     assert torch.equal(starting_noise(3, SHAPE, 5), expected)
+
+
+@pytest.mark.parametrize("parametrization", [EPS, V, FLOW])
+def test_noise_starts_as_the_denoiser_says_or_as_pure_noise(parametrization):
+    class Plain:
+        def __init__(self):
+            self.parametrization = parametrization
+
+    class Own(Plain):
+        def start_scale(self, sigma):
+            return 3 * sigma
+
+    noise = starting_noise(2, SHAPE, 0)
+    expected = diffusion.initial_latent(parametrization, noise, 0.9)
+    assert torch.equal(diffusion.start_scale(Plain(), 0.9) * noise, expected)
+    assert diffusion.start_scale(Own(), 2.0) == 6
+    scaled = NoiseRows(2, SHAPE, 0, 3.0)
+    assert torch.equal(scaled[0:2], 3 * noise)

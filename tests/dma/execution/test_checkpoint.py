@@ -85,3 +85,17 @@ def test_key_of_tensors_without_dimensions_or_elements(value):
     assert key == execution.run_key({}, {"a": value.clone()}) != execution.run_key({}, {"a": value.unsqueeze(0)})
     if value.numel():
         assert key != execution.run_key({}, {"a": value == 0})
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_what_is_not_finite_is_neither_kept_nor_taken_up(state, value, caplog):
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    state.save({"latents": torch.ones(2)}, {"step": 1})
+    state.save({"latents": torch.tensor([1.0, value])}, {"step": 2})
+    assert state.load()[1] == {"step": 1} and "is not saved" in caplog.text
+    with safe_open(state.path, framework="pt") as file:
+        header, fingerprint = file.metadata(), file.get_tensor("fingerprint")
+    save_file({"latents": torch.tensor([1.0, value]), "fingerprint": fingerprint}, state.path, metadata=header)
+    assert state.load() is None and not state.path.exists()
