@@ -57,7 +57,7 @@ def step_down(velocity: Velocity, state: State, levels: Sequence[float], index: 
               batch: BatchSize) -> Generator[Event, None, State]:
     """One step of all latents from levels[index] down to levels[index - 1]."""
     def descend(rows: slice) -> State:
-        return method.descend(velocity, rows_of(state, rows), levels, index)
+        return method.descend(velocity.of(rows), rows_of(state, rows), levels, index)
 
     lower: list[State] = []
     for rows, part in batch.over(len(state[0]), descend):
