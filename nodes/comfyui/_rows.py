@@ -59,10 +59,10 @@ def check_patches(model_options: dict) -> None:
     for patch in patches:
         for name in PICTURES_OF_PATCHES:
             held = getattr(patch, name, None)
-            if isinstance(held, Tensor) and held.ndim > 2 and _differs(held):
-                raise ValueError(f"A patch of this model ({type(patch).__name__}) holds {len(held)} different "
-                                 "pictures, one for each latent, which cannot be dealt out: connect one picture to the "
-                                 "node that made it.")
+            if isinstance(held, Tensor) and held.ndim > 2 and len(held) > 1:
+                raise ValueError(f"A patch of this model ({type(patch).__name__}) holds {len(held)} pictures, "
+                                 "one for each latent, which cannot be dealt out: connect one picture to the node that "
+                                 "made it.")
 
 
 def _differs(batch: Tensor) -> bool:
