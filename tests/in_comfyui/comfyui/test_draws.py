@@ -45,9 +45,9 @@ def test_zero_latent_is_a_ksamplers_for_one_seed(tiled, unet):
     torch.rand(5)  # whatever the user has drawn since
     assert torch.equal(zero(tiled, 7), first)
     with torch.inference_mode():
-        (core,) = nodes.common_ksampler(tiled, 7, 4, 4.0, "ddim", "normal", *prompts(), EMPTY)
+        (core,) = nodes.common_ksampler(tiled, 7, 4, 4.0, "euler", "normal", *prompts(), EMPTY)  # "ddim" seeds anew
     torch.testing.assert_close(first, core["samples"], rtol=1e-3, atol=1e-3)
-    assert relative(first, zero(unet, 7)) > 1e-2  # the tiles are seen
+    assert relative(first, zero(unet, 7)) > 1e-3  # the tiles are seen
     shrunken = zero(tiled, 3, 0.0)
     torch.rand(5)
     assert torch.equal(zero(tiled, 3, 0.0), shrunken)
@@ -63,10 +63,11 @@ def test_generators_are_left_as_they_were(tiled, hspace):
         assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize("change", [dict(aligned_steps=0), dict(aligned_steps=2, solver="L-BFGS")])
-def test_an_alignment_does_not_depend_on_its_batches(hspace, change):
+@pytest.mark.parametrize("change, allowed", [(dict(aligned_steps=0), 1e-4),
+                                             (dict(aligned_steps=2, solver="L-BFGS"), 5e-4)])
+def test_an_alignment_does_not_depend_on_its_batches(hspace, change, allowed):
     together, alone = (aligned(hspace, batch_size=size, **change) for size in (3, 1))
-    assert relative(alone, together) < 1e-3
+    assert relative(alone, together) < allowed
 
 
 def test_the_loss_of_a_match_has_its_gradient(bridge, tiled):

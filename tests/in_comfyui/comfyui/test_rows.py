@@ -5,11 +5,12 @@ from controls import controlled
 from core_predictions import prompts, with_option
 from inversions import invert, method, sample
 
-LARGE = (4, 64, 64)  # four of them to a micro-batch
+MANY = 66  # latents of 4 x 8 x 8, of which 64 make a micro-batch
+LAST = slice(MANY - 1, MANY)
 
 
-def latents(count, shape=LARGE):
-    return {"samples": torch.randn((count, *shape), generator=torch.Generator().manual_seed(3))}
+def latents(count=MANY):
+    return {"samples": torch.randn((count, 4, 8, 8), generator=torch.Generator().manual_seed(3))}
 
 
 def by_ksampler(model, texts, z, cfg, steps):
@@ -26,13 +27,13 @@ def rows_of(latent, rows):
     return {"samples": latent["samples"][rows]}
 
 
-@pytest.mark.parametrize("hints", [6, 4])
+@pytest.mark.parametrize("hints", [MANY, 4])
 def test_each_latent_has_the_hint_that_a_ksampler_gives_it(unet, hints):
-    texts, z = (controlled(prompts()[0], hints=hints), prompts()[1]), latents(6)
+    texts, z = (controlled(prompts()[0], hints=hints), prompts()[1]), latents()
     ours = sample(unet, texts, z, cfg=2.0, steps=2)["samples"]
     torch.testing.assert_close(ours, by_ksampler(unet, texts, z, 2.0, 2), rtol=1e-3, atol=1e-3)
-    last = (controlled(prompts()[0], hints=[5 % hints]), prompts()[1])
-    torch.testing.assert_close(ours[5:], sample(unet, last, rows_of(z, slice(5, 6)), cfg=2.0, steps=2)["samples"],
+    last = (controlled(prompts()[0], hints=[(MANY - 1) % hints]), prompts()[1])
+    torch.testing.assert_close(ours[LAST], sample(unet, last, rows_of(z, LAST), cfg=2.0, steps=2)["samples"],
                                rtol=1e-3, atol=1e-3)
 
 
@@ -42,17 +43,17 @@ def test_hints_of_chained_control_nets_and_of_a_control_lora(unet):
         second[0][1]["control"].set_previous_controlnet(first[0][1]["control"])
         return second, prompts()[1]
 
-    z = latents(5)
-    ours = sample(unet, steered(5), z, steps=2)["samples"]
-    torch.testing.assert_close(ours, by_ksampler(unet, steered(5), z, 1.0, 2), rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close(ours[4:], sample(unet, steered([4]), rows_of(z, [4]), steps=2)["samples"], rtol=1e-3,
-                               atol=1e-3)
+    z = latents()
+    ours = sample(unet, steered(MANY), z, steps=2)["samples"]
+    torch.testing.assert_close(ours, by_ksampler(unet, steered(MANY), z, 1.0, 2), rtol=1e-3, atol=1e-3)
+    alone = sample(unet, steered([MANY - 1]), rows_of(z, LAST), steps=2)["samples"]
+    torch.testing.assert_close(ours[LAST], alone, rtol=1e-3, atol=1e-3)
 
 
 def test_pooled_prompts_of_a_batch(built):
-    model, z = built("SDXL"), latents(6)
+    model, z = built("SDXL"), latents()
     positive, negative = prompts("SDXL")
-    pooled = torch.randn((6, 16), generator=torch.Generator().manual_seed(5))
+    pooled = torch.randn((MANY, 16), generator=torch.Generator().manual_seed(5))
     texts = (with_option(positive, pooled_output=pooled), negative)
     torch.testing.assert_close(sample(model, texts, z, cfg=2.0, steps=2)["samples"],
                                by_ksampler(model, texts, z, 2.0, 2), rtol=1e-3, atol=1e-3)
@@ -61,7 +62,7 @@ def test_pooled_prompts_of_a_batch(built):
 @pytest.mark.parametrize("name", ["ddim", "fixed_point", "exact", "null_text"])
 def test_an_inversion_of_a_batch_is_that_of_its_latents_alone(unet, name):
     """Even where latents that have arrived are left out of the later model calls of a step."""
-    latent, cfg = latents(3, (4, 8, 8)), 3.0 if name == "null_text" else 1.0
+    latent, cfg = latents(3), 3.0 if name == "null_text" else 1.0
     chosen = method(name, tolerance=1e-3) if name == "fixed_point" else method(name)
     texts = controlled(prompts()[0], hints=3), prompts()[1]
     together, trajectory, report = invert(unet, texts, latent, cfg=cfg, steps=3, method=chosen)
@@ -76,11 +77,11 @@ def test_an_inversion_of_a_batch_is_that_of_its_latents_alone(unet, name):
 
 
 def test_inversion_of_more_latents_than_a_micro_batch_holds(unet):
-    texts, latent = (controlled(prompts()[0], hints=6), prompts()[1]), latents(6)
+    texts, latent = (controlled(prompts()[0], hints=MANY), prompts()[1]), latents()
     noise = invert(unet, texts, latent, "ddim", steps=2, measure=False)[0]
-    texts = controlled(prompts()[0], hints=[5]), prompts()[1]
-    alone = invert(unet, texts, rows_of(latent, [5]), "ddim", steps=2, measure=False)[0]
-    torch.testing.assert_close(noise["samples"][5:], alone["samples"], rtol=1e-3, atol=1e-3)
+    texts = controlled(prompts()[0], hints=[MANY - 1]), prompts()[1]
+    alone = invert(unet, texts, rows_of(latent, LAST), "ddim", steps=2, measure=False)[0]
+    torch.testing.assert_close(noise["samples"][LAST], alone["samples"], rtol=1e-3, atol=1e-3)
 
 
 def test_features_of_a_batch(unet):
@@ -89,13 +90,13 @@ def test_features_of_a_batch(unet):
 
     def captured(latent, **hints):
         with torch.inference_mode():
-            return CaptureHSpace.execute(HSpace(unet, "middle_block", "none"), controlled(prompts()[0], **hints),
+            return CaptureHSpace.execute(HSpace(unet, "output_blocks.3", "none"), controlled(prompts()[0], **hints),
                                          latent, 0.5, 0).args[0].values
 
-    latent = latents(6)
-    together = captured(latent, hints=6)
-    torch.testing.assert_close(together[5:], captured(rows_of(latent, [5]), hints=[5]), rtol=1e-3, atol=1e-3)
-    assert not torch.allclose(together[5:], captured(rows_of(latent, [5]), hints=[1]), rtol=1e-3, atol=1e-3)
+    latent = latents()
+    together = captured(latent, hints=MANY)
+    torch.testing.assert_close(together[LAST], captured(rows_of(latent, LAST), hints=[MANY - 1]), rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(together[LAST], captured(rows_of(latent, LAST), hints=[1]), rtol=1e-3, atol=1e-3)
 
 
 def test_the_sampler_deals_them_out_too(unet):
@@ -105,8 +106,8 @@ def test_the_sampler_deals_them_out_too(unet):
     from mental_averages.nodes.inversion import DDIMSamplerSelect
 
     with torch.inference_mode():
-        guider = core.BasicGuider.execute(unet, controlled(prompts()[0], hints=6)).args[0]
-        arguments = (comfyui.sigmas_of(unet, "simple", 2), {"samples": torch.zeros(6, *LARGE)})
+        guider = core.BasicGuider.execute(unet, controlled(prompts()[0], hints=MANY)).args[0]
+        arguments = (comfyui.sigmas_of(unet, "simple", 2), {"samples": torch.zeros(MANY, 4, 8, 8)})
         ours, theirs = (core.SamplerCustomAdvanced.execute(core.RandomNoise.execute(3).args[0], guider, chosen,
                                                            *arguments).args[0]["samples"]
                         for chosen in (DDIMSamplerSelect.execute(method("ddim")).args[0],
@@ -126,7 +127,7 @@ def test_averages_refuse_what_belongs_to_single_latents(unet, built):
     with pytest.raises(ValueError, match="positive conditioning has a ControlNet with 2 different hints.*Connect one"):
         run_align(HSpace(unet, "middle_block", "none"), texts, empty, aligned_steps=0)
     with pytest.raises(ValueError, match="ControlNet with 2 different hints"):
-        AlignMixtureModes.execute(HSpace(unet, "middle_block", "none"), *texts, empty, 4, "2", 2, 1, 2.0, "simple", 0,
+        AlignMixtureModes.execute(HSpace(unet, "middle_block", "none"), *texts, empty, 4, {"components": "fixed", "modes": 2}, 2, 1, 2.0, "simple", 0,
                                   "draft", 0.5, resume=False)
     with pytest.raises(ValueError, match="ControlNet with 2 different hints"):
         ZeroLatent.execute(unet, *texts, empty, 2, 2.0, "simple", 0.0, 0)
