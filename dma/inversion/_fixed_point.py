@@ -50,7 +50,7 @@ class FixedPoint(EulerWayBack):
         steps = Backtracking(source, torch.where(explicit.isfinite(), explicit, 0.0))
         iterates, changes = [], []  # (b, C, H, W) each, the latest last
         for iteration in range(self.iterations + 1):
-            change = source[active] + (t - s) * velocity(x, t) - x
+            change = source[active] + (t - s) * velocity.of(active.tolist())(x, t) - x
             missed = row_norms(change) / size[active]
             best.update(active, missed, x)
             going = ~(missed <= self.tolerance)

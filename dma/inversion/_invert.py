@@ -88,11 +88,11 @@ def step_up(velocity: Velocity, state: State, levels: Sequence[float], index: in
 
     def ascend(rows: slice) -> Ascent:
         before = rows_of(state, rows)
-        ascent = method.ascend(velocity, before, levels, index)
+        ascent = method.ascend(velocity.of(rows), before, levels, index)
         for part in (*ascent.state, *(() if ascent.residual is None else (ascent.residual,))):
             check_finite(part, "The latents predicted", levels[index + 1])
         if measure and ascent.residual is None:
-            returned = method.descend(unmeasured, method.resume(ascent.state[0], None), levels, index + 1)[0]
+            returned = method.descend(unmeasured.of(rows), method.resume(ascent.state[0], None), levels, index + 1)[0]
             ascent = replace(ascent, residual=relative_distances(returned, before[0]))
         return ascent
 

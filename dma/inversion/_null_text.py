@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..diffusion import EmbeddingDenoiser, at_step, check_finite, deterministic_step, noise_of, paper_scale
+from ..diffusion import EmbeddingDenoiser, at_step, check_finite, deterministic_step, noise_of, of_rows, paper_scale
 from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive
 from ..solvers import AdamMoments, Backtracking, BestRows
 from ._cost import Cost
@@ -96,8 +96,8 @@ def optimising(denoiser: EmbeddingDenoiser, inverted: Inversion, settings: NullT
         def fit(rows: slice) -> tuple[Tensor, Tensor, Tensor]:
             upper, goal, found = (part.to(denoiser.device)
                                   for part in (x[rows], pivot.latents[index - 1, rows], current[rows]))
-            return _fit(denoiser, upper, goal, found, levels[index], levels[index - 1], rate, settings.iterations,
-                        tolerance)
+            return _fit(of_rows(denoiser, rows), upper, goal, found, levels[index], levels[index - 1], rate,
+                        settings.iterations, tolerance)
 
         taken: list[int] = []
         with at_step(step + 1, steps):
@@ -128,7 +128,8 @@ def _fit(denoiser: EmbeddingDenoiser, x: Tensor, pivot: Tensor, embedding: Tenso
         embedding = embedding.detach().requires_grad_()
         last = iteration == iterations
         with torch.set_grad_enabled(not last):
-            loss, reached = pivot_loss(denoiser, x[active], sigma, sigma_next, pivot[active], embedding)
+            loss, reached = pivot_loss(of_rows(denoiser, active.tolist()), x[active], sigma, sigma_next, pivot[active],
+                                       embedding)
         best.update(active, loss.detach(), embedding.detach(), reached.detach())
         going = ~(loss.detach() <= tolerance)
         if last or not going.any():

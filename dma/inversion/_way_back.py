@@ -60,7 +60,7 @@ def step_down(velocity: Velocity, state: State, levels: Sequence[float], index: 
               batch: BatchSize) -> Generator[Event, None, State]:
     """One step of all latents from levels[index] down to levels[index - 1]."""
     def descend(rows: slice) -> State:
-        lower = method.descend(velocity, rows_of(state, rows), levels, index)
+        lower = method.descend(velocity.of(rows), rows_of(state, rows), levels, index)
         check_finite(lower[0], "The latents predicted", levels[index])
         return lower
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ..diffusion import Denoiser, check_finite
+from ..diffusion import Denoiser, check_finite, of_rows
 from ..execution import BatchSize, choose_batch
 
 
@@ -35,4 +35,4 @@ def read_features(denoiser: Denoiser, latents: Tensor, sigma: float, *,
     [(0, 2, [2.0, 2.0]), (2, 3, [2.0])]
     """
     batch = choose_batch(batch, latents.shape[1:])
-    yield from batch.over(len(latents), lambda rows: features_of(denoiser, latents[rows], sigma))
+    yield from batch.over(len(latents), lambda rows: features_of(of_rows(denoiser, rows), latents[rows], sigma))

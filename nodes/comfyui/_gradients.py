@@ -19,6 +19,8 @@ import comfy.model_management
 import torch
 from torch import Tensor, nn
 
+from ._draws import generator_states, generators_kept, set_generators
+
 
 def attention_with_backward(attention: Callable, *arguments: Any, **options: Any) -> Tensor:
     """For `transformer_options["optimized_attention_override"]`: PyTorch's attention, which has a backward pass."""
@@ -95,6 +97,7 @@ class _BlockCheckpoint(torch.autograd.Function):
     def forward(ctx, run, resident, *inputs):
         ctx.run, ctx.resident = run, resident
         ctx.save_for_backward(*inputs)
+        ctx.generators = generator_states()  # a patch that draws has to draw the same again
         with torch.no_grad():
             return run(*(tensor.clone() for tensor in inputs))
 
@@ -102,7 +105,8 @@ class _BlockCheckpoint(torch.autograd.Function):
     def backward(ctx, *gradients):
         inputs = [tensor.detach().requires_grad_(wanted)
                   for tensor, wanted in zip(ctx.saved_tensors, ctx.needs_input_grad[2:])]
-        with torch.enable_grad(), differentiable(ctx.resident):
+        with torch.enable_grad(), differentiable(ctx.resident), generators_kept():
+            set_generators(ctx.generators)
             outputs = ctx.run(*(tensor.clone() for tensor in inputs))
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         known = [(output, gradient) for output, gradient in zip(outputs, gradients)

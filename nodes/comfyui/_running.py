@@ -21,6 +21,7 @@ from ._advice import advising_on_results
 from ._architectures import AUTO_LAYER, called_modules, works_in_place
 from ._conditioning import normal_tensors
 from ._denoiser import CACHES, ComfyDenoiser, is_video_shaped, parametrization_of, without_wrappers
+from ._draws import Draws, seeded_as_core
 from ._gradients import checkpointed, differentiable, memory_of, normal_weights
 from ._model import resolve_layer
 
@@ -66,16 +67,21 @@ class _DenoiserSampler(comfy.samplers.Sampler):
 def with_denoiser(model: Any, positive: list, negative: list, guidance_scale: float, sigmas: Tensor,
                   shape: tuple[int, ...], seed: int, function: Callable[[ComfyDenoiser], Result],
                   layer: str | None = AUTO_LAYER, pooling: str = "none", branch: str = "conditional",
-                  save_memory: bool = False) -> Result:
+                  save_memory: bool = False, latents: int | None = None, draws_in_turn: bool = False) -> Result:
     """Call `function` on the Denoiser of a MODEL and return what it returns.
 
     `shape` (C, H, W) is that of the latents the Denoiser will see. With `layer` None it has no features, only
     predictions. `save_memory` keeps only the inputs of blocks for the backward pass, which then costs one more forward
     pass; the gradient is the same. Inference mode is off inside.
+
+    `latents`: how many there are, where they are a batch of the user's own, of which the Denoiser is asked for parts by
+    its `of`. Without, ValueError is raised for what holds one entry for each latent, such as a batch of ControlNet
+    hints. What patches draw from PyTorch's global generators follows from the seed and the noise level, or with
+    `draws_in_turn`, for a single latent, is what they would draw in a KSampler; the generators are left as they were.
     """
     choices = dict(parametrization=parametrization_of(model), layer=resolve_layer(model, layer) if layer else None,
-                   pooling=pooling, branch=branch)
-    with torch.inference_mode(False), torch.no_grad():
+                   pooling=pooling, branch=branch, draws=Draws(seed, draws_in_turn), latents=latents)
+    with torch.inference_mode(False), torch.no_grad(), seeded_as_core(shape, seed):
         model = with_weights_that_stay(model)
         guider = comfy.samplers.CFGGuider(model)
         guider.set_conds(normal_tensors(positive), normal_tensors(negative))

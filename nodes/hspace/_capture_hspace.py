@@ -52,7 +52,7 @@ class CaptureHSpace(io.ComfyNode):
             return torch.cat([found.cpu() for _, found in models.read_features(denoiser, noisy, sigma)])
 
         captured = comfyui.with_denoiser(model, positive, positive, 1.0, torch.tensor([sigma, 0.0]), shape, seed,
-                                             capture, hspace.layer, hspace.pooling)
+                                             capture, hspace.layer, hspace.pooling, latents=len(clean))
         features = Features(captured, hspace.layer, hspace.pooling, sigma)
         if save_as:
             save_features(features, comfyui.output_path(save_as, ".safetensors"))

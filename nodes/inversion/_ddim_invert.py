@@ -6,13 +6,15 @@ import logging
 
 from comfy_api.latest import io
 
-from ...dma import inversion, models
+from ...dma import diffusion, inversion, models
 from ...dma.inversion import FixedPoint
 from .. import comfyui, inputs
 from ..comfyui import ProgressReporter
 from ..inputs import REPORT, TRAJECTORY, method_of, schedule, solver_options
 from ._source_trajectory import SourceTrajectory
 
+# Of what a patch or a model draws at random: one for both ways, so that the way back is the one that was taken.
+GENERATOR_SEED = 0
 # These follow the ODE of one velocity field, which strong guidance makes too rough for them.
 MADE_FOR_GUIDANCE_1 = ("ddim", "midpoint", "fireflow", "rf_inversion")
 
@@ -117,7 +119,7 @@ class DDIMInvert(io.ComfyNode):
 
         def run(guidance: float, function):
             return comfyui.with_denoiser(model, positive, positive if negative is None else negative, guidance,
-                                         levels, shape, seed, function, layer=None)
+                                         levels, shape, GENERATOR_SEED, function, layer=None, latents=len(clean))
 
         def monitor(measure: bool, *part: float) -> inversion.InversionMonitor:
             return inversion.InversionMonitor(reporter, len(levels) - 1, measure=measure, part=part)
@@ -130,7 +132,8 @@ class DDIMInvert(io.ComfyNode):
             embedding = denoiser.unconditional_embedding().detach().clone().requires_grad_()
             x = clean[:1].clone().to(denoiser.device)  # (1, C, H, W)
             with comfyui.advising_on_gradients():
-                models.check_differentiable(lambda: denoiser.denoise_with(x, levels[0].item(), embedding), [embedding],
+                models.check_differentiable(lambda: diffusion.of_rows(denoiser, [0]).denoise_with(
+                    x, levels[0].item(), embedding), [embedding],
                                             "no unconditional embeddings can be found")
 
         if chosen == "null_text":

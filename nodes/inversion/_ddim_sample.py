@@ -11,6 +11,7 @@ from ...dma import inversion
 from .. import comfyui, inputs
 from ..comfyui import ProgressReporter
 from ..inputs import TRAJECTORY, schedule
+from ._ddim_invert import GENERATOR_SEED
 from ._source_trajectory import SourceTrajectory
 
 
@@ -68,7 +69,8 @@ class DDIMSample(io.ComfyNode):
                 return inversion.way_back(denoiser, noise, trajectory.trajectory, watchers=[monitor])
             return inversion.sample_back(denoiser, noise, levels, watchers=[monitor])
 
-        latents = comfyui.with_denoiser(model, positive, negative, cfg, levels, shape, 0, run, layer=None)
+        latents = comfyui.with_denoiser(model, positive, negative, cfg, levels, shape, GENERATOR_SEED, run, layer=None,
+                                        latents=len(noise))
         return io.NodeOutput(comfyui.latents_out_of_model(model, latents))
 
 
