@@ -6,6 +6,7 @@ Every latent has embeddings of its own.
 """
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from ..diffusion import EmbeddingDenoiser, deterministic_step, noise_of, paper_scale, shell_norm
 from ..execution import BatchSize, Progress
+from ..loss_scale import LossScale, backward
 from ..solvers import AdamMoments, BestRows
 from ._invert import Inversion, way_back
 from ._method import State, row_norms
@@ -115,20 +117,22 @@ def _fit(denoiser: EmbeddingDenoiser, x: Tensor, pivot: Tensor, embedding: Tenso
     best = BestRows(torch.full((len(x),), torch.inf, device=x.device), embedding.clone(), torch.empty_like(x))
     taken = torch.zeros(len(x), dtype=torch.int64, device=x.device)
     active = torch.arange(len(x), device=x.device)  # latents still moving
-    moments = AdamMoments(embedding)
+    moments, scale = AdamMoments(embedding), LossScale(len(x))
     for iteration in range(iterations + 1):
         embedding = embedding.detach().requires_grad_()
         last = iteration == iterations
+        step = functools.partial(pivot_loss, denoiser, x[active], sigma, sigma_next, pivot[active], embedding)
         with torch.set_grad_enabled(not last):
-            loss, reached = pivot_loss(denoiser, x[active], sigma, sigma_next, pivot[active], embedding)
+            loss, reached = step()
         best.update(active, loss.detach(), embedding.detach(), reached.detach())
         going = loss.detach() > tolerance
         if last or not going.any():
             break
-        with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(loss.sum(), embedding)
+        pull = 2 * (loss.detach() / x[0].numel()).sqrt()  # root mean square of the loss's gradient by the latent
+        gradient = scale.apply(backward(lambda: step()[0], embedding, loss), torch.ones_like(pull), pull)
         active, embedding, gradient = active[going], embedding.detach()[going], gradient[going]
         moments.keep(going)
+        scale.keep(going)
         embedding = embedding - moments.step(gradient, rate)
         taken[active] += 1
     embeddings, lower = best.items
