@@ -32,8 +32,10 @@ def gradient_error(denoiser: Denoiser, x: Tensor, other: Tensor, sigma: float) -
     Both are of f(x) = <H(x), r> with r = H(x) - H(other) held fixed, which is the direction in which matching pulls,
     along the gradient g itself: |g| against (f(x + h g/|g|) - f(x - h g/|g|)) / 2h. Of several h the two neighbouring
     ones that agree best count, and of them the worse: about 1e-4 in fp32 and 1e-2 in bf16, while the wrong gradients
-    that are known are off by a tenth and more. NaN if the features do not depend on x, or the gradient is not finite. The backward pass is scaled as
-    in matching, so that networks of 16 bits are measured in the range in which they are used.
+    that are known are off by a tenth and more. NaN if the features do not depend on x, or the gradient is not finite.
+
+    The backward pass is scaled as that of matching is (see `LossScale`): a network of 16 bits is measured in the range
+    in which it will be used.
 
     >>> class Square:
     ...     def features(self, x, sigma): return x ** 2

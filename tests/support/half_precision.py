@@ -16,7 +16,7 @@ def network(dtype, tokens, width, size, *, shared=False):
     """
     generator = torch.Generator().manual_seed(0)
     inner = torch.randn(LATENT, LATENT, generator=generator) / 8
-    outer = torch.randn(width, LATENT, generator=generator) / 8 * size / 1.7
+    outer = torch.randn(width, LATENT, generator=generator) / 8 * size / 1.19
     weights = [weight.to(dtype).float() for weight in (inner, outer)]
 
     def times(x: Tensor, weight: Tensor) -> Tensor:
