@@ -6,6 +6,7 @@ Every latent has embeddings of its own.
 """
 from __future__ import annotations
 
+import functools
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from ..diffusion import EmbeddingDenoiser, at_step, check_finite, deterministic_step, noise_of, of_rows, paper_scale
 from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive
+from ..loss_scale import LossScale, backward
 from ..solvers import AdamMoments, Backtracking, BestRows
 from ._cost import Cost
 from ._invert import Inversion
@@ -124,21 +126,24 @@ def _fit(denoiser: EmbeddingDenoiser, x: Tensor, pivot: Tensor, embedding: Tenso
     taken = torch.zeros(len(x), dtype=torch.int64, device=x.device)
     active = torch.arange(len(x), device=x.device)  # latents still moving
     moments, moves = AdamMoments(embedding), Backtracking(embedding, torch.zeros_like(embedding))
+    scale = LossScale(len(x))
     for iteration in range(iterations + 1):
         embedding = embedding.detach().requires_grad_()
         last = iteration == iterations
+        step = functools.partial(pivot_loss, of_rows(denoiser, active.tolist()), x[active], sigma, sigma_next,
+                                 pivot[active], embedding)
         with torch.set_grad_enabled(not last):
-            loss, reached = pivot_loss(of_rows(denoiser, active.tolist()), x[active], sigma, sigma_next, pivot[active],
-                                       embedding)
+            loss, reached = step()
         best.update(active, loss.detach(), embedding.detach(), reached.detach())
         going = ~(loss.detach() <= tolerance)
         if last or not going.any():
             break
-        with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(loss.sum(), embedding)
+        pull = 2 * (loss.detach() / x[0].numel()).sqrt()  # root mean square of the loss's gradient by the latent
+        gradient = scale.apply(backward(lambda: step()[0], embedding, loss), torch.ones_like(pull), pull)
         active = active[going]
         moments.keep(going)
         moves.keep(going)
+        scale.keep(going)
         embedding, gradient = moves.accepted(embedding.detach()[going], gradient[going], loss.detach()[going])
         embedding = moves.towards(embedding - moments.step(gradient, rate))
         taken[active] += 1

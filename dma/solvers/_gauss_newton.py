@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ..loss_scale import LossScale
 from ._lbfgs import dot
 from ._limits import Limits, refuse_unless
 from ._solver import Features, Match
@@ -86,11 +87,14 @@ class GaussNewton(Limits):
             dual = torch.zeros_like(found, requires_grad=True)
             (transposed,) = torch.autograd.grad(found, leaf, dual, create_graph=True)
 
+            back, forth = LossScale(len(point)), LossScale(len(point))
+
             def transposed_times(u: Tensor) -> Tensor:
-                return torch.autograd.grad(found, leaf, u.view_as(found), retain_graph=True)[0].flatten(1)
+                return back.apply(lambda u: torch.autograd.grad(found, leaf, u.view_as(found),
+                                                                retain_graph=True)[0].flatten(1), u)
 
             def times(v: Tensor) -> Tensor:
-                return _second_derivative(transposed, dual, v.view_as(leaf)).flatten(1)
+                return forth.apply(lambda v: _second_derivative(transposed, dual, v.view_as(leaf)).flatten(1), v)
 
             difference = (target - found).detach().flatten(1)  # (b, f)
             solution = torch.zeros_like(leaf.detach().flatten(1))  # (b, n)
