@@ -137,8 +137,7 @@ def test_features_lie_where_the_latent_is(bridge, built, name):
 @all_models
 def test_gradients(bridge, name):
     """Autograd, with and without block checkpoints, against central differences in double precision."""
-    model = MODELS[name].build(torch.float64)
-    places, sigma = places_of(model), level_of(name)
+    model, sigma = MODELS[name].build(torch.float64), level_of(name)
     layers = sorted({EVERY_LAYER[name][0], EVERY_LAYER[name][-1], bridge.resolve_layer(model, "auto")})
 
     def differentiated(function):
