@@ -140,7 +140,8 @@ def test_dimension_beyond_what_few_latents_can_tell_is_null():
     # Turned by a rotation, they are orthogonal up to rounding alone.
     for seed in range(8):
         rotation = torch.linalg.qr(torch.randn(8, 8, generator=torch.Generator().manual_seed(seed)).double())[0]
-        assert math.isinf(hspace.participation_ratio(hspace.gram(orthogonal @ rotation)))
+        for size in (0.1, 1.0, 3.0):
+            assert math.isinf(hspace.participation_ratio(hspace.gram(size * orthogonal @ rotation)))
     grams = hspace.gram(orthogonal)[None, None]
     assert layer_report({"sigmas": [1.0]}, ["a"], grams, None, 0.0).layers[0].dimension == [None]
 
