@@ -1,4 +1,5 @@
 """Whole graphs on a real ComfyUI, over its API and its websocket."""
+import asyncio
 import io
 import json
 import struct
@@ -8,15 +9,22 @@ import numpy as np
 from PIL import Image
 
 import quickstart
+import workspace
 
 JPEG_PREVIEW = (1, 1)  # ComfyUI's numbers for a preview and for its picture format
 
-NODES = {"HSpaceHook", "AlignTrajectories", "CaptureHSpace", "PlotReport", "LabelledSheet", "AverageImages",
-         "AverageLatents", "MedoidSelect", "ZeroLatent", "SaveReport", "LoadReport"}
 
+def test_server_offers_every_node_of_the_pack_and_no_other(server, comfyui):
+    """ComfyUI's own list, read back from the server, against that of the extension."""
+    from mental_averages.nodes.extension import MentalAverages
 
-def test_server_offers_every_node_of_the_pack(server):
-    assert NODES <= server.get("/object_info").keys(), server.log(30)
+    own = {node.GET_SCHEMA().node_id for node in asyncio.run(MentalAverages().get_node_list())}
+    offered = server.get("/object_info", timeout=120)
+    ours = {name for name, described in offered.items()
+            if described["python_module"] == f"custom_nodes.{workspace.PACK_NAME}"}
+    assert ours == own, server.log(30)
+    for name in own:
+        assert offered[name]["name"] == name and offered[name]["category"] and offered[name]["display_name"]
 
 
 def test_average_reports_its_progress_and_saves_its_picture_and_report(server, checkpoint):
