@@ -4,6 +4,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ...dma import figures
+from ..inputs import checked
 
 
 class LabelledSheet(io.ComfyNode):
@@ -29,6 +30,7 @@ class LabelledSheet(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, rows, captions, title, cell, columns) -> io.NodeOutput:
         batches = [images for images in rows.values() if images is not None]
         if not batches:

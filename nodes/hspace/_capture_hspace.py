@@ -8,7 +8,7 @@ from ...dma import diffusion, models
 from ...dma.diffusion import starting_noise
 from ...dma.hspace import Features, save_features
 from .. import comfyui
-from ..inputs import FEATURES, HSPACE
+from ..inputs import FEATURES, HSPACE, checked
 
 
 class CaptureHSpace(io.ComfyNode):
@@ -38,6 +38,7 @@ class CaptureHSpace(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, hspace, positive, latent, percent, seed, save_as="") -> io.NodeOutput:
         comfyui.check_conditioning(positive, "positive")
         model, shape = hspace.model, comfyui.latent_shape(hspace.model, latent)

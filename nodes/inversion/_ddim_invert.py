@@ -12,7 +12,7 @@ from ...dma import inversion, models
 from ...dma.inversion import FixedPoint
 from .. import comfyui, inputs
 from ..comfyui import ProgressReporter, finite
-from ..inputs import REPORT, TRAJECTORY, method_of, schedule, solver_options
+from ..inputs import REPORT, TRAJECTORY, checked, method_of, schedule, solver_options
 from ._source_trajectory import SourceTrajectory
 
 # These follow the ODE of one velocity field, which strong guidance makes too rough for them.
@@ -93,6 +93,7 @@ class DDIMInvert(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, model, positive, latent_image, steps, scheduler, cfg, method, seed, negative=None, sigmas=None,
                 measure=True) -> io.NodeOutput:
         chosen = method["method"]

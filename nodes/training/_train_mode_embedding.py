@@ -28,6 +28,7 @@ from ..comfyui import (
 from ..inputs import (
     PREVIEW_STEPS,
     check_training_latents,
+    checked,
     learning_rate_of_training,
     mode_latents,
     model_answers,
@@ -108,6 +109,7 @@ class TrainModeEmbedding(io.ComfyNode):
         return True
 
     @classmethod
+    @checked()
     def execute(cls, model, clip, latents, name, initial_text, vectors, template, steps, learning_rate, seed,
                 batch_size=1, gradient_checkpointing=False, preview_interval=200, resume=True,
                 overwrite=False) -> io.NodeOutput:

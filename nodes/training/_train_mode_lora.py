@@ -12,6 +12,7 @@ from ..comfyui import ProgressReporter, checkpoints
 from ..inputs import (
     PREVIEW_STEPS,
     check_training_latents,
+    checked,
     learning_rate_of_training,
     lora_target,
     mode_latents,
@@ -71,6 +72,7 @@ class TrainModeLoRA(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, model, latents, positive, steps, learning_rate, rank, seed, alpha=1.0,
                 target=comfyui.ATTENTION, batch_size=1, precision="as loaded", gradient_checkpointing=False,
                 preview_interval=200, resume=True) -> io.NodeOutput:
