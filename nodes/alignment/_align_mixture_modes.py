@@ -142,7 +142,7 @@ class AlignMixtureModes(io.ComfyNode):
                 return comfyui.run_state(f"{key}-{part.replace(' ', '-')}", answers)
 
             monitor = alignment.MixtureMonitor(reporter, settings, sigmas, mixture, level, sampled=clean is not None,
-                                               denoiser=denoiser)
+                                               denoiser=denoiser if reporter.shows_previews else None)
             return alignment.align_mixture(
                 denoiser, sigmas, shape, settings, mixture, level, samples=clean, batch=batch,
                 watchers=[*checkpoints(saved if resume else None), monitor],

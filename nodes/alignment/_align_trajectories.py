@@ -140,7 +140,8 @@ class AlignTrajectories(io.ComfyNode):
                 with comfyui.advising_on_gradients(comfyui.OTHER_LAYER):
                     choices["gradient_error"] = models.check_gradient(denoiser, shape, sigmas[0].item())
             saved = comfyui.run_state(key, models.fingerprint(denoiser, sigmas, shape)) if resume else None
-            watchers = [alignment.Monitor(reporter, settings, sigmas, denoiser=denoiser)]
+            watchers = [alignment.Monitor(reporter, settings, sigmas,
+                                          denoiser=denoiser if reporter.shows_previews else None)]
             return alignment.align(denoiser, sigmas, shape, settings, batch=batch,
                                    watchers=[*checkpoints(saved), *watchers],
                                    state=execution.resumed(alignment.State.unpacked, saved))

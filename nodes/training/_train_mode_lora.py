@@ -106,8 +106,9 @@ class TrainModeLoRA(io.ComfyNode):
                         training.parameters_of(adapters), "no LoRA can be trained on it")
                 place = training.state_for(saved, steps) if saved else None
                 parameters = training.parameters_of(adapters)
+                interval = preview_interval if reporter.shows_previews else 0
                 monitor = training.TrainingMonitor(
-                    reporter, settings, preview=previewing(model, denoiser, shape, seed, preview_interval))
+                    reporter, settings, preview=previewing(model, denoiser, shape, seed, interval))
                 return training.train(
                     parameters,
                     training.loss_on(clean, denoiser.parametrization, denoiser.device, denoiser.denoise_differentiably),
