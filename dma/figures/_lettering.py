@@ -52,7 +52,7 @@ class Lettering:
         lines: list[str] = []
         for paragraph in text.splitlines():
             line = ""
-            for word in (part for word in paragraph.split() for part in self.broken(word, width)):
+            for word in itertools.chain.from_iterable(self.broken(whole, width) for whole in paragraph.split()):
                 longer = f"{line} {word}".strip()
                 if line and self.width(longer) > width:
                     lines.append(line)

@@ -51,7 +51,8 @@ def labelled_sheet(rows: list[Tensor], captions: list[str], *, title: str = "", 
     for row, block, height in zip(rows, lines, heights):
         small.draw(draw, MARGIN, top + (height - len(block) * small.height) / 2, block)
         for index, picture in enumerate(row[:columns]):
-            sheet.paste(_scaled(picture, cell), (left + index * (_width(row, cell) + MARGIN), top + (height - cell) // 2))
+            place = left + index * (_width(row, cell) + MARGIN), top + (height - cell) // 2
+            sheet.paste(_scaled(picture, cell), place)
         top += height + MARGIN
     return torch.from_numpy(np.asarray(sheet).copy()).float()[None] / 255
 

@@ -32,5 +32,6 @@ def finite_rows(values: Tensor) -> Tensor:
     >>> finite_rows(torch.tensor([[0.0, 1.0], [2.0, float("nan")]])).tolist()
     [True, False]
     """
-    found = [torch.isfinite(values[rows].unsqueeze(-1).flatten(1)).all(1).cpu() for rows in blocks(len(values), values[:1].numel())]
+    found = [torch.isfinite(values[rows].unsqueeze(-1).flatten(1)).all(1).cpu()
+             for rows in blocks(len(values), values[:1].numel())]
     return torch.cat(found) if found else torch.ones(0, dtype=torch.bool)

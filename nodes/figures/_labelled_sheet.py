@@ -37,5 +37,5 @@ class LabelledSheet(io.ComfyNode):
             raise ValueError("The sheet has no pictures: connect at least one batch of images.")
         for name, images in connected.items():
             check_batch(images, name)
-        return io.NodeOutput(figures.labelled_sheet(list(connected.values()), captions.splitlines(), title=title, cell=cell,
-                                                   columns=columns))
+        return io.NodeOutput(figures.labelled_sheet(list(connected.values()), captions.splitlines(), title=title,
+                                                   cell=cell, columns=columns))

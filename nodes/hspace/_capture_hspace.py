@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import torch
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 
 from ...dma import diffusion, models
 from ...dma.diffusion import starting_noise
@@ -15,7 +15,7 @@ class CaptureHSpace(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="CaptureHSpace", display_name="Capture H-Space", category="dma",
+            node_id="CaptureHSpace", display_name="Capture H-Space", category="dma", is_output_node=True,
             description="Reads the semantic features of a batch of latents at one noise level, for MedoidSelect or for "
                         "a file.",
             search_aliases=["activations", "features", "semantic space"],
@@ -45,7 +45,10 @@ class CaptureHSpace(io.ComfyNode):
         sampling = model.get_model_object("model_sampling")
         # At 0 percent core answers with a level beyond any schedule.
         sigma = min(float(sampling.percent_to_sigma(percent)), float(sampling.sigma_max))
-        clean = comfyui.latents_into_model(model, latent["samples"])
+        samples = comfyui.finite(latent["samples"], "This latent")
+        if samples.shape[1] != shape[0]:  # an empty one of another kind of model, which a KSampler makes fit as well
+            samples = torch.zeros((len(samples), *shape))
+        clean = comfyui.latents_into_model(model, samples)
         parametrization = comfyui.parametrization_of(model)
         noisy = diffusion.add_noise(parametrization, clean, starting_noise(1, shape, seed), sigma)
 
@@ -55,6 +58,8 @@ class CaptureHSpace(io.ComfyNode):
         captured = comfyui.with_denoiser(model, positive, positive, 1.0, torch.tensor([sigma, 0.0]), shape, seed,
                                              capture, hspace.layer, hspace.pooling)
         features = Features(captured, hspace.layer, hspace.pooling, sigma)
-        if save_as:
-            save_features(features, comfyui.output_path(save_as, ".safetensors"))
-        return io.NodeOutput(features)
+        if not save_as:
+            return io.NodeOutput(features)
+        path = comfyui.output_path(save_as, ".safetensors")
+        save_features(features, path)
+        return io.NodeOutput(features, ui=ui.PreviewText(f"Saved {comfyui.output_name(path)}"))

@@ -137,7 +137,8 @@ def test_the_cases_that_users_met(comfyui, demo, prompts, empty_latent, hspace):
     refused(ZeroLatent, {**plain, "steps": 1, "scheduler": "kl_optimal"},
             "The scheduler 'kl_optimal' has no noise levels for 1 step: use more steps")
     refused(DDIMInvert, dict(model=demo[0], positive=prompts[0], latent_image=empty_latent, steps=1,
-                             scheduler="kl_optimal", cfg=1.0, method={"method": "midpoint"}, seed=0), "has no noise levels")
+                             scheduler="kl_optimal", cfg=1.0, method={"method": "midpoint"}, seed=0),
+            "has no noise levels")
     aligned = dict(hspace=hspace, positive=prompts[0], negative=prompts[1], latent_image=empty_latent, count=2, steps=4,
                    aligned_steps=1, iterations=1, learning_rate=0.02, cfg=1.0, scheduler="normal", seed=0, keep=1)
     refused(AlignTrajectories, {**aligned, "iterations": -1}, "iterations is -1: choose a number from 0")
