@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, and names that stay inside their folder."""
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Generator
@@ -47,9 +48,12 @@ def inside(root: Path, name: str, *, room: int = 0) -> Path:
         path = (root / name).resolve()
         if path == root or not path.is_relative_to(root):
             raise ValueError(name)
-        path.with_name(f"{path.name}{'_' * room}").lstat()
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        pass  # a name like any other
+        *folders, last = path.relative_to(root).parts
+        # Each part is looked up in a folder that is there: the system says nothing of what is in one that is not.
+        there = next(folder for folder in (root, *root.parents) if folder.exists())
+        for probe in (*(there / part for part in folders), there / f"{last}{'_' * room}", path):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+                probe.lstat()
     except (ValueError, OSError) as error:
         raise ValueError(f"{name!r} is no name of a file inside {root}.") from error
     return path

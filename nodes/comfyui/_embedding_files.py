@@ -87,10 +87,10 @@ def write_embedding(name: str, path: Path, content: dict[str, Tensor], settings:
             return
         if not is_from(path, origin):
             raise name_is_taken(name, path)
-    # The origin is a hash that tells nothing of the graph; without it, the node could not know its own file again.
-    header = {"format": FORMAT, "origin": origin}
-    if not comfy.cli_args.args.disable_metadata:
-        header["settings"] = json.dumps(settings)
+    header = {"format": FORMAT, "settings": json.dumps(settings), "origin": origin}
+    if comfy.cli_args.args.disable_metadata:
+        # An origin is a hash, which tells nothing of the graph; without it a node would not know its own file again.
+        header = {"format": FORMAT, "origin": origin} if origin else {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
