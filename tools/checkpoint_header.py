@@ -46,7 +46,10 @@ def read_header(checkpoint: Path) -> dict[str, Any]:
             length, = struct.unpack("<Q", file.read(8))
             if length > LONGEST_HEADER:
                 raise ValueError
-            header = json.loads(file.read(length))
+            text = file.read(length)
+        if len(text) < length:
+            raise ValueError
+        header = json.loads(text)
         return {name: tensor for name, tensor in header.items() if name != "__metadata__"}
     except (ValueError, AttributeError, struct.error):
         raise Explained(f"{checkpoint} is not a complete safetensors file. Download it again?") from None

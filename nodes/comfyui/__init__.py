@@ -42,7 +42,8 @@ __all__ = [
     "encoders", "finite", "image_latents", "is_from", "is_writable_prefix", "latent_shape", "latents_into_model",
     "latents_out_of_model", "layer_names", "loaded_with_model", "lora_model", "managed_encoder", "name_is_taken",
     "network_of", "normal_weights", "output_name", "output_path", "parameters_of", "parametrization_of", "places",
-    "plain_name", "progress_bar", "prompt_with_vectors", "readable_path", "resolve_layer", "run_state", "run_state_folder",
+    "plain_name", "progress_bar", "prompt_with_vectors", "readable_path", "resolve_layer", "run_state",
+    "run_state_folder",
     "schedulers", "set_positive", "sigmas_of", "target_layers", "with_denoiser", "with_lora", "works_in_place",
     "write_embedding", "write_output_text",
 ]

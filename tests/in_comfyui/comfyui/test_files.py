@@ -2,7 +2,8 @@
 import pytest
 
 
-@pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "", "a/../../b", "a\0b", "a" * 300, "a" * 240, "\u4e2d" * 90])
+@pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "", "a/../../b",
+                                  "a\0b", "a" * 300, "a" * 240, "\u4e2d" * 90])
 def test_files_stay_inside_the_output_folder(folders, name):
     from mental_averages.nodes import comfyui
 

@@ -111,6 +111,7 @@ def test_a_choice_that_is_missing_or_that_there_is_not(comfyui):
 def test_what_widgets_take_passes(comfyui):
     """The whole range, numpy's numbers, integers where any number will do, and what ComfyUI leaves None."""
     import numpy as np
+
     from mental_averages.nodes.inputs import check_number
     from mental_averages.nodes.interpolation import MixingWeights
 
