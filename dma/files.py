@@ -1,11 +1,14 @@
 """Files that are written whole or not at all, and names that stay inside their folder."""
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+
+TEMPORARY_ENDING = 40  # bytes for which there has to be room at the end of a name that `replacing` is given
 
 
 @contextmanager
@@ -31,16 +34,26 @@ def replacing(path: Path) -> Generator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def inside(root: Path, name: str) -> Path:
+def inside(root: Path, name: str, *, room: int = 0) -> Path:
     """The path called `name` in the folder `root` or below it, with its links followed. Nothing need be there.
 
-    Raises ValueError if it is outside, or `root` itself.
+    Raises ValueError if it is outside, or `root` itself, and if the system takes no such name: one with a null byte, or
+    one that is too long. `room`: bytes that are still to be added to the name.
 
     >>> inside(Path("/files"), "castles/../mode_1").as_posix()
     '/files/mode_1'
     """
     root = root.resolve()
-    path = (root / name).resolve()
-    if path == root or not path.is_relative_to(root):
-        raise ValueError(f"{name!r} is no name of a file inside {root}.")
+    try:
+        path = (root / name).resolve()
+        if path == root or not path.is_relative_to(root):
+            raise ValueError(name)
+        *folders, last = path.relative_to(root).parts
+        # Each part is looked up in a folder that is there: the system says nothing of what is in one that is not.
+        there = next(folder for folder in (root, *root.parents) if folder.exists())
+        for probe in (*(there / part for part in folders), there / f"{last}{'_' * room}", path):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+                probe.lstat()
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{name!r} is no name of a file inside {root}.") from error
     return path

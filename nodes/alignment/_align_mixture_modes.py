@@ -10,7 +10,7 @@ from comfy_api.latest import io
 from ...dma import alignment, clustering, execution, models
 from .. import comfyui, inputs
 from ..comfyui import ProgressReporter, checkpoints
-from ..inputs import CLUSTERS, HSPACE, REPORT, check_training_latents
+from ..inputs import CLUSTERS, HSPACE, REPORT, check_training_latents, checked
 
 
 class AlignMixtureModes(io.ComfyNode):
@@ -98,6 +98,7 @@ class AlignMixtureModes(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, hspace, positive, negative, latent_image, count, components, steps, aligned_steps, cfg, scheduler,
                 seed, preset, mixture_level, samples=None, dimensions=16, covariance="spherical", minimum_size=4,
                 restored_noise=0.0, batch_size=0, resume=True) -> io.NodeOutput:
@@ -141,7 +142,7 @@ class AlignMixtureModes(io.ComfyNode):
                 return comfyui.run_state(f"{key}-{part.replace(' ', '-')}", answers)
 
             monitor = alignment.MixtureMonitor(reporter, settings, sigmas, mixture, level, sampled=clean is not None,
-                                               denoiser=denoiser)
+                                               denoiser=denoiser if reporter.shows_previews else None)
             return alignment.align_mixture(
                 denoiser, sigmas, shape, settings, mixture, level, samples=clean, batch=batch,
                 watchers=[*checkpoints(saved if resume else None), monitor],

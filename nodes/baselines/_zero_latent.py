@@ -7,6 +7,7 @@ from torch import Tensor
 from ...dma import baselines, execution
 from .. import comfyui, inputs
 from ..comfyui import ProgressReporter
+from ..inputs import checked
 
 
 class ZeroLatent(io.ComfyNode):
@@ -35,6 +36,7 @@ class ZeroLatent(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, model, positive, negative, latent_image, steps, cfg, scheduler, noise_scale,
                 seed) -> io.NodeOutput:
         comfyui.check_conditioning(positive, "positive")

@@ -13,7 +13,7 @@ from ._embedding_files import (
     plain_name,
     write_embedding,
 )
-from ._files import content_hash, is_writable_prefix, output_path, readable_path, write_output_text
+from ._files import content_hash, is_writable_prefix, output_name, output_path, readable_path, write_output_text
 from ._gradients import differentiable, normal_weights
 from ._image_encoders import IMAGE_ENCODERS, encoder_folder, encoder_names, managed_encoder
 from ._latents import (
@@ -49,8 +49,8 @@ __all__ = [
     "described", "differentiable", "differentiable_encoding", "embedding_path", "encoder_folder", "encoder_names",
     "encoders", "finite", "image_latents", "is_from", "is_writable_prefix", "latent_shape", "latents_into_model",
     "latents_out_of_model", "layer_names", "loaded_with_model", "lora_model", "managed_encoder", "name_is_taken",
-    "network_of", "normal_weights", "output_path", "parameters_of", "parametrization_of", "places", "plain_name",
-    "progress_bar", "prompt_with_vectors", "readable_path", "resolve_layer", "run_state", "run_state_folder",
-    "samples_of", "schedulers", "set_positive", "sigmas_of", "target_layers", "with_denoiser", "with_lora",
-    "works_in_place", "write_embedding", "write_output_text",
+    "network_of", "normal_weights", "output_name", "output_path", "parameters_of", "parametrization_of", "places",
+    "plain_name", "progress_bar", "prompt_with_vectors", "readable_path", "resolve_layer", "run_state",
+    "run_state_folder", "samples_of", "schedulers", "set_positive", "sigmas_of", "target_layers", "with_denoiser",
+    "with_lora", "works_in_place", "write_embedding", "write_output_text",
 ]

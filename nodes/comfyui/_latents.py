@@ -10,6 +10,7 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
+from ...dma.statistics import finite_rows
 from ._denoiser import is_video_shaped
 
 
@@ -71,14 +72,14 @@ def image_latents(latent: dict, what: str) -> Tensor:
                          "Latent Image.")
     if samples.numel() == 0:
         raise ValueError(f"{what} is an empty batch: connect at least one latent.")
-    if "noise_mask" in latent:
+    if latent.get("noise_mask") is not None:
         raise ValueError(f"{what} carries an inpainting mask, which has no meaning here: connect a latent without one.")
     return samples
 
 
 def finite(values: Tensor, what: str) -> Tensor:
     """The values themselves. Raises ValueError, calling them `what`, if one is NaN or infinite."""
-    if not torch.isfinite(values).all():
+    if not finite_rows(values).all():
         raise ValueError(f"{what} contains NaN or infinity: look for the node that made it.")
     return values
 

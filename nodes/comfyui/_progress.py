@@ -42,6 +42,11 @@ class ProgressReporter:
             preview = self.previewer.decode_latent_to_preview_image("JPEG", clean)
         self.bar.update_absolute(int(TICKS * event.fraction), TICKS, preview)
 
+    @property
+    def shows_previews(self) -> bool:
+        """Whether a preview would be seen; ComfyUI may be told to show none, and some models have no previewer."""
+        return self.previewer is not None
+
     def time_left(self, event: Progress, now: float) -> str:
         if event.seconds_left is not None:
             return f"about {duration(event.seconds_left)} left"

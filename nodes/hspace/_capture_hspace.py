@@ -2,20 +2,20 @@
 from __future__ import annotations
 
 import torch
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 
 from ...dma import diffusion, models
 from ...dma.diffusion import starting_noise
 from ...dma.hspace import Features, save_features
 from .. import comfyui
-from ..inputs import FEATURES, HSPACE
+from ..inputs import FEATURES, HSPACE, checked
 
 
 class CaptureHSpace(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="CaptureHSpace", display_name="Capture H-Space", category="dma",
+            node_id="CaptureHSpace", display_name="Capture H-Space", category="dma", is_output_node=True,
             description="Reads the semantic features of a batch of latents at one noise level, for MedoidSelect or for "
                         "a file.",
             search_aliases=["activations", "features", "semantic space"],
@@ -38,6 +38,7 @@ class CaptureHSpace(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, hspace, positive, latent, percent, seed, save_as="") -> io.NodeOutput:
         comfyui.check_conditioning(positive, "positive")
         model, shape = hspace.model, comfyui.latent_shape(hspace.model, latent)
@@ -54,6 +55,8 @@ class CaptureHSpace(io.ComfyNode):
         captured = comfyui.with_denoiser(model, positive, positive, 1.0, torch.tensor([sigma, 0.0]), shape, seed,
                                              capture, hspace.layer, hspace.pooling, latents=len(clean))
         features = Features(captured, hspace.layer, hspace.pooling, sigma)
-        if save_as:
-            save_features(features, comfyui.output_path(save_as, ".safetensors"))
-        return io.NodeOutput(features)
+        if not save_as:
+            return io.NodeOutput(features)
+        path = comfyui.output_path(save_as, ".safetensors")
+        save_features(features, path)
+        return io.NodeOutput(features, ui=ui.PreviewText(f"Saved {comfyui.output_name(path)}"))

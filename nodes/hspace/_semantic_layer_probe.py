@@ -23,7 +23,7 @@ from ...dma.hspace import (
 )
 from .. import comfyui, inputs
 from ..comfyui import checkpoints, progress_bar
-from ..inputs import HSPACE, REPORT, numbers, words
+from ..inputs import HSPACE, REPORT, checked, numbers, words
 
 MOST_PROMPTS = 50
 
@@ -93,6 +93,7 @@ class SemanticLayerProbe(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, model, prompts, negative, latent_image, samples, levels, steps, cfg, scheduler, seed, pooling,
                 layers="", matched=1, iterations=6, batch_size=0, cached=True) -> io.NodeOutput:
         comfyui.check_model(model)

@@ -10,7 +10,7 @@ from ...dma import diffusion, inversion, models
 from ...dma.inversion import FixedPoint
 from .. import comfyui, inputs
 from ..comfyui import ProgressReporter
-from ..inputs import REPORT, TRAJECTORY, method_of, schedule, solver_options
+from ..inputs import REPORT, TRAJECTORY, checked, method_of, schedule, solver_options
 from ._source_trajectory import SourceTrajectory
 
 # Of what a patch or a model draws at random: one for both ways, so that the way back is the one that was taken.
@@ -93,6 +93,7 @@ class DDIMInvert(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, model, positive, latent_image, steps, scheduler, cfg, method, seed, negative=None, sigmas=None,
                 measure=True) -> io.NodeOutput:
         chosen = method["method"]

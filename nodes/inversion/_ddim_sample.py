@@ -10,7 +10,7 @@ from torch import Tensor
 from ...dma import inversion
 from .. import comfyui, inputs
 from ..comfyui import ProgressReporter
-from ..inputs import TRAJECTORY, schedule
+from ..inputs import TRAJECTORY, checked, schedule
 from ._ddim_invert import GENERATOR_SEED
 from ._source_trajectory import SourceTrajectory
 
@@ -51,6 +51,7 @@ class DDIMSample(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, model, positive, negative, latent, steps, scheduler, cfg, trajectory=None,
                 sigmas=None) -> io.NodeOutput:
         comfyui.check_model(model)

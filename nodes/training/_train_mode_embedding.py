@@ -28,6 +28,7 @@ from ..comfyui import (
 from ..inputs import (
     PREVIEW_STEPS,
     check_training_latents,
+    checked,
     learning_rate_of_training,
     mode_latents,
     model_answers,
@@ -108,6 +109,7 @@ class TrainModeEmbedding(io.ComfyNode):
         return True
 
     @classmethod
+    @checked()
     def execute(cls, model, clip, latents, name, initial_text, vectors, template, steps, learning_rate, seed,
                 batch_size=1, gradient_checkpointing=False, preview_interval=200, resume=True,
                 overwrite=False) -> io.NodeOutput:
@@ -125,14 +127,15 @@ class TrainModeEmbedding(io.ComfyNode):
                 raise name_is_taken(task.name, task.path)
             loss_now = training.loss_on(clean, denoiser.parametrization, denoiser.device,
                                         denoiser.denoise_differentiably)
-            sample = previewing(model, denoiser, shape, seed, preview_interval)
+            interval = preview_interval if reporter.shows_previews else 0
+            sample = previewing(model, denoiser, shape, seed, interval)
             with comfyui.differentiable_encoding(prompt, gradient_checkpointing) as encode:
                 def loss(rows: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
                     comfyui.set_positive(denoiser, encode(vectors_now), shape)
                     return loss_now(rows, noise, sigma)
 
                 def preview(done: int) -> Tensor | None:
-                    if preview_interval and done % preview_interval == 0:
+                    if interval and done % interval == 0:
                         comfyui.set_positive(denoiser, encode(vectors_now), shape)
                     return sample(done)
 

@@ -12,6 +12,7 @@ from ..comfyui import ProgressReporter, checkpoints
 from ..inputs import (
     PREVIEW_STEPS,
     check_training_latents,
+    checked,
     learning_rate_of_training,
     lora_target,
     mode_latents,
@@ -71,6 +72,7 @@ class TrainModeLoRA(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, model, latents, positive, steps, learning_rate, rank, seed, alpha=1.0,
                 target=comfyui.ATTENTION, batch_size=1, precision="as loaded", gradient_checkpointing=False,
                 preview_interval=200, resume=True) -> io.NodeOutput:
@@ -104,8 +106,9 @@ class TrainModeLoRA(io.ComfyNode):
                         training.parameters_of(adapters), "no LoRA can be trained on it")
                 place = training.state_for(saved, steps) if saved else None
                 parameters = training.parameters_of(adapters)
+                interval = preview_interval if reporter.shows_previews else 0
                 monitor = training.TrainingMonitor(
-                    reporter, settings, preview=previewing(model, denoiser, shape, seed, preview_interval))
+                    reporter, settings, preview=previewing(model, denoiser, shape, seed, interval))
                 return training.train(
                     parameters,
                     training.loss_on(clean, denoiser.parametrization, denoiser.device, denoiser.denoise_differentiably),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mental_averages.dma.files import inside, replacing
+from mental_averages.dma.files import TEMPORARY_ENDING, inside, replacing
 
 
 @pytest.mark.parametrize("before", [None, "old"])
@@ -86,6 +86,19 @@ def test_links_are_followed(tmp_path):
     assert inside(tmp_path / "root", str(tmp_path / "link" / "file")) == (tmp_path / "root" / "file").resolve()
 
 
-def test_a_name_that_no_file_can_have(tmp_path):
-    with pytest.raises(ValueError):
-        inside(tmp_path, "a\0b")
+@pytest.mark.parametrize("name", ["a\0b", "a" * 300, f"{'a' * 300}/b", "\u4e2d" * 100, "a/" * 3000 + "b"])
+def test_names_that_no_file_can_have(tmp_path, name):
+    with pytest.raises(ValueError, match="is no name of a file inside"):
+        inside(tmp_path, name)
+
+
+def test_a_name_has_room_for_what_is_added_to_it(tmp_path):
+    name = "a" * 200
+    path = inside(tmp_path, name, room=TEMPORARY_ENDING)
+    with replacing(path) as temporary:
+        temporary.write_text("")
+        assert len(temporary.name) <= len(name) + TEMPORARY_ENDING
+    with pytest.raises(ValueError, match="is no name of a file inside"):
+        inside(tmp_path, name, room=60)
+    (tmp_path / "file").write_text("")
+    assert inside(tmp_path, "file/below") == (tmp_path / "file" / "below").resolve()
