@@ -21,6 +21,9 @@ from ._settings import TrainingSettings
 from ._state import TrainingState
 
 SMALLEST_LOSS_SCALE = 2.0**-20
+# Part of the key of every saved training. Raise the number when one of the same settings gives other results than
+# before.
+ALGORITHM = "training 1"
 
 
 @dataclass(frozen=True)

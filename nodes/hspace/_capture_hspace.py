@@ -55,5 +55,6 @@ class CaptureHSpace(io.ComfyNode):
                                              capture, hspace.layer, hspace.pooling)
         features = Features(captured, hspace.layer, hspace.pooling, sigma)
         if save_as:
-            save_features(features, comfyui.output_path(save_as, ".safetensors"))
+            with comfyui.explaining_what_cannot_be_written(save_as):
+                save_features(features, comfyui.output_path(save_as, ".safetensors"))
         return io.NodeOutput(features)

@@ -12,8 +12,8 @@ from ._training import (
     learning_rate_of_training,
     lora_target,
     mode_latents,
-    model_answers,
     previewing,
+    saved_training,
     training_batch_size,
     training_records,
     training_steps,
@@ -22,7 +22,7 @@ from ._training import (
 __all__ = [
     "CLUSTERS", "EMBEDDINGS", "FEATURES", "HSPACE", "IMAGE_ENCODER", "PREVIEW_STEPS", "REPORT", "TRAJECTORY",
     "batch_size", "check_batch", "check_training_latents", "concept", "count_of", "growing_latents", "joined_noise",
-    "latent_size", "learning_rate_of_training", "lora_target", "method_of", "mode_latents", "model_answers", "negative",
-    "noise_seed", "numbers", "previewing", "resume", "schedule", "scheduler", "solver_options", "steps", "take",
-    "training_batch_size", "training_records", "training_steps", "words",
+    "latent_size", "learning_rate_of_training", "lora_target", "method_of", "mode_latents", "negative",
+    "noise_seed", "numbers", "previewing", "resume", "saved_training", "schedule", "scheduler",
+    "solver_options", "steps", "take", "training_batch_size", "training_records", "training_steps", "words",
 ]
