@@ -3,20 +3,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
-TEMPORARY_ENDING = 40  # bytes for which there has to be room at the end of a name that `replacing` is given
+LONGEST_SHARE = 50  # characters of a name that its temporary one begins with
 
 
-@contextmanager
+@contextlib.contextmanager
 def replacing(path: Path) -> Generator[Path]:
     """A temporary path beside `path` to write to. It takes the place of `path` at the end, in one step; after an error
     it is removed, and what was at `path` stays.
 
-    Its name ends in .tmp and is one that no other process and no other thread writes to. The folder has to be there.
+    Its name ends in .tmp and is one that nobody else writes to, neither another thread or process nor one of the same
+    numbers on another machine or in another container. The folder has to be there.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -26,12 +27,16 @@ def replacing(path: Path) -> Generator[Path]:
     ...     path.read_text(), len(list(Path(folder).iterdir()))
     ('{}', 1)
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_native_id()}.tmp")
+    own = f"{os.getpid()}.{threading.get_native_id()}.{secrets.token_hex(4)}"
+    # A name that is as long as names may be leaves no room for more.
+    temporary = path.with_name(f"{path.name[:LONGEST_SHARE]}.{own}.tmp")
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        # What ended the writing, a disk that has become read-only for one, may forbid this too, and is what to tell of.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def inside(root: Path, name: str, *, room: int = 0) -> Path:

@@ -21,6 +21,8 @@ from ._state import State, moments_of, spread_and_norm
 from ._target import take_mean
 
 RESTORED_NOISE_SEED = 0x5EED
+# Part of the key of every saved run. Raise the number when a run of the same settings gives other results than before.
+ALGORITHM = "alignment 1"
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from ..diffusion import Denoiser, add_noise, starting_noise
 from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive
 from ..models import read_features
 from ..statistics import effective_count
-from ._align import trajectories
+from ._align import ALGORITHM, trajectories
 from ._mixture_report import MixtureReport, ModeRecord
 from ._mixture_state import Exploration, Explored, MixtureState, Packed, explore
 from ._settings import AlignmentSettings
@@ -31,6 +31,8 @@ from ._start import Ensemble
 
 # A mixture knows where things are, not what each pixel is; principal components of larger maps would cost gigabytes.
 LARGEST_GRID = 8
+# As `ALGORITHM` of an alignment, whose number is part of it because each mode is aligned by one.
+MIXTURE_ALGORITHM = f"mixture 1, {ALGORITHM}"
 
 
 @dataclass(frozen=True)

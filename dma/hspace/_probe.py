@@ -26,6 +26,9 @@ from ._report import LayerReport, layer_report
 from ._scores import FEWEST_LATENTS, LayerMatching, gram
 from ._sketch import Sketch
 
+# Part of the key of every saved probe. Raise the number when one of the same settings gives other results than before.
+ALGORITHM = "layer probe 1"
+
 
 @dataclass(frozen=True)
 class ProbeSettings:

@@ -21,6 +21,10 @@ from ._report import TrainingReport
 from ._settings import TrainingSettings
 from ._state import TrainingState
 
+# Part of the key of every saved training. Raise the number when one of the same settings gives other results than
+# before.
+ALGORITHM = "training 1"
+
 
 @dataclass(frozen=True)
 class Training:

@@ -125,21 +125,24 @@ class AlignMixtureModes(io.ComfyNode):
         alignment.check_mixture(settings, mixture, level, len(sigmas) - 1)
         batch = execution.batch_of(batch_size)
         choices = {"shape": list(shape), "guidance_scale": cfg, "layer": hspace.layer, "pooling": hspace.pooling}
-        key = execution.run_key({**asdict(settings), **choices, "mixture": asdict(mixture), "level": level,
-                            "sigmas": sigmas.tolist(), "solver_name": type(settings.solver).__name__,
-                            "node": "AlignMixtureModes"},
-                           {**comfyui.conditioning_tensors(positive, negative),
-                            **({} if clean is None else {"samples": clean})})
+        key = comfyui.run_key(model, alignment.MIXTURE_ALGORITHM, {
+            **asdict(settings), **choices, "mixture": asdict(mixture), "level": level, "sigmas": sigmas.tolist(),
+            "solver_name": type(settings.solver).__name__, "node": "AlignMixtureModes"},
+            {"positive": positive, "negative": negative}, {} if clean is None else {"samples": clean})
         reporter = ProgressReporter(model, "AlignMixtureModes")
 
         def align(denoiser) -> alignment.MixtureAlignment:
             if aligned_steps:
                 with comfyui.advising_on_gradients(comfyui.OTHER_LAYER):
                     choices["gradient_error"] = models.check_gradient(denoiser, shape, sigmas[level].item())
-            answers = models.fingerprint(denoiser, sigmas, shape)
+            levels = sigmas[:-1].tolist()
+            # Features are read at the mixture's level and the aligned ones, and of the finished latents at the lowest.
+            place = (comfyui.saved_run(key, denoiser, levels, shape,
+                                       [*levels[level : level + max(1, aligned_steps)], levels[-1]])
+                     if resume else None)
 
             def saved(part: str) -> execution.RunState:
-                return comfyui.run_state(f"{key}-{part.replace(' ', '-')}", answers)
+                return dataclasses.replace(place, key=f"{key}-{part.replace(' ', '-')}")
 
             monitor = alignment.MixtureMonitor(reporter, settings, sigmas, mixture, level, sampled=clean is not None,
                                                denoiser=denoiser if reporter.shows_previews else None)

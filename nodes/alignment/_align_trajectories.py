@@ -132,14 +132,17 @@ class AlignTrajectories(io.ComfyNode):
         batch = execution.batch_of(batch_size)
         choices = {"solver_name": type(settings.solver).__name__, "sigmas": sigmas.tolist(), "shape": list(shape),
                    "guidance_scale": cfg, "layer": hspace.layer, "pooling": hspace.pooling, "branch": branch}
-        key = execution.run_key({**asdict(settings), **choices}, comfyui.conditioning_tensors(positive, negative))
+        key = comfyui.run_key(model, alignment.ALGORITHM, {**asdict(settings), **choices},
+                              {"positive": positive, "negative": negative})
         reporter = ProgressReporter(model, "AlignTrajectories")
 
         def align(denoiser) -> alignment.Alignment:
             if settings.aligned_steps:
                 with comfyui.advising_on_gradients(comfyui.OTHER_LAYER):
                     choices["gradient_error"] = models.check_gradient(denoiser, shape, sigmas[0].item())
-            saved = comfyui.run_state(key, models.fingerprint(denoiser, sigmas, shape)) if resume else None
+            levels = sigmas[:-1].tolist()
+            saved = (comfyui.saved_run(key, denoiser, levels, shape, levels[: settings.aligned_steps])
+                     if resume else None)
             watchers = [alignment.Monitor(reporter, settings, sigmas,
                                           denoiser=denoiser if reporter.shows_previews else None)]
             return alignment.align(denoiser, sigmas, shape, settings, batch=batch,

@@ -16,7 +16,7 @@ import folder_paths
 import torch
 from torch import Tensor
 
-from ...dma.files import TEMPORARY_ENDING, inside, replacing
+from ...dma.files import inside, replacing
 from ._files import shortened, writable_folder
 
 FORMAT = "mental-averages/embedding-1"
@@ -38,7 +38,7 @@ def embedding_path(name: str) -> Path:
     try:
         if not NAME.fullmatch(name):
             raise ValueError(name)
-        path = inside(root, f"{name}{ENDING}", room=TEMPORARY_ENDING)
+        path = inside(root, f"{name}{ENDING}")
     except ValueError:
         raise ValueError(f"{shortened(name)!r} cannot be the name of an embedding inside {root.name}: use letters, "
                          "digits, _, - and single dots, and / for sub-folders, such as castle/mode_1.") from None

@@ -57,6 +57,7 @@ class CaptureHSpace(io.ComfyNode):
         features = Features(captured, hspace.layer, hspace.pooling, sigma)
         if not save_as:
             return io.NodeOutput(features)
-        path = comfyui.output_path(save_as, ".safetensors")
-        save_features(features, path)
+        with comfyui.explaining_what_cannot_be_written(save_as):
+            path = comfyui.output_path(save_as, ".safetensors")
+            save_features(features, path)
         return io.NodeOutput(features, ui=ui.PreviewText(f"Saved {comfyui.output_name(path)}"))

@@ -31,8 +31,8 @@ from ..inputs import (
     checked,
     learning_rate_of_training,
     mode_latents,
-    model_answers,
     previewing,
+    saved_training,
     training_batch_size,
     training_records,
     training_steps,
@@ -122,7 +122,7 @@ class TrainModeEmbedding(io.ComfyNode):
 
         def run(denoiser: comfyui.ComfyDenoiser) -> training.Training:
             levels = denoiser.noise_levels()
-            saved = comfyui.run_state(task.key, model_answers(denoiser, levels, shape)) if resume else None
+            saved = saved_training(task.key, denoiser, levels, shape) if resume else None
             if task.is_taken and not is_finished(saved, steps):
                 raise name_is_taken(task.name, task.path)
             loss_now = training.loss_on(clean, denoiser.parametrization, denoiser.device,
@@ -211,13 +211,13 @@ def prepare(model: Any, clip: Any, latents: dict, name: str, initial_text: str, 
     comfyui.check_fits(model, start)
     texts = {"node": NODE, "template": template, "initial_text": initial_text}
     choices = {**texts, "vectors": vectors}
-    key = execution.run_key({**settings.key(), **choices},
-                            {"latents": clean, **comfyui.conditioning_tensors(start, [])})
+    key = comfyui.run_key(model, training.ALGORITHM, {**settings.key(), **choices}, {"positive": start},
+                          {"latents": clean})
     # The first vector is the same for any number of them, and tells one CLIP from another.
     source = {"latents": clean, **{str(place): values[:1] for place, values in enumerate(first)}}
     origin = execution.run_key({**texts, "owner": owner}, source) if owner else ""
     is_taken = path.exists() and not overwrite and not is_from(path, origin)
-    if is_taken and not (resume and execution.RunState(comfyui.run_state_folder(), key, torch.empty(0)).path.exists()):
+    if is_taken and not (resume and execution.saved_states(comfyui.run_state_folder(), key)):
         raise name_is_taken(name, path)
     return Prepared(name, path, shape, clean, prompt, first, start, choices, key, origin, is_taken)
 

@@ -16,8 +16,8 @@ from ..inputs import (
     learning_rate_of_training,
     lora_target,
     mode_latents,
-    model_answers,
     previewing,
+    saved_training,
     training_batch_size,
     training_records,
     training_steps,
@@ -88,13 +88,13 @@ class TrainModeLoRA(io.ComfyNode):
         comfyui.check_rank(layers, rank)
         clean = comfyui.latents_into_model(model, comfyui.samples_of(model, latents))  # (N, C, H, W)
         choices = {"node": NODE, "rank": rank, "alpha": alpha, "target": target, "precision": precision}
-        key = execution.run_key({**settings.key(), **choices},
-                           {"latents": clean, **comfyui.conditioning_tensors(positive, [])})
+        key = comfyui.run_key(model, training.ALGORITHM, {**settings.key(), **choices}, {"positive": positive},
+                              {"latents": clean})
         reporter = ProgressReporter(model, NODE)
 
         def run(denoiser: comfyui.ComfyDenoiser) -> training.Training:
             network, levels = denoiser.guider.inner_model.diffusion_model, denoiser.noise_levels()
-            saved = comfyui.run_state(key, model_answers(denoiser, levels, shape)) if resume else None
+            saved = saved_training(key, denoiser, levels, shape) if resume else None
             # Not the layers from above: a model in dynamic VRAM is trained on in another form, which has its own.
             own = comfyui.target_layers(network, target)
             adapters = training.new_adapters(own, rank, alpha, seed=seed, device=denoiser.device)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mental_averages.dma.files import TEMPORARY_ENDING, inside, replacing
+from mental_averages.dma.files import inside, replacing
 
 
 @pytest.mark.parametrize("before", [None, "old"])
@@ -92,12 +92,17 @@ def test_names_that_no_file_can_have(tmp_path, name):
         inside(tmp_path, name)
 
 
-def test_a_name_has_room_for_what_is_added_to_it(tmp_path):
-    name = "a" * 200
-    path = inside(tmp_path, name, room=TEMPORARY_ENDING)
+@pytest.mark.parametrize("name", ["a" * 255, "\u4e2d" * 85, "\U0001f431" * 63])
+def test_the_longest_names_are_written(tmp_path, name):
+    path = inside(tmp_path, name)
     with replacing(path) as temporary:
         temporary.write_text("")
-        assert len(temporary.name) <= len(name) + TEMPORARY_ENDING
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_a_name_has_room_for_what_is_added_to_it(tmp_path):
+    name = "a" * 200
+    assert inside(tmp_path, name, room=50).name == name
     with pytest.raises(ValueError, match="is no name of a file inside"):
         inside(tmp_path, name, room=60)
     (tmp_path / "file").write_text("")
