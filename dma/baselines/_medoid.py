@@ -4,6 +4,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..precision import in_double
+
 
 def medoid(features: Tensor) -> int:
     """The index of the row of (N, ...) with the smallest summed cosine distance to all others; the first of equals.
@@ -11,5 +13,5 @@ def medoid(features: Tensor) -> int:
     >>> medoid(torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]))
     1
     """
-    rows = torch.nn.functional.normalize(features.double().flatten(1), dim=1)  # (N, F)
+    rows = torch.nn.functional.normalize(in_double(features).flatten(1), dim=1)  # (N, F)
     return int((rows @ rows.sum(0)).argmax())

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..precision import in_double
 from ..records import json_text
 from ..statistics import wilson_interval
 from ._gaussian_mixture import fit_mixture, log_densities
@@ -112,7 +113,7 @@ def cluster(embeddings: Tensor, settings: ClusterSettings = ClusterSettings()) -
     from threadpoolctl import threadpool_limits
 
     check_embeddings(embeddings, settings)
-    values = embeddings.detach().double().cpu()
+    values = in_double(embeddings)
     # The mixture starts from drawn rows: in an order that depends on the values alone, it starts the same for any
     # order.
     order = torch.from_numpy(np.lexsort(values.numpy().T[::-1]))  # (N,)

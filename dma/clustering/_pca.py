@@ -6,6 +6,8 @@ import math
 import torch
 from torch import Tensor
 
+from ..precision import in_double
+
 
 def principal_components(embeddings: Tensor, dimensions: int, *,
                          variance_share: float = 1.0) -> tuple[Tensor, tuple[float, ...]]:
@@ -23,7 +25,7 @@ def principal_components(embeddings: Tensor, dimensions: int, *,
     """
     import numpy as np
 
-    values = embeddings.double().cpu().numpy()  # (N, D)
+    values = in_double(embeddings).numpy()  # (N, D)
     centred = values - values.mean(0)
     if np.square(centred).sum() <= 1e-10 * np.square(values).sum():
         raise ValueError(f"All {len(values)} pictures have the same embedding, so that there is nothing to cluster: "

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..choices import check_choice
 from ..diffusion import check_latents
+from ..precision import in_double
 from ._mean_adjustment import ROUNDING, nominal_norm, separate_noise
 from ._restored_variance import restored_variance
 from ._slerp import slerp_coefficients
@@ -72,7 +73,7 @@ def interpolate(latents: Tensor, weights: Tensor | None = None, *, method: str =
     check_choice(method, METHODS, "method")
     rows = (equal_weights(len(latents)) if weights is None
             else normalised_weights(weights, len(latents)))  # (M, N)
-    values = latents.detach().to("cpu", torch.float64)
+    values = in_double(latents)
     noise = separate_noise(values, mean_adjustment, low_pass_width=low_pass_width)[1].flatten(1)  # (N, L)
     mixed = rows @ noise  # (M, L)
     if method in ("slerp", "slerp_common"):
@@ -85,7 +86,7 @@ def interpolate(latents: Tensor, weights: Tensor | None = None, *, method: str =
     result = rows @ values.flatten(1) + (coefficients - rows) @ noise  # (M, L)
     lengths, mixed_lengths = (coefficients @ noise).norm(dim=1), mixed.norm(dim=1)
     amplification = torch.where(mixed_lengths > 0, lengths / mixed_lengths.clamp_min(1e-300), 1.0)
-    return Mixture(result.reshape(-1, *latents.shape[1:]).to(latents.device, torch.float32), rows, amplification)
+    return Mixture(result.reshape(-1, *latents.shape[1:]).to(torch.float32).to(latents.device), rows, amplification)
 
 
 def _factors(method: str, noise: Tensor, weights: Tensor, mixed: Tensor, nominal: float) -> Tensor:

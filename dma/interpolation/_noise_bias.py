@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from ..diffusion import check_latents, shell_norm
+from ..precision import in_double
 from ._interpolate import interpolate
 
 
 def channel_means(latents: Tensor) -> Tensor:
     """The mean of each channel over space, (N, C) in fp64 on the CPU."""
-    return latents.detach().to("cpu", torch.float64).mean(dim=(2, 3))
+    return in_double(latents).mean(dim=(2, 3))
 
 
 def relative_norms(latents: Tensor) -> Tensor:
@@ -22,12 +23,12 @@ def relative_norms(latents: Tensor) -> Tensor:
     >>> relative_norms(torch.full((1, 4, 8, 8), 0.5))
     tensor([0.5000], dtype=torch.float64)
     """
-    return latents.detach().to("cpu", torch.float64).flatten(1).norm(dim=1) / shell_norm(latents)
+    return in_double(latents).flatten(1).norm(dim=1) / shell_norm(latents)
 
 
 def amplification(latents: Tensor) -> float:
     """alpha = sqrt(L) / |mean of the latents| (equation 5), near sqrt(N) for noise; infinite if the mean is zero."""
-    norm = relative_norms(latents.detach().to("cpu", torch.float64).mean(0, keepdim=True)).item()
+    norm = relative_norms(in_double(latents).mean(0, keepdim=True)).item()
     return 1 / norm if norm else math.inf
 
 
@@ -39,7 +40,7 @@ def independent_inputs(latents: Tensor) -> float:
     >>> independent_inputs(torch.ones(5, 4, 8, 8))
     1.0
     """
-    mean = latents.detach().to("cpu", torch.float64).mean(0, keepdim=True)
+    mean = in_double(latents).mean(0, keepdim=True)
     kept = relative_norms(mean).square().item()
     return relative_norms(latents).square().mean().item() / kept if kept else math.nan
 
@@ -52,7 +53,7 @@ def common_energy(latents: Tensor) -> float:
     count = len(latents)
     if count < 2:
         return math.nan
-    kept = relative_norms(latents.detach().to("cpu", torch.float64).mean(0, keepdim=True)).square().item()
+    kept = relative_norms(in_double(latents).mean(0, keepdim=True)).square().item()
     return (count * kept - relative_norms(latents).square().mean().item()) / (count - 1)
 
 

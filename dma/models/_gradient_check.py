@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..diffusion import Denoiser, initial_latent
 from ..execution import is_out_of_memory
+from ..precision import in_double
 
 # Relative to the latent. Rounding spoils small steps, more so in 16-bit models, and curvature spoils large ones.
 STEPS = (0.003, 0.01, 0.03, 0.1, 0.2)
@@ -42,7 +43,7 @@ def gradient_error(denoiser: Denoiser, x: Tensor, other: Tensor, sigma: float) -
         contrast = denoiser.features(x, sigma) - denoiser.features(other, sigma)
     with torch.enable_grad():
         (gradient,) = torch.autograd.grad((denoiser.features(leaf, sigma) * contrast).sum(), leaf)
-    length = gradient.double().norm()
+    length = in_double(gradient).norm().item()
     if not length > 0:
         return float("nan")
     direction, errors = (gradient / length).to(x.dtype), []
@@ -50,8 +51,8 @@ def gradient_error(denoiser: Denoiser, x: Tensor, other: Tensor, sigma: float) -
         h = step * x.norm().item()
         with torch.no_grad():
             above, below = (denoiser.features(x + sign * h * direction, sigma) for sign in (1, -1))
-        difference = ((above - below).double() * contrast.double()).sum() / (2 * h)
-        errors.append((difference / length - 1).abs().item())
+        difference = (in_double(above - below) * in_double(contrast)).sum().item() / (2 * h)
+        errors.append(abs(difference / length - 1))
     return min(max(pair) for pair in zip(errors, errors[1:]))
 
 
