@@ -47,5 +47,6 @@ class ZeroLatent(io.ComfyNode):
             return baselines.zero_latent_sample(denoiser, sigmas, shape, noise_scale=noise_scale, seed=seed,
                                                 watchers=[monitor])
 
-        latents = comfyui.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, run, layer=None)
+        latents = comfyui.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, run, layer=None,
+                                        gradients=False)
         return io.NodeOutput(comfyui.latents_out_of_model(model, latents))

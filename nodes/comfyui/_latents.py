@@ -32,8 +32,11 @@ def latent_shape(model: Any, latent: dict) -> tuple[int, ...]:
 
 
 def latents_into_model(model: Any, samples: Tensor) -> Tensor:
-    """LATENT samples in the units that the Denoiser works in, (N, C, H, W)."""
-    samples = samples.float().clone()
+    """LATENT samples in the units that the Denoiser works in, (N, C, H, W), on the CPU, where latents wait.
+
+    Under --gpu-only they come from the GPU, and all noise is drawn on the CPU.
+    """
+    samples = samples.cpu().float().clone()
     if not is_video_shaped(model):
         return model.model.process_latent_in(samples)
     return model.model.process_latent_in(samples.unsqueeze(2) if samples.ndim == 4 else samples).squeeze(2)

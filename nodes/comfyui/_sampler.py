@@ -6,6 +6,8 @@ here.
 """
 from __future__ import annotations
 
+import functools
+
 import comfy.model_management
 import comfy.samplers
 from torch import Tensor
@@ -13,7 +15,8 @@ from torch import Tensor
 from ...dma.diffusion import clean_estimate, falling
 from ...dma.inversion import InversionMonitor, Method, check_clean, invert, sample_back
 from ._advice import FINISHED_LATENT, ORDINARY_SIGMAS, advising
-from ._denoiser import predictor
+from ._denoiser import ComfyDenoiser, predictor
+from ._progress import as_shown
 
 
 class DeterministicSampler(comfy.samplers.Sampler):
@@ -33,7 +36,7 @@ class DeterministicSampler(comfy.samplers.Sampler):
             raise ValueError("This latent is a video, audio or combined latent: connect an image latent.")
         denoiser = predictor(model_wrap, extra_args)
         steps = len(schedule) - 1
-        reporter = _Callback(callback, steps)
+        reporter = _Callback(callback, steps, denoiser)
         monitor = InversionMonitor(reporter, steps, measure=False)
         noisy = bool(noise.any())
         if sigmas[0] < sigmas[-1]:
@@ -59,17 +62,20 @@ class DeterministicSampler(comfy.samplers.Sampler):
 class _Callback:
     """Passes progress on to the callback of a ComfyUI sampler, which counts in steps."""
 
-    def __init__(self, callback, steps: int):
+    def __init__(self, callback, steps: int, denoiser: ComfyDenoiser):
         self.callback, self.steps, self.told = callback, steps, 0
+        self.shown = functools.partial(as_shown, device=denoiser.device, single_frame=denoiser.single_frame)
 
     def __call__(self, event) -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
         step = int(event.fraction * self.steps)
         if self.callback is not None and self.told < step < self.steps:
             self.told = step
-            self.callback(step - 1, event.preview, event.preview, self.steps)
+            shown = self.shown(event.preview)
+            self.callback(step - 1, shown, shown, self.steps)
 
     def finish(self, clean: Tensor) -> None:
         """The last step; ComfyUI keeps its clean latents (B, C, H, W) as the denoised output."""
         if self.callback is not None:
-            self.callback(self.steps - 1, clean, clean, self.steps)
+            shown = self.shown(clean)
+            self.callback(self.steps - 1, shown, shown, self.steps)

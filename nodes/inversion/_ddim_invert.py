@@ -119,7 +119,8 @@ class DDIMInvert(io.ComfyNode):
 
         def run(guidance: float, function):
             return comfyui.with_denoiser(model, positive, positive if negative is None else negative, guidance,
-                                         levels, shape, seed, function, layer=None)
+                                         levels, shape, seed, function, layer=None,
+                                         gradients=chosen == "null_text")
 
         def monitor(measure: bool, *part: float) -> inversion.InversionMonitor:
             return inversion.InversionMonitor(reporter, len(levels) - 1, measure=measure, part=part)

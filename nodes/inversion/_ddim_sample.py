@@ -69,7 +69,8 @@ class DDIMSample(io.ComfyNode):
                 return inversion.way_back(denoiser, noise, trajectory.trajectory, watchers=[monitor])
             return inversion.sample_back(denoiser, noise, levels, watchers=[monitor])
 
-        latents = comfyui.with_denoiser(model, positive, negative, cfg, levels, shape, 0, run, layer=None)
+        latents = comfyui.with_denoiser(model, positive, negative, cfg, levels, shape, 0, run, layer=None,
+                                        gradients=False)
         return io.NodeOutput(comfyui.latents_out_of_model(model, latents))
 
 

@@ -59,12 +59,17 @@ class pretended(TorchFunctionMode):
 
     def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
-        if function is Tensor.to:
+        if function is Tensor.to and any(isinstance(value, (OnDevice, str, torch.device)) and _is_there(value)
+                                         for value in (*args, *kwargs.values())):
             return _moved(*args, **kwargs)
         device = kwargs.get("device")
         if device is not None and not isinstance(device, int) and torch.device(device) == DEVICE:
             return _wrapped(function(*args, **{**kwargs, "device": CPU}))
         return function(*args, **kwargs)
+
+
+def _is_there(value: Any) -> bool:
+    return isinstance(value, OnDevice) or not isinstance(value, Tensor) and torch.device(value) == DEVICE
 
 
 def _tensors(values: Any) -> list[Tensor]:
