@@ -76,21 +76,23 @@ PATCHES = pytest.mark.parametrize("patched", [with_hypernetwork, with_bypass, wi
                                   ids=lambda function: function.__name__)
 
 
+SHORT = dict(count=2, keep=1, steps=3, aligned_steps=1, iterations=1)
+
+
 @PATCHES
-@pytest.mark.parametrize("save_memory", [False, True])
-def test_patches_with_weights_of_their_own_are_aligned_with(small, tmp_path, patched, save_memory):
+def test_patches_with_weights_of_their_own_are_aligned_with(small, tmp_path, patched):
     model, prompts = small
     other = patched(model, tmp_path)
     before = steps_of_ksampler(other, prompts)
-    assert not torch.allclose(before, steps_of_ksampler(model, prompts), rtol=1e-2), "the patch does nothing"
-    assert not torch.allclose(align(other, prompts, save_memory=save_memory), align(model, prompts), rtol=1e-2)
+    aligned = align(other, prompts, **SHORT)
+    assert not torch.allclose(aligned, align(model, prompts, **SHORT), rtol=1e-2), "the patch does nothing"
+    torch.testing.assert_close(align(other, prompts, save_memory=True, **SHORT), aligned, rtol=1e-4, atol=1e-4)
     assert torch.equal(steps_of_ksampler(other, prompts), before)
 
 
 @PATCHES
 def test_gradients_through_them_are_right(bridge, small, tmp_path, patched):
     model, prompts = small
-    steps_of_ksampler(patched(model, tmp_path), prompts)
     error = bridge.with_denoiser(patched(model, tmp_path), *prompts, 3.0, torch.tensor([5.0, 0.0]), (4, 8, 8), 0,
                                  lambda denoiser: check_gradient(denoiser, (4, 8, 8), 5.0))
     assert error < 1e-3
@@ -104,8 +106,9 @@ def test_other_nodes_that_differentiate(small, tmp_path, patched):
     model, (positive, negative) = small
     other, latent = patched(model, tmp_path), {"samples": torch.randn(1, 4, 8, 8)}
     with torch.inference_mode():
-        DDIMInvert.execute(other, positive, latent, 2, "normal", 3.0, method("null_text"), 0, negative)
-        TrainModeLoRA.execute(other, latent, positive, 2, 1e-3, 1, 0, resume=False, preview_interval=0)
+        chosen = method("null_text", iterations=1)
+        DDIMInvert.execute(other, positive, latent, 2, "normal", 3.0, chosen, 0, negative, measure=False)
+        TrainModeLoRA.execute(other, latent, positive, 1, 1e-3, 1, 0, resume=False, preview_interval=0)
 
 
 def test_everything_is_put_back():
@@ -120,3 +123,15 @@ def test_everything_is_put_back():
         assert addresses == {tensor.data_ptr() for tensor in (first, second, third)}
     assert scales.pairs[0] is first and scales.pairs[1]["more"][0] is second and scales.scaled.args[0] is third
     assert scales.pairs == pair
+
+
+def test_devices_that_dlpack_does_not_know():
+    """Of the meta device torch says what it says of DirectML, and of MPS in older versions: a ValueError."""
+    from mental_averages.nodes.comfyui import normal_weights
+
+    with torch.inference_mode():
+        layer = torch.nn.Linear(2, 2, device="meta")
+    before = layer.weight
+    with torch.inference_mode(False), normal_weights([layer]):
+        assert not layer.weight.is_inference() and layer.weight is not before
+    assert layer.weight is before
