@@ -9,4 +9,4 @@ from ..statistics import rows_in_double
 def mean_of(batch: Tensor) -> Tensor:
     """The mean over a batch (N, ...) of pictures or latents, accumulated in fp64, as (1, ...)."""
     total = sum(rows.sum(0, keepdim=True) for rows in rows_in_double(batch))
-    return (total / len(batch)).to(batch)
+    return (total / len(batch)).to(batch.dtype).to(batch.device)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..precision import in_double
 from ..statistics import blocks, rows_in_double
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def principal_components(embeddings: Tensor, dimensions: int, *,
         if count > width:
             yield from ((rows - mean).numpy() for rows in rows_in_double(embeddings))
         for columns in blocks(width, count, least=count) if count <= width else ():
-            part = embeddings[:, columns].detach().to("cpu", torch.float64) - mean[columns]
+            part = in_double(embeddings[:, columns]) - mean[columns]
             yield np.ascontiguousarray(part.numpy().T)
 
     triangle = np.zeros((0, min(count, width)))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..precision import in_double
 from ..rounding import is_rounding
 from ..statistics import jackknife_error, leave_one_out
 
@@ -22,7 +23,7 @@ FEWEST_LATENTS = 4  # what the participation ratio needs
 
 def gram(rows: Tensor) -> Tensor:
     """Inner products (P, N, P, N) in fp64 of features (P, N, D)."""
-    flat = rows.flatten(0, 1).double()  # (P N, D)
+    flat = in_double(rows).flatten(0, 1)  # (P N, D)
     return (flat @ flat.T).view(*rows.shape[:2], *rows.shape[:2])
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..choices import check_choice
 from ..diffusion import check_latents
+from ..precision import in_double
 from ..rounding import is_rounding
 from ._mean_adjustment import nominal_norm, separate_noise
 from ._restored_variance import restored_variance
@@ -73,7 +74,7 @@ def interpolate(latents: Tensor, weights: Tensor | None = None, *, method: str =
     check_choice(method, METHODS, "method")
     rows = (equal_weights(len(latents)) if weights is None
             else normalised_weights(weights, len(latents)))  # (M, N)
-    values = latents.detach().to("cpu", torch.float64)
+    values = in_double(latents)
     noise = separate_noise(values, mean_adjustment, low_pass_width=low_pass_width)[1].flatten(1)  # (N, L)
     values = values.flatten(1)  # (N, L)
     mixed = rows @ noise  # (M, L)
@@ -91,7 +92,7 @@ def interpolate(latents: Tensor, weights: Tensor | None = None, *, method: str =
     result[is_rounding(result.norm(dim=1), rows @ values.norm(dim=1))] = 0
     lengths, mixed_lengths = (coefficients @ noise).norm(dim=1), mixed.norm(dim=1)
     amplification = torch.where(cancelled, 1.0, lengths / torch.where(cancelled, 1.0, mixed_lengths))
-    return Mixture(result.reshape(-1, *latents.shape[1:]).to(latents.device, torch.float32), rows, amplification)
+    return Mixture(result.reshape(-1, *latents.shape[1:]).to(torch.float32).to(latents.device), rows, amplification)
 
 
 def _factors(method: str, noise: Tensor, weights: Tensor, mixed: Tensor, cancelled: Tensor, nominal: float) -> Tensor:

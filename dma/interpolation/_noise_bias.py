@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from ..diffusion import check_latents, shell_norm
+from ..precision import in_double
 from ..rounding import ROUNDING, is_rounding
 from ._interpolate import interpolate
 
 
 def channel_means(latents: Tensor) -> Tensor:
     """The mean of each channel over space, (N, C) in fp64 on the CPU."""
-    return latents.detach().to("cpu", torch.float64).mean(dim=(2, 3))
+    return in_double(latents).mean(dim=(2, 3))
 
 
 def relative_norms(latents: Tensor) -> Tensor:
@@ -23,7 +24,7 @@ def relative_norms(latents: Tensor) -> Tensor:
     >>> relative_norms(torch.full((1, 4, 8, 8), 0.5))
     tensor([0.5000], dtype=torch.float64)
     """
-    return latents.detach().to("cpu", torch.float64).flatten(1).norm(dim=1) / shell_norm(latents)
+    return in_double(latents).flatten(1).norm(dim=1) / shell_norm(latents)
 
 
 def amplification(latents: Tensor) -> float:
@@ -58,7 +59,7 @@ def common_energy(latents: Tensor) -> float:
 
 def _norm_of_mean(latents: Tensor) -> float:
     """The norm of the mean over sqrt(L); 0 where latents cancel up to rounding."""
-    norm = relative_norms(latents.detach().to("cpu", torch.float64).mean(0, keepdim=True))
+    norm = relative_norms(in_double(latents).mean(0, keepdim=True))
     return 0.0 if is_rounding(norm, relative_norms(latents).mean()) else norm.item()
 
 

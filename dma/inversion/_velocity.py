@@ -33,15 +33,16 @@ class Velocity:
         self._count(len(x))
         label = max(level if label is None else label, SMALLEST_LABEL)
         alpha, alpha_label = (paper_scale(self.parametrization, sigma) for sigma in (level, label))
-        seen = (x * (alpha / alpha_label)).to(self.denoiser.device, torch.float32)
+        seen = (x * (alpha / alpha_label)).to(torch.float32).to(self.denoiser.device)
         if embedding is None:
             denoised = self.denoiser.denoise(seen, label)
         else:
             denoised = cast(EmbeddingDenoiser, self.denoiser).denoise_with(seen, label, embedding.to(seen))
         if self.parametrization is Parametrization.V:
             v = (seen * alpha_label**2 - denoised) / (label * alpha_label)
-            return alpha * v.to(x) + level * alpha**2 * x  # eps = sqrt(abar) v + sqrt(1 - abar) z
-        return ((seen - denoised) / label).to(x)
+            return alpha * v.to(x.device).to(x.dtype) + level * alpha**2 * x  # eps = sqrt(abar) v + sqrt(1 - abar) z
+        # Moved first: x may be in fp64, which the Denoiser's device need not have.
+        return ((seen - denoised) / label).to(x.device).to(x.dtype)
 
     def _count(self, calls: int) -> None:
         self.calls += calls

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..diffusion import Denoiser, initial_latent
 from ..execution import is_out_of_memory
 from ..loss_scale import LossScale, backward
+from ..precision import in_double
 
 # Relative to the latent. Rounding spoils small steps, more so in 16-bit models, and curvature spoils large ones.
 STEPS = (0.003, 0.01, 0.03, 0.1, 0.2)
@@ -46,7 +47,7 @@ def gradient_error(denoiser: Denoiser, x: Tensor, other: Tensor, sigma: float) -
     with torch.no_grad():
         contrast = denoiser.features(x, sigma) - denoiser.features(other, sigma)
     gradient = LossScale(1).apply(backward(lambda: denoiser.features(leaf, sigma), leaf), contrast)
-    length = gradient.double().norm()
+    length = in_double(gradient).norm().item()
     if not 0 < length < math.inf:
         return float("nan")
     direction, errors = (gradient / length).to(x.dtype), []
@@ -54,8 +55,8 @@ def gradient_error(denoiser: Denoiser, x: Tensor, other: Tensor, sigma: float) -
         h = step * x.norm().item()
         with torch.no_grad():
             above, below = (denoiser.features(x + sign * h * direction, sigma) for sign in (1, -1))
-        difference = ((above - below).double() * contrast.double()).sum() / (2 * h)
-        errors.append((difference / length - 1).abs().item())
+        difference = (in_double(above - below) * in_double(contrast)).sum().item() / (2 * h)
+        errors.append(abs(difference / length - 1))
     return min(max(pair) for pair in zip(errors, errors[1:]))
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..loss_scale import LossScale
 from ._lbfgs import dot
 from ._limits import Limits, refuse_unless
+from ._math_attention import MathAttention
 from ._solver import Features, Match
 from ._tracker import Tracker
 
@@ -81,7 +81,7 @@ class GaussNewton(Limits):
 
     def step(self, features: Features, point: Tensor, target: Tensor, damping: Tensor) -> tuple[Tensor, Tensor]:
         """A step for each latent of `point` (b, ...), and the squared difference (b,) that J predicts after it."""
-        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+        with torch.enable_grad(), MathAttention():
             leaf = point.detach().requires_grad_()
             found = features(leaf)  # (b, ...)
             dual = torch.zeros_like(found, requires_grad=True)

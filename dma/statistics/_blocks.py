@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ..precision import in_double
+
 BLOCK = 2**22  # numbers; 32 MiB in fp64
 
 
@@ -23,7 +25,7 @@ def blocks(count: int, width: int, *, least: int = 1) -> Iterator[slice]:
 def rows_in_double(values: Tensor) -> Iterator[Tensor]:
     """The rows of (N, ...), some at a time, as (B, ...) in fp64 on the CPU."""
     for rows in blocks(len(values), values[:1].numel()):
-        yield values[rows].detach().to("cpu", torch.float64)
+        yield in_double(values[rows])
 
 
 def finite_rows(values: Tensor) -> Tensor:

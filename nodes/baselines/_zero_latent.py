@@ -50,5 +50,5 @@ class ZeroLatent(io.ComfyNode):
                                                 watchers=[monitor])
 
         latents = comfyui.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, run, layer=None,
-                                        draws_in_turn=True)
+                                        draws_in_turn=True, gradients=False)
         return io.NodeOutput(comfyui.latents_out_of_model(model, latents))

@@ -9,6 +9,8 @@ from ...dma.models import UnusableGradient
 
 PLAIN_MODEL = ("Connect the model without nodes that compile it or change its attention, or load it in another "
                "precision (16 or 32 bit).")
+WITHOUT_ADDITION = ("Another node has added tensors of its own to this model, which ComfyUI made for inference alone "
+                    "and which cannot be reached: connect the model from before that node.")
 OTHER_LAYER = f"{PLAIN_MODEL} Or choose another layer in HSpaceHook."
 ORDINARY_SIGMAS = ("Connect the sigmas of an ordinary scheduler with at least one step, without repeated or restarted "
                    "levels.")
@@ -28,9 +30,15 @@ def advising(advice: str, kind: type[ValueError] = ValueError) -> Iterator[None]
         raise ValueError(f"{error} {advice}") from error
 
 
-def advising_on_gradients(advice: str = PLAIN_MODEL) -> contextlib.AbstractContextManager[None]:
+@contextlib.contextmanager
+def advising_on_gradients(advice: str = PLAIN_MODEL) -> Iterator[None]:
     """Say what may help a model whose gradients cannot be used."""
-    return advising(advice, UnusableGradient)
+    try:
+        yield
+    except UnusableGradient as error:
+        # What torch says of tensors that HeldTensors has not found.
+        advice = WITHOUT_ADDITION if "Inference tensors" in str(error) else advice
+        raise ValueError(f"{error} {advice}") from error
 
 
 def advising_on_results() -> contextlib.AbstractContextManager[None]:

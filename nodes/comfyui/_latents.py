@@ -37,8 +37,12 @@ def samples_of(model: Any, latent: dict) -> Tensor:
 
 
 def latents_into_model(model: Any, samples: Tensor) -> Tensor:
-    """LATENT samples (N, C, H, W) or (N, C, 1, H, W) in the units that the Denoiser works in, (N, C, H, W)."""
-    return rescaled(model, model.model.process_latent_in, as_pictures(samples).float().clone())
+    """LATENT samples (N, C, H, W) or (N, C, 1, H, W) in the units that the Denoiser works in, (N, C, H, W), on the CPU,
+    where latents wait.
+
+    Under --gpu-only they come from the GPU, and all noise is drawn on the CPU.
+    """
+    return rescaled(model, model.model.process_latent_in, as_pictures(samples).cpu().float().clone())
 
 
 def rescaled(model: Any, process: Callable[[Tensor], Tensor], latents: Tensor) -> Tensor:

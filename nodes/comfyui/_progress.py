@@ -1,6 +1,7 @@
 """ComfyUI's progress bar with a preview, and log lines with the time left."""
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from typing import Any
 import comfy.model_management
 import comfy.utils
 import latent_preview
+import torch
+from torch import Tensor
 
 from ...dma.execution import Progress
 from ._denoiser import is_video_shaped
@@ -21,9 +24,10 @@ class ProgressReporter:
     """Shows the `Progress` events of one run of a node and stops it when the user interrupts."""
 
     def __init__(self, model: Any, title: str):
-        self.title, self.video_shaped = title, is_video_shaped(model)
+        self.title = title
         self.bar = comfy.utils.ProgressBar(TICKS)
         self.previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
+        self.shown = functools.partial(as_shown, device=model.load_device, single_frame=is_video_shaped(model))
         self.started = self.last_line = time.monotonic()
         self.first_fraction: float | None = None
 
@@ -38,8 +42,7 @@ class ProgressReporter:
             logging.info("%s: %s, %s", self.title, event.message, self.time_left(event, now))
         preview = None
         if self.previewer is not None and event.preview is not None:
-            clean = event.preview.unsqueeze(2) if self.video_shaped else event.preview
-            preview = self.previewer.decode_latent_to_preview_image("JPEG", clean)
+            preview = self.previewer.decode_latent_to_preview_image("JPEG", self.shown(event.preview))
         self.bar.update_absolute(int(TICKS * event.fraction), TICKS, preview)
 
     @property
@@ -54,6 +57,12 @@ class ProgressReporter:
         if gained <= 0:
             return "time left unknown"
         return f"at most {duration((now - self.started) * (1 - event.fraction) / gained)} left"
+
+
+def as_shown(latent: Tensor, device: torch.device, single_frame: bool) -> Tensor:
+    """A latent (1, C, H, W) from anywhere as core's previewers take it: on the model's device, where TAESD is, and as a
+    video of one frame (1, C, 1, H, W) where the model's latents are."""
+    return (latent.unsqueeze(2) if single_frame and latent.ndim == 4 else latent).to(device)
 
 
 def progress_bar() -> Callable[[float], None]:

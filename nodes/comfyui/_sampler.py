@@ -7,6 +7,7 @@ the latent is noise. An inversion that arrives there gives the noise z, from whi
 """
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import comfy.model_management
@@ -17,9 +18,10 @@ from torch import Tensor
 from ...dma.diffusion import clean_estimate, falling, start_scale
 from ...dma.inversion import InversionMonitor, Method, Velocity, check_clean, invert, sample_back
 from ._advice import FINISHED_LATENT, ORDINARY_SIGMAS, advising, advising_on_results
-from ._denoiser import predictor
+from ._denoiser import ComfyDenoiser, predictor
 from ._draws import generators_kept
 from ._latents import as_pictures, rescaled
+from ._progress import as_shown
 
 
 class DeterministicSampler(comfy.samplers.Sampler):
@@ -42,7 +44,7 @@ class DeterministicSampler(comfy.samplers.Sampler):
             raise ValueError("This latent is a video, audio or combined latent: connect an image latent.")
         denoiser = predictor(model_wrap, extra_args, len(latent_image))
         steps = len(schedule) - 1
-        reporter = _Callback(callback, steps, form)
+        reporter = _Callback(callback, steps, denoiser)
         watchers = [InversionMonitor(reporter, steps, measure=False)]
         noisy, whole = bool(noise.any()), self.max_denoise(model_wrap, schedule)
         with generators_kept(), advising_on_results():
@@ -98,19 +100,20 @@ class _Callback:
     """Passes progress on to the callback of a ComfyUI sampler, which counts in steps and takes latents in the form of
     its own."""
 
-    def __init__(self, callback, steps: int, form: torch.Size):
-        self.callback, self.steps, self.form, self.told = callback, steps, form, 0
+    def __init__(self, callback, steps: int, denoiser: ComfyDenoiser):
+        self.callback, self.steps, self.told = callback, steps, 0
+        self.shown = functools.partial(as_shown, device=denoiser.device, single_frame=denoiser.single_frame)
 
     def __call__(self, event) -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
         step = int(event.fraction * self.steps)
         if self.callback is not None and self.told < step < self.steps:
             self.told = step
-            clean = event.preview.view(-1, *self.form[1:])
-            self.callback(step - 1, clean, clean, self.steps)
+            shown = self.shown(event.preview)
+            self.callback(step - 1, shown, shown, self.steps)
 
     def finish(self, clean: Tensor) -> None:
         """The last step; ComfyUI keeps its clean latents (B, C, H, W) as the denoised output."""
         if self.callback is not None:
-            clean = clean.view(self.form)
-            self.callback(self.steps - 1, clean, clean, self.steps)
+            shown = self.shown(clean)
+            self.callback(self.steps - 1, shown, shown, self.steps)

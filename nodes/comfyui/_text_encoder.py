@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ._denoiser import ComfyDenoiser
-from ._gradients import checkpointed, differentiable, memory_of, normal_weights
+from ._gradients import checkpointed, differentiable, normal_weights
 from ._running import with_weights_that_stay
 
 PLACEHOLDER = "{}"
@@ -204,8 +204,7 @@ def differentiable_encoding(prompt: Prompt, save_memory: bool = False) -> Iterat
     # Loading anything now might push the model off the device.
     clip.load_model = lambda tokens={}: clip.patcher
     with contextlib.ExitStack() as stack:
-        stack.enter_context(normal_weights([clip.cond_stage_model]))
-        resident = memory_of([clip.cond_stage_model])
+        resident = stack.enter_context(normal_weights([clip.cond_stage_model]))
         if save_memory:
             layers = [layer for encoder in encoders(clip).values()
                       for layer in encoder.transformer.text_model.encoder.layers]

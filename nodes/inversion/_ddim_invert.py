@@ -120,7 +120,8 @@ class DDIMInvert(io.ComfyNode):
 
         def run(guidance: float, function):
             return comfyui.with_denoiser(model, positive, positive if negative is None else negative, guidance,
-                                         levels, shape, GENERATOR_SEED, function, layer=None, latents=len(clean))
+                                         levels, shape, GENERATOR_SEED, function, layer=None, latents=len(clean),
+                                         gradients=chosen == "null_text")
 
         def monitor(measure: bool, *part: float) -> inversion.InversionMonitor:
             return inversion.InversionMonitor(reporter, len(levels) - 1, measure=measure, part=part)

@@ -71,7 +71,7 @@ class DDIMSample(io.ComfyNode):
             return inversion.sample_back(denoiser, noise, levels, watchers=[monitor])
 
         latents = comfyui.with_denoiser(model, positive, negative, cfg, levels, shape, GENERATOR_SEED, run, layer=None,
-                                        latents=len(noise))
+                                        latents=len(noise), gradients=False)
         return io.NodeOutput(comfyui.latents_out_of_model(model, latents))
 
 
