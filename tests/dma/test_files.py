@@ -89,3 +89,30 @@ def test_links_are_followed(tmp_path):
 def test_a_name_that_no_file_can_have(tmp_path):
     with pytest.raises(ValueError):
         inside(tmp_path, "a\0b")
+
+
+def test_what_ended_the_writing_is_told_and_not_what_kept_from_cleaning(tmp_path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(KeyError, match="first"), replacing(tmp_path / "report.json") as temporary:
+        temporary.write_text("half")
+        raise KeyError("first")
+
+
+def test_the_same_thread_and_process_of_another_container_have_another_name(tmp_path):
+    """Numbers of processes begin anew in every container, and on every machine that shares the folder."""
+    path = tmp_path / "report.json"
+    with replacing(path) as one, replacing(path) as other:
+        assert one != other
+        one.write_text("one")
+        other.write_text("other")
+    assert path.read_text() == "one" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "é" * 127])
+def test_names_as_long_as_names_may_be(tmp_path, name):
+    with replacing(tmp_path / name) as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / name).read_text() == "new"
