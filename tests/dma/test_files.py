@@ -107,3 +107,23 @@ def test_a_name_has_room_for_what_is_added_to_it(tmp_path):
         inside(tmp_path, name, room=60)
     (tmp_path / "file").write_text("")
     assert inside(tmp_path, "file/below") == (tmp_path / "file" / "below").resolve()
+
+
+def test_what_ended_the_writing_is_told_and_not_what_kept_from_cleaning(tmp_path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(KeyError, match="first"), replacing(tmp_path / "report.json") as temporary:
+        temporary.write_text("half")
+        raise KeyError("first")
+
+
+def test_the_same_thread_and_process_of_another_container_have_another_name(tmp_path):
+    """Numbers of processes begin anew in every container, and on every machine that shares the folder."""
+    path = tmp_path / "report.json"
+    with replacing(path) as one, replacing(path) as other:
+        assert one != other
+        one.write_text("one")
+        other.write_text("other")
+    assert path.read_text() == "one" and list(tmp_path.iterdir()) == [path]
