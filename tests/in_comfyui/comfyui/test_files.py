@@ -31,6 +31,8 @@ def test_every_name_that_people_type_is_refused_with_a_sentence(folders, embeddi
             comfyui.embedding_path(name)
     assert comfyui.is_writable_prefix("loras/concept") and comfyui.output_path("a" * 190, ".json")
     assert comfyui.embedding_path("a" * 190)
+
+
 def save_report(prefix="report"):
     from mental_averages.dma.alignment import AlignmentReport
     from mental_averages.nodes.figures import SaveReport
