@@ -1,8 +1,10 @@
 """Makes the pack importable as `mental_averages` for every test, and ComfyUI for those that ask for it."""
+import os
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 # What tests of several folders share.
@@ -10,6 +12,11 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 import pack
 
 pack.load_pack()
+
+# The other arithmetic of a processor that oneDNN does not know. ATEN_CPU_CAPABILITY and OMP_NUM_THREADS, which choose
+# the rest of it, are torch's own.
+if os.environ.get("MENTAL_AVERAGES_ONEDNN") == "off":
+    torch.backends.mkldnn.enabled = False
 
 
 @pytest.fixture(scope="session")

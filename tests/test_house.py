@@ -20,7 +20,7 @@ PACK = pack.NAME
 # What stands on one line may import what stands on the lines above it, and nothing else of its house.
 FLOORS = {
     "dma": """
-        records files choices
+        records files choices loss_scale precision rounding
         execution statistics
         diffusion
         solvers models clustering

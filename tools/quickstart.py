@@ -10,19 +10,21 @@ import json
 import os
 import re
 import shutil
-import struct
 import time
 from pathlib import Path
 from typing import Any
 
+import checkpoint_header
 import comfy_server
 import environment as environments
+import page_workflow
 import workspace
 from console import Explained, ProgressLine, make_folder, run, say
+from page_layouts import LAYOUTS
 
 TEMPLATE = "01_mental_average"
+WORKFLOW = "mental_averages_quickstart"  # the name of what is saved for the page
 GRAPH = workspace.PACK / "example_workflows" / "api" / f"{TEMPLATE}.json"
-LONGEST_HEADER = 100_000_000
 
 
 def main(arguments: list[str]) -> int:
@@ -34,16 +36,18 @@ def main(arguments: list[str]) -> int:
     environment = environments.use_own(Path(own), say) if own else environments.prepare(say)
     base = workspace.default_base()
     if checkpoint:
-        edit(graph, checkpoint=workspace.add_checkpoint(base, checkpoint), size=picture_size(checkpoint))
+        edit(graph, checkpoint=workspace.add_checkpoint(base, checkpoint),
+             size=checkpoint_header.picture_size(checkpoint))
     else:
         edit(graph, checkpoint=workspace.demo_checkpoint(environment, base, say).name)
     edit(graph, prompt=options.prompt, count=options.count, seed=options.seed)
+    changed = graph != _read_graph()
     name_pictures(graph)
 
     say("Starting ComfyUI.")
     with comfy_server.start(environment, base, options.port) as server:
         if options.serve:
-            say(f"ComfyUI with the template: {server.address}/?template={TEMPLATE}&source={workspace.PACK_NAME}")
+            say(_address(server, graph, changed))
         for picture in _make(server, graph, options.out):
             say(str(picture))
         if options.serve:
@@ -80,13 +84,6 @@ def name_pictures(graph: dict[str, Any]) -> None:
             node["inputs"]["filename_prefix"] = f"{workspace.PACK_NAME}/{concept}_{part}".rstrip("_")
 
 
-def picture_size(checkpoint: Path) -> int:
-    """The width and height in pixels that the model of a checkpoint file was made for, judged by its kind."""
-    names = _tensor_names(checkpoint)
-    large = ("conditioner.embedders.1.", "model.diffusion_model.joint_blocks.", "model.diffusion_model.double_blocks.")
-    return 1024 if any(name.startswith(large) for name in names) else 512
-
-
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="quickstart.py", description=__doc__.splitlines()[0])
     parser.add_argument("--prompt", metavar="TEXT", help="the concept to average, e.g. \"red heart\"")
@@ -112,6 +109,20 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
+def save_page(server: comfy_server.Server, graph: dict[str, Any]) -> None:
+    """Save a graph in API format among the workflows of a server's user, as the page shows it."""
+    page = page_workflow.page_from_api(graph, server.get("/object_info"), LAYOUTS[TEMPLATE], TEMPLATE)
+    server.post(f"/userdata/workflows%2F{WORKFLOW}.json?overwrite=true", page)
+
+
+def _address(server: comfy_server.Server, graph: dict[str, Any], changed: bool) -> str:
+    """Where the page shows what is made. An address can name the template alone, which holds the demo's settings."""
+    if not changed:
+        return f"ComfyUI with the template: {server.address}/?template={TEMPLATE}&source={workspace.PACK_NAME}"
+    save_page(server, graph)
+    return f"ComfyUI: {server.address}/  Open the workflow {WORKFLOW} from its sidebar (key W)."
+
+
 def _title(node: dict[str, Any]) -> str:
     return node.get("_meta", {}).get("title") or node["class_type"]
 
@@ -130,19 +141,8 @@ def _own_checkpoint(path: Path) -> Path:
     if path.suffix != ".safetensors":
         raise Explained(f"{path} is not a .safetensors file. Other formats can run code when they are loaded and are "
                         "not taken; convert it to safetensors first.")
-    _tensor_names(path)
+    checkpoint_header.read_header(path)
     return path
-
-
-def _tensor_names(checkpoint: Path) -> list[str]:
-    try:
-        with open(checkpoint, "rb") as file:
-            length, = struct.unpack("<Q", file.read(8))
-            if length > LONGEST_HEADER:
-                raise ValueError
-            return list(json.loads(file.read(length)))
-    except (ValueError, struct.error):
-        raise Explained(f"{checkpoint} is not a complete safetensors file. Download it again?") from None
 
 
 def _make(server: comfy_server.Server, graph: dict[str, Any], out: Path) -> list[Path]:

@@ -1,6 +1,6 @@
 """Progressive trajectory alignment (arXiv 2603.29239), of one concept and of the modes of one."""
-from ._align import Alignment, align, trajectories
-from ._mixture import MixtureAlignment, align_mixture, check_mixture
+from ._align import ALGORITHM, Alignment, align, trajectories
+from ._mixture import MIXTURE_ALGORITHM, MixtureAlignment, align_mixture, check_mixture
 from ._mixture_monitor import MixtureMonitor
 from ._mixture_report import MixtureReport
 from ._monitor import Monitor
@@ -11,7 +11,7 @@ from ._start import Ensemble, Noise, Start
 from ._state import State
 
 __all__ = [
-    "PRESETS", "AlignedStep", "Alignment", "AlignmentReport", "AlignmentSettings", "Ensemble", "MixtureAlignment",
-    "MixtureMonitor", "MixtureReport", "Monitor", "Noise", "Start", "State", "align", "align_mixture", "check_mixture",
-    "trajectories",
+    "ALGORITHM", "MIXTURE_ALGORITHM", "PRESETS", "AlignedStep", "Alignment", "AlignmentReport", "AlignmentSettings",
+    "Ensemble", "MixtureAlignment", "MixtureMonitor", "MixtureReport", "Monitor", "Noise", "Start", "State", "align",
+    "align_mixture", "check_mixture", "trajectories",
 ]

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 from torch import Tensor
 
-from ..diffusion import Denoiser, paper_scale, restore_noise, sampling, starting_noise, stepping
+from ..diffusion import Denoiser, at_step, paper_scale, restore_noise, sampling, starting_noise, stepping
 from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive
 from ._match import match
 from ._report import AlignmentReport
@@ -21,6 +21,8 @@ from ._state import State, moments_of, spread_and_norm
 from ._target import take_mean
 
 RESTORED_NOISE_SEED = 0x5EED
+# Part of the key of every saved run. Raise the number when a run of the same settings gives other results than before.
+ALGORITHM = "alignment 1"
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ def align(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], settings: 
 
     They start from noise of `settings.seed`, or from an `Ensemble` of as many latents. The result does not depend on
     `batch` beyond rounding. Watchers hear of each micro-batch; a `state` that one of them has saved is gone on from.
-    Raises ValueError for settings that make no sense.
+    Raises ValueError for settings that make no sense, and NotFiniteError, a ValueError that names the step, where the
+    model gives NaN or infinity.
     """
     settings.check(len(sigmas) - 1)
     start = start or Noise(settings.count, tuple(shape), settings.seed)
@@ -55,18 +58,20 @@ def trajectories(denoiser: Denoiser, sigmas: Sequence[float], start: Start, sett
     """The loop of `align`: works on `state` from where it stands to its end."""
     for step in range(state.step, settings.aligned_steps):
         sigma, following = sigmas[step], sigmas[step + 1]
-        while state.update < settings.target_updates:
-            yield from take_mean(denoiser, sigma, start, settings, batch, state)  # A = mean of H(x_k)
-            yield from match(denoiser, sigma, settings, batch, state)  # x_k <- argmin |H(x) - A|^2, each alone
-        record = state.measured(sigma, paper_scale(denoiser.parametrization, sigma))
-        # After the last aligned step nothing depends on the latents that are not returned.
-        going = state.latents if step + 1 < settings.aligned_steps else state.latents[: settings.keep]
-        stepped = yield from stepping(denoiser, going, sigma, following, batch)  # x_k <- x_k + (sigma' - sigma) d(x_k)
+        with at_step(step + 1, len(sigmas) - 1):
+            while state.update < settings.target_updates:
+                yield from take_mean(denoiser, sigma, start, settings, batch, state)  # A = mean of H(x_k)
+                yield from match(denoiser, sigma, settings, batch, state)  # x_k <- argmin |H(x) - A|^2, each alone
+            record = state.measured(sigma, paper_scale(denoiser.parametrization, sigma))
+            # After the last aligned step nothing depends on the latents that are not returned.
+            going = state.latents if step + 1 < settings.aligned_steps else state.latents[: settings.keep]
+            # x_k <- x_k + (sigma' - sigma) d(x_k)
+            stepped = yield from stepping(denoiser, going, sigma, following, batch)
         state.close_step(record, stepped)
         yield Event("step", 0.0, closes=True)
     if not state.finished:
         kept = kept_of(denoiser, sigmas, start, settings, batch, state)
-        state.close((yield from sampling(denoiser, kept, sigmas[state.step:], batch)))
+        state.close((yield from sampling(denoiser, kept, sigmas, batch, first=state.step)))
         yield Event("finished", 0.0, closes=True)
 
 
@@ -74,10 +79,9 @@ def kept_of(denoiser: Denoiser, sigmas: Sequence[float], start: Start, settings:
             state: State) -> Tensor:
     """The latents that are sampled to the end, with the noise that averaging took from them given back as asked."""
     if state.latents is None:
-        z = start.first(denoiser.parametrization, sigmas[0], min(settings.keep, start.moving(settings)))
-        state.initial_spread, _ = spread_and_norm(moments_of(z))
-        _, as_latents = start.rows(denoiser.parametrization, sigmas[0])
-        state.latents = as_latents(z)
+        state.latents = start.first(denoiser, sigmas[0], min(settings.keep, start.moving(settings)))
+        state.initial_spread, _ = spread_and_norm(moments_of(state.latents),
+                                                  paper_scale(denoiser.parametrization, sigmas[0]))
     kept, sigma = state.latents[: settings.keep], sigmas[state.step]
     if not (settings.restored_noise and state.step and sigma > 0):
         return kept

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from ..diffusion import Denoiser, paper_scale
+from ..diffusion import Denoiser, check_finite, paper_scale
 from ..execution import BatchSize, Event
 from ..solvers import Match
 from ._settings import AlignmentSettings
@@ -21,6 +21,7 @@ def match(denoiser: Denoiser, sigma: float, settings: AlignmentSettings, batch: 
         return settings.solver.solve(lambda z: denoiser.features(z / scale, sigma), start, target)
 
     for rows, found in batch.over(len(latents), solve, first=state.matched):
+        check_finite(found.residual_after, "The features of latents that are matched", sigma)
         state.take_match(rows, found.latents / scale, found)
         residual = state.tally["residual_after"][: rows.stop].mean().item()
         yield Event("match", found.iterations.sum().item(), rows.stop, len(latents), value=residual,

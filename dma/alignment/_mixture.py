@@ -22,8 +22,9 @@ from ..clustering import Clusters, ClusterSettings
 from ..diffusion import Denoiser, add_noise, starting_noise
 from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive
 from ..models import read_features
+from ..precision import in_double
 from ..statistics import effective_count
-from ._align import trajectories
+from ._align import ALGORITHM, trajectories
 from ._mixture_report import MixtureReport, ModeRecord
 from ._mixture_state import Exploration, Explored, MixtureState, Packed, explore
 from ._settings import AlignmentSettings
@@ -31,6 +32,8 @@ from ._start import Ensemble
 
 # A mixture knows where things are, not what each pixel is; principal components of larger maps would cost gigabytes.
 LARGEST_GRID = 8
+# As `ALGORITHM` of an alignment, whose number is part of it because each mode is aligned by one.
+MIXTURE_ALGORITHM = f"mixture 1, {ALGORITHM}"
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ def modes(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], settings: 
 def explore_given(denoiser: Denoiser, sigma: float, samples: Tensor, seed: int, *,
                   batch: BatchSize | None = None) -> Explored:
     """Finished latents (K, C, H, W) brought to noise level `sigma`, each by its own noise, and their features there."""
+    samples = samples.cpu()
     noise = starting_noise(len(samples), tuple(samples.shape[1:]), seed)
     latents = add_noise(denoiser.parametrization, samples, noise, sigma)
     return Explored(samples, latents, read_pooled(denoiser, latents, sigma, choose_batch(batch, samples.shape[1:])))
@@ -142,9 +146,9 @@ def mode_distances(denoiser: Denoiser, sigma: float, averages: tuple[Tensor, ...
     """
     batch = choose_batch(batch, samples.shape[1:])
     weights = clusters.responsibilities / clusters.responsibilities.sum(0)  # (K, C)
-    means = weights.T @ read_pooled(denoiser, samples, sigma, batch).double()  # (C, D)
+    means = weights.T @ in_double(read_pooled(denoiser, samples, sigma, batch))  # (C, D)
     rows = []
     for latents in averages:
-        found = read_pooled(denoiser, latents, sigma, batch).double()  # (keep, D)
+        found = in_double(read_pooled(denoiser, latents, sigma, batch))  # (keep, D)
         rows.append(((found[:, None] - means).square().sum(2) / means.square().sum(1)).mean(0))
     return torch.stack(rows)

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..diffusion import Denoiser, initial_latent, starting_noise, stepping
+from ..diffusion import Denoiser, at_step, start_scale, starting_noise, stepping
 from ..execution import BatchSize, Event
 from ._start import Ensemble
 from ._state import State
@@ -39,7 +39,7 @@ class Exploration:
 
     @classmethod
     def from_noise(cls, denoiser: Denoiser, sigma: float, count: int, shape: tuple[int, ...], seed: int) -> Exploration:
-        return cls(initial_latent(denoiser.parametrization, starting_noise(count, shape, seed), sigma))
+        return cls(start_scale(denoiser, sigma) * starting_noise(count, shape, seed))
 
     def explored(self) -> Explored:
         return Explored(self.latents, self.at_level, self.features)
@@ -59,9 +59,11 @@ def explore(denoiser: Denoiser, sigmas: Sequence[float], level: int, batch: Batc
     """Sample the state's latents plainly to the end, and `read` their features after `level` steps."""
     steps = len(sigmas) - 1
     for step in range(state.step, steps):
-        if step == level:
-            state.at_level, state.features = state.latents.clone(), read(denoiser, state.latents, sigmas[step], batch)
-        stepped = yield from stepping(denoiser, state.latents, sigmas[step], sigmas[step + 1], batch)
+        with at_step(step + 1, steps):
+            if step == level:
+                features = read(denoiser, state.latents, sigmas[step], batch)
+                state.at_level, state.features = state.latents.clone(), features
+            stepped = yield from stepping(denoiser, state.latents, sigmas[step], sigmas[step + 1], batch)
         state.latents, state.step = stepped, step + 1
         yield Event("step", 0.0, changed=True, closes=state.step == steps)
 

@@ -1,13 +1,12 @@
 """What an alignment starts from: noise, or a weighted ensemble of latents in the middle of their sampling."""
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
 
-from ..diffusion import NoiseRows, Parametrization, initial_latent, paper_scale
+from ..diffusion import Denoiser, NoiseRows, start_scale
 from ._settings import AlignmentSettings
 
 
@@ -18,8 +17,8 @@ class Start(Protocol):
         """Raise ValueError unless these are `count` latents of `shape` (C, H, W)."""
         ...
 
-    def rows(self, parametrization: Parametrization, sigma: float) -> tuple[NoiseRows | Tensor, Callable]:
-        """The latents in the papers' units, z, by rows that never fall; and the way from z to x as it is carried."""
+    def rows(self, denoiser: Denoiser, sigma: float) -> NoiseRows | Tensor:
+        """The latents x as they are carried at the first noise level, (K, C, H, W), by rows that never fall."""
         ...
 
     def weights_of(self, rows: slice) -> Tensor | None:
@@ -30,8 +29,8 @@ class Start(Protocol):
         """How many latents are matched and carried on, where so many were `drawn` for the first mean."""
         ...
 
-    def first(self, parametrization: Parametrization, sigma: float, count: int) -> Tensor:
-        """The first `count` latents of those that may go on, (count, C, H, W) in the papers' units."""
+    def first(self, denoiser: Denoiser, sigma: float, count: int) -> Tensor:
+        """The first `count` latents x of those that may go on, (count, C, H, W)."""
         ...
 
 
@@ -48,8 +47,8 @@ class Noise:
             raise ValueError(f"Noise for {self.count} latents of shape {tuple(self.shape)} was given, but {count} of "
                              f"shape {tuple(shape)} are to be aligned.")
 
-    def rows(self, parametrization: Parametrization, sigma: float) -> tuple[NoiseRows, Callable]:
-        return NoiseRows(self.count, self.shape, self.seed), lambda z: initial_latent(parametrization, z, sigma)
+    def rows(self, denoiser: Denoiser, sigma: float) -> NoiseRows:
+        return NoiseRows(self.count, self.shape, self.seed, start_scale(denoiser, sigma))
 
     def weights_of(self, rows: slice) -> None:
         return None
@@ -57,8 +56,8 @@ class Noise:
     def moving(self, settings: AlignmentSettings, drawn: int | None = None) -> int:
         return settings.moving if drawn is None else min(settings.moving, drawn)
 
-    def first(self, parametrization: Parametrization, sigma: float, count: int) -> Tensor:
-        return NoiseRows(self.count, self.shape, self.seed)[0:count]
+    def first(self, denoiser: Denoiser, sigma: float, count: int) -> Tensor:
+        return self.rows(denoiser, sigma)[0:count]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +82,8 @@ class Ensemble:
             raise ValueError("An ensemble needs members, weights that are not negative, and a member with a weight "
                              "above 0.")
 
-    def rows(self, parametrization: Parametrization, sigma: float) -> tuple[Tensor, Callable]:
-        scale = paper_scale(parametrization, sigma)
-        return self.latents * scale, lambda z: z / scale
+    def rows(self, denoiser: Denoiser, sigma: float) -> Tensor:
+        return self.latents
 
     def weights_of(self, rows: slice) -> Tensor:
         return self.weights[rows]
@@ -93,5 +91,5 @@ class Ensemble:
     def moving(self, settings: AlignmentSettings, drawn: int | None = None) -> int:
         return min(settings.moving, len(self.members))
 
-    def first(self, parametrization: Parametrization, sigma: float, count: int) -> Tensor:
-        return self.latents[list(self.members[:count])] * paper_scale(parametrization, sigma)
+    def first(self, denoiser: Denoiser, sigma: float, count: int) -> Tensor:
+        return self.latents[list(self.members[:count])]

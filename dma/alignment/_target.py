@@ -6,7 +6,7 @@ from collections.abc import Generator
 import torch
 from torch import Tensor
 
-from ..diffusion import Denoiser
+from ..diffusion import Denoiser, paper_scale
 from ..execution import BatchSize, Event, split_at_multiples
 from ..models import features_of, read_features
 from ..statistics import RunningMoments
@@ -38,12 +38,12 @@ def _of_all(denoiser: Denoiser, sigma: float, start: Start, settings: AlignmentS
 
     Those that are carried on are then drawn again:  x <- m + own_noise (x - m)  with m the mean of all that were drawn.
     """
-    z, as_latents = start.rows(denoiser.parametrization, sigma)
+    latents = start.rows(denoiser, sigma)
     features, drawn = RunningMoments(), RunningMoments()
 
     def measure(rows: slice) -> tuple[Tensor, Tensor]:
-        found = z[rows]
-        return found, features_of(denoiser, as_latents(found), sigma)
+        found = latents[rows]
+        return found, features_of(denoiser, found, sigma)
 
     def enough() -> bool:
         return (settings.mean_error > 0 and drawn.count % BLOCK == 0
@@ -60,10 +60,10 @@ def _of_all(denoiser: Denoiser, sigma: float, start: Start, settings: AlignmentS
         yield Event("mean", len(found), rows.stop, settings.count, value=features.standard_error)
         if enough():
             break
-    own = start.first(denoiser.parametrization, sigma, start.moving(settings, drawn.count))
-    state.latents = as_latents(torch.lerp(drawn.mean.float(), own, settings.own_noise))  # exact at 0 and 1
+    own = start.first(denoiser, sigma, start.moving(settings, drawn.count))
+    state.latents = torch.lerp(drawn.mean.float(), own, settings.own_noise)  # exact at 0 and 1
     state.count = drawn.count
-    state.initial_spread, _ = spread_and_norm(drawn)
+    state.initial_spread, _ = spread_and_norm(drawn, paper_scale(denoiser.parametrization, sigma))
     return features
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..diffusion import Denoiser, initial_latent, sample, starting_noise
+from ..diffusion import Denoiser, sample, start_scale, starting_noise
 from ..execution import BatchSize, Watcher
 
 
@@ -17,5 +17,5 @@ def zero_latent_sample(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...
     is a plain sample. watchers: those of `diffusion.sample`.
     """
     noise = noise_scale * starting_noise(1, shape, seed)
-    start = initial_latent(denoiser.parametrization, noise, sigmas[0].item())
+    start = start_scale(denoiser, sigmas[0].item()) * noise
     return sample(denoiser, start, sigmas, batch=BatchSize(1), watchers=watchers)

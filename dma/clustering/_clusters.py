@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..records import json_text
-from ..statistics import wilson_interval
+from ..statistics import finite_rows, wilson_interval
 from ._gaussian_mixture import fit_mixture, log_densities
 from ._pca import principal_components
 from ._settings import ClusterSettings
@@ -92,7 +92,7 @@ def check_embeddings(embeddings: Tensor, settings: ClusterSettings) -> None:
     if embeddings.ndim != 2 or embeddings.shape[1] == 0:
         raise ValueError(f"Embeddings have the shape (N, D), but these are {tuple(embeddings.shape)}.")
     check_count(len(embeddings), settings)
-    broken = torch.nonzero(~torch.isfinite(embeddings).all(1)).flatten().tolist()
+    broken = torch.nonzero(~finite_rows(embeddings)).flatten().tolist()
     if broken:
         raise ValueError(f"The embedding of {len(broken)} of {len(embeddings)} pictures contains NaN or infinity "
                          f"(first: picture {broken[0]}): look for what made the pictures, or for a damaged encoder.")
@@ -112,7 +112,9 @@ def cluster(embeddings: Tensor, settings: ClusterSettings = ClusterSettings()) -
     from threadpoolctl import threadpool_limits
 
     check_embeddings(embeddings, settings)
-    values = embeddings.detach().double().cpu()
+    values = embeddings.detach().cpu()
+    if values.element_size() < 4:
+        values = values.float()  # numpy has no bfloat16
     # The mixture starts from drawn rows: in an order that depends on the values alone, it starts the same for any
     # order.
     order = torch.from_numpy(np.lexsort(values.numpy().T[::-1]))  # (N,)

@@ -1,8 +1,8 @@
 """What a model must offer: the clean latent at a noise level, and features at one layer."""
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -14,7 +14,9 @@ class Denoiser(Protocol):
     """A diffusion model with its prompt, guidance and semantic layer already chosen.
 
     Both methods take latents (B, C, H, W) in fp32 on `device`, as `dma.diffusion` carries them, and one noise level
-    for the whole batch. Rows are independent of each other: a batch gives what its rows give alone.
+    for the whole batch. Rows are independent of each other: a batch gives what its rows give alone. One that has a
+    method `start_scale(sigma)` as well says by it how noise becomes the latent that sampling starts from (see
+    `diffusion.start_scale`).
     """
 
     parametrization: Parametrization
@@ -27,6 +29,35 @@ class Denoiser(Protocol):
     def features(self, x: Tensor, sigma: float) -> Tensor:
         """H(x, sigma): features at the semantic layer, (B, ...) in fp32, differentiable in `x` where it needs grad."""
         ...
+
+
+class RowsDenoiser(Denoiser, Protocol):
+    """A Denoiser of latents that differ in more than themselves, as where each has a hint for its ControlNet.
+
+    It is given all of its latents, or asked for a Denoiser of the ones that it is given, as inversion and the reading
+    of features do.
+    """
+
+    def of(self, rows: Sequence[int]) -> Denoiser:
+        """The Denoiser of some of its latents, by their numbers among them."""
+        ...
+
+
+AnyDenoiser = TypeVar("AnyDenoiser", bound=Denoiser)
+
+
+def of_rows(denoiser: AnyDenoiser, rows: slice | Sequence[int]) -> AnyDenoiser:
+    """The Denoiser for some of its latents, counted from 0: its own `of`, or where it has none itself, because then its
+    rows are independent of each other.
+
+    >>> denoiser = object()
+    >>> of_rows(denoiser, slice(0, 2)) is denoiser
+    True
+    """
+    if not hasattr(denoiser, "of"):
+        return denoiser
+    chosen = range(rows.start, rows.stop) if isinstance(rows, slice) else rows
+    return cast(AnyDenoiser, cast(RowsDenoiser, denoiser).of(chosen))
 
 
 class LayeredDenoiser(Denoiser, Protocol):

@@ -6,6 +6,7 @@ import math
 import torch
 from torch import Tensor
 
+from ._denoiser import Denoiser
 from ._parametrization import Parametrization, paper_scale
 
 # PyTorch draws the same normal numbers in parts as at once if every part but the last has a multiple of 16 of them, and
@@ -19,7 +20,8 @@ def starting_noise(count: int, shape: tuple[int, ...], seed: int) -> Tensor:
 
 
 class NoiseRows:
-    """Rows of `starting_noise(count, shape, seed)`, drawn when they are asked for and forgotten once they are behind.
+    """Rows of scale * `starting_noise(count, shape, seed)`, drawn when they are asked for and forgotten once they are
+    behind.
 
     >>> rows = NoiseRows(40, (2, 3, 3), seed=1)
     >>> parts = torch.cat([rows[0:7], rows[7:20], rows[20:40]])
@@ -27,8 +29,8 @@ class NoiseRows:
     True
     """
 
-    def __init__(self, count: int, shape: tuple[int, ...], seed: int):
-        self.count, self.shape = count, shape
+    def __init__(self, count: int, shape: tuple[int, ...], seed: int, scale: float = 1.0):
+        self.count, self.shape, self.scale = count, shape, scale
         self.generator = torch.Generator("cpu").manual_seed(seed)
         self.first, self.rows = 0, torch.empty(0, *shape)
 
@@ -42,17 +44,35 @@ class NoiseRows:
             if (drawn := self.first + len(self.rows)) >= wanted.stop:
                 return self.rows[: wanted.stop - wanted.start]
             size = ROWS_AT_ONCE if self.count - drawn >= 2 * ROWS_AT_ONCE else self.count - drawn
-            self.rows = torch.cat([self.rows, torch.randn((size, *self.shape), generator=self.generator)])
+            self.rows = torch.cat([self.rows, self.scale * torch.randn((size, *self.shape), generator=self.generator)])
 
 
 def initial_latent(parametrization: Parametrization, noise: Tensor, sigma: float) -> Tensor:
-    """The latent at the first noise level that standard normal `noise` stands for.
+    """The latent at the first noise level that standard normal `noise` stands for, where nothing but noise is left.
 
-    For eps and v models z = noise in the papers' units, as ComfyUI's samplers start; for flow sigma * noise.
+    For eps and v models z = noise in the papers' units; for flow sigma * noise.
     """
-    if parametrization is Parametrization.FLOW:
-        return sigma * noise
-    return noise / paper_scale(parametrization, sigma)
+    return _start_scale(parametrization, sigma) * noise
+
+
+def start_scale(denoiser: Denoiser, sigma: float) -> float:
+    """What standard normal noise is multiplied by to be the latent x that sampling starts from at noise level `sigma`.
+
+    That of `initial_latent`, unless the denoiser has a method `start_scale(sigma)` that knows better: a schedule may
+    begin below the level at which nothing but noise is left, and what is there then is for the program whose samplers
+    are to be equalled. The noise of an inversion is its latent over the same factor, so that it leads back.
+
+    >>> class Eps:
+    ...     parametrization = Parametrization.EPS
+    >>> start_scale(Eps(), 0.75)
+    1.25
+    """
+    own = getattr(denoiser, "start_scale", None)
+    return _start_scale(denoiser.parametrization, sigma) if own is None else own(sigma)
+
+
+def _start_scale(parametrization: Parametrization, sigma: float) -> float:
+    return sigma if parametrization is Parametrization.FLOW else 1.0 / paper_scale(parametrization, sigma)
 
 
 def add_noise(parametrization: Parametrization, clean: Tensor, noise: Tensor, sigma: float | Tensor) -> Tensor:
@@ -75,7 +95,7 @@ def shell_norm(latent: Tensor) -> float:
 
 
 def noise_of(parametrization: Parametrization, x: Tensor, sigma: float) -> Tensor:
-    """The noise z that stands for a latent at the highest noise level: the inverse of `diffusion.initial_latent`.
+    """The noise z that stands for a latent at a noise level: the inverse of `diffusion.initial_latent`.
 
     >>> noise_of(Parametrization.FLOW, torch.ones(1, 1, 1, 2), 0.5)
     tensor([[[[2., 2.]]]])

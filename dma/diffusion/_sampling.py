@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..execution import BatchSize, Event, Watcher, choose_batch, drive
 from ._denoiser import Denoiser
+from ._latents import at_step, check_finite
 from ._noise import noise_in, shell_norm
 
 
@@ -15,7 +16,8 @@ def sample(denoiser: Denoiser, latents: Tensor, sigmas: Tensor, *, batch: BatchS
            watchers: Sequence[Watcher] = ()) -> Tensor:
     """Follow the deterministic ODE from `sigmas[0]` down to `sigmas[-1]` with latents (K, C, H, W); on the CPU.
 
-    Events are of the kind "predict", one for each micro-batch of each step.
+    Events are of the kind "predict", one for each micro-batch of each step. Raises NotFiniteError, a ValueError that
+    names the step, where the model predicts NaN or infinity.
 
     >>> class Zero:
     ...     device = torch.device("cpu")
@@ -26,17 +28,21 @@ def sample(denoiser: Denoiser, latents: Tensor, sigmas: Tensor, *, batch: BatchS
     return drive(sampling(denoiser, latents, sigmas.tolist(), choose_batch(batch, latents.shape[1:])), None, watchers)
 
 
-def sampling(denoiser: Denoiser, latents: Tensor, sigmas: Sequence[float],
-             batch: BatchSize) -> Generator[Event, None, Tensor]:
-    """The loop of `sample`."""
-    for sigma, following in zip(sigmas, sigmas[1:]):
-        latents = yield from stepping(denoiser, latents, sigma, following, batch)
+def sampling(denoiser: Denoiser, latents: Tensor, sigmas: Sequence[float], batch: BatchSize,
+             first: int = 0) -> Generator[Event, None, Tensor]:
+    """The loop of `sample`, of which the steps before `first` are done."""
+    for step in range(first, len(sigmas) - 1):
+        with at_step(step + 1, len(sigmas) - 1):
+            latents = yield from stepping(denoiser, latents, sigmas[step], sigmas[step + 1], batch)
     return latents
 
 
 def stepping(denoiser: Denoiser, latents: Tensor, sigma: float, following: float,
              batch: BatchSize) -> Generator[Event, None, Tensor]:
-    """One guided deterministic step of every latent (K, C, H, W) from one noise level to another; on the CPU."""
+    """One guided deterministic step of every latent (K, C, H, W) from one noise level to another; on the CPU.
+
+    Raises NotFiniteError where it does not end in numbers.
+    """
     def take(rows: slice) -> tuple[Tensor, Tensor]:
         x = latents[rows].to(denoiser.device)
         denoised = denoiser.denoise(x, sigma)
@@ -44,7 +50,7 @@ def stepping(denoiser: Denoiser, latents: Tensor, sigma: float, following: float
 
     stepped = torch.empty_like(latents, device="cpu")
     for rows, (moved, denoised) in batch.over(len(latents), take):
-        stepped[rows] = moved.cpu()
+        stepped[rows] = check_finite(moved.cpu(), "The latents predicted", sigma)
         yield Event("predict", rows.stop - rows.start, rows.stop, len(latents), clean=denoised[:1])
     return stepped
 
@@ -69,7 +75,7 @@ def restore_noise(denoiser: Denoiser, latents: Tensor, sigma: float, noise: Tens
         return x + sigma * share * missing[:, None, None, None] * noise.to(x)
 
     parts = choose_batch(batch, latents.shape[1:]).over(len(latents), top_up)
-    return torch.cat([topped.cpu() for _, topped in parts])
+    return check_finite(torch.cat([topped.cpu() for _, topped in parts]), "The latents with restored noise", sigma)
 
 
 def deterministic_step(x: Tensor, denoised: Tensor, sigma: float, sigma_next: float) -> Tensor:

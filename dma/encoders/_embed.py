@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..execution import BatchSize
+from ..statistics import finite_rows
 from ._encoder import ImageEncoder, pixel_values, tokenize
 
 FIRST_BATCH = 16
@@ -67,7 +68,7 @@ def check_images(images: Tensor) -> None:
     if images.ndim != 4 or images.shape[-1] < 3 or len(images) == 0:
         raise ValueError("Pictures have the shape (N, H, W, 3) with N at least 1, but these are "
                          f"{tuple(images.shape)}.")
-    if not torch.isfinite(images).all():
+    if not finite_rows(images).all():
         raise ValueError("The pictures contain NaN or infinity: look for what made them.")
 
 

@@ -1,11 +1,12 @@
 """How long work is run: loops and who watches them, micro-batches, progress, states on disk."""
 from ._batching import BatchSize, batch_of, choose_batch, is_out_of_memory, split_at_multiples
-from ._checkpoint import RunState, clean_states, run_key
+from ._checkpoint import RunState, run_key, saved_states
+from ._cleaning import clean_states
 from ._loop import Checkpoint, Resumable, SavedState, Watcher, drive, resumed
 from ._progress import Clock, Event, PassMonitor, Progress, seconds_for
 
 __all__ = [
     "BatchSize", "Checkpoint", "Clock", "Event", "PassMonitor", "Progress", "Resumable", "RunState", "SavedState",
-    "Watcher", "batch_of", "split_at_multiples", "choose_batch", "clean_states", "drive", "is_out_of_memory", "resumed", "run_key",
-    "seconds_for",
+    "Watcher", "batch_of", "choose_batch", "clean_states", "drive", "is_out_of_memory", "resumed", "run_key",
+    "saved_states", "seconds_for", "split_at_multiples",
 ]

@@ -1,12 +1,20 @@
-"""A long run's state on disk: saved whole or not at all, found again by its settings, cleaned by age and size."""
+"""A long run's state on disk: saved whole or not at all, found again by its settings and by what its model answers.
+
+Nothing here ends a run: what cannot be saved, read or removed is a line in the log.
+"""
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import logging
+import math
+import os
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,8 +22,10 @@ from torch import Tensor
 from ..files import replacing
 
 FORMAT = "mental-averages/run-state-1"
-LONGEST_AGE_DAYS = 14.0
-LARGEST_TOTAL_BYTES = 4 * 1024**3
+ENDING = ".safetensors"
+SECONDS_BETWEEN_TRIES = (0.05, 0.2)
+
+Found = TypeVar("Found")
 
 
 def run_key(settings: dict, tensors: dict[str, Tensor]) -> str:
@@ -23,60 +33,74 @@ def run_key(settings: dict, tensors: dict[str, Tensor]) -> str:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for name, value in sorted(tensors.items()):
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        # Flat first: a tensor without dimensions, which a number of a conditioning is, cannot be viewed as bytes.
-        digest.update(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(_bytes_of(value))
     return digest.hexdigest()[:32]
+
+
+def saved_states(folder: Path, key: str) -> list[Path]:
+    """The files in `folder` that keep a state of the run `key`, one for each model that it was run on."""
+    try:
+        # Files of earlier versions have no model in their names.
+        return sorted({*folder.glob(f"*.{glob.escape(key)}{ENDING}"), *folder.glob(f"{glob.escape(key)}{ENDING}")})
+    except OSError as error:
+        logging.warning("The folder of run states %s cannot be read (%s).", folder, error)
+        return []
 
 
 @dataclass(frozen=True)
 class RunState:
     """The saved state of the run `key` in `folder`.
 
-    `fingerprint` is what the model answers to a fixed question. A state whose fingerprint differs comes from another
-    model and is not resumed.
+    `fingerprint` is what the model answers to a fixed question, one answer (n,) or a row for each of several (rows, n).
+    It is part of the file's name, so that runs of one key on several models are kept side by side. A state belongs to
+    this model if no row of its own fingerprint is further from it than `tolerance`, relative to the row's norm; among
+    several the nearest is taken. `unreadable` are files that could not be read for now: they are left as they are.
     """
 
     folder: Path
     key: str
     fingerprint: Tensor
+    tolerance: float = 1e-5
+    unreadable: set[Path] = field(default_factory=set, compare=False, repr=False)
 
     @property
     def path(self) -> Path:
-        return self.folder / f"{self.key}.safetensors"
+        """Where the state of this model is, or will be."""
+        found = self._nearest()
+        if found is not None:
+            return found
+        model = hashlib.sha256(_bytes_of(self.fingerprint)).hexdigest()[:16]
+        path = self.folder / f"{model}.{self.key}{ENDING}"
+        return path.with_name(f"{model}-again.{self.key}{ENDING}") if path in self.unreadable else path
 
     def load(self) -> tuple[dict[str, Tensor], dict] | None:
-        """Tensors and meta data of the last save, or None if there is none that fits; a damaged file is removed."""
-        from safetensors import SafetensorError, safe_open
+        """Tensors and meta data of the last save, or None if there is none that fits; a damaged file is removed.
 
-        if not self.path.exists():
+        A file that cannot be read for a passing reason, such as a lock, the network or a lack of memory, is not
+        damaged: it stays, and states are saved beside it. What is loaded counts as used now.
+        """
+        path = self._nearest()
+        if path is None:
             return None
-        try:
-            with safe_open(self.path, framework="pt") as file:
-                header = file.metadata() or {}
-                if header.get("format") != FORMAT:
-                    raise ValueError("unknown format")
-                # Cloned, because the file may be replaced while a memory-mapped tensor of it is still in use.
-                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
-            meta = json.loads(header["meta"])
-            fingerprint = tensors.pop("fingerprint")
-        except (SafetensorError, ValueError, KeyError, OSError) as error:
-            logging.warning("Removing the damaged run state %s (%s).", self.path.name, error)
-            self.remove()
-            return None
-        if fingerprint.shape != self.fingerprint.shape or not torch.allclose(
-                fingerprint, self.fingerprint, rtol=1e-5, atol=1e-5 * self.fingerprint.std().item()):
-            logging.info("A saved state for these settings comes from another model: starting anew.")
-            return None
-        return tensors, meta
+        found = self._opened(path, _whole)
+        if found is not None:
+            try:
+                os.utime(path)
+            except OSError as error:
+                logging.info("The run state %s cannot be marked as used (%s).", path.name, error)
+        return found
 
     def save(self, tensors: dict[str, Tensor], meta: dict) -> None:
         """Replace the state in one step. A full disk is a warning, not an error: the run goes on, its last state
         stays."""
         from safetensors.torch import save_file
 
-        content = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        content["fingerprint"] = self.fingerprint
+        if not all(torch.isfinite(value).all() for value in tensors.values()):
+            logging.warning("The state of this run holds NaN or infinity and is not saved.")
+            return
         try:
+            content = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+            content["fingerprint"] = self.fingerprint.detach().cpu().contiguous()
             self.folder.mkdir(parents=True, exist_ok=True)
             with replacing(self.path) as temporary:
                 save_file(content, temporary, metadata={"format": FORMAT, "meta": json.dumps(meta)})
@@ -84,25 +108,102 @@ class RunState:
             logging.warning("The state of this run could not be saved (%s); the run goes on without.", error)
 
     def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
+        """Remove the state of this model, if it is there and can be removed."""
+        _remove(self.path)
+
+    def _nearest(self) -> Path | None:
+        """The file of the model whose answers are nearest, among those within the tolerance."""
+        candidates = [path for path in saved_states(self.folder, self.key) if path not in self.unreadable]
+        distances = [(self._distance(self._opened(path, _fingerprint)), path) for path in candidates]
+        # Of two of the same model the shorter name is that of the one which was there first.
+        near = min(((distance, len(path.name), path) for distance, path in distances if distance <= self.tolerance),
+                   default=None)
+        if near is None and candidates:
+            logging.info("The saved states for these settings come from other models: starting anew.")
+        return near[2] if near else None
+
+    def _distance(self, other: Tensor | None) -> float:
+        """The largest relative distance |f - g| / |f| of two rows, infinite for another shape or no numbers."""
+        if other is None or other.shape != self.fingerprint.shape:
+            return math.inf
+        mine, found = (torch.atleast_2d(value.detach().cpu().double()) for value in (self.fingerprint, other))
+        apart, size = (mine - found).norm(dim=1), mine.norm(dim=1)
+        # A row of zeros is near to zeros alone.
+        relative = torch.where(apart == 0, apart, apart / size)
+        largest = relative.max().item() if relative.numel() else 0.0
+        return math.inf if math.isnan(largest) else largest
+
+    def _opened(self, path: Path, read: Callable[[Any], Found]) -> Found | None:
+        """What `read` finds in a state; None for one that is damaged, which is removed, or unreadable, which is not."""
+        from safetensors import SafetensorError, safe_open
+
+        problem: BaseException | None = None
+        for seconds in (0.0, *SECONDS_BETWEEN_TRIES):
+            time.sleep(seconds)
+            try:
+                with safe_open(path, framework="pt") as file:
+                    if (file.metadata() or {}).get("format") != FORMAT:
+                        raise ValueError("unknown format")
+                    return read(file)
+            except (ValueError, KeyError) as error:
+                problem = error
+                break
+            except (SafetensorError, OSError, MemoryError, RuntimeError) as error:
+                problem = error
+            try:
+                # safetensors says the same of a file that it cannot map as of one that is damaged.
+                if not _is_whole(path):
+                    break
+            except FileNotFoundError:
+                return None  # removed meanwhile, perhaps by another server
+            except (OSError, MemoryError) as error:
+                problem = error
+        else:
+            logging.warning("The run state %s cannot be read for now (%s): it stays, and the run starts anew.",
+                            path.name, problem)
+            self.unreadable.add(path)
+            return None
+        logging.warning("Removing the damaged run state %s (%s).", path.name, problem)
+        _remove(path)
+        return None
 
 
-def clean_states(folder: Path, keep: str = "", longest_age_days: float = LONGEST_AGE_DAYS,
-          largest_total_bytes: int = LARGEST_TOTAL_BYTES) -> list[str]:
-    """Remove states not used for `longest_age_days`, then the oldest until the rest fits `largest_total_bytes`.
+def _bytes_of(value: Tensor) -> bytes:
+    # Flat first: a tensor without dimensions, which a number of a conditioning is, cannot be viewed as bytes.
+    return value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
 
-    The state named `keep` is never removed. Returns the names of removed files.
-    """
-    if not folder.is_dir():
-        return []
-    files = [(path.stat().st_mtime, path.stat().st_size, path) for path in folder.iterdir()
-             if path.suffix in (".safetensors", ".tmp") and path.stem != keep]
-    total, removed, oldest_allowed = sum(size for _, size, _ in files), [], time.time() - longest_age_days * 86400
-    for modified, size, path in sorted(files):
-        # An abandoned temporary file is an hour old at most before it goes.
-        expired = modified < oldest_allowed or (path.suffix == ".tmp" and modified < time.time() - 3600)
-        if expired or total > largest_total_bytes:
-            path.unlink(missing_ok=True)
-            removed.append(path.name)
-            total -= size
-    return removed
+
+def _fingerprint(file: Any) -> Tensor:
+    if "fingerprint" not in file.keys():
+        raise KeyError("fingerprint")
+    return file.get_tensor("fingerprint").clone()
+
+
+def _whole(file: Any) -> tuple[dict[str, Tensor], dict]:
+    # Cloned, because the file may be replaced while a memory-mapped tensor of it is still in use.
+    tensors = {name: file.get_tensor(name).clone() for name in file.keys() if name != "fingerprint"}
+    if not all(torch.isfinite(value).all() for value in tensors.values()):
+        raise ValueError("it holds NaN or infinity")
+    return tensors, json.loads(file.metadata()["meta"])
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file has the length that its header of the safetensors format asks for. Raises OSError."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 0 < length <= size - 8:
+            return False
+        try:
+            entries = json.loads(file.read(length))
+            return size == 8 + length + max((entry["data_offsets"][1] for name, entry in entries.items()
+                                             if name != "__metadata__"), default=0)
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+            return False
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        logging.warning("The run state %s cannot be removed (%s).", path.name, error)

@@ -1,76 +1,82 @@
 """Sheets of pictures with captions."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from PIL.ImageDraw import ImageDraw
+from ._lettering import Lettering, writable
 
 MARGIN = 10
+CAPTION_WIDTH, LEAST_TITLE_WIDTH = 2, 8  # in heights of a picture
+MOST_PIXELS = 2**27  # 1.6 GB in fp32
 
 
 def labelled_sheet(rows: list[Tensor], captions: list[str], *, title: str = "", cell: int = 192,
                    columns: int = 8) -> Tensor:
-    """Batches of pictures (N, H, W, 3) in rows, each with its caption to the left; missing captions stay empty.
+    """Batches of pictures (N, H, W, C) in rows, each with its caption to the left; missing captions stay empty.
 
-    Every picture is scaled to `cell` pixels height. Rows longer than `columns` are cut, and the caption says so.
-    Returns (1, H, W, 3) in [0, 1]. Raises ValueError if there are no rows.
+    C is 1 for grey pictures or 3; what follows a third channel is left out. Every picture is scaled to `cell` pixels
+    height. Rows longer than `columns` are cut, and the caption says so. Captions and title are wrapped, also within
+    words that are too long. Returns (1, H, W, 3) in [0, 1].
+
+    Raises ValueError if there are no rows, for rows that are no pictures or hold none, if `cell` or `columns` is not
+    positive, and for a sheet of more than 2^27 pixels.
     """
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
-    if not rows:
-        raise ValueError("The sheet has no pictures.")
-    font = ImageFont.load_default(max(11, cell // 11))
-    heading = ImageFont.load_default(max(13, cell // 8))
+    _check(rows, cell, columns)
+    small, large = Lettering(max(11, cell // 11)), Lettering(max(13, cell // 8))
     captions = [*captions, *[""] * len(rows)][: len(rows)]
     captions = [f"{caption}\n({columns} of {len(row)})".strip() if len(row) > columns else caption
                 for caption, row in zip(captions, rows)]
-    pictures = [[_scaled(image, cell) for image in row[:columns]] for row in rows]
-    measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    captions = [_wrapped(caption, measure, font, 2 * cell) for caption in captions]
-    caption_width = max(int(measure.multiline_textbbox((0, 0), caption, font=font)[2]) for caption in captions)
-    title_height = 0 if not title else int(measure.textbbox((0, 0), title, font=heading)[3]) + 2 * MARGIN
+    lines = [small.wrapped(writable(caption), CAPTION_WIDTH * cell) for caption in captions]
+    caption_width = max((int(small.width(line)) for block in lines for line in block), default=0)
     left = MARGIN + (caption_width + MARGIN if caption_width else 0)
-    row_widths = [sum(picture.width + MARGIN for picture in row) for row in pictures]
-    title_width = int(measure.textlength(title, font=heading)) + 2 * MARGIN
-    sheet = Image.new("RGB", (max(left + max(row_widths), title_width),
-                              title_height + MARGIN + len(rows) * (cell + MARGIN)), "white")
+    heights = [max(cell, len(block) * small.height) for block in lines]
+    pictures_width = max(min(len(row), columns) * (_width(row, cell) + MARGIN) for row in rows)
+    title_lines = large.wrapped(writable(title), max(left + pictures_width - 2 * MARGIN, LEAST_TITLE_WIDTH * cell))
+    title_width = int(max(map(large.width, title_lines), default=0)) + 2 * MARGIN
+    title_height = len(title_lines) * large.height + MARGIN if title_lines else 0
+    size = (max(left + pictures_width, title_width), title_height + MARGIN + sum(heights) + len(rows) * MARGIN)
+    if size[0] * size[1] > MOST_PIXELS:
+        raise ValueError(f"The sheet would be {size[0]} x {size[1]} pixels, which takes too much memory: choose a "
+                         "smaller cell, or fewer columns or rows.")
+    sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
-    if title:
-        draw.text((MARGIN, MARGIN), title, fill="#202124", font=heading)
-    for index, (row, caption) in enumerate(zip(pictures, captions)):
-        top = title_height + MARGIN + index * (cell + MARGIN)
-        draw.multiline_text((MARGIN, top + cell / 2), caption, fill="#202124", font=font, anchor="lm")
-        across = left
-        for picture in row:
-            sheet.paste(picture, (across, top))
-            across += picture.width + MARGIN
+    large.draw(draw, MARGIN, MARGIN, title_lines)
+    top = title_height + MARGIN
+    for row, block, height in zip(rows, lines, heights):
+        small.draw(draw, MARGIN, top + (height - len(block) * small.height) / 2, block)
+        for index, picture in enumerate(row[:columns]):
+            place = left + index * (_width(row, cell) + MARGIN), top + (height - cell) // 2
+            sheet.paste(_scaled(picture, cell), place)
+        top += height + MARGIN
     return torch.from_numpy(np.asarray(sheet).copy()).float()[None] / 255
 
 
-def _scaled(image: Tensor, height: int):
-    """A picture (H, W, 3) as PIL image of a height; small ones are enlarged smoothly."""
+def _check(rows: list[Tensor], cell: int, columns: int) -> None:
+    if not rows:
+        raise ValueError("The sheet has no pictures.")
+    if cell < 1 or columns < 1:
+        raise ValueError(f"cell is {cell} and columns {columns}: both have to be 1 or more.")
+    for number, row in enumerate(rows, start=1):
+        if row.ndim != 4 or row.shape[-1] == 2 or 0 in row.shape:
+            raise ValueError(f"Pictures have the shape (N, H, W, 3), or 1 for grey ones, with N at least 1, but row "
+                             f"{number} is {tuple(row.shape)}.")
+
+
+def _width(row: Tensor, height: int) -> int:
+    """The width of the pictures (N, H, W, C) of a row at a height."""
+    return max(1, round(row.shape[2] * height / row.shape[1]))
+
+
+def _scaled(image: Tensor, height: int) -> Any:
+    """A picture (H, W, C) as PIL image of a height; small ones are enlarged smoothly."""
     from PIL import Image
 
-    pixels = (image.float().clamp(0, 1) * 255).round().byte().cpu().numpy()
-    width = max(1, round(image.shape[1] * height / image.shape[0]))
-    return Image.fromarray(pixels[..., :3]).resize((width, height), Image.Resampling.LANCZOS)
-
-
-def _wrapped(text: str, measure: ImageDraw, font: Any, width: float) -> str:
-    lines: list[str] = []
-    for paragraph in text.splitlines():
-        line = ""
-        for word in paragraph.split():
-            longer = f"{line} {word}".strip()
-            if line and measure.textlength(longer, font=font) > width:
-                lines.append(line)
-                line = word
-            else:
-                line = longer
-        lines.append(line)
-    return "\n".join(lines)
+    pixels = (image.float().clamp(0, 1) * 255).round().byte().cpu().expand(-1, -1, max(3, image.shape[-1]))
+    return Image.fromarray(pixels[..., :3].contiguous().numpy()).resize((_width(image[None], height), height),
+                                                                       Image.Resampling.LANCZOS)

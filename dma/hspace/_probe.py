@@ -8,7 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..diffusion import Denoiser, LayeredDenoiser, initial_latent, paper_scale, starting_noise, stepping
+from ..diffusion import (
+    Denoiser,
+    LayeredDenoiser,
+    at_step,
+    check_finite,
+    paper_scale,
+    start_scale,
+    starting_noise,
+    stepping,
+)
 from ..execution import BatchSize, Event, choose_batch
 from ..models import read_features
 from ..solvers import LBFGS
@@ -16,6 +25,9 @@ from ..statistics import RunningMoments
 from ._report import LayerReport, layer_report
 from ._scores import FEWEST_LATENTS, LayerMatching, gram
 from ._sketch import Sketch
+
+# Part of the key of every saved probe. Raise the number when one of the same settings gives other results than before.
+ALGORITHM = "layer probe 1"
 
 
 @dataclass(frozen=True)
@@ -122,7 +134,7 @@ def read_prompt(denoiser: LayeredDenoiser, probe: Probe, state: ProbeState, *,
     """
     settings, sketch, batch = probe.settings, Sketch(), choose_batch(batch, probe.shape)
     matched = settings.matched_latents(state.prompts)
-    latents = initial_latent(denoiser.parametrization, probe.noise(state.prompts), probe.sigmas[0])
+    latents = start_scale(denoiser, probe.sigmas[0]) * probe.noise(state.prompts)
     readings: dict[str, Tensor] = {}
     before, after = (torch.zeros(len(settings.steps), len(probe.layers), len(matched)) for _ in range(2))
     for step in range(max(settings.steps) + 1):
@@ -133,7 +145,8 @@ def read_prompt(denoiser: LayeredDenoiser, probe: Probe, state: ProbeState, *,
                     latents[rows].to(denoiser.device), sigma, list(probe.layers),
                     lambda layer, features: sketch(features))):
                 for layer, values in reading.items():
-                    found[layer].append(values.cpu())
+                    with at_step(step + 1, len(probe.sigmas) - 1):
+                        found[layer].append(check_finite(values.cpu(), f"The features of the layer {layer}", sigma))
                 yield Event("read", 2 * (rows.stop - rows.start), rows.stop, len(latents))
             readings.update({row_name(step, layer): torch.cat(values) for layer, values in found.items()})
             for number, layer in enumerate(probe.layers if matched else ()):
@@ -142,7 +155,8 @@ def read_prompt(denoiser: LayeredDenoiser, probe: Probe, state: ProbeState, *,
                                                           settings.iterations, batch)
                 yield Event("match", len(latents), number + 1, len(probe.layers))
         if step < max(settings.steps):
-            latents = yield from stepping(denoiser, latents, sigma, probe.sigmas[step + 1], batch)
+            with at_step(step + 1, len(probe.sigmas) - 1):
+                latents = yield from stepping(denoiser, latents, sigma, probe.sigmas[step + 1], batch)
     state.take({**readings, "before": before, "after": after})
     yield Event("prompt", 0.0, closes=True)
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..precision import in_double
+from ..rounding import is_rounding
 from ..statistics import jackknife_error, leave_one_out
 
 FEWEST_PROMPTS = 2
@@ -21,7 +23,7 @@ FEWEST_LATENTS = 4  # what the participation ratio needs
 
 def gram(rows: Tensor) -> Tensor:
     """Inner products (P, N, P, N) in fp64 of features (P, N, D)."""
-    flat = rows.flatten(0, 1).double()  # (P N, D)
+    flat = in_double(rows).flatten(0, 1)  # (P N, D)
     return (flat @ flat.T).view(*rows.shape[:2], *rows.shape[:2])
 
 
@@ -50,13 +52,15 @@ def spread(grams: Tensor) -> Spread:
 
         between = tr Cov_p(mean_n h_pn) - within / N,   both covariances with P - 1 and N - 1 in the denominator,
 
-    whose expectation is right for features of any distribution.
+    whose expectation is right for features of any distribution. Either is 0 where it is rounding error, so that
+    features that are all the same have a ratio of 0 / 0.
     """
     prompts, count = grams.shape[-4:-2]
     within = (_centred(grams).diagonal(dim1=-2, dim2=-1).sum(-1) / (count - 1)).mean(-1)
     means = grams.mean((-3, -1))  # (..., P, P)
     variance = (means.diagonal(dim1=-2, dim2=-1).mean(-1) - means.mean((-2, -1))) * (prompts / (prompts - 1))
-    return Spread(variance - within / count, within)
+    between = variance - within / count
+    return Spread(torch.where(is_rounding(between, _energy(grams)), 0.0, between), within)
 
 
 def participation_ratio(grams: Tensor) -> Tensor:
@@ -76,14 +80,21 @@ def participation_ratio(grams: Tensor) -> Tensor:
     # Both are multiplied by one factor, which the ratio does not need.
     top = 2 * trace_of_square + (count**2 - 3 * count + 1) * trace**2 - count * fourth
     bottom = (count - 1) * (count - 2) * trace_of_square + trace**2 - count * fourth
-    top, bottom = top.mean(-1), bottom.mean(-1)
-    return torch.where(bottom > 0, top / bottom, math.inf)
+    positive = (count - 1) * (count - 2) * trace_of_square + trace**2
+    top, bottom, positive = top.mean(-1), bottom.mean(-1), positive.mean(-1)
+    return torch.where((bottom > 0) & ~is_rounding(bottom, positive), top / bottom, math.inf)
 
 
 def _centred(grams: Tensor) -> Tensor:
-    """Inner products (..., P, N, N) of the differences from each prompt's own mean."""
+    """Inner products (..., P, N, N) of the differences from each prompt's own mean; 0 where they are rounding error."""
     own = grams.diagonal(dim1=-4, dim2=-2).movedim(-1, -3)  # (..., P, N, N)
-    return own - own.mean(-1, keepdim=True) - own.mean(-2, keepdim=True) + own.mean((-2, -1), keepdim=True)
+    centred = own - own.mean(-1, keepdim=True) - own.mean(-2, keepdim=True) + own.mean((-2, -1), keepdim=True)
+    return torch.where(is_rounding(centred, _energy(grams)[..., None, None, None]), 0.0, centred)
+
+
+def _energy(grams: Tensor) -> Tensor:
+    """The mean squared norm (...) of features."""
+    return grams.flatten(-4, -3).flatten(-2, -1).diagonal(dim1=-2, dim2=-1).mean(-1)
 
 
 @dataclass(frozen=True)

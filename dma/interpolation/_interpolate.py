@@ -20,7 +20,9 @@ from torch import Tensor
 
 from ..choices import check_choice
 from ..diffusion import check_latents
-from ._mean_adjustment import ROUNDING, nominal_norm, separate_noise
+from ..precision import in_double
+from ..rounding import is_rounding
+from ._mean_adjustment import nominal_norm, separate_noise
 from ._restored_variance import restored_variance
 from ._slerp import slerp_coefficients
 from ._weights import effective_inputs, equal_weights, normalised_weights
@@ -34,7 +36,7 @@ class Mixture:
 
     latents: Tensor  # (M, C, H, W) in fp32
     weights: Tensor  # (M, N) in fp64 on the CPU, rows sum to one
-    amplification: Tensor  # alpha (M,) in fp64 on the CPU: |e'| / |sum w_n e_n|
+    amplification: Tensor  # alpha (M,) in fp64 on the CPU: |e'| / |sum w_n e_n|; 1 where the e_n cancel
 
 
 def interpolate(latents: Tensor, weights: Tensor | None = None, *, method: str = "fix",
@@ -72,28 +74,33 @@ def interpolate(latents: Tensor, weights: Tensor | None = None, *, method: str =
     check_choice(method, METHODS, "method")
     rows = (equal_weights(len(latents)) if weights is None
             else normalised_weights(weights, len(latents)))  # (M, N)
-    values = latents.detach().to("cpu", torch.float64)
+    values = in_double(latents)
     noise = separate_noise(values, mean_adjustment, low_pass_width=low_pass_width)[1].flatten(1)  # (N, L)
+    values = values.flatten(1)  # (N, L)
     mixed = rows @ noise  # (M, L)
+    cancelled = is_rounding(mixed.norm(dim=1), rows @ noise.norm(dim=1))  # (M,)
     if method in ("slerp", "slerp_common"):
         coefficients = torch.stack([slerp_coefficients(noise, row, number=number, keep_lengths=method == "slerp_common")
                                     for number, row in enumerate(rows, start=1)])  # (M, N)
     else:
-        nominal = nominal_norm(values.shape[1:], mean_adjustment, low_pass_width=low_pass_width)
-        coefficients = _factors(method, noise, rows, mixed, nominal)[:, None] * rows
+        nominal = nominal_norm(latents.shape[1:], mean_adjustment, low_pass_width=low_pass_width)
+        coefficients = _factors(method, noise, rows, mixed, cancelled, nominal)[:, None] * rows
     # Adding only what differs from the linear mixture keeps one-hot rows exact to the last bit.
-    result = rows @ values.flatten(1) + (coefficients - rows) @ noise  # (M, L)
+    result = rows @ values + (coefficients - rows) @ noise  # (M, L)
+    # Where noise parts cancel, what a sum of products leaves of them depends on the processor: it is no noise.
+    result[cancelled] = rows[cancelled] @ (values - noise)
+    result[is_rounding(result.norm(dim=1), rows @ values.norm(dim=1))] = 0
     lengths, mixed_lengths = (coefficients @ noise).norm(dim=1), mixed.norm(dim=1)
-    amplification = torch.where(mixed_lengths > 0, lengths / mixed_lengths.clamp_min(1e-300), 1.0)
-    return Mixture(result.reshape(-1, *latents.shape[1:]).to(latents.device, torch.float32), rows, amplification)
+    amplification = torch.where(cancelled, 1.0, lengths / torch.where(cancelled, 1.0, mixed_lengths))
+    return Mixture(result.reshape(-1, *latents.shape[1:]).to(torch.float32).to(latents.device), rows, amplification)
 
 
-def _factors(method: str, noise: Tensor, weights: Tensor, mixed: Tensor, nominal: float) -> Tensor:
-    """The factor (M,) on the linear mixture of noise parts (N, L)."""
+def _factors(method: str, noise: Tensor, weights: Tensor, mixed: Tensor, cancelled: Tensor, nominal: float) -> Tensor:
+    """The factor (M,) on the linear mixture of noise parts (N, L), 1 for rows (M,) where they cancel."""
     if method == "lin":
         return torch.ones(len(weights), dtype=torch.float64)
     if method == "lol":
-        return effective_inputs(weights).sqrt()
+        return torch.where(cancelled, 1.0, effective_inputs(weights).sqrt())
     lengths, mixed_lengths = noise.norm(dim=1), mixed.norm(dim=1)  # (N,), (M,)
     mean_lengths = weights @ lengths  # (M,)
     if method == "fix":
@@ -102,7 +109,6 @@ def _factors(method: str, noise: Tensor, weights: Tensor, mixed: Tensor, nominal
         targets = mean_lengths
     else:
         targets = restored_variance(weights @ lengths.square(), mixed_lengths.square(), nominal)
-    cancelled = mixed_lengths <= ROUNDING * mean_lengths
     if (lost := cancelled & (targets > 0)).any():
         row = int(lost.nonzero()[0]) + 1
         raise ValueError(f"In row {row} of the weights nothing is left to be scaled to the norm "

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from ..choices import check_choice
+from ..rounding import is_rounding
 
 MEAN_ADJUSTMENTS = ("none", "global", "channel", "low_pass")
-# A noise part below this share of its latent is rounding error of the fp64 arithmetic.
-ROUNDING = 1e-12
 
 
 def separate_noise(latents: Tensor, mean_adjustment: str, *,
@@ -44,7 +43,7 @@ def separate_noise(latents: Tensor, mean_adjustment: str, *,
         down, across = (_low_pass_matrix(side, low_pass_width).to(latents) for side in latents.shape[2:])
         kept = down @ latents @ across  # (N, C, H, W)
     noise = latents - kept
-    rounding = noise.flatten(1).norm(dim=1) <= ROUNDING * latents.flatten(1).norm(dim=1)  # (N,)
+    rounding = is_rounding(noise.flatten(1).norm(dim=1), latents.flatten(1).norm(dim=1))  # (N,)
     return kept, torch.where(rounding[:, None, None, None], 0.0, noise)
 
 

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from ..diffusion import check_latents, shell_norm
+from ..precision import in_double
+from ..rounding import ROUNDING, is_rounding
 from ._interpolate import interpolate
 
 
 def channel_means(latents: Tensor) -> Tensor:
     """The mean of each channel over space, (N, C) in fp64 on the CPU."""
-    return latents.detach().to("cpu", torch.float64).mean(dim=(2, 3))
+    return in_double(latents).mean(dim=(2, 3))
 
 
 def relative_norms(latents: Tensor) -> Tensor:
@@ -22,12 +24,12 @@ def relative_norms(latents: Tensor) -> Tensor:
     >>> relative_norms(torch.full((1, 4, 8, 8), 0.5))
     tensor([0.5000], dtype=torch.float64)
     """
-    return latents.detach().to("cpu", torch.float64).flatten(1).norm(dim=1) / shell_norm(latents)
+    return in_double(latents).flatten(1).norm(dim=1) / shell_norm(latents)
 
 
 def amplification(latents: Tensor) -> float:
     """alpha = sqrt(L) / |mean of the latents| (equation 5), near sqrt(N) for noise; infinite if the mean is zero."""
-    norm = relative_norms(latents.detach().to("cpu", torch.float64).mean(0, keepdim=True)).item()
+    norm = _norm_of_mean(latents)
     return 1 / norm if norm else math.inf
 
 
@@ -39,8 +41,7 @@ def independent_inputs(latents: Tensor) -> float:
     >>> independent_inputs(torch.ones(5, 4, 8, 8))
     1.0
     """
-    mean = latents.detach().to("cpu", torch.float64).mean(0, keepdim=True)
-    kept = relative_norms(mean).square().item()
+    kept = _norm_of_mean(latents) ** 2
     return relative_norms(latents).square().mean().item() / kept if kept else math.nan
 
 
@@ -52,8 +53,14 @@ def common_energy(latents: Tensor) -> float:
     count = len(latents)
     if count < 2:
         return math.nan
-    kept = relative_norms(latents.detach().to("cpu", torch.float64).mean(0, keepdim=True)).square().item()
+    kept = _norm_of_mean(latents) ** 2
     return (count * kept - relative_norms(latents).square().mean().item()) / (count - 1)
+
+
+def _norm_of_mean(latents: Tensor) -> float:
+    """The norm of the mean over sqrt(L); 0 where latents cancel up to rounding."""
+    norm = relative_norms(in_double(latents).mean(0, keepdim=True))
+    return 0.0 if is_rounding(norm, relative_norms(latents).mean()) else norm.item()
 
 
 @dataclass(frozen=True)
@@ -119,4 +126,6 @@ def square_root_fit(counts: list[int], means: Tensor) -> tuple[Tensor, float]:
     slopes = roots @ means / roots.square().sum()  # (C,)
     errors = (means - roots[:, None] * slopes).square().sum().item()
     spread = (means - means.mean(0)).square().sum().item()
-    return slopes, 1 - errors / spread if spread > 0 else math.nan
+    # Squares of what differs by less than a millionth: mixed latents are in fp32.
+    varies = spread > ROUNDING * means.square().sum().item()
+    return slopes, 1 - errors / spread if varies else math.nan

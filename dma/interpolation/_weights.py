@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..precision import in_double
 from ..statistics import effective_count_of_sums
 
 # Weights typed with three decimals, as 0.333 0.333 0.333, count as summing to one.
@@ -27,7 +28,7 @@ def normalised_weights(weights: Tensor, count: int) -> Tensor:
     >>> normalised_weights(torch.tensor([[1.0, 3.0]]) / 4, 2)
     tensor([[0.2500, 0.7500]], dtype=torch.float64)
     """
-    weights = weights.detach().to("cpu", torch.float64)
+    weights = in_double(weights)
     if weights.ndim != 2 or len(weights) == 0:
         raise ValueError(f"Weights are a table of one or more rows, but these have the shape {tuple(weights.shape)}.")
     if weights.shape[1] != count:

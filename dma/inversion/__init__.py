@@ -9,12 +9,13 @@ from ._monitor import InversionMonitor
 from ._null_text import NullText, optimise_null_text, pivot_loss
 from ._report import InversionReport, InvertedStep, RoundTrip, round_trip_error
 from ._rf_inversion import RFInversion
-from ._trajectory import Trajectory, check_fit
+from ._trajectory import Trajectory, check_fit, companions_of
 from ._velocity import Velocity
 from ._way_back import sample_back, way_back
 
 __all__ = [
     "Bdia", "Ddim", "FireFlow", "FixedPoint", "Inversion", "InversionMonitor", "InversionReport", "InvertedStep",
     "Method", "Midpoint", "NullText", "RFInversion", "RoundTrip", "Trajectory", "Velocity", "check_clean", "check_fit",
-    "invert", "optimise_null_text", "pivot_loss", "round_trip_error", "sample_back", "unsolved", "way_back",
+    "companions_of", "invert", "optimise_null_text", "pivot_loss", "round_trip_error", "sample_back", "unsolved",
+    "way_back",
 ]

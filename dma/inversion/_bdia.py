@@ -19,6 +19,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ..diffusion import Parametrization
+from ..precision import in_double
 from ._method import Ascent
 from ._state import State
 from ._velocity import Velocity
@@ -47,14 +48,14 @@ class Bdia:
             raise ValueError(f"gamma of BDIA is {self.gamma}: it must be above 0 and at most 1.")
 
     def begin(self, clean: Tensor) -> State:
-        return (clean.double(),)
+        return (in_double(clean),)
 
     def companion(self, state: State, clean: Tensor) -> Tensor:
         """The step from the highest latent to the one below it, (B, C, H, W) in fp64."""
         return state[1] - state[0]
 
     def resume(self, latents: Tensor, companion: Tensor | None) -> State:
-        x = latents.double()
+        x = in_double(latents)
         return (x,) if companion is None else (x, x + companion)
 
     def ascend(self, velocity: Velocity, state: State, levels: Sequence[float], index: int) -> Ascent:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 
 from ..diffusion import Parametrization
-from ..solvers import BestRows, anderson_step
+from ..solvers import Backtracking, BestRows, anderson_step
 from ._method import Ascent, EulerWayBack
 from ._norms import row_norms
 from ._report import InvertedStep
@@ -22,7 +22,8 @@ class FixedPoint(EulerWayBack):
     answer.
 
     A latent stops when its residual |g(x_t) - x_t| / |x_s|, what a step back misses, is at most `tolerance`, or after
-    `iterations` corrections; the iterate with the smallest residual is returned.
+    `iterations` corrections; the iterate with the smallest residual is returned. An iterate at which the model's answer
+    is not finite is taken back, and half of every correction is made from then on.
 
     history: how many earlier differences Anderson acceleration mixes; 0 is the plain iteration. On the demo model it
         saves calls, and solves first steps at which g does not contract and the plain iteration does not arrive.
@@ -45,18 +46,22 @@ class FixedPoint(EulerWayBack):
         best = BestRows(torch.full_like(size, torch.inf), x.clone())
         taken = torch.zeros(len(x), dtype=torch.int64)
         active = torch.arange(len(x))  # rows still iterating
+        explicit = x - source
+        steps = Backtracking(source, torch.where(explicit.isfinite(), explicit, 0.0))
         iterates, changes = [], []  # (b, C, H, W) each, the latest last
         for iteration in range(self.iterations + 1):
-            change = source[active] + (t - s) * velocity(x, t) - x
+            change = source[active] + (t - s) * velocity.of(active.tolist())(x, t) - x
             missed = row_norms(change) / size[active]
             best.update(active, missed, x)
-            going = missed > self.tolerance
+            going = ~(missed <= self.tolerance)
             if iteration == self.iterations or not going.any():
                 break
             active = active[going]
-            iterates, changes = ([part[going] for part in (*kept[len(kept) - self.history :], latest)]
+            steps.keep(going)
+            x, change = steps.accepted(x[going], change[going])
+            iterates, changes = ([*(part[going] for part in kept[len(kept) - self.history :]), latest]
                                  for kept, latest in ((iterates, x), (changes, change)))
-            x = anderson_step(iterates, changes)
+            x = steps.towards(anderson_step(iterates, changes))
             taken[active] += 1
         return Ascent(best.items, best.values, taken)
 

@@ -13,7 +13,7 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from ..diffusion import Denoiser, clean_estimate, noise_of, rising
+from ..diffusion import Denoiser, at_step, check_finite, clean_estimate, noise_of, rising, start_scale
 from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive
 from ._cost import Cost
 from ._ddim import Ddim
@@ -43,8 +43,8 @@ def invert(denoiser: Denoiser, clean: Tensor, sigmas: Tensor, *, method: Method 
     trip, at up to three times the model calls. A schedule that was turned round already is taken as well.
 
     Events are of the kind "ascend", one for each micro-batch of each step; those of the round trip are "descend".
-    Raises ValueError as `check_clean` does, for levels that are not monotone, and where the method does not fit the
-    model.
+    Raises ValueError as `check_clean` does, for levels that are not monotone, where the method does not fit the model,
+    and, as NotFiniteError that names the step, where the model predicts NaN or infinity.
     """
     levels = rising(sigmas)
     method.check(denoiser.parametrization)
@@ -66,14 +66,15 @@ def inverting(denoiser: Denoiser, clean: Tensor, levels: tuple[float, ...], meth
     velocity, state = Velocity(denoiser), method.begin(clean)
     latents, records = [clean], []
     for index in range(len(levels) - 1):
-        ascents = yield from step_up(velocity, state, levels, index, method, batch, measure)
+        with at_step(index + 1, len(levels) - 1):
+            ascents = yield from step_up(velocity, state, levels, index, method, batch, measure)
         state = joined(state, [ascent.state for ascent in ascents])
         latents.append(state[0].float())
         noise = noise_of(denoiser.parametrization, latents[-1], levels[index + 1])
         records.append(InvertedStep(levels[index + 1], _values(ascent.residual for ascent in ascents),
                                     _values(ascent.iterations for ascent in ascents), nominal_norms(noise)))
     trajectory = Trajectory(torch.stack(latents), levels, denoiser.parametrization, method,
-                            method.companion(state, clean))
+                            method.companion(state, clean), start_scale(denoiser, levels[-1]))
     error = (yield from round_trip(denoiser, trajectory, batch)) if measure else None
     settings = {"method": method.name, **asdict(method), "count": len(clean), "sigmas": list(levels)}
     return Inversion(trajectory,
@@ -87,9 +88,11 @@ def step_up(velocity: Velocity, state: State, levels: Sequence[float], index: in
 
     def ascend(rows: slice) -> Ascent:
         before = rows_of(state, rows)
-        ascent = method.ascend(velocity, before, levels, index)
+        ascent = method.ascend(velocity.of(rows), before, levels, index)
+        for part in (*ascent.state, *(() if ascent.residual is None else (ascent.residual,))):
+            check_finite(part, "The latents predicted", levels[index + 1])
         if measure and ascent.residual is None:
-            returned = method.descend(unmeasured, method.resume(ascent.state[0], None), levels, index + 1)[0]
+            returned = method.descend(unmeasured.of(rows), method.resume(ascent.state[0], None), levels, index + 1)[0]
             ascent = replace(ascent, residual=relative_distances(returned, before[0]))
         return ascent
 

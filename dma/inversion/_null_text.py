@@ -6,6 +6,7 @@ Every latent has embeddings of its own.
 """
 from __future__ import annotations
 
+import functools
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
@@ -13,9 +14,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..diffusion import EmbeddingDenoiser, deterministic_step, noise_of, paper_scale
+from ..diffusion import EmbeddingDenoiser, at_step, check_finite, deterministic_step, noise_of, of_rows, paper_scale
 from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive
-from ..solvers import AdamMoments, BestRows
+from ..loss_scale import LossScale, backward
+from ..solvers import AdamMoments, Backtracking, BestRows
 from ._cost import Cost
 from ._invert import Inversion
 from ._norms import nominal_norms, relative_distances
@@ -72,7 +74,8 @@ def optimise_null_text(denoiser: EmbeddingDenoiser, inverted: Inversion, *, sett
     relative to the pivot's norm, and its iterations are those of the optimiser. With `measure` the round trip is taken
     as well.
 
-    Events are of the kind "fit", one for each micro-batch of each step; those of the round trip are "descend".
+    Events are of the kind "fit", one for each micro-batch of each step; those of the round trip are "descend". Raises
+    NotFiniteError, a ValueError that names the step, where the model predicts NaN or infinity.
     """
     batch, cost = choose_batch(batch, inverted.trajectory.latents.shape[2:]), Cost(inverted.report.seconds)
     return drive(optimising(denoiser, inverted, settings, batch, measure, cost), cost, (Clock(), *watchers))
@@ -95,15 +98,16 @@ def optimising(denoiser: EmbeddingDenoiser, inverted: Inversion, settings: NullT
         def fit(rows: slice) -> tuple[Tensor, Tensor, Tensor]:
             upper, goal, found = (part.to(denoiser.device)
                                   for part in (x[rows], pivot.latents[index - 1, rows], current[rows]))
-            return _fit(denoiser, upper, goal, found, levels[index], levels[index - 1], rate, settings.iterations,
-                        tolerance)
+            return _fit(of_rows(denoiser, rows), upper, goal, found, levels[index], levels[index - 1], rate,
+                        settings.iterations, tolerance)
 
         taken: list[int] = []
-        for rows, (embedding, lower, iterations) in batch.over(count, fit):
-            embeddings[rows, index - 1] = current[rows] = embedding.cpu()
-            x[rows] = lower.cpu()
-            taken += iterations.tolist()
-            yield Event("fit", rows.stop - rows.start, rows.stop, count)
+        with at_step(step + 1, steps):
+            for rows, (embedding, lower, iterations) in batch.over(count, fit):
+                embeddings[rows, index - 1] = current[rows] = embedding.cpu()
+                x[rows] = check_finite(lower.cpu(), "The latents predicted", levels[index])
+                taken += iterations.tolist()
+                yield Event("fit", rows.stop - rows.start, rows.stop, count)
         noise = noise_of(pivot.parametrization, pivot.latents[index], levels[index])
         records.insert(0, InvertedStep(levels[index], relative_distances(x, pivot.latents[index - 1]).tolist(), taken,
                                        nominal_norms(noise)))
@@ -117,24 +121,31 @@ def optimising(denoiser: EmbeddingDenoiser, inverted: Inversion, settings: NullT
 def _fit(denoiser: EmbeddingDenoiser, x: Tensor, pivot: Tensor, embedding: Tensor, sigma: float, sigma_next: float,
          rate: float, iterations: int, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
     """Best embeddings (B, T, D) of one step, the latents they lead to, and the iterations taken (B,)."""
-    best = BestRows(torch.full((len(x),), torch.inf, device=x.device), embedding.clone(), torch.empty_like(x))
+    best = BestRows(torch.full((len(x),), torch.inf, device=x.device), embedding.clone(),
+                    torch.full_like(x, torch.nan))
     taken = torch.zeros(len(x), dtype=torch.int64, device=x.device)
     active = torch.arange(len(x), device=x.device)  # latents still moving
-    moments = AdamMoments(embedding)
+    moments, moves = AdamMoments(embedding), Backtracking(embedding, torch.zeros_like(embedding))
+    scale = LossScale(len(x))
     for iteration in range(iterations + 1):
         embedding = embedding.detach().requires_grad_()
         last = iteration == iterations
+        step = functools.partial(pivot_loss, of_rows(denoiser, active.tolist()), x[active], sigma, sigma_next,
+                                 pivot[active], embedding)
         with torch.set_grad_enabled(not last):
-            loss, reached = pivot_loss(denoiser, x[active], sigma, sigma_next, pivot[active], embedding)
+            loss, reached = step()
         best.update(active, loss.detach(), embedding.detach(), reached.detach())
-        going = loss.detach() > tolerance
+        going = ~(loss.detach() <= tolerance)
         if last or not going.any():
             break
-        with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(loss.sum(), embedding)
-        active, embedding, gradient = active[going], embedding.detach()[going], gradient[going]
+        pull = 2 * (loss.detach() / x[0].numel()).sqrt()  # root mean square of the loss's gradient by the latent
+        gradient = scale.apply(backward(lambda: step()[0], embedding, loss), torch.ones_like(pull), pull)
+        active = active[going]
         moments.keep(going)
-        embedding = embedding - moments.step(gradient, rate)
+        moves.keep(going)
+        scale.keep(going)
+        embedding, gradient = moves.accepted(embedding.detach()[going], gradient[going], loss.detach()[going])
+        embedding = moves.towards(embedding - moments.step(gradient, rate))
         taken[active] += 1
     embeddings, lower = best.items
     return embeddings, lower, taken

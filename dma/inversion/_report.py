@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..precision import in_double
 from ..records import Record
 
 HIGHEST_PSNR = 200.0
@@ -54,7 +55,7 @@ def round_trip_error(clean: Tensor, restored: Tensor) -> RoundTrip:
     >>> round(error.psnr[0], 2)  # 10 log10(2^2 / 0.02)
     23.01
     """
-    clean, restored = clean.double().flatten(1), restored.double().flatten(1)
+    clean, restored = (in_double(latents).flatten(1) for latents in (clean, restored))
     mse = (clean - restored).square().mean(1)  # (B,)
     peak = (clean.amax(1) - clean.amin(1)).clamp_min(torch.finfo(torch.float32).tiny)
     psnr = 10 * (peak.square() / mse.clamp_min(torch.finfo(torch.float64).tiny)).log10()

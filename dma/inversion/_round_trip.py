@@ -12,6 +12,6 @@ from ._way_back import descending
 
 def round_trip(denoiser: Denoiser, trajectory: Trajectory, batch: BatchSize) -> Generator[Event, None, RoundTrip]:
     """Sample the noise of a trajectory and compare with its clean latents; events are those of `way_back`."""
-    restored = yield from descending(denoiser, trajectory.noise, trajectory.levels, trajectory.method,
-                                     trajectory.companion, batch)
+    start = trajectory.scale * trajectory.noise
+    restored = yield from descending(denoiser, start, trajectory.levels, trajectory.method, trajectory.companion, batch)
     return round_trip_error(trajectory.latents[0], restored)

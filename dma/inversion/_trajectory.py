@@ -3,9 +3,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from ..diffusion import Parametrization, noise_of
+from ..diffusion import Parametrization, paper_scale
 from ._method import WayBack
 
 
@@ -15,6 +16,8 @@ class Trajectory:
 
     latents: (S + 1, B, C, H, W) fp32 on the CPU, from clean to noise. levels: their noise levels (S + 1), rising.
     companion: one row per latent of whatever `method` carries besides the latent itself, or None.
+    start_scale: what noise is multiplied by to be a latent at the highest level, as `diffusion.start_scale` says; None
+        is the factor of `diffusion.initial_latent`.
     """
 
     latents: Tensor
@@ -22,21 +25,50 @@ class Trajectory:
     parametrization: Parametrization
     method: WayBack
     companion: Tensor | None = None
+    start_scale: float | None = None
+
+    @property
+    def scale(self) -> float:
+        """The factor from noise to latents at the highest level."""
+        if self.start_scale is not None:
+            return self.start_scale
+        level = self.levels[-1]
+        return level if self.parametrization is Parametrization.FLOW else 1 / paper_scale(self.parametrization, level)
 
     @property
     def noise(self) -> Tensor:
         """z (B, C, H, W), the noise that sampling starts from, of nominal norm sqrt(L)."""
-        return noise_of(self.parametrization, self.latents[-1], self.levels[-1])
+        return self.latents[-1] / self.scale
+
+
+# Noise that has been saved and read again, or moved between devices and types, is still a trajectory's own.
+OWN_NOISE = 1e-3
 
 
 def check_fit(trajectory: Trajectory, noise: Tensor) -> None:
-    """Raise ValueError where noise (B, C, H, W) cannot be taken back along a trajectory.
+    """Raise ValueError where noise (B, C, H, W) cannot be taken back along a trajectory, as `companions_of` does."""
+    companions_of(trajectory, noise)
 
-    What a trajectory carries for each of its latents needs as many of them, in the same order.
+
+def companions_of(trajectory: Trajectory, noise: Tensor) -> Tensor | None:
+    """What a trajectory carries for each latent of noise (B, C, H, W), a row for each of them, or None if nothing.
+
+    That belongs to one latent and no other, so that the noise has to be the trajectory's own: any of its rows, in any
+    order. Raises ValueError where a row is not, such as a mixture, and for latents of another size.
     """
-    if trajectory.companion is not None and len(trajectory.companion) != len(noise):
-        raise ValueError(f"The trajectory carries what the method {trajectory.method.name} needs for "
-                         f"{len(trajectory.companion)} latents, but there are {len(noise)} to sample.")
     if noise.shape[1:] != trajectory.latents.shape[2:]:
         raise ValueError(f"The latents have shape {tuple(noise.shape[1:])}, but those of the trajectory "
                          f"{tuple(trajectory.latents.shape[2:])}: they have to be of the same size.")
+    if trajectory.companion is None:
+        return None
+    own = trajectory.noise.flatten(1)
+    rows = []
+    for number, row in enumerate(noise.detach().to("cpu", torch.float32).flatten(1), start=1):
+        distances = (own - row).norm(dim=1) / own.norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny)  # (N,)
+        nearest = int(distances.argmin())
+        if not distances[nearest] <= OWN_NOISE:
+            raise ValueError(f"The trajectory carries what the method {trajectory.method.name} needs for "
+                             f"{len(own)} latents, but latent {number} of {len(noise)} is none of them: it has been "
+                             "mixed or changed since, or comes from another inversion.")
+        rows.append(nearest)
+    return trajectory.companion if rows == list(range(len(own))) else trajectory.companion[rows]

@@ -10,12 +10,12 @@ from collections.abc import Generator, Sequence
 import torch
 from torch import Tensor
 
-from ..diffusion import Denoiser, clean_estimate, initial_latent, rising
+from ..diffusion import Denoiser, at_step, check_finite, clean_estimate, rising, start_scale
 from ..execution import BatchSize, Event, Watcher, choose_batch, drive
 from ._ddim import Ddim
 from ._method import WayBack
 from ._state import State, joined, rows_of
-from ._trajectory import Trajectory, check_fit
+from ._trajectory import Trajectory, companions_of
 from ._velocity import Velocity
 
 
@@ -23,10 +23,11 @@ def way_back(denoiser: Denoiser, noise: Tensor, trajectory: Trajectory, *, batch
              watchers: Sequence[Watcher] = ()) -> Tensor:
     """Clean latents (B, C, H, W) from the noise z of a trajectory, by the trajectory's own levels and method.
 
-    The noise may have been changed since. Raises ValueError as `check_fit` does.
+    The noise may have been changed since, unless the trajectory carries something for each of its latents. Raises
+    ValueError as `companions_of` does, and as `sample_back`.
     """
-    check_fit(trajectory, noise)
-    return drive(descending(denoiser, noise, trajectory.levels, trajectory.method, trajectory.companion,
+    companion = companions_of(trajectory, noise)
+    return drive(descending(denoiser, trajectory.scale * noise, trajectory.levels, trajectory.method, companion,
                             choose_batch(batch, noise.shape[1:])), None, watchers)
 
 
@@ -36,20 +37,22 @@ def sample_back(denoiser: Denoiser, noise: Tensor, sigmas: Tensor, *, method: Wa
     """Clean latents (B, C, H, W), fp32 on the CPU, from noise z at sigmas[0] down to sigmas[-1], (S + 1,).
 
     companion: what the method carries for each latent besides the latent itself, as a trajectory keeps it.
-    Raises ValueError for levels that are not monotone.
+    Raises ValueError for levels that are not monotone, and, as NotFiniteError that names the step, where the model
+    predicts NaN or infinity.
     """
-    return drive(descending(denoiser, noise, rising(sigmas), method, companion, choose_batch(batch, noise.shape[1:])),
-                 None, watchers)
+    levels = rising(sigmas)
+    return drive(descending(denoiser, start_scale(denoiser, levels[-1]) * noise, levels, method, companion,
+                            choose_batch(batch, noise.shape[1:])), None, watchers)
 
 
-def descending(denoiser: Denoiser, noise: Tensor, levels: Sequence[float], method: WayBack, companion: Tensor | None,
+def descending(denoiser: Denoiser, latents: Tensor, levels: Sequence[float], method: WayBack, companion: Tensor | None,
                batch: BatchSize) -> Generator[Event, None, Tensor]:
-    """The loop of both, along rising `levels` from the last to the first."""
-    velocity = Velocity(denoiser)
-    state = method.resume(initial_latent(denoiser.parametrization, noise.detach().to("cpu", torch.float32),
-                                         levels[-1]), companion)
-    for index in range(len(levels) - 1, 0, -1):
-        state = yield from step_down(velocity, state, levels, index, method, batch)
+    """The loop of both, with latents (B, C, H, W) along rising `levels` from the last to the first."""
+    velocity, steps = Velocity(denoiser), len(levels) - 1
+    state = method.resume(latents.detach().to("cpu", torch.float32), companion)
+    for index in range(steps, 0, -1):
+        with at_step(steps - index + 1, steps):
+            state = yield from step_down(velocity, state, levels, index, method, batch)
     return state[0].float()
 
 
@@ -57,7 +60,9 @@ def step_down(velocity: Velocity, state: State, levels: Sequence[float], index: 
               batch: BatchSize) -> Generator[Event, None, State]:
     """One step of all latents from levels[index] down to levels[index - 1]."""
     def descend(rows: slice) -> State:
-        return method.descend(velocity, rows_of(state, rows), levels, index)
+        lower = method.descend(velocity.of(rows), rows_of(state, rows), levels, index)
+        check_finite(lower[0], "The latents predicted", levels[index])
+        return lower
 
     lower: list[State] = []
     for rows, part in batch.over(len(state[0]), descend):

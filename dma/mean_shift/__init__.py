@@ -1,11 +1,11 @@
 """The average by annealed mean shift: one picture, whatever the seed."""
-from ._mean_shift import MeanShift, Start, level_seed, mean_shift
+from ._mean_shift import ALGORITHM, MeanShift, Start, level_seed, mean_shift
 from ._monitor import MeanShiftMonitor
 from ._report import AveragedLevel, MeanShiftReport
 from ._settings import MeanShiftSettings
 from ._state import MeanShiftState
 
 __all__ = [
-    "AveragedLevel", "MeanShift", "MeanShiftMonitor", "MeanShiftReport", "MeanShiftSettings", "MeanShiftState", "Start",
-    "level_seed", "mean_shift",
+    "ALGORITHM", "AveragedLevel", "MeanShift", "MeanShiftMonitor", "MeanShiftReport", "MeanShiftSettings",
+    "MeanShiftState", "Start", "level_seed", "mean_shift",
 ]

@@ -3,7 +3,7 @@
 One clean latent m is kept. At each of the first A levels of a falling schedule it is noised K times afresh, and moves
 to the mean of the predictions D:
 
-    m_0     = mean_k D(initial_latent(eps_k, sigma_0), sigma_0)
+    m_0     = mean_k D(start_scale(sigma_0) eps_k, sigma_0)
     m_i     = mean_k D(add_noise(m_{i-1}, eps_k, sigma_i), sigma_i),   i = 1 ... A - 1
     x       = add_noise(m_{A-1}, s n, sigma_A)
     picture = the plain deterministic ODE from x at sigma_A to 0
@@ -22,12 +22,23 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from ..diffusion import Denoiser, NoiseRows, add_noise, initial_latent, sampling, starting_noise
+from ..diffusion import (
+    Denoiser,
+    NoiseRows,
+    add_noise,
+    at_step,
+    check_finite,
+    sampling,
+    start_scale,
+    starting_noise,
+)
 from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive, split_at_multiples
 from ._report import MeanShiftReport
 from ._settings import MeanShiftSettings
 from ._state import MeanShiftState
 
+# Part of the key of every saved run. Raise the number when one of the same settings gives another picture than before.
+ALGORITHM = "mean shift 1"
 # Noises after which the error of the mean is looked at again, whatever the batch size.
 BLOCK = 16
 SHARED_SEED = 0x5EED
@@ -74,7 +85,8 @@ def mean_shift(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], setti
     than in the end, because it is applied again and again; `denoiser` itself if left out. start: a clean latent to go
     on from instead of nothing. The result does not depend on `batch` beyond rounding.
 
-    Raises ValueError for settings that make no sense, and for a start of another shape.
+    Raises ValueError for settings that make no sense, for a start of another shape, and, as NotFiniteError that names
+    the step, where the model predicts NaN or infinity.
     """
     settings.check(len(sigmas) - 1, first=start.first if start else 0)
     if start is not None and tuple(start.mean.shape) != (1, *shape):
@@ -93,7 +105,8 @@ def averages(denoiser: Denoiser, averaging: Denoiser, sigmas: Sequence[float], s
     """The loop of `mean_shift`: works on `state` from where it stands to its end."""
     last = first + settings.averaged_steps
     for step in range(first + len(state.records), last):
-        yield from take_mean(averaging, sigmas[step], step, shape, settings, batch, state)  # m = mean of D(m + sigma e)
+        with at_step(step + 1, len(sigmas) - 1):
+            yield from take_mean(averaging, sigmas[step], step, shape, settings, batch, state)  # mean of D(m + sigma e)
         state.close_level(sigmas[step])
         yield Event("level", 0.0, closes=True)
     if not state.finished:
@@ -111,9 +124,9 @@ def take_mean(averaging: Denoiser, sigma: float, step: int, shape: tuple[int, ..
 
     def predict(rows: slice) -> Tensor:
         eps = noise[rows]
-        x = (initial_latent(averaging.parametrization, eps, sigma) if state.mean is None
+        x = (start_scale(averaging, sigma) * eps if state.mean is None
              else add_noise(averaging.parametrization, state.mean, eps, sigma))
-        return averaging.denoise(x.to(averaging.device), sigma)
+        return check_finite(averaging.denoise(x.to(averaging.device), sigma), "Predictions", sigma)
 
     def enough() -> bool:
         return (settings.mean_error > 0 and moments.count % BLOCK == 0 and moments.count > 1

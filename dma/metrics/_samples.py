@@ -1,8 +1,9 @@
 """What every distance between two samples asks of them."""
 from __future__ import annotations
 
-import torch
 from torch import Tensor
+
+from ..precision import in_double
 
 
 def checked_samples(features: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
@@ -20,4 +21,4 @@ def checked_samples(features: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     if features.shape[1] != others.shape[1] or not features.shape[1]:
         raise ValueError("Both samples must have the same features in their columns, at least one, not "
                          f"{features.shape[1]} and {others.shape[1]}.")
-    return features.detach().to("cpu", torch.float64), others.detach().to("cpu", torch.float64)
+    return in_double(features), in_double(others)

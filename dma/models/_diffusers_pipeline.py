@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..choices import check_choice
 from ..diffusion import Parametrization, denoised_from_output, paper_scale
+from ..precision import in_double
 from ._hooks import output_of
 
 PARAMETRIZATIONS = {"epsilon": Parametrization.EPS, "v_prediction": Parametrization.V}
@@ -151,5 +152,5 @@ def ddim_sigmas(scheduler: Any, steps: int) -> Tensor:
 
 
 def _sigmas_of(cumulative_alphas: Tensor) -> Tensor:
-    cumulative = cumulative_alphas.double().clamp(min=SMALLEST_CUMULATIVE_ALPHA)
+    cumulative = in_double(cumulative_alphas).clamp(min=SMALLEST_CUMULATIVE_ALPHA)
     return ((1 - cumulative) / cumulative).sqrt()

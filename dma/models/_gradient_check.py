@@ -6,6 +6,7 @@ place, memory that is used again before the backward pass, and recomputed blocks
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Generator, Sequence
 
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from ..diffusion import Denoiser, initial_latent
 from ..execution import is_out_of_memory
+from ..loss_scale import LossScale, backward
+from ..precision import in_double
 
 # Relative to the latent. Rounding spoils small steps, more so in 16-bit models, and curvature spoils large ones.
 STEPS = (0.003, 0.01, 0.03, 0.1, 0.2)
@@ -30,7 +33,10 @@ def gradient_error(denoiser: Denoiser, x: Tensor, other: Tensor, sigma: float) -
     Both are of f(x) = <H(x), r> with r = H(x) - H(other) held fixed, which is the direction in which matching pulls,
     along the gradient g itself: |g| against (f(x + h g/|g|) - f(x - h g/|g|)) / 2h. Of several h the two neighbouring
     ones that agree best count, and of them the worse: about 1e-4 in fp32 and 1e-2 in bf16, while the wrong gradients
-    that are known are off by a tenth and more. NaN if the features do not depend on x.
+    that are known are off by a tenth and more. NaN if the features do not depend on x, or the gradient is not finite.
+
+    The backward pass is scaled as that of matching is (see `LossScale`): a network of 16 bits is measured in the range
+    in which it will be used.
 
     >>> class Square:
     ...     def features(self, x, sigma): return x ** 2
@@ -40,18 +46,17 @@ def gradient_error(denoiser: Denoiser, x: Tensor, other: Tensor, sigma: float) -
     leaf = x.detach().clone().requires_grad_()
     with torch.no_grad():
         contrast = denoiser.features(x, sigma) - denoiser.features(other, sigma)
-    with torch.enable_grad():
-        (gradient,) = torch.autograd.grad((denoiser.features(leaf, sigma) * contrast).sum(), leaf)
-    length = gradient.double().norm()
-    if not length > 0:
+    gradient = LossScale(1).apply(backward(lambda: denoiser.features(leaf, sigma), leaf), contrast)
+    length = in_double(gradient).norm().item()
+    if not 0 < length < math.inf:
         return float("nan")
     direction, errors = (gradient / length).to(x.dtype), []
     for step in STEPS:
         h = step * x.norm().item()
         with torch.no_grad():
             above, below = (denoiser.features(x + sign * h * direction, sigma) for sign in (1, -1))
-        difference = ((above - below).double() * contrast.double()).sum() / (2 * h)
-        errors.append((difference / length - 1).abs().item())
+        difference = (in_double(above - below) * in_double(contrast)).sum().item() / (2 * h)
+        errors.append(abs(difference / length - 1))
     return min(max(pair) for pair in zip(errors, errors[1:]))
 
 

@@ -6,14 +6,17 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ..diffusion import Denoiser
+from ..diffusion import Denoiser, check_finite, of_rows
 from ..execution import BatchSize, choose_batch
 
 
 def features_of(denoiser: Denoiser, latents: Tensor, sigma: float) -> Tensor:
-    """The features (b, ...) of latents (b, C, H, W) from anywhere, without gradient, on the Denoiser's device."""
+    """The features (b, ...) of latents (b, C, H, W) from anywhere, without gradient, on the Denoiser's device.
+
+    Raises NotFiniteError where one is NaN or infinite.
+    """
     with torch.no_grad():
-        return denoiser.features(latents.to(denoiser.device), sigma)
+        return check_finite(denoiser.features(latents.to(denoiser.device), sigma), "The features", sigma)
 
 
 def read_features(denoiser: Denoiser, latents: Tensor, sigma: float, *,
@@ -32,4 +35,4 @@ def read_features(denoiser: Denoiser, latents: Tensor, sigma: float, *,
     [(0, 2, [2.0, 2.0]), (2, 3, [2.0])]
     """
     batch = choose_batch(batch, latents.shape[1:])
-    yield from batch.over(len(latents), lambda rows: features_of(denoiser, latents[rows], sigma))
+    yield from batch.over(len(latents), lambda rows: features_of(of_rows(denoiser, rows), latents[rows], sigma))

@@ -2,9 +2,13 @@
 from ._adam import Adam
 from ._adam_moments import AdamMoments
 from ._anderson import anderson_step
+from ._backtracking import Backtracking
 from ._best_rows import BestRows
 from ._gauss_newton import GaussNewton
 from ._lbfgs import LBFGS
 from ._solver import Match, PastMatch, Solver
 
-__all__ = ["LBFGS", "Adam", "AdamMoments", "BestRows", "GaussNewton", "Match", "PastMatch", "Solver", "anderson_step"]
+__all__ = [
+    "LBFGS", "Adam", "AdamMoments", "Backtracking", "BestRows", "GaussNewton", "Match", "PastMatch", "Solver",
+    "anderson_step",
+]

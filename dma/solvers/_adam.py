@@ -4,9 +4,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ._adam_moments import AdamMoments
+from ._backtracking import Backtracking
 from ._limits import Limits, refuse_unless
 from ._solver import Features, Match
 from ._tracker import Tracker, residual_and_gradient
@@ -19,7 +21,8 @@ class Adam(Limits):
     `learning_rate` is in the units of `start`. A latent stops when its residual reaches `tolerance`, on a plateau (see
     `Tracker`), or after `iterations` steps. Because the first steps of a fresh Adam have the size of the learning rate
     whatever the gradient, they move a latent that already agrees away from agreement: the best iterate is returned, and
-    a latent within the tolerance is not touched.
+    a latent within the tolerance is not touched. A latent whose step has ended in NaN or infinity goes back, and takes
+    half as much of its steps from then on.
     """
 
     learning_rate: float = 2e-2
@@ -54,15 +57,19 @@ class Adam(Limits):
         tracker = Tracker(start, target, self.tolerance, self.plateau, self.patience)
         moving = tracker.latents.clone()
         moments = AdamMoments(moving, beta1=self.beta1, beta2=self.beta2, epsilon=self.epsilon)
+        steps = Backtracking(moving, torch.zeros_like(moving))
         for iteration in range(self.iterations + 1):
-            _, going, gradient = residual_and_gradient(features, tracker, moving, last=iteration == self.iterations)
+            last = iteration == self.iterations
+            residual, going, gradient = residual_and_gradient(features, tracker, moving, last=last)
             if gradient is None:
                 break
             # The paper's loss is not divided by the target's norm, and Adam's epsilon knows the difference.
             gradient = gradient * tracker.energy
             if not going.all():
-                moving, gradient = moving[going], gradient[going]
+                moving, gradient, residual = moving[going], gradient[going], residual[going]
                 moments.keep(going)
+                steps.keep(going)
             tracker.take(going, backwards=1)
-            moving = moving - moments.step(gradient, self.learning_rate)
+            moving, gradient = steps.accepted(moving, gradient, residual)
+            moving = steps.towards(moving - moments.step(gradient, self.learning_rate))
         return tracker.match()

@@ -4,11 +4,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..precision import in_double
+
 
 def anderson_step(iterates: list[Tensor], changes: list[Tensor]) -> Tensor:
     """The next iterate (B, ...) of x = g(x) from the last ones and their changes g(x) - x (Anderson 1965, type II).
 
     Of all mixtures of the iterates that sum to one it takes that whose mixed change is smallest, and adds that change.
+    Rows in which the mixture is not finite take the plain step x + change.
 
     >>> x = torch.tensor([[0.0]]), torch.tensor([[1.0]])
     >>> anderson_step(list(x), [3 - 2 * x[0] - x[0], 3 - 2 * x[1] - x[1]])  # g(x) = 3 - 2 x, which does not contract
@@ -17,7 +20,12 @@ def anderson_step(iterates: list[Tensor], changes: list[Tensor]) -> Tensor:
     x, change = iterates[-1], changes[-1]
     if len(iterates) == 1:
         return x + change
-    moved, changed = (torch.stack([(b - a).flatten(1).double() for a, b in zip(parts, parts[1:])], 2)
+    moved, changed = (torch.stack([in_double(b - a).flatten(1) for a, b in zip(parts, parts[1:])], 2)
                       for parts in (iterates, changes))  # (B, L, m)
-    weights = torch.linalg.lstsq(changed, change.flatten(1).double()[..., None]).solution  # (B, m, 1)
-    return x + change - ((moved + changed) @ weights).view_as(x).to(x)
+    # LAPACK refuses a whole batch for one NaN.
+    known = (torch.where(values.isfinite(), values, 0.0)
+             for values in (changed, in_double(change).flatten(1)[..., None]))
+    weights = torch.linalg.lstsq(*known).solution  # (B, m, 1)
+    mixed = x + change - ((moved + changed) @ weights).view_as(x).to(x.dtype).to(x.device)
+    finite = torch.isfinite(mixed).flatten(1).all(1).view(-1, *[1] * (x.ndim - 1))
+    return torch.where(finite, mixed, x + change)

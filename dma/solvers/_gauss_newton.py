@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ..loss_scale import LossScale
 from ._lbfgs import dot
 from ._limits import Limits, refuse_unless
+from ._math_attention import MathAttention
 from ._solver import Features, Match
 from ._tracker import Tracker
 
@@ -70,7 +71,8 @@ class GaussNewton(Limits):
             with torch.no_grad():
                 residual = tracker.residual(features(trial))
             ratio = (value - residual) / (value - predicted / tracker.energy).clamp_min(1e-30)  # (b,)
-            damping = damping * torch.where(ratio > 0.75, 1 / 3, torch.where(ratio < 0.25, 4.0, 1.0))
+            # A trial that is not finite has a ratio of NaN or -infinity, and fails like any other.
+            damping = damping * torch.where(ratio > 0.75, 1 / 3, torch.where(ratio >= 0.25, 1.0, 4.0))
             going = tracker.see(trial, residual)
             fell = residual < value
             point = torch.where(fell.view(-1, *[1] * (point.ndim - 1)), trial, point)
@@ -79,17 +81,20 @@ class GaussNewton(Limits):
 
     def step(self, features: Features, point: Tensor, target: Tensor, damping: Tensor) -> tuple[Tensor, Tensor]:
         """A step for each latent of `point` (b, ...), and the squared difference (b,) that J predicts after it."""
-        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+        with torch.enable_grad(), MathAttention():
             leaf = point.detach().requires_grad_()
             found = features(leaf)  # (b, ...)
             dual = torch.zeros_like(found, requires_grad=True)
             (transposed,) = torch.autograd.grad(found, leaf, dual, create_graph=True)
 
+            back, forth = LossScale(len(point)), LossScale(len(point))
+
             def transposed_times(u: Tensor) -> Tensor:
-                return torch.autograd.grad(found, leaf, u.view_as(found), retain_graph=True)[0].flatten(1)
+                return back.apply(lambda u: torch.autograd.grad(found, leaf, u.view_as(found),
+                                                                retain_graph=True)[0].flatten(1), u)
 
             def times(v: Tensor) -> Tensor:
-                return _second_derivative(transposed, dual, v.view_as(leaf)).flatten(1)
+                return forth.apply(lambda v: _second_derivative(transposed, dual, v.view_as(leaf)).flatten(1), v)
 
             difference = (target - found).detach().flatten(1)  # (b, f)
             solution = torch.zeros_like(leaf.detach().flatten(1))  # (b, n)

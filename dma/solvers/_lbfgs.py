@@ -23,8 +23,9 @@ class LBFGS(Limits):
     """Limited-memory BFGS (Nocedal 1980) with backtracking, batched: every latent has its own pairs and step length.
 
     One iteration is one evaluation of H and its gradient for all active latents, taken or rejected: where the residual
-    has not fallen enough (Armijo), the latent goes back and tries a shorter step along the same direction. The first
-    step of each latent has the length f / |g|^2, which needs no unit (Polyak's step towards a residual of zero).
+    has not fallen enough (Armijo), or it or its gradient is not finite, the latent goes back and tries a shorter step
+    along the same direction. The first step of each latent has the length f / |g|^2, which needs no unit (Polyak's step
+    towards a residual of zero).
     """
 
     iterations: int = 40
@@ -66,7 +67,10 @@ class LBFGS(Limits):
                 value, length, slope, residual = value[going], length[going], slope[going], residual[going]
                 moves, changes = moves[:, going], changes[:, going]
             tracker.take(going, backwards=1)
-            accepted = residual <= value + SUFFICIENT_DECREASE * length * slope  # (b,); the first value is infinite
+            usable = found.isfinite().all(1)  # (b,)
+            # The first value is infinite, and a latent without a gradient there stays where it is.
+            accepted = (residual <= value + SUFFICIENT_DECREASE * length * slope) & (usable | value.isinf())  # (b,)
+            found = torch.where(usable[:, None], found, 0.0)
             move, change = trial - point, found - gradient
             curved = dot(move, change) > SMALLEST_CURVATURE * move.norm(dim=1) * change.norm(dim=1)
             learned = (accepted & curved)[None, :, None]
@@ -74,6 +78,7 @@ class LBFGS(Limits):
             changes = torch.where(learned, torch.cat([changes[1:], change[None]]), changes)
             # The minimum of the parabola through value, slope and the rejected residual, kept within sensible bounds.
             shorter = -slope * length.square() / (2 * (residual - value - slope * length))
+            shorter = torch.where(residual.isfinite(), shorter, 0.0)
             length = torch.where(accepted, 1.0, torch.minimum(torch.maximum(shorter, 0.1 * length), 0.5 * length))
             taken = accepted[:, None]
             point, gradient = torch.where(taken, trial, point), torch.where(taken, found, gradient)

@@ -1,9 +1,12 @@
 """Which latents of a solver's call are still moving, the best iterate of each, and what each has cost."""
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
+from ..loss_scale import LossScale, backward
 from ._best_rows import BestRows
 from ._solver import Features, Match
 
@@ -14,6 +17,9 @@ class Tracker:
     A latent is done when its residual is at most `tolerance`, or when its best residual has fallen by less than the
     share `plateau` in the last `patience` evaluations (0: this never ends it). A mean of features is often not the
     features of any latent, so that without the second rule such a latent would take all iterations for nothing.
+
+    A residual of NaN is as bad as infinity: the solver has gone too far and has to go back. Only a latent that starts
+    there is done at once, because it has nowhere to go back to; its residual stays infinite.
     """
 
     def __init__(self, start: Tensor, target: Tensor, tolerance: float, plateau: float, patience: int):
@@ -27,6 +33,7 @@ class Tracker:
                                                           for _ in range(3))
         self.active = torch.arange(len(start), device=start.device)  # (b,), rows still moving
         self.past: list[Tensor] = []
+        self.scale = LossScale(len(start))  # of the active rows
 
     @property
     def best(self) -> Tensor:
@@ -42,13 +49,20 @@ class Tracker:
         """|H - A|^2 / |A|^2 (b,) of features (b, ...), differentiable."""
         return (found - self.target).square().flatten(1).sum(1) / self.energy
 
+    def pull(self, residual: Tensor) -> Tensor:
+        """The root mean square (b,) of a residual's gradient 2 (H - A) / |A|^2 by the features: what enters the network
+        in a backward pass."""
+        return 2 * (residual / self.energy).sqrt() / math.sqrt(self.target.numel())
+
     def see(self, moving: Tensor, residual: Tensor) -> Tensor:
         """Take note of the active latents (b, ...) and their residuals (b,); says which of them go on, (b,) bool."""
+        residual = torch.where(residual.isnan(), torch.inf, residual)
+        going = residual > self.tolerance
         if self.before is None:
             self.before = residual.clone()
+            going &= residual.isfinite()
         self.forwards[self.active] += 1
         self.found.update(self.active, residual, moving.detach())
-        going = residual > self.tolerance
         if self.plateau:
             self.past.append(self.best.clone())
             if len(self.past) > self.patience:
@@ -58,8 +72,14 @@ class Tracker:
     def take(self, going: Tensor, backwards: int) -> None:
         """Only the active latents in `going` (b,) stay; each takes a step at the price of `backwards` passes."""
         self.active = self.active[going]
+        self.scale.keep(going)
         self.iterations[self.active] += 1
         self.backwards[self.active] += backwards
+
+    def take_again(self, passes: Tensor) -> None:
+        """Active latents have needed so many (b,) forward and backward passes more than one."""
+        self.forwards[self.active] += passes
+        self.backwards[self.active] += passes
 
     def match(self) -> Match:
         before = self.best if self.before is None else self.before
@@ -76,6 +96,8 @@ def residual_and_gradient(features: Features, tracker: Tracker, moving: Tensor,
     going = tracker.see(moving, residual.detach())
     if last or not going.any():
         return residual.detach(), going, None
-    # With a vector and not of a sum: the sum would have to be taken with gradients on.
-    (gradient,) = torch.autograd.grad(residual, leaf, torch.ones_like(residual))
-    return residual.detach(), going, gradient
+    product = backward(lambda: tracker.residual(features(leaf)), leaf, residual)
+    residual = residual.detach()
+    gradient = tracker.scale.apply(product, torch.ones_like(residual), torch.where(going, tracker.pull(residual), 0.0))
+    tracker.take_again(tracker.scale.tries.to(going.device) - 1)
+    return residual, going, gradient

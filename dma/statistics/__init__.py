@@ -1,9 +1,10 @@
-"""Streamed moments, effective counts, intervals and standard errors."""
+"""Blocks of large tensors, streamed moments, effective counts, intervals and standard errors."""
+from ._blocks import blocks, finite_rows, rows_in_double
 from ._effective_count import effective_count, effective_count_of_sums
 from ._intervals import bootstrap_interval, jackknife_error, leave_one_out, wilson_interval
 from ._moments import RunningMoments
 
 __all__ = [
-    "RunningMoments", "bootstrap_interval", "effective_count", "effective_count_of_sums", "jackknife_error",
-    "leave_one_out", "wilson_interval",
+    "RunningMoments", "blocks", "bootstrap_interval", "effective_count", "effective_count_of_sums", "finite_rows",
+    "jackknife_error", "leave_one_out", "rows_in_double", "wilson_interval",
 ]

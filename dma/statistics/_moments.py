@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..precision import in_double
 from ._effective_count import effective_count_of_sums
 
 
@@ -28,13 +29,13 @@ class RunningMoments:
 
     def update(self, rows: Tensor, weights: Tensor | None = None) -> None:
         """Add rows (B, ...), each counted once, or as often as `weights` (B,) say, which must not be negative."""
-        rows = rows.detach().to("cpu", torch.float64)
+        rows = in_double(rows)
         if weights is None:
             weight = squared_weight = float(len(rows))
             mean = rows.mean(0)
             deviations = (rows - mean).square().sum(0)
         else:
-            weights = weights.detach().to("cpu", torch.float64)
+            weights = in_double(weights)
             weight, squared_weight = weights.sum().item(), weights.square().sum().item()
             # Rows without any weight leave the mean as it is, whatever their own.
             mean = torch.tensordot(weights, rows, 1) / max(weight, torch.finfo(torch.float64).tiny)

@@ -6,10 +6,10 @@ from ._monitor import TrainingMonitor
 from ._report import TrainingReport, running_mean
 from ._settings import TrainingSettings
 from ._state import TrainingState, state_for
-from ._train import Training, train
+from ._train import ALGORITHM, Training, train
 
 __all__ = [
-    "Draw", "LowRank", "Training", "TrainingMonitor", "TrainingReport", "TrainingSettings", "TrainingState",
-    "denoising_loss", "draw", "loss_on", "matrix_size", "new_adapters", "parameters_of", "running_mean", "state_for",
-    "train",
+    "ALGORITHM", "Draw", "LowRank", "Training", "TrainingMonitor", "TrainingReport", "TrainingSettings",
+    "TrainingState", "denoising_loss", "draw", "loss_on", "matrix_size", "new_adapters", "parameters_of",
+    "running_mean", "state_for", "train",
 ]

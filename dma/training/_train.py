@@ -14,13 +14,16 @@ import torch
 from torch import Tensor
 
 from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive
+from ..loss_scale import falling_scales, power_of_two
 from ._draws import Draw
 from ._loss import Loss
 from ._report import TrainingReport
 from ._settings import TrainingSettings
 from ._state import TrainingState
 
-SMALLEST_LOSS_SCALE = 2.0**-20
+# Part of the key of every saved training. Raise the number when one of the same settings gives other results than
+# before.
+ALGORITHM = "training 1"
 
 
 @dataclass(frozen=True)
@@ -59,15 +62,13 @@ def steps(parameters: list[Tensor], loss: Loss, draws: Callable[[int], Draw], se
         batch = choose_batch(batch, drawn.noise.shape[1:])
         # The gradient of a mean over thousands of elements is below what 16-bit floats can tell from 0. Powers of two
         # change no digit of a loss or a gradient, so that in 32 bits this has no effect.
-        scale = state.scale or 2.0 ** round(math.log2(drawn.noise[0].numel()))
-        value, gradients = yield from _loss_and_gradients(parameters, loss, drawn, scale, batch, done)
-        while not torch.stack([gradient.isfinite().all() for gradient in gradients]).all():
-            if scale <= SMALLEST_LOSS_SCALE:
-                raise ValueError(f"The gradient of step {done + 1} is infinite or not a number: choose a higher "
-                                 "precision.")
-            scale /= 2
+        for scale in falling_scales(state.scale or power_of_two(drawn.noise[0].numel())):
             value, gradients = yield from _loss_and_gradients(parameters, loss, drawn, scale, batch, done)
-        state.update(value, gradients, scale)
+            if torch.stack([gradient.isfinite().all() for gradient in gradients]).all():
+                state.update(value, gradients, scale)
+                break
+        else:
+            raise ValueError(f"The gradient of step {done + 1} is infinite or not a number: choose a higher precision.")
         yield Event("train", row=done + 1, rows=settings.steps, value=value, changed=True,
                     closes=done + 1 == settings.steps)
 

@@ -10,7 +10,7 @@ from comfy_api.latest import io
 from ...dma import alignment, clustering, execution, models
 from .. import comfyui, inputs
 from ..comfyui import ProgressReporter, checkpoints
-from ..inputs import CLUSTERS, HSPACE, REPORT, check_training_latents
+from ..inputs import CLUSTERS, HSPACE, REPORT, check_training_latents, checked
 
 
 class AlignMixtureModes(io.ComfyNode):
@@ -98,6 +98,7 @@ class AlignMixtureModes(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, hspace, positive, negative, latent_image, count, components, steps, aligned_steps, cfg, scheduler,
                 seed, preset, mixture_level, samples=None, dimensions=16, covariance="spherical", minimum_size=4,
                 restored_noise=0.0, batch_size=0, resume=True) -> io.NodeOutput:
@@ -106,7 +107,7 @@ class AlignMixtureModes(io.ComfyNode):
         if samples is not None:
             comfyui.latent_shape(model, samples)
             check_training_latents(samples["samples"])
-            clean = comfyui.latents_into_model(model, samples["samples"])  # (K, C, H, W)
+            clean = comfyui.latents_into_model(model, comfyui.samples_of(model, samples))  # (K, C, H, W)
             count, latent_image = len(clean), samples
         settings = alignment.PRESETS[preset].apply(
             alignment.AlignmentSettings(count=count, keep=1, seed=seed, restored_noise=restored_noise), steps)
@@ -124,24 +125,27 @@ class AlignMixtureModes(io.ComfyNode):
         alignment.check_mixture(settings, mixture, level, len(sigmas) - 1)
         batch = execution.batch_of(batch_size)
         choices = {"shape": list(shape), "guidance_scale": cfg, "layer": hspace.layer, "pooling": hspace.pooling}
-        key = execution.run_key({**asdict(settings), **choices, "mixture": asdict(mixture), "level": level,
-                            "sigmas": sigmas.tolist(), "solver_name": type(settings.solver).__name__,
-                            "node": "AlignMixtureModes"},
-                           {**comfyui.conditioning_tensors(positive, negative),
-                            **({} if clean is None else {"samples": clean})})
+        key = comfyui.run_key(model, alignment.MIXTURE_ALGORITHM, {
+            **asdict(settings), **choices, "mixture": asdict(mixture), "level": level, "sigmas": sigmas.tolist(),
+            "solver_name": type(settings.solver).__name__, "node": "AlignMixtureModes"},
+            {"positive": positive, "negative": negative}, {} if clean is None else {"samples": clean})
         reporter = ProgressReporter(model, "AlignMixtureModes")
 
         def align(denoiser) -> alignment.MixtureAlignment:
             if aligned_steps:
                 with comfyui.advising_on_gradients(comfyui.OTHER_LAYER):
                     choices["gradient_error"] = models.check_gradient(denoiser, shape, sigmas[level].item())
-            answers = models.fingerprint(denoiser, sigmas, shape)
+            levels = sigmas[:-1].tolist()
+            # Features are read at the mixture's level and the aligned ones, and of the finished latents at the lowest.
+            place = (comfyui.saved_run(key, denoiser, levels, shape,
+                                       [*levels[level : level + max(1, aligned_steps)], levels[-1]])
+                     if resume else None)
 
             def saved(part: str) -> execution.RunState:
-                return comfyui.run_state(f"{key}-{part.replace(' ', '-')}", answers)
+                return dataclasses.replace(place, key=f"{key}-{part.replace(' ', '-')}")
 
             monitor = alignment.MixtureMonitor(reporter, settings, sigmas, mixture, level, sampled=clean is not None,
-                                               denoiser=denoiser)
+                                               denoiser=denoiser if reporter.shows_previews else None)
             return alignment.align_mixture(
                 denoiser, sigmas, shape, settings, mixture, level, samples=clean, batch=batch,
                 watchers=[*checkpoints(saved if resume else None), monitor],

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 from ...dma import alignment, execution, models, solvers
 from .. import comfyui, inputs
 from ..comfyui import ProgressReporter, checkpoints
-from ..inputs import HSPACE, REPORT
+from ..inputs import HSPACE, REPORT, checked
 
 CUSTOM = "custom"
 SOLVERS = ("Adam", "L-BFGS", "Gauss-Newton")
@@ -107,6 +107,7 @@ class AlignTrajectories(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, hspace, positive, negative, latent_image, count, steps, aligned_steps, iterations, learning_rate,
                 cfg, scheduler, seed, keep, tolerance=STANDARD.solver.tolerance, batch_size=0, branch="conditional",
                 resume=True, restored_noise=0.0, carried=STANDARD.carried, preset=CUSTOM, solver="L-BFGS",
@@ -131,15 +132,19 @@ class AlignTrajectories(io.ComfyNode):
         batch = execution.batch_of(batch_size)
         choices = {"solver_name": type(settings.solver).__name__, "sigmas": sigmas.tolist(), "shape": list(shape),
                    "guidance_scale": cfg, "layer": hspace.layer, "pooling": hspace.pooling, "branch": branch}
-        key = execution.run_key({**asdict(settings), **choices}, comfyui.conditioning_tensors(positive, negative))
+        key = comfyui.run_key(model, alignment.ALGORITHM, {**asdict(settings), **choices},
+                              {"positive": positive, "negative": negative})
         reporter = ProgressReporter(model, "AlignTrajectories")
 
         def align(denoiser) -> alignment.Alignment:
             if settings.aligned_steps:
                 with comfyui.advising_on_gradients(comfyui.OTHER_LAYER):
                     choices["gradient_error"] = models.check_gradient(denoiser, shape, sigmas[0].item())
-            saved = comfyui.run_state(key, models.fingerprint(denoiser, sigmas, shape)) if resume else None
-            watchers = [alignment.Monitor(reporter, settings, sigmas, denoiser=denoiser)]
+            levels = sigmas[:-1].tolist()
+            saved = (comfyui.saved_run(key, denoiser, levels, shape, levels[: settings.aligned_steps])
+                     if resume else None)
+            watchers = [alignment.Monitor(reporter, settings, sigmas,
+                                          denoiser=denoiser if reporter.shows_previews else None)]
             return alignment.align(denoiser, sigmas, shape, settings, batch=batch,
                                    watchers=[*checkpoints(saved), *watchers],
                                    state=execution.resumed(alignment.State.unpacked, saved))

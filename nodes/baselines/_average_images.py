@@ -4,7 +4,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ...dma import baselines
-from ..inputs import check_batch
+from ..inputs import check_batch, checked
 
 
 class AverageImages(io.ComfyNode):
@@ -19,6 +19,7 @@ class AverageImages(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, images) -> io.NodeOutput:
         check_batch(images, "images")
         return io.NodeOutput(baselines.mean_of(images))
@@ -36,6 +37,7 @@ class AverageLatents(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, latents) -> io.NodeOutput:
         check_batch(latents["samples"], "latents")
         averaged = {key: value for key, value in latents.items() if key not in ("batch_index", "noise_mask")}

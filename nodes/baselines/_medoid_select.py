@@ -4,7 +4,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ...dma import baselines
-from ..inputs import FEATURES, check_batch
+from ..inputs import FEATURES, check_batch, checked
 
 
 class MedoidSelect(io.ComfyNode):
@@ -27,6 +27,7 @@ class MedoidSelect(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, images, features=None) -> io.NodeOutput:
         check_batch(images, "images")
         if features is not None and len(features.values) != len(images):

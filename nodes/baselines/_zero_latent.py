@@ -7,6 +7,7 @@ from torch import Tensor
 from ...dma import baselines, execution
 from .. import comfyui, inputs
 from ..comfyui import ProgressReporter
+from ..inputs import checked
 
 
 class ZeroLatent(io.ComfyNode):
@@ -35,6 +36,7 @@ class ZeroLatent(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, model, positive, negative, latent_image, steps, cfg, scheduler, noise_scale,
                 seed) -> io.NodeOutput:
         comfyui.check_conditioning(positive, "positive")
@@ -47,5 +49,6 @@ class ZeroLatent(io.ComfyNode):
             return baselines.zero_latent_sample(denoiser, sigmas, shape, noise_scale=noise_scale, seed=seed,
                                                 watchers=[monitor])
 
-        latents = comfyui.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, run, layer=None)
+        latents = comfyui.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, run, layer=None,
+                                        draws_in_turn=True, gradients=False)
         return io.NodeOutput(comfyui.latents_out_of_model(model, latents))

@@ -2,7 +2,7 @@
 from ._adapters import ATTENTION, NAMES, attached, check_rank, lora_model, parameters_of, target_layers, with_lora
 from ._advice import ORDINARY_SIGMAS, OTHER_LAYER, OWN_LATENTS, advising, advising_on_gradients
 from ._architectures import AUTO_LAYER, default_layer, places, works_in_place
-from ._conditioning import check_conditioning, check_one_prompt, conditioning_tensors
+from ._conditioning import check_conditioning, check_one_prompt
 from ._denoiser import ComfyDenoiser, parametrization_of
 from ._embedding_files import (
     ENDING,
@@ -13,14 +13,31 @@ from ._embedding_files import (
     plain_name,
     write_embedding,
 )
-from ._files import content_hash, is_writable_prefix, output_path, readable_path, write_output_text
+from ._files import (
+    content_hash,
+    explaining_what_cannot_be_written,
+    is_writable_prefix,
+    output_name,
+    output_path,
+    readable_path,
+    write_output_text,
+)
 from ._gradients import differentiable, normal_weights
 from ._image_encoders import IMAGE_ENCODERS, encoder_folder, encoder_names, managed_encoder
-from ._latents import described, finite, image_latents, latent_shape, latents_into_model, latents_out_of_model
+from ._latents import (
+    described,
+    finite,
+    image_latents,
+    latent_shape,
+    latents_into_model,
+    latents_out_of_model,
+    samples_of,
+)
 from ._model import HSpace, check_model, layer_names, network_of, resolve_layer, schedulers, sigmas_of
 from ._progress import ProgressReporter, progress_bar
-from ._resume import checkpoints, run_state, run_state_folder
-from ._running import BRANCHES, with_denoiser, with_predictor
+from ._resume import checkpoints, run_state_folder, saved_run
+from ._run_key import run_key
+from ._running import BRANCHES, with_denoiser
 from ._sampler import DeterministicSampler
 from ._text_encoder import (
     Prompt,
@@ -37,12 +54,13 @@ __all__ = [
     "ATTENTION", "AUTO_LAYER", "BRANCHES", "ENDING", "IMAGE_ENCODERS", "NAMES", "ORDINARY_SIGMAS", "OTHER_LAYER",
     "OWN_LATENTS", "ComfyDenoiser", "DeterministicSampler", "HSpace", "ProgressReporter", "Prompt", "advising",
     "advising_on_gradients", "attached", "check_conditioning", "check_fits", "check_model", "check_one_prompt",
-    "check_rank", "check_readable", "check_template", "checkpoints", "conditioning_tensors", "content_hash",
-    "default_layer", "described", "differentiable", "differentiable_encoding", "embedding_path", "encoder_folder",
-    "encoder_names", "encoders", "finite", "image_latents", "is_from", "is_writable_prefix", "latent_shape",
+    "check_rank", "check_readable", "check_template", "checkpoints", "content_hash", "default_layer", "described",
+    "differentiable", "differentiable_encoding", "embedding_path", "encoder_folder", "encoder_names", "encoders",
+    "explaining_what_cannot_be_written", "finite", "image_latents", "is_from", "is_writable_prefix", "latent_shape",
     "latents_into_model", "latents_out_of_model", "layer_names", "loaded_with_model", "lora_model", "managed_encoder",
-    "name_is_taken", "network_of", "normal_weights", "output_path", "parameters_of", "parametrization_of", "places",
-    "plain_name", "progress_bar", "prompt_with_vectors", "readable_path", "resolve_layer", "run_state",
-    "run_state_folder", "schedulers", "set_positive", "sigmas_of", "target_layers", "with_denoiser", "with_lora",
-    "with_predictor", "works_in_place", "write_embedding", "write_output_text",
+    "name_is_taken", "network_of", "normal_weights", "output_name", "output_path", "parameters_of",
+    "parametrization_of", "places", "plain_name", "progress_bar", "prompt_with_vectors", "readable_path",
+    "resolve_layer", "run_key", "run_state_folder", "samples_of", "saved_run", "schedulers", "set_positive",
+    "sigmas_of", "target_layers", "with_denoiser", "with_lora", "works_in_place", "write_embedding",
+    "write_output_text",
 ]

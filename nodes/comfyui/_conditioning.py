@@ -1,9 +1,8 @@
-"""CONDITIONING: what cannot be used, what is in it, and copies that autograd can use."""
+"""CONDITIONING: what cannot be used, and copies that autograd can use."""
 from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 # What would give features that cannot be compared between latents, or that ComfyUI swaps weights for in mid-run.
@@ -29,28 +28,6 @@ def check_conditioning(conditioning: list, name: str) -> None:
             if options.get(key) is not None:
                 raise ValueError(f"The {name} conditioning carries {what}, which mental averages cannot use: connect a "
                                  "plain prompt for the whole picture.")
-
-
-def conditioning_tensors(positive: list, negative: list) -> dict[str, Tensor]:
-    """Every tensor and number in two conditionings by its place, for telling whether a saved run has the same
-    prompts."""
-    found: dict[str, Tensor] = {}
-
-    def walk(value: Any, place: str) -> None:
-        if isinstance(value, Tensor):
-            found[place] = value
-        elif isinstance(value, (int, float)):
-            found[place] = torch.tensor(float(value))
-        elif isinstance(value, dict):
-            for key, item in value.items():
-                walk(item, f"{place}.{key}")
-        elif isinstance(value, (list, tuple)):
-            for index, item in enumerate(value):
-                walk(item, f"{place}.{index}")
-
-    walk(positive, "positive")
-    walk(negative, "negative")
-    return found
 
 
 def normal_tensors(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import comfy.model_management
@@ -17,7 +17,9 @@ from torch import Tensor
 from ...dma.diffusion import Parametrization
 from ...dma.models import output_of, outputs_of
 from ._architectures import Place, places
+from ._draws import Draws
 from ._gradients import attention_with_backward
+from ._rows import check_patches, of_latents, per_latent
 
 # What core's EasyCache and LazyCache wrap around a model. They take every call for the next step of one sampling, while
 # those of a Denoiser are micro-batches, readings of features and previews.
@@ -69,18 +71,47 @@ def is_video_shaped(model: Any) -> bool:
 
 
 class ComfyDenoiser:
-    """`dma.diffusion.Denoiser` on a CFGGuider in the middle of its sampling; made by `with_denoiser` only."""
+    """`dma.diffusion.Denoiser` on a CFGGuider in the middle of its sampling; made by `with_denoiser` only.
+
+    latents: how many the caller has, where they are a batch of the user's own; None where they are samples of one
+    thing. Raises ValueError where something is there for each latent of a batch, and there is no such batch.
+    """
 
     def __init__(self, guider: comfy.samplers.CFGGuider, options: dict, recording: Callable[[], Any],
-                 parametrization: Parametrization, layer: str | None, pooling: str, branch: str):
+                 parametrization: Parametrization, layer: str | None, pooling: str, branch: str, draws: Draws,
+                 latents: int | None):
         self.guider, self.options, self.recording, self.parametrization = guider, options, recording, parametrization
+        self.draws, self.options = draws, draws.through(options)
+        check_patches(self.options["model_options"])
+        differing = per_latent(guider.conds)
+        if differing and latents is None:
+            raise ValueError(f"{differing[0]}, one for each latent of a batch, but here all latents are samples of the "
+                             "same thing. Connect one.")
+        # The numbers of the latents in the user's batch, where that matters, and Denoisers of parts of it.
+        self.rows: Sequence[int] | None = range(latents) if differing and latents is not None else None
+        self.conditions, self.parts = guider.conds, {}
         self.layer, self.pooling, self.branch = layer, pooling, branch
         self.place = places(guider.inner_model.diffusion_model)[layer] if layer else None
         self.device = guider.model_patcher.load_device
         self.single_frame = is_video_shaped(guider.model_patcher)
 
+    def of(self, rows: Sequence[int]) -> ComfyDenoiser:
+        """The same Denoiser for some of its latents, by their numbers among them (`dma.diffusion.of_rows`)."""
+        if self.rows is None:
+            return self
+        chosen = tuple(self.rows[row] for row in rows)
+        if chosen in (self.parts or ()):
+            return self.parts[chosen]
+        part = copy.copy(self)
+        part.rows, part.parts, part.guider = chosen, None, copy.copy(self.guider)
+        part.guider.conds = of_latents(self.conditions, chosen)
+        if self.parts is not None:
+            # Micro-batches come again at every step, and a ControlNet has encoded their hints; parts of them do not.
+            self.parts[chosen] = part
+        return part
+
     def denoise(self, x: Tensor, sigma: float) -> Tensor:
-        comfy.model_management.throw_exception_if_processing_interrupted()
+        self._begin(x, sigma)
         with torch.no_grad():
             return self._as_pictures(self.guider(self._as_model(x), self._levels(x, sigma), **self.options))
 
@@ -104,7 +135,7 @@ class ComfyDenoiser:
     def denoise_with(self, x: Tensor, sigma: float, embedding: Tensor) -> Tensor:
         """`denoise` with the negative prompt's embedding replaced by `embedding` (1 or B, T, D), differentiable in
         it."""
-        comfy.model_management.throw_exception_if_processing_interrupted()
+        self._begin(x, sigma)
         (entry,) = self.guider.conds["negative"]
         kind = type(entry["model_conds"]["c_crossattn"])
         replaced = {**entry, "model_conds": {**entry["model_conds"], "c_crossattn": kind(embedding)}}
@@ -112,6 +143,13 @@ class ComfyDenoiser:
             return self._as_pictures(comfy.samplers.sampling_function(
                 self.guider.inner_model, self._as_model(x), self._levels(x, sigma), [replaced],
                 self.guider.conds["positive"], self.guider.cfg, self._differentiable()))
+
+    def start_scale(self, sigma: float) -> float:
+        """What core's samplers multiply noise by where they start at this noise level: for eps and v models sqrt(1 +
+        sigma^2) at the model's highest and beyond, and sigma below it, where ddim_uniform, for one, begins."""
+        level, sampling = torch.tensor([sigma]), self.guider.inner_model.model_sampling
+        highest = comfy.samplers.Sampler().max_denoise(self.guider, level)
+        return sampling.noise_scaling(level, torch.ones(1), torch.zeros(1), highest).item()
 
     def noise_levels(self) -> Tensor:
         """The table (T,) of noise levels of the model's timesteps, all above 0, on the CPU."""
@@ -123,7 +161,7 @@ class ComfyDenoiser:
         Where gradients are enabled it can be differentiated in x and in whatever takes part in the network's forward
         pass.
         """
-        comfy.model_management.throw_exception_if_processing_interrupted()
+        self._begin(x, None)
         entries = self.guider.conds["positive"]
         # Core asks the first row alone which entries are active.
         together = (len(x) if not any({"timestep_start", "timestep_end", "control"} & entry.keys() for entry in entries)
@@ -136,7 +174,7 @@ class ComfyDenoiser:
     def features(self, x: Tensor, sigma: float) -> Tensor:
         if self.place is None:
             raise ValueError("This Denoiser was made without a layer to read features at.")
-        comfy.model_management.throw_exception_if_processing_interrupted()
+        self._begin(x, sigma)
         if self.branch == "guided":
             conditional, unconditional = (self._features_of(name, x, sigma) for name in ("positive", "negative"))
             return unconditional + self.guider.cfg * (conditional - unconditional)
@@ -151,7 +189,7 @@ class ComfyDenoiser:
         map at a time is in memory. It must be linear, because features of several entries or branches are mixed
         afterwards.
         """
-        comfy.model_management.throw_exception_if_processing_interrupted()
+        self._begin(x, sigma)
         chosen = places(self.guider.inner_model.diffusion_model)
         read = functools.partial(self._all_features_of, x=x, sigma=sigma, places=[chosen[layer] for layer in layers],
                                  reduced=reduced)
@@ -167,6 +205,14 @@ class ComfyDenoiser:
         other = copy.copy(self)
         other.layer, other.place = layer, places(self.guider.inner_model.diffusion_model)[layer]
         return other
+
+    def _begin(self, x: Tensor, sigma: float | None) -> None:
+        """Before every evaluation of the model."""
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        if self.rows is not None and len(x) != len(self.rows):
+            raise ValueError(f"This Denoiser has something for each of {len(self.rows)} latents, but was given "
+                             f"{len(x)}: ask that of the right ones, by of().")
+        self.draws.at(sigma)
 
     def _as_model(self, x: Tensor) -> Tensor:
         return x.unsqueeze(2) if self.single_frame else x  # (B, C, 1, H, W) or (B, C, H, W)
@@ -260,10 +306,11 @@ def _did_not_run(layer: str) -> ValueError:
                       "layer. Connect the model from before that node, or choose another layer in HSpaceHook.")
 
 
-def predictor(guider: comfy.samplers.CFGGuider, options: dict) -> ComfyDenoiser:
-    """The Denoiser of a CFGGuider whose sampling is under way, for predictions alone."""
+def predictor(guider: comfy.samplers.CFGGuider, options: dict, latents: int) -> ComfyDenoiser:
+    """The Denoiser of a CFGGuider whose sampling of so many latents is under way, for predictions alone."""
     return ComfyDenoiser(*without_wrappers(guider, options, CACHES), contextlib.nullcontext,
-                         parametrization_of(guider.model_patcher), None, "none", "conditional")
+                         parametrization_of(guider.model_patcher), None, "none", "conditional",
+                         Draws(options.get("seed") or 0), latents)
 
 
 def _at_least_fp32(values: Tensor) -> Tensor:

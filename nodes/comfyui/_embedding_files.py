@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ...dma.files import inside, replacing
-from ._files import writable_folder
+from ._files import shortened, writable_folder
 
 FORMAT = "mental-averages/embedding-1"
 ENDING = ".safetensors"
@@ -40,8 +40,8 @@ def embedding_path(name: str) -> Path:
             raise ValueError(name)
         path = inside(root, f"{name}{ENDING}")
     except ValueError:
-        raise ValueError(f"{name!r} cannot be the name of an embedding inside {root.name}: use letters, digits, _, - "
-                         "and single dots, and / for sub-folders, such as castle/mode_1.") from None
+        raise ValueError(f"{shortened(name)!r} cannot be the name of an embedding inside {root.name}: use letters, "
+                         "digits, _, - and single dots, and / for sub-folders, such as castle/mode_1.") from None
     folder, is_writable = writable_folder(path)
     if not is_writable:
         raise ValueError(f"The embedding {name!r} cannot be written, because {folder} is not a folder that can be "
@@ -87,8 +87,10 @@ def write_embedding(name: str, path: Path, content: dict[str, Tensor], settings:
             return
         if not is_from(path, origin):
             raise name_is_taken(name, path)
-    header = {} if comfy.cli_args.args.disable_metadata else {"format": FORMAT, "settings": json.dumps(settings),
-                                                              "origin": origin}
+    header = {"format": FORMAT, "settings": json.dumps(settings), "origin": origin}
+    if comfy.cli_args.args.disable_metadata:
+        # An origin is a hash, which tells nothing of the graph; without it a node would not know its own file again.
+        header = {"format": FORMAT, "origin": origin} if origin else {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:

@@ -4,28 +4,45 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import folder_paths
 
 from ...dma.files import inside, replacing
 
+LONGEST_SHOWN = 80  # characters of a name in a message
+
 
 def output_path(prefix: str, ending: str) -> Path:
     """The next free file name `<prefix>_00001_<ending>` in ComfyUI's output folder; sub-folders are made.
 
-    Raises ValueError if the prefix points outside that folder.
+    Raises ValueError if the prefix points outside that folder, or where there can be no such file.
     """
     try:
-        target = inside(Path(folder_paths.get_output_directory()), prefix)
+        target = inside(Path(folder_paths.get_output_directory()), prefix, room=len(f"_00001_{ending}"))
     except ValueError:
-        raise ValueError(f"{prefix!r} is not a file name inside ComfyUI's output folder: use a plain name such as "
-                         "report.") from None
-    target.parent.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while (path := target.parent / f"{target.name}_{number:05}_{ending}").exists():
-        number += 1
-    return path
+        raise ValueError(f"{shortened(prefix)!r} is not a file name inside ComfyUI's output folder: use a plain name "
+                         "such as report.") from None
+    with explaining_what_cannot_be_written(prefix):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        number = 1
+        # Not exists(), which says no where a name is too long or a folder may not be looked into.
+        while os.path.lexists(path := target.parent / f"{target.name}_{number:05}_{ending}"):
+            number += 1
+        return path
+
+
+@contextlib.contextmanager
+def explaining_what_cannot_be_written(prefix: str) -> Iterator[None]:
+    """Turn what the system says of a file in ComfyUI's output folder that cannot be written into a ValueError."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:  # safetensors reports a full disk by an exception type of its own
+        raise ValueError(f"{shortened(prefix)!r} cannot be written into ComfyUI's output folder ({error}): make room, "
+                         "allow writing there, or choose another name.") from error
 
 
 def writable_folder(path: Path) -> tuple[Path, bool]:
@@ -36,9 +53,12 @@ def writable_folder(path: Path) -> tuple[Path, bool]:
 
 def is_writable_prefix(prefix: str) -> bool:
     """Whether files of this prefix can be written into ComfyUI's output folder; it is looked at and not changed."""
-    root = Path(folder_paths.get_output_directory()).resolve()
-    target = (root / prefix).resolve()
-    return target.is_relative_to(root) and writable_folder(target)[1]
+    root = Path(folder_paths.get_output_directory())
+    try:
+        # Save LoRA Weights adds a number and an ending.
+        return writable_folder(inside(root, prefix, room=len("_00001_.safetensors")))[1]
+    except ValueError:
+        return False
 
 
 def readable_path(name: str) -> Path:
@@ -51,15 +71,25 @@ def readable_path(name: str) -> Path:
             path = inside(Path(folder), name)
             if path.is_file():
                 return path
-    raise ValueError(f"There is no file {name!r} in ComfyUI's output or input folder.")
+    raise ValueError(f"There is no file {shortened(name)!r} in ComfyUI's output or input folder.")
 
 
 def write_output_text(prefix: str, ending: str, text: str) -> str:
     """Write a text file into the output folder, whole or not at all; returns its name relative to that folder."""
     path = output_path(prefix, ending)
-    with replacing(path) as temporary:
+    with explaining_what_cannot_be_written(prefix), replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+    return output_name(path)
+
+
+def output_name(path: Path) -> str:
+    """The name of a file in ComfyUI's output folder, relative to it."""
     return path.relative_to(Path(folder_paths.get_output_directory()).resolve()).as_posix()
+
+
+def shortened(name: str) -> str:
+    """A name as it can be shown in a message."""
+    return name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}..."
 
 
 def content_hash(path: Path) -> str:

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -19,6 +20,9 @@ import comfy.model_management
 import torch
 from torch import Tensor, nn
 
+from ._draws import generator_states, generators_kept, set_generators
+from ._held_tensors import HeldTensors
+
 
 def attention_with_backward(attention: Callable, *arguments: Any, **options: Any) -> Tensor:
     """For `transformer_options["optimized_attention_override"]`: PyTorch's attention, which has a backward pass."""
@@ -26,38 +30,61 @@ def attention_with_backward(attention: Callable, *arguments: Any, **options: Any
 
 
 @contextlib.contextmanager
-def normal_weights(networks: Iterable[nn.Module]) -> Iterator[None]:
-    """Let autograd use weights that were loaded under inference mode, for as long as the context lasts.
+def normal_weights(networks: Iterable[nn.Module], patches: Any = None) -> Iterator[frozenset[int]]:
+    """Let autograd use weights that were loaded under inference mode, for as long as the context lasts; gives the
+    addresses of all of them, which stay where they are from the forward pass to the backward pass.
 
-    Each inference tensor is replaced by a normal tensor on the same memory (through DLPack; a copy where a type has no
-    DLPack form), and the very same parameters are put back afterwards. Tensors of classes of their own, such as those
-    of quantised checkpoints, stay: their layers make fresh tensors of them. Enter with inference mode off.
+    Concerned are the weights of `networks`, those that hang in `patches` (a MODEL's `model_options`), and those of
+    functions that another node has put in the place of a layer's own. Each inference tensor is replaced by a normal
+    tensor on the same memory (through DLPack; a copy where a type or a device has no DLPack form), and the very same
+    tensors are put back afterwards. Tensors of classes of their own, such as those of quantised checkpoints, stay:
+    their layers make fresh tensors of them. Enter with inference mode off.
     """
-    replaced: list[tuple[dict, str, Any]] = []
+    replaced: list[tuple[Callable[[Any], None], Tensor]] = []
+    kept: set[int] = set()
+
+    def prepare(value: Tensor, put: Callable[[Any], None]) -> None:
+        if type(value) not in (Tensor, nn.Parameter):
+            return
+        if value.is_inference():
+            replaced.append((put, value))
+            value = _normal_alias(value)
+            put(value)
+        kept.add(value.untyped_storage().data_ptr())
+
+    def prepare_network(network: nn.Module) -> None:
+        for module in network.modules():
+            held.seen[id(module)] = module
+            for table in (module._parameters, module._buffers):
+                for name, value in list(table.items()):
+                    if value is not None:
+                        prepare(value, functools.partial(table.__setitem__, name))
+            # What has taken the layer's place, such as an adapter beside it.
+            held.visit([vars(module).get("forward"), *module._forward_pre_hooks.values(),
+                        *module._forward_hooks.values()])
+
+    held = HeldTensors(prepare, prepare_network)
     try:
         for network in networks:
-            for module in network.modules():
-                for table in (module._parameters, module._buffers):
-                    for name, value in table.items():
-                        if type(value) in (Tensor, nn.Parameter) and value.is_inference():
-                            replaced.append((table, name, value))
-                            table[name] = _normal_alias(value, as_parameter=table is module._parameters)
-        yield
+            held.visit(network)
+        held.visit(patches)
+        yield frozenset(kept)
     finally:
-        for table, name, value in replaced:
-            table[name] = value
+        for put, value in reversed(replaced):
+            put(value)
 
 
-def _normal_alias(value: Tensor, as_parameter: bool) -> Tensor:
+def _normal_alias(value: Tensor) -> Tensor:
     try:
         alias = torch.from_dlpack(value.detach())
-    except (BufferError, RuntimeError, TypeError):
+    except (BufferError, RuntimeError, TypeError, ValueError):  # the last for devices that DLPack does not know
         alias = value.detach().clone()
-    return nn.Parameter(alias, requires_grad=False) if as_parameter else alias
+    return nn.Parameter(alias, requires_grad=False) if isinstance(value, nn.Parameter) else alias
 
 
 def memory_of(networks: Iterable[nn.Module]) -> frozenset[int]:
-    """The addresses of all weights that stay where they are from the forward pass to the backward pass."""
+    """The addresses of all weights of networks, which stay where they are from the forward pass to the backward
+    pass."""
     return frozenset(value.untyped_storage().data_ptr() for network in networks for module in network.modules()
                      for table in (module._parameters, module._buffers) for value in table.values()
                      if type(value) in (Tensor, nn.Parameter))
@@ -67,7 +94,7 @@ def memory_of(networks: Iterable[nn.Module]) -> frozenset[int]:
 def differentiable(resident: frozenset[int] | None) -> Iterator[None]:
     """A forward pass inside can be differentiated, also after the context has ended.
 
-    With `resident` (see `memory_of`), whatever autograd saves that is not one of those weights is copied, so that
+    With `resident` (see `normal_weights`), whatever autograd saves that is not one of those weights is copied, so that
     neither a block that works in place nor a buffer that is filled again can change it: exact, at the price of memory.
     """
     before = comfy.model_management.in_training
@@ -95,6 +122,7 @@ class _BlockCheckpoint(torch.autograd.Function):
     def forward(ctx, run, resident, *inputs):
         ctx.run, ctx.resident = run, resident
         ctx.save_for_backward(*inputs)
+        ctx.generators = generator_states()  # a patch that draws has to draw the same again
         with torch.no_grad():
             return run(*(tensor.clone() for tensor in inputs))
 
@@ -102,7 +130,8 @@ class _BlockCheckpoint(torch.autograd.Function):
     def backward(ctx, *gradients):
         inputs = [tensor.detach().requires_grad_(wanted)
                   for tensor, wanted in zip(ctx.saved_tensors, ctx.needs_input_grad[2:])]
-        with torch.enable_grad(), differentiable(ctx.resident):
+        with torch.enable_grad(), differentiable(ctx.resident), generators_kept():
+            set_generators(ctx.generators)
             outputs = ctx.run(*(tensor.clone() for tensor in inputs))
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         known = [(output, gradient) for output, gradient in zip(outputs, gradients)

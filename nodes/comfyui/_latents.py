@@ -1,6 +1,7 @@
 """LATENTs: what is in them, checked, and in the units that the Denoiser works in."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import comfy.model_management
@@ -9,6 +10,7 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
+from ...dma.statistics import finite_rows
 from ._denoiser import is_video_shaped
 
 
@@ -17,10 +19,6 @@ def latent_shape(model: Any, latent: dict) -> tuple[int, ...]:
 
     Raises ValueError for video, audio and other latents that this MODEL cannot denoise as pictures.
     """
-    samples = latent["samples"]
-    if (not getattr(samples, "is_nested", False) and samples.ndim == 5 and samples.shape[2] == 1
-        and is_video_shaped(model)):
-        latent = {**latent, "samples": samples[:, :, 0]}
     samples = image_latents(latent, "This latent")
     channels = model.model.latent_format.latent_channels
     if samples.shape[1] != channels and samples.any():
@@ -31,12 +29,30 @@ def latent_shape(model: Any, latent: dict) -> tuple[int, ...]:
     return (channels, *fitted.shape[-2:])
 
 
+def samples_of(model: Any, latent: dict) -> Tensor:
+    """The samples (N, C, H, W) of a LATENT, as they are; an empty one made for another kind of model gets this model's
+    channels and size. Raises ValueError as `latent_shape` does, and for NaN."""
+    shape, samples = latent_shape(model, latent), finite(image_latents(latent, "This latent"), "This latent")
+    return samples if samples.shape[1:] == shape else torch.zeros((len(samples), *shape))
+
+
 def latents_into_model(model: Any, samples: Tensor) -> Tensor:
-    """LATENT samples in the units that the Denoiser works in, (N, C, H, W)."""
-    samples = samples.float().clone()
-    if not is_video_shaped(model):
-        return model.model.process_latent_in(samples)
-    return model.model.process_latent_in(samples.unsqueeze(2) if samples.ndim == 4 else samples).squeeze(2)
+    """LATENT samples (N, C, H, W) or (N, C, 1, H, W) in the units that the Denoiser works in, (N, C, H, W), on the CPU,
+    where latents wait.
+
+    Under --gpu-only they come from the GPU, and all noise is drawn on the CPU.
+    """
+    return rescaled(model, model.model.process_latent_in, as_pictures(samples).cpu().float().clone())
+
+
+def rescaled(model: Any, process: Callable[[Tensor], Tensor], latents: Tensor) -> Tensor:
+    """What the MODEL's `process_latent_in` or `process_latent_out` makes of latents (N, C, H, W)."""
+    return process(latents.unsqueeze(2)).squeeze(2) if is_video_shaped(model) else process(latents)
+
+
+def as_pictures(samples: Tensor) -> Tensor:
+    """Samples (N, C, H, W), also of pictures in the form of videos (N, C, 1, H, W) of one frame."""
+    return samples[:, :, 0] if samples.ndim == 5 and samples.shape[2] == 1 else samples
 
 
 def latents_out_of_model(model: Any, latents: Tensor) -> dict:
@@ -48,22 +64,26 @@ def latents_out_of_model(model: Any, latents: Tensor) -> dict:
 
 
 def image_latents(latent: dict, what: str) -> Tensor:
-    """The samples (N, C, H, W) of a LATENT. Raises ValueError, calling it `what`, for video, nested, masked and empty
-    ones."""
+    """The samples (N, C, H, W) of a LATENT, also of one in the form of videos (N, C, 1, H, W) of one frame.
+
+    Raises ValueError, calling it `what`, for video, nested, masked and empty ones.
+    """
     samples = latent["samples"]
-    if getattr(samples, "is_nested", False) or samples.ndim != 4:
+    nested = getattr(samples, "is_nested", False)
+    samples = samples if nested else as_pictures(samples)
+    if nested or samples.ndim != 4:
         raise ValueError(f"{what} is a video, audio or combined latent: connect an image latent such as that of Empty "
                          "Latent Image.")
     if samples.numel() == 0:
         raise ValueError(f"{what} is an empty batch: connect at least one latent.")
-    if "noise_mask" in latent:
+    if latent.get("noise_mask") is not None:
         raise ValueError(f"{what} carries an inpainting mask, which has no meaning here: connect a latent without one.")
     return samples
 
 
 def finite(values: Tensor, what: str) -> Tensor:
     """The values themselves. Raises ValueError, calling them `what`, if one is NaN or infinite."""
-    if not torch.isfinite(values).all():
+    if not finite_rows(values).all():
         raise ValueError(f"{what} contains NaN or infinity: look for the node that made it.")
     return values
 

@@ -73,5 +73,12 @@ def schedulers() -> list[str]:
 
 
 def sigmas_of(model: Any, scheduler: str, steps: int) -> Tensor:
-    """The noise levels (steps + 1,) of core's scheduler for this MODEL, falling to 0."""
-    return comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps).cpu()
+    """The noise levels (steps + 1,) of core's scheduler for this MODEL, falling to 0.
+
+    Raises ValueError for schedules that cannot be sampled along: kl_optimal, for one, gives NaN for a single step.
+    """
+    levels = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps).cpu()
+    if len(levels) < 2 or not torch.isfinite(levels).all():
+        raise ValueError(f"The scheduler {scheduler!r} has no noise levels for {steps} "
+                         f"{'step' if steps == 1 else 'steps'}: use more steps or another scheduler.")
+    return levels

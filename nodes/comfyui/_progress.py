@@ -1,6 +1,7 @@
 """ComfyUI's progress bar with a preview, and log lines with the time left."""
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Callable
@@ -9,8 +10,11 @@ from typing import Any
 import comfy.model_management
 import comfy.utils
 import latent_preview
+import torch
+from torch import Tensor
 
 from ...dma.execution import Progress
+from ._denoiser import is_video_shaped
 
 SECONDS_BETWEEN_LOG_LINES = 10.0
 TICKS = 1000
@@ -23,6 +27,7 @@ class ProgressReporter:
         self.title = title
         self.bar = comfy.utils.ProgressBar(TICKS)
         self.previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
+        self.shown = functools.partial(as_shown, device=model.load_device, single_frame=is_video_shaped(model))
         self.started = self.last_line = time.monotonic()
         self.first_fraction: float | None = None
 
@@ -37,8 +42,13 @@ class ProgressReporter:
             logging.info("%s: %s, %s", self.title, event.message, self.time_left(event, now))
         preview = None
         if self.previewer is not None and event.preview is not None:
-            preview = self.previewer.decode_latent_to_preview_image("JPEG", event.preview)
+            preview = self.previewer.decode_latent_to_preview_image("JPEG", self.shown(event.preview))
         self.bar.update_absolute(int(TICKS * event.fraction), TICKS, preview)
+
+    @property
+    def shows_previews(self) -> bool:
+        """Whether a preview would be seen; ComfyUI may be told to show none, and some models have no previewer."""
+        return self.previewer is not None
 
     def time_left(self, event: Progress, now: float) -> str:
         if event.seconds_left is not None:
@@ -47,6 +57,12 @@ class ProgressReporter:
         if gained <= 0:
             return "time left unknown"
         return f"at most {duration((now - self.started) * (1 - event.fraction) / gained)} left"
+
+
+def as_shown(latent: Tensor, device: torch.device, single_frame: bool) -> Tensor:
+    """A latent (1, C, H, W) from anywhere as core's previewers take it: on the model's device, where TAESD is, and as a
+    video of one frame (1, C, 1, H, W) where the model's latents are."""
+    return (latent.unsqueeze(2) if single_frame and latent.ndim == 4 else latent).to(device)
 
 
 def progress_bar() -> Callable[[float], None]:

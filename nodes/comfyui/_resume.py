@@ -1,13 +1,23 @@
-"""Saved states of runs: where they lie."""
+"""Saved states of runs: where they lie, and which model they are of."""
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import comfy.model_patcher
+import comfy.samplers
 import folder_paths
-from torch import Tensor
+import torch
 
-from ...dma import execution
+from ...dma import execution, models
+from ._denoiser import ComfyDenoiser
+
+# Roundings of the precision that a model computes in, by which its answers to one question may differ: kernels are
+# chosen by size and by free memory. In single precision this is below what a comparison allows anyway.
+ROUNDINGS = 4
+SINGLE_PRECISION = 1e-5
 
 
 def run_state_folder() -> Path:
@@ -15,12 +25,47 @@ def run_state_folder() -> Path:
     return Path(folder_paths.get_user_directory()) / "mental_averages" / "runs"
 
 
-def run_state(key: str, fingerprint: Tensor) -> execution.RunState:
-    """The state of the run `key` on a model that answers `fingerprint`; old states of other runs are removed first."""
+def saved_run(key: str, denoiser: ComfyDenoiser, levels: Sequence[float], shape: tuple[int, ...],
+              features_at: Sequence[float] = ()) -> execution.RunState:
+    """Where the run `key` on this model has its state; old states of other runs are removed first.
+
+    The model is asked for predictions at all noise levels that the run uses, and for features where it reads them.
+    """
     execution.clean_states(run_state_folder(), keep=key)
-    return execution.RunState(run_state_folder(), key, fingerprint)
+    answers = models.fingerprint(_one_prompt_at_a_time(denoiser), levels, shape, features_at=features_at)
+    return execution.RunState(run_state_folder(), key, answers, tolerance_of(denoiser))
+
+
+def tolerance_of(denoiser: ComfyDenoiser) -> float:
+    """How far the answers of one model to one question may be apart, relative to them."""
+    inner = denoiser.guider.inner_model
+    dtype = getattr(inner, "manual_cast_dtype", None) or inner.get_dtype()
+    known = isinstance(dtype, torch.dtype) and dtype.is_floating_point
+    # 8-bit weights are computed with in another precision.
+    eps = torch.finfo(dtype).eps if known and dtype.itemsize > 1 else torch.finfo(torch.bfloat16).eps
+    return max(SINGLE_PRECISION, ROUNDINGS * eps)
 
 
 def checkpoints(place: Any) -> list[execution.Checkpoint]:
     """The watcher that saves a run's state in a place; none without a place."""
     return [] if place is None else [execution.Checkpoint(place)]
+
+
+def _one_prompt_at_a_time(denoiser: ComfyDenoiser) -> ComfyDenoiser:
+    """The same Denoiser with each side of the guidance evaluated by itself: core evaluates them together when there is
+    memory for it, which rounds otherwise."""
+    options = comfy.model_patcher.create_model_options_clone(denoiser.options["model_options"])
+    options.setdefault("sampler_calc_cond_batch_function", _each_by_itself)
+    other = copy.copy(denoiser)
+    other.options = {**denoiser.options, "model_options": options}
+    return other
+
+
+def _each_by_itself(arguments: dict) -> list:
+    conditionings = arguments["conds"]
+    found = []
+    for index, conditioning in enumerate(conditionings):
+        alone = [conditioning if number == index else None for number in range(len(conditionings))]
+        found.append(comfy.samplers.calc_cond_batch(arguments["model"], alone, arguments["input"], arguments["sigma"],
+                                                    arguments["model_options"])[index])
+    return found

@@ -17,10 +17,13 @@ from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 from torch import Tensor
 
 from ...dma.execution import BatchSize
+from ._advice import advising_on_results
 from ._architectures import AUTO_LAYER, called_modules, works_in_place
 from ._conditioning import normal_tensors
-from ._denoiser import CACHES, ComfyDenoiser, is_video_shaped, parametrization_of, predictor, without_wrappers
-from ._gradients import checkpointed, differentiable, memory_of, normal_weights
+from ._denoiser import CACHES, ComfyDenoiser, is_video_shaped, parametrization_of, without_wrappers
+from ._draws import Draws, seeded_as_core
+from ._fit import explaining_misfits, missing_part
+from ._gradients import checkpointed, differentiable, normal_weights
 from ._model import resolve_layer
 
 # A backward pass holds several times the memory of the forward pass that ComfyUI estimates.
@@ -33,90 +36,81 @@ class _DenoiserSampler(comfy.samplers.Sampler):
     """Runs a function on the ComfyDenoiser in the place where a KSampler would run its loop, and keeps what it
     returns."""
 
-    def __init__(self, function: Callable[[ComfyDenoiser], Any], save_memory: bool, **choices):
-        self.function, self.save_memory, self.choices, self.result = function, save_memory, choices, None
+    def __init__(self, function: Callable[[ComfyDenoiser], Any], gradients: bool, save_memory: bool, **choices):
+        self.function, self.gradients, self.save_memory, self.choices = function, gradients, save_memory, choices
+        self.result, self.reached = None, False
 
     def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
                disable_pbar=False):
+        self.reached = True
+        with contextlib.ExitStack() as stack:
+            recording = (self._prepared(model_wrap, extra_args["model_options"], stack) if self.gradients
+                         else contextlib.nullcontext)
+            # A compiled network has no layers to read, and would be compiled again for the weights as they are here.
+            denoiser = ComfyDenoiser(*without_wrappers(model_wrap, extra_args, (*CACHES, COMPILE_KEY)), recording,
+                                     **self.choices)
+            stack.enter_context(explaining_misfits(denoiser, noise[:1], sigmas))
+            self.result = self.function(denoiser)
+        return latent_image
+
+    def _prepared(self, model_wrap: Any, model_options: dict, stack: contextlib.ExitStack) -> Callable[[], Any]:
+        """Make ready for gradients all that takes part, until the stack is closed; gives the context of a forward
+        pass."""
         network = model_wrap.inner_model.diffusion_model
         controls = [entry["control"] for entries in model_wrap.conds.values()
                     for entry in entries if entry.get("control") is not None]
         others = [*(patcher for control in controls for patcher in control.get_models()),
                   *model_wrap.model_patcher.model_patches_models()]
-        networks = [network, *(patcher.model for patcher in others)]
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(normal_weights(networks))
-            resident = memory_of(networks)
-            # Other nodes' patches, FreeU for one, and ControlNets add in place; buffers of weights that do not fit the
-            # device are written to again.
-            patches = {"patches", "patches_replace"} & extra_args["model_options"].get("transformer_options", {}).keys()
-            copies = (works_in_place(network) or controls or patches
-                      or model_wrap.inner_model.model_lowvram)
-            if self.save_memory:
-                stack.enter_context(checkpointed(called_modules(network), resident))
-            # A compiled network has no layers to read, and would be compiled again for the weights as they are here.
-            denoiser = ComfyDenoiser(*without_wrappers(model_wrap, extra_args, (*CACHES, COMPILE_KEY)),
-                                     lambda: differentiable(resident if copies else None),
-                                     **self.choices)
-            self.result = self.function(denoiser)
-        return latent_image
-
-
-class _PredictorSampler(comfy.samplers.Sampler):
-    """Runs a function on the predictions of a model in the place where a KSampler would run its loop, and keeps what
-    it returns."""
-
-    def __init__(self, function: Callable[[ComfyDenoiser], Any]):
-        self.function, self.result = function, None
-
-    def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
-               disable_pbar=False):
-        self.result = self.function(predictor(model_wrap, extra_args))
-        return latent_image
-
-
-def with_predictor(model: Any, positive: list, negative: list, guidance_scale: float, sigmas: Tensor,
-                   shape: tuple[int, ...], seed: int, function: Callable[[ComfyDenoiser], Result]) -> Result:
-    """Call `function` on a Denoiser of a MODEL that only predicts, and return what it returns.
-
-    Nothing is prepared for gradients, so it takes whatever a KSampler takes: quantised weights, regions, hooks.
-    `shape` (C, H, W) is that of the latents the Denoiser will see.
-    """
-    guider = comfy.samplers.CFGGuider(model)
-    guider.set_conds(positive, negative)
-    guider.set_cfg(guidance_scale)
-    sampler = _PredictorSampler(function)
-    noise = standing_in(model, shape, BatchSize.automatic(torch.Size(shape).numel()).value)
-    guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, seed=seed)
-    return sampler.result
-
-
-def standing_in(model: Any, shape: tuple[int, ...], rows: int) -> Tensor:
-    """Noise of which only the shape matters: ComfyUI frees memory for that many latents."""
-    noise = torch.zeros((1, shape[0], *([1] if is_video_shaped(model) else []), *shape[1:]))
-    return noise.expand(rows, *noise.shape[1:])
+        resident = stack.enter_context(normal_weights([network, *(patcher.model for patcher in others)],
+                                                      model_options))
+        # Other nodes' patches, FreeU for one, and ControlNets add in place; buffers of weights that do not fit the
+        # device are written to again.
+        patches = {"patches", "patches_replace"} & model_options.get("transformer_options", {}).keys()
+        copies = works_in_place(network) or controls or patches or model_wrap.inner_model.model_lowvram
+        if self.save_memory:
+            stack.enter_context(checkpointed(called_modules(network), resident))
+        return lambda: differentiable(resident if copies else None)
 
 
 def with_denoiser(model: Any, positive: list, negative: list, guidance_scale: float, sigmas: Tensor,
                   shape: tuple[int, ...], seed: int, function: Callable[[ComfyDenoiser], Result],
                   layer: str | None = AUTO_LAYER, pooling: str = "none", branch: str = "conditional",
-                  save_memory: bool = False) -> Result:
+                  save_memory: bool = False, latents: int | None = None, draws_in_turn: bool = False,
+                  gradients: bool = True) -> Result:
     """Call `function` on the Denoiser of a MODEL and return what it returns.
 
     `shape` (C, H, W) is that of the latents the Denoiser will see. With `layer` None it has no features, only
     predictions. `save_memory` keeps only the inputs of blocks for the backward pass, which then costs one more forward
-    pass; the gradient is the same. Inference mode is off inside.
+    pass; the gradient is the same. With `gradients` inference mode is off inside, and a model in dynamic VRAM is used
+    in its static form; without, for predictions alone, the MODEL runs as it does in a KSampler.
+
+    `latents`: how many there are, where they are a batch of the user's own, of which the Denoiser is asked for parts by
+    its `of`. Without, ValueError is raised for what holds one entry for each latent, such as a batch of ControlNet
+    hints. What patches draw from PyTorch's global generators follows from the seed and the noise level, or with
+    `draws_in_turn`, for a single latent, is what they would draw in a KSampler; the generators are left as they were.
     """
     choices = dict(parametrization=parametrization_of(model), layer=resolve_layer(model, layer) if layer else None,
-                   pooling=pooling, branch=branch)
-    with torch.inference_mode(False), torch.no_grad():
-        model = with_weights_that_stay(model)
+                   pooling=pooling, branch=branch, draws=Draws(seed, draws_in_turn), latents=latents)
+    with (torch.inference_mode(False) if gradients else contextlib.nullcontext(), torch.no_grad(),
+          seeded_as_core(shape, seed)):
+        if gradients:
+            model = with_weights_that_stay(model)
+        sampler = _DenoiserSampler(function, gradients, save_memory, **choices)
         guider = comfy.samplers.CFGGuider(model)
         guider.set_conds(normal_tensors(positive), normal_tensors(negative))
         guider.set_cfg(guidance_scale)
-        noise = standing_in(model, shape, BACKWARD_MEMORY * BatchSize.automatic(torch.Size(shape).numel()).value)
-        sampler = _DenoiserSampler(function, save_memory, **choices)
-        guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, seed=seed)
+        # Only its shape matters: ComfyUI frees memory for that many latents.
+        rows = BatchSize.automatic(torch.Size(shape).numel()).value * (BACKWARD_MEMORY if gradients else 1)
+        noise = torch.zeros((1, shape[0], *([1] if is_video_shaped(model) else []), *shape[1:]))
+        noise = noise.expand(rows, *noise.shape[1:])
+        try:
+            with advising_on_results():
+                guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, seed=seed)
+        except KeyError as error:
+            # Before the sampler core makes of prompts what the model reads.
+            if sampler.reached:
+                raise
+            raise missing_part(error) from error
         return sampler.result
 
 
@@ -125,6 +119,11 @@ def with_weights_that_stay(model: Any) -> Any:
     pass."""
     if not model.is_dynamic():
         return model
+    if model.injections:
+        # They belong to the layers of the form in dynamic VRAM, and the static one would run without them.
+        raise ValueError("This model or CLIP is in dynamic VRAM, and another node has put adapters beside its layers, "
+                         "which cannot be used with gradients together: load the LoRA with Load LoRA, which changes "
+                         "weights, or start ComfyUI with --disable-dynamic-vram.")
     try:
         return model.get_non_dynamic_delegate()
     except RuntimeError as error:

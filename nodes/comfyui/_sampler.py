@@ -1,75 +1,119 @@
 """Deterministic inversion and sampling as a SAMPLER.
 
-ComfyUI's own scaling of noise and latents at both ends of a sampler is made for sampling: for flow models it divides by
-1 - sigma after sampling, which is 0 where an inversion ends, and multiplies the latent by it before. None of it is used
-here.
+Between two samplers ComfyUI hands on x for eps and v models, and x / (1 - sigma) for flow: what one sampler divides by
+at its end the next multiplies by at its start. Below the highest noise level this is kept, so that SplitSigmas divides
+a run wherever one likes and parts of it may be core's own. At the highest level it cannot be: there 1 - sigma is 0, and
+the latent is noise. An inversion that arrives there gives the noise z, from which sampling starts again.
 """
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
+
 import comfy.model_management
 import comfy.samplers
+import torch
 from torch import Tensor
 
-from ...dma.diffusion import clean_estimate, falling
-from ...dma.inversion import InversionMonitor, Method, check_clean, invert, sample_back
-from ._advice import FINISHED_LATENT, ORDINARY_SIGMAS, advising
-from ._denoiser import predictor
+from ...dma.diffusion import clean_estimate, falling, start_scale
+from ...dma.inversion import InversionMonitor, Method, Velocity, check_clean, invert, sample_back
+from ._advice import FINISHED_LATENT, ORDINARY_SIGMAS, advising, advising_on_results
+from ._denoiser import ComfyDenoiser, predictor
+from ._draws import generators_kept
+from ._latents import as_pictures, rescaled
+from ._progress import as_shown
 
 
 class DeterministicSampler(comfy.samplers.Sampler):
-    """Rising sigmas invert `latent_image` into its noise z; falling ones sample the picture of z, or of `noise`."""
+    """Rising sigmas invert `latent_image`, at the highest noise level into its noise z; falling ones sample the picture
+    of `noise`, or of what an inversion or another sampler left in `latent_image`."""
 
     def __init__(self, method: Method):
         self.method = method
 
     def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
                disable_pbar=False):
-        model = model_wrap.inner_model
+        model, law = model_wrap.inner_model, model_wrap.inner_model.model_sampling
         with advising(ORDINARY_SIGMAS):
             schedule = falling(sigmas.cpu())
         if denoise_mask is not None:
             raise ValueError("This latent carries an inpainting mask: connect a latent without one.")
+        form = latent_image.shape
+        latent_image, noise = as_pictures(latent_image), as_pictures(noise)
         if latent_image.ndim != 4:
             raise ValueError("This latent is a video, audio or combined latent: connect an image latent.")
-        denoiser = predictor(model_wrap, extra_args)
+        denoiser = predictor(model_wrap, extra_args, len(latent_image))
         steps = len(schedule) - 1
-        reporter = _Callback(callback, steps)
-        monitor = InversionMonitor(reporter, steps, measure=False)
-        noisy = bool(noise.any())
-        if sigmas[0] < sigmas[-1]:
-            if noisy:
-                raise ValueError("An inversion is deterministic: connect DisableNoise as the noise.")
-            with advising(FINISHED_LATENT):
-                check_clean(latent_image)
-            trajectory = invert(denoiser, latent_image, schedule, method=self.method, measure=False,
-                                watchers=[monitor]).trajectory
-            reporter.finish(clean_estimate(*trajectory.latents[-2:], *trajectory.levels[-2:]))
-            # ComfyUI takes what a sampler returns for a picture's latent, and rescales it; z is to come out as it is.
-            return model.process_latent_in(trajectory.noise).to(latent_image.device)
-        if noisy and latent_image.any():
-            raise ValueError("There is both noise and a latent to start from: connect DisableNoise to sample the "
-                             "latent of an inversion, or an empty latent to sample the noise.")
-        # For the same reason a latent that is noise has been rescaled on its way in.
-        start = noise if noisy else model.process_latent_out(latent_image) if latent_image.any() else latent_image
-        result = sample_back(denoiser, start, schedule, method=self.method, watchers=[monitor])
-        reporter.finish(result)
-        return result.to(latent_image.device)
+        reporter = _Callback(callback, steps, denoiser)
+        watchers = [InversionMonitor(reporter, steps, measure=False)]
+        noisy, whole = bool(noise.any()), self.max_denoise(model_wrap, schedule)
+        with generators_kept(), advising_on_results():
+            if sigmas[0] < sigmas[-1]:
+                if noisy:
+                    raise ValueError("An inversion is deterministic: connect DisableNoise as the noise.")
+                with advising(FINISHED_LATENT):
+                    check_clean(latent_image)
+                start = law.noise_scaling(sigmas[0], noise, latent_image)
+                trajectory = invert(denoiser, start, schedule, method=self.method, measure=False,
+                                    watchers=watchers).trajectory
+                reporter.finish(clean_estimate(*trajectory.latents[-2:], *trajectory.levels[-2:]))
+                if whole:
+                    # ComfyUI takes what a sampler returns for a picture's latent, and rescales it; z is to come out as
+                    # it is.
+                    found = rescaled(model_wrap.model_patcher, model.process_latent_in, trajectory.noise)
+                else:
+                    found = law.inverse_noise_scaling(sigmas[-1], trajectory.latents[-1].to(latent_image.device))
+                return found.view(form).to(latent_image.device)
+            if whole and latent_image.any():
+                if noisy:
+                    raise ValueError("There is both noise and a latent to start from: connect DisableNoise to sample "
+                                     "the latent of an inversion, or an empty latent to sample the noise.")
+                # For the same reason a latent that is noise has been rescaled on its way in.
+                noise = rescaled(model_wrap.model_patcher, model.process_latent_out, latent_image)
+                latent_image = torch.zeros_like(latent_image)
+            start = law.noise_scaling(sigmas[0], noise, latent_image, whole)
+            method = _Remembering(self.method)
+            found = sample_back(denoiser, start / start_scale(denoiser, sigmas[0].item()), schedule, method=method,
+                                watchers=watchers)
+            reporter.finish(torch.cat(method.clean))
+            return law.inverse_noise_scaling(sigmas[-1], found.to(latent_image.device)).view(form)
+
+
+class _Remembering:
+    """A method's way back that remembers the clean latents at which its last step points, in micro-batches."""
+
+    def __init__(self, method: Method):
+        self.method, self.name, self.clean = method, method.name, []
+
+    def resume(self, latents: Tensor, companion: Tensor | None) -> tuple[Tensor, ...]:
+        return self.method.resume(latents, companion)
+
+    def descend(self, velocity: Velocity, state: tuple[Tensor, ...], levels: Sequence[float],
+                index: int) -> tuple[Tensor, ...]:
+        lower = self.method.descend(velocity, state, levels, index)
+        if index == 1:
+            self.clean.append(clean_estimate(state[0], lower[0], levels[1], levels[0]))
+        return lower
 
 
 class _Callback:
-    """Passes progress on to the callback of a ComfyUI sampler, which counts in steps."""
+    """Passes progress on to the callback of a ComfyUI sampler, which counts in steps and takes latents in the form of
+    its own."""
 
-    def __init__(self, callback, steps: int):
+    def __init__(self, callback, steps: int, denoiser: ComfyDenoiser):
         self.callback, self.steps, self.told = callback, steps, 0
+        self.shown = functools.partial(as_shown, device=denoiser.device, single_frame=denoiser.single_frame)
 
     def __call__(self, event) -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
         step = int(event.fraction * self.steps)
         if self.callback is not None and self.told < step < self.steps:
             self.told = step
-            self.callback(step - 1, event.preview, event.preview, self.steps)
+            shown = self.shown(event.preview)
+            self.callback(step - 1, shown, shown, self.steps)
 
     def finish(self, clean: Tensor) -> None:
         """The last step; ComfyUI keeps its clean latents (B, C, H, W) as the denoised output."""
         if self.callback is not None:
-            self.callback(self.steps - 1, clean, clean, self.steps)
+            shown = self.shown(clean)
+            self.callback(self.steps - 1, shown, shown, self.steps)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ._denoiser import ComfyDenoiser
-from ._gradients import checkpointed, differentiable, memory_of, normal_weights
+from ._gradients import checkpointed, differentiable, normal_weights
 from ._running import with_weights_that_stay
 
 PLACEHOLDER = "{}"
@@ -129,8 +130,8 @@ def prompt_with_vectors(clip: Any, template: str, count: int) -> Prompt:
         tokens[key] = [[(_row_or_token(token, rows), *rest) for token, *rest in section] for section in pieces[key]]
         places = [token.index for section in tokens[key] for token, *_ in section if isinstance(token, Row)]
         if places != list(range(count)):
-            raise ValueError(f"In the template {template!r} the placeholder would not be read as an embedding: put a "
-                             f"space or a bracket before {PLACEHOLDER}, and a space, a comma or a bracket after it.")
+            raise ValueError(f"In the template {template!r} the placeholder would not be read as an embedding: put "
+                             f"a space before and after {PLACEHOLDER}.")
     return Prompt(clip, tokens)
 
 
@@ -168,7 +169,20 @@ def _tokenised_with_file(clip: Any, template: str, content: dict[str, Tensor]) -
             own = tokenizer.embedding_directory or []
             tokenizer.embedding_directory = [folder, *([own] if isinstance(own, str) else own)]
             setattr(reader.tokenizer, encoder, tokenizer)
-        return reader.tokenize(template.replace(PLACEHOLDER, f"embedding:{name}"))
+        return reader.tokenize(spaced(template).replace(PLACEHOLDER, f"embedding:{name}"))
+
+
+def spaced(template: str) -> str:
+    """The template with a space wherever core would take what touches the placeholder for a part of a name.
+
+    Spaces between words and signs change no token.
+
+    >>> spaced("red,{},x"), spaced("({}:1.2), {}")
+    ('red, {}, x', '({}:1.2), {}')
+    """
+    before = re.sub(r"(?<=[^\s(])(?=\{\})", " ", template)
+    after = re.sub(r"(?<=\{\})(?=[^\s,:()<\[\\])", " ", before)
+    return re.sub(r"(?<=\{\})(,+)(?=[^\s,)])", r"\1 ", after)
 
 
 def loaded_with_model(prompt: Prompt, conditioning: list) -> list:
@@ -190,8 +204,7 @@ def differentiable_encoding(prompt: Prompt, save_memory: bool = False) -> Iterat
     # Loading anything now might push the model off the device.
     clip.load_model = lambda tokens={}: clip.patcher
     with contextlib.ExitStack() as stack:
-        stack.enter_context(normal_weights([clip.cond_stage_model]))
-        resident = memory_of([clip.cond_stage_model])
+        resident = stack.enter_context(normal_weights([clip.cond_stage_model]))
         if save_memory:
             layers = [layer for encoder in encoders(clip).values()
                       for layer in encoder.transformer.text_model.encoder.layers]

@@ -4,6 +4,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ...dma import figures
+from ..inputs import check_batch, checked
 
 
 class LabelledSheet(io.ComfyNode):
@@ -29,9 +30,12 @@ class LabelledSheet(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, rows, captions, title, cell, columns) -> io.NodeOutput:
-        batches = [images for images in rows.values() if images is not None]
-        if not batches:
+        connected = {name: images for name, images in rows.items() if images is not None}
+        if not connected:
             raise ValueError("The sheet has no pictures: connect at least one batch of images.")
-        return io.NodeOutput(figures.labelled_sheet(batches, captions.splitlines(), title=title, cell=cell,
-                                                   columns=columns))
+        for name, images in connected.items():
+            check_batch(images, name)
+        return io.NodeOutput(figures.labelled_sheet(list(connected.values()), captions.splitlines(), title=title,
+                                                   cell=cell, columns=columns))

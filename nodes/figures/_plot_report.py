@@ -4,7 +4,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ...dma import figures
-from ..inputs import REPORT
+from ..inputs import REPORT, checked
 
 
 class PlotReport(io.ComfyNode):
@@ -22,6 +22,7 @@ class PlotReport(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, report, width) -> io.NodeOutput:
         try:
             return io.NodeOutput(figures.plot(report, width=width))

@@ -5,7 +5,7 @@ from comfy_api.latest import io, ui
 
 from ...dma import figures
 from .. import comfyui
-from ..inputs import REPORT
+from ..inputs import REPORT, checked
 
 
 class SaveReport(io.ComfyNode):
@@ -24,6 +24,7 @@ class SaveReport(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, report, filename_prefix) -> io.NodeOutput:
         name = comfyui.write_output_text(filename_prefix, ".json", report.to_json())
         return io.NodeOutput(name, ui=ui.PreviewText(f"Saved {name}"))
@@ -50,6 +51,7 @@ class LoadReport(io.ComfyNode):
             return ""
 
     @classmethod
+    @checked()
     def execute(cls, path) -> io.NodeOutput:
         text = comfyui.readable_path(path).read_text(errors="replace")
         try:

@@ -2,20 +2,20 @@
 from __future__ import annotations
 
 import torch
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 
 from ...dma import diffusion, models
 from ...dma.diffusion import starting_noise
 from ...dma.hspace import Features, save_features
 from .. import comfyui
-from ..inputs import FEATURES, HSPACE
+from ..inputs import FEATURES, HSPACE, checked
 
 
 class CaptureHSpace(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="CaptureHSpace", display_name="Capture H-Space", category="dma",
+            node_id="CaptureHSpace", display_name="Capture H-Space", category="dma", is_output_node=True,
             description="Reads the semantic features of a batch of latents at one noise level, for MedoidSelect or for "
                         "a file.",
             search_aliases=["activations", "features", "semantic space"],
@@ -38,13 +38,14 @@ class CaptureHSpace(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, hspace, positive, latent, percent, seed, save_as="") -> io.NodeOutput:
         comfyui.check_conditioning(positive, "positive")
         model, shape = hspace.model, comfyui.latent_shape(hspace.model, latent)
         sampling = model.get_model_object("model_sampling")
         # At 0 percent core answers with a level beyond any schedule.
         sigma = min(float(sampling.percent_to_sigma(percent)), float(sampling.sigma_max))
-        clean = comfyui.latents_into_model(model, latent["samples"])
+        clean = comfyui.latents_into_model(model, comfyui.samples_of(model, latent))
         parametrization = comfyui.parametrization_of(model)
         noisy = diffusion.add_noise(parametrization, clean, starting_noise(1, shape, seed), sigma)
 
@@ -52,8 +53,11 @@ class CaptureHSpace(io.ComfyNode):
             return torch.cat([found.cpu() for _, found in models.read_features(denoiser, noisy, sigma)])
 
         captured = comfyui.with_denoiser(model, positive, positive, 1.0, torch.tensor([sigma, 0.0]), shape, seed,
-                                             capture, hspace.layer, hspace.pooling)
+                                             capture, hspace.layer, hspace.pooling, latents=len(clean))
         features = Features(captured, hspace.layer, hspace.pooling, sigma)
-        if save_as:
-            save_features(features, comfyui.output_path(save_as, ".safetensors"))
-        return io.NodeOutput(features)
+        if not save_as:
+            return io.NodeOutput(features)
+        with comfyui.explaining_what_cannot_be_written(save_as):
+            path = comfyui.output_path(save_as, ".safetensors")
+            save_features(features, path)
+        return io.NodeOutput(features, ui=ui.PreviewText(f"Saved {comfyui.output_name(path)}"))

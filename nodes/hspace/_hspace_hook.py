@@ -4,7 +4,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from .. import comfyui
-from ..inputs import HSPACE
+from ..inputs import HSPACE, checked
 
 # New names go to the end: saved graphs name a layer, and only the list's beginning is read at a glance.
 LAYERS = [comfyui.AUTO_LAYER, "middle_block",
@@ -45,6 +45,7 @@ class HSpaceHook(io.ComfyNode):
         )
 
     @classmethod
+    @checked(elsewhere=("layer",))  # the model may have layers that are not in the list
     def execute(cls, model, layer, pooling) -> io.NodeOutput:
         comfyui.check_model(model)
         return io.NodeOutput(comfyui.HSpace(model, comfyui.resolve_layer(model, layer), pooling))

@@ -23,7 +23,7 @@ from ...dma.hspace import (
 )
 from .. import comfyui, inputs
 from ..comfyui import checkpoints, progress_bar
-from ..inputs import HSPACE, REPORT, numbers, words
+from ..inputs import HSPACE, REPORT, checked, numbers, words
 
 MOST_PROMPTS = 50
 
@@ -93,6 +93,7 @@ class SemanticLayerProbe(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, model, prompts, negative, latent_image, samples, levels, steps, cfg, scheduler, seed, pooling,
                 layers="", matched=1, iterations=6, batch_size=0, cached=True) -> io.NodeOutput:
         comfyui.check_model(model)
@@ -120,10 +121,12 @@ class SemanticLayerProbe(io.ComfyNode):
 
         saved = None
         if cached:
-            key = execution.run_key({"report": [LayerReport.FORMAT, LayerReport.VERSION], **choices}, {
-                f"{number} {name}": value for number, (_, prompt) in enumerate(connected)
-                for name, value in comfyui.conditioning_tensors(prompt, negative).items()})
-            saved = comfyui.run_state(key, ask(0, lambda denoiser: models.fingerprint(denoiser, sigmas, shape)))
+            key = comfyui.run_key(
+                model, hspace.ALGORITHM, {"report": [LayerReport.FORMAT, LayerReport.VERSION], **choices},
+                {"negative": negative, **{str(number): prompt for number, (_, prompt) in enumerate(connected)}})
+            read_at = [sigmas[step].item() for step in settings.steps]
+            levels_used = sigmas[: max(settings.steps) + 1].tolist()
+            saved = ask(0, lambda denoiser: comfyui.saved_run(key, denoiser, levels_used, shape, read_at))
         state = execution.resumed(ProbeState.unpacked, saved) or ProbeState()
         watchers = [Clock(), *checkpoints(saved), ProbeMonitor(progress_bar(), probe)]
 
@@ -137,8 +140,8 @@ class SemanticLayerProbe(io.ComfyNode):
             for prompt in range(state.prompts, probe.prompts):
                 ask(prompt, read)
             state.report = probe_report(probe, state, choices).to_json()
-        if saved:
-            saved.save(*state.packed())  # also when it was found, so that its age is that of its last use
+            if saved:
+                saved.save(*state.packed())
         report = LayerReport.from_json(state.report)
         return io.NodeOutput(comfyui.HSpace(model, report.chosen, pooling), plot_layers(report), report.table(), report,
                              report.chosen)

@@ -1,5 +1,6 @@
 """Inputs that several nodes share, and the pack's own socket types."""
 from ._batches import check_batch, count_of, take
+from ._checks import check_number, checked
 from ._latents import growing_latents, joined_noise
 from ._method import method_of, solver_options
 from ._number_text import numbers, words
@@ -12,8 +13,8 @@ from ._training import (
     learning_rate_of_training,
     lora_target,
     mode_latents,
-    model_answers,
     previewing,
+    saved_training,
     training_batch_size,
     training_records,
     training_steps,
@@ -21,8 +22,9 @@ from ._training import (
 
 __all__ = [
     "CLUSTERS", "EMBEDDINGS", "FEATURES", "HSPACE", "IMAGE_ENCODER", "PREVIEW_STEPS", "REPORT", "TRAJECTORY",
-    "batch_size", "check_batch", "check_training_latents", "concept", "count_of", "growing_latents", "joined_noise",
-    "latent_size", "learning_rate_of_training", "lora_target", "method_of", "mode_latents", "model_answers", "negative",
-    "noise_seed", "numbers", "previewing", "resume", "schedule", "scheduler", "solver_options", "steps", "take",
-    "training_batch_size", "training_records", "training_steps", "words",
+    "batch_size", "check_batch", "check_number", "check_training_latents", "checked", "concept", "count_of",
+    "growing_latents", "joined_noise", "latent_size", "learning_rate_of_training", "lora_target", "method_of",
+    "mode_latents", "negative", "noise_seed", "numbers", "previewing", "resume", "saved_training", "schedule",
+    "scheduler", "solver_options", "steps", "take", "training_batch_size", "training_records", "training_steps",
+    "words",
 ]

@@ -30,9 +30,11 @@ def take(batch: Any, rows: list[int]) -> Any:
     """Rows of a batch of images or masks, or of a LATENT with what belongs to each of its entries."""
     if not isinstance(batch, dict):
         return batch[rows]
-    count, taken = len(batch["samples"]), {**batch, "samples": batch["samples"][rows]}
-    if batch.get("noise_mask") is not None and len(batch["noise_mask"]) == count:
-        taken["noise_mask"] = batch["noise_mask"][rows]
-    if "batch_index" in batch:
+    taken = {**batch, "samples": batch["samples"][rows]}
+    masks = batch.get("noise_mask")
+    if masks is not None and len(masks) > 1:
+        # A KSampler deals masks out in turn where there are not as many as latents; one alone is that of all.
+        taken["noise_mask"] = masks[[row % len(masks) for row in rows]]
+    if batch.get("batch_index") is not None:
         taken["batch_index"] = [batch["batch_index"][row] for row in rows]
     return taken

@@ -4,17 +4,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...dma import diffusion, models
-from ...dma.diffusion import initial_latent, starting_noise
-from ...dma.execution import BatchSize
+from ...dma import diffusion
+from ...dma.diffusion import NotFiniteError, start_scale, starting_noise
+from ...dma.execution import BatchSize, RunState
 from .. import comfyui
 from ..comfyui import finite
 from ._sockets import REPORT
 
 PREVIEW_STEPS = 10
+NO_PREVIEW = ("This is the preview after training step {}: lower learning_rate or choose a higher precision. What has "
+              "been trained so far is kept where resume is on.")
+ASKED_LEVELS = 32
 
 
 def mode_latents() -> io.Latent.Input:
@@ -53,9 +57,13 @@ def training_records() -> list[io.Output]:
                           tooltip="Settings, losses and time, for PlotReport and SaveReport.")]
 
 
-def model_answers(denoiser: Any, levels: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The predictions that tell apart the models that are trained on; `levels` are all noise levels, rising."""
-    return models.fingerprint(denoiser, levels.flip(0), shape, features=False, thinned=False)
+def saved_training(key: str, denoiser: Any, levels: Tensor, shape: tuple[int, ...]) -> RunState:
+    """Where the training `key` on this model has its state; `levels` are all noise levels, rising.
+
+    A training draws from all of them, and the model is asked at `ASKED_LEVELS` spread over them.
+    """
+    chosen = torch.linspace(0, len(levels) - 1, min(ASKED_LEVELS, len(levels))).round().long()
+    return comfyui.saved_run(key, denoiser, levels[chosen].flip(0).tolist(), shape)
 
 
 def check_training_latents(samples: Tensor) -> None:
@@ -71,6 +79,12 @@ def previewing(model: Any, denoiser: Any, shape: tuple[int, ...], seed: int,
     """Gives a sample (1, C, H, W) of the model as it is after every `interval` training steps, always from the same
     noise."""
     sigmas = comfyui.sigmas_of(model, "normal", PREVIEW_STEPS)
-    start = initial_latent(denoiser.parametrization, starting_noise(1, shape, seed), sigmas[0].item())
-    return (lambda done: diffusion.sample(denoiser, start, sigmas, batch=BatchSize(1)) if interval
-            and done % interval == 0 else None)
+    start = start_scale(denoiser, sigmas[0].item()) * starting_noise(1, shape, seed)
+
+    def preview(done: int) -> Tensor | None:
+        if not interval or done % interval:
+            return None
+        with comfyui.advising(NO_PREVIEW.format(done), NotFiniteError):
+            return diffusion.sample(denoiser, start, sigmas, batch=BatchSize(1))
+
+    return preview

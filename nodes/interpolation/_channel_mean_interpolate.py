@@ -6,7 +6,7 @@ import math
 from comfy_api.latest import io
 
 from ...dma import interpolation
-from ..inputs import REPORT, growing_latents, joined_noise
+from ..inputs import REPORT, checked, growing_latents, joined_noise
 from ._weights_text import parse_weights
 
 
@@ -46,6 +46,7 @@ class ChannelMeanInterpolate(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, latents, weights, method, mean_adjustment, low_pass_width=4.0) -> io.NodeOutput:
         samples = joined_noise(latents)
         rows = parse_weights(weights, len(samples))

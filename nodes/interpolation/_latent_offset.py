@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from ...dma import interpolation
 from ..comfyui import finite, image_latents
-from ..inputs import numbers
+from ..inputs import checked, numbers
 
 
 class LatentOffset(io.ComfyNode):
@@ -35,6 +35,7 @@ class LatentOffset(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, latent, offsets, lowered_channel=0, raised_channel=1, share=0.25) -> io.NodeOutput:
         samples = finite(image_latents(latent, "The input latent"), "The input latent")
         values = numbers(offsets, "offsets", "0, 0.1, 0.2")
@@ -42,4 +43,4 @@ class LatentOffset(io.ComfyNode):
                                                            raised=raised_channel, share=share)
                              for value in values], dim=1)  # (N, offsets, C, H, W)
         kept = {key: value for key, value in latent.items() if key != "batch_index"}
-        return io.NodeOutput({**kept, "samples": moved.flatten(0, 1)})
+        return io.NodeOutput({**kept, "samples": moved.reshape(-1, *latent["samples"].shape[1:])})

@@ -4,7 +4,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ...dma import figures, interpolation
-from ..inputs import REPORT, growing_latents, joined_noise
+from ..inputs import REPORT, checked, growing_latents, joined_noise
 
 
 class LatentStatistics(io.ComfyNode):
@@ -34,6 +34,7 @@ class LatentStatistics(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, latents, subsets=16, seed=0) -> io.NodeOutput:
         statistics = interpolation.latent_statistics(joined_noise(latents), subsets=subsets, seed=seed)
         return io.NodeOutput(figures.plot_latent_statistics(statistics), statistics, statistics.summary())

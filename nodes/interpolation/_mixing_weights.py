@@ -5,7 +5,7 @@ from comfy_api.latest import io
 
 from ...dma import interpolation
 from ..comfyui import image_latents
-from ..inputs import numbers
+from ..inputs import checked, numbers
 from ._weights_text import weights_to_text
 
 
@@ -57,6 +57,7 @@ class MixingWeights(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, inputs, mode, batch=None) -> io.NodeOutput:
         if batch is not None:
             inputs = len(image_latents(batch, "The input batch"))

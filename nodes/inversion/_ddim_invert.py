@@ -4,17 +4,17 @@ from __future__ import annotations
 import dataclasses
 import logging
 
-import torch
 from comfy_api.latest import io
-from torch import Tensor
 
-from ...dma import inversion, models
+from ...dma import diffusion, inversion, models
 from ...dma.inversion import FixedPoint
 from .. import comfyui, inputs
-from ..comfyui import ProgressReporter, finite
-from ..inputs import REPORT, TRAJECTORY, method_of, schedule, solver_options
+from ..comfyui import ProgressReporter
+from ..inputs import REPORT, TRAJECTORY, checked, method_of, schedule, solver_options
 from ._source_trajectory import SourceTrajectory
 
+# Of what a patch or a model draws at random: one for both ways, so that the way back is the one that was taken.
+GENERATOR_SEED = 0
 # These follow the ODE of one velocity field, which strong guidance makes too rough for them.
 MADE_FOR_GUIDANCE_1 = ("ddim", "midpoint", "fireflow", "rf_inversion")
 
@@ -93,6 +93,7 @@ class DDIMInvert(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, model, positive, latent_image, steps, scheduler, cfg, method, seed, negative=None, sigmas=None,
                 measure=True) -> io.NodeOutput:
         chosen = method["method"]
@@ -114,12 +115,13 @@ class DDIMInvert(io.ComfyNode):
         if cfg > 1.0 and chosen in MADE_FOR_GUIDANCE_1:
             warnings.append(f"cfg is {cfg}, but {chosen} is made for cfg 1: the way back will miss the pictures. Use "
                             "cfg 1, or null_text, negative_prompt, fixed_point or exact.")
-        clean = comfyui.latents_into_model(model, samples_of(latent_image, shape))
+        clean = comfyui.latents_into_model(model, comfyui.samples_of(model, latent_image))
         reporter = ProgressReporter(model, "DDIMInvert")
 
         def run(guidance: float, function):
             return comfyui.with_denoiser(model, positive, positive if negative is None else negative, guidance,
-                                         levels, shape, seed, function, layer=None)
+                                         levels, shape, GENERATOR_SEED, function, layer=None, latents=len(clean),
+                                         gradients=chosen == "null_text")
 
         def monitor(measure: bool, *part: float) -> inversion.InversionMonitor:
             return inversion.InversionMonitor(reporter, len(levels) - 1, measure=measure, part=part)
@@ -132,7 +134,8 @@ class DDIMInvert(io.ComfyNode):
             embedding = denoiser.unconditional_embedding().detach().clone().requires_grad_()
             x = clean[:1].clone().to(denoiser.device)  # (1, C, H, W)
             with comfyui.advising_on_gradients():
-                models.check_differentiable(lambda: denoiser.denoise_with(x, levels[0].item(), embedding), [embedding],
+                models.check_differentiable(lambda: diffusion.of_rows(denoiser, [0]).denoise_with(
+                    x, levels[0].item(), embedding), [embedding],
                                             "no unconditional embeddings can be found")
 
         if chosen == "null_text":
@@ -154,9 +157,3 @@ class DDIMInvert(io.ComfyNode):
         report = dataclasses.replace(found.report, warnings=warnings, settings=settings)
         trajectory = SourceTrajectory(found.trajectory, cfg, positive if chosen == "negative_prompt" else None)
         return io.NodeOutput({"samples": found.trajectory.noise}, trajectory, report)
-
-
-def samples_of(latent: dict, shape: tuple[int, ...]) -> Tensor:
-    """The samples (B, C, H, W) of a LATENT; an empty one made for another kind of model gets this model's channels."""
-    samples = finite(latent["samples"], "This latent")
-    return samples if samples.shape[1:] == shape else torch.zeros((len(samples), *shape))

@@ -10,8 +10,8 @@ from torch import Tensor
 from ...dma import inversion
 from .. import comfyui, inputs
 from ..comfyui import ProgressReporter
-from ..inputs import TRAJECTORY, schedule
-from ._ddim_invert import samples_of
+from ..inputs import TRAJECTORY, checked, schedule
+from ._ddim_invert import GENERATOR_SEED
 from ._source_trajectory import SourceTrajectory
 
 
@@ -51,13 +51,14 @@ class DDIMSample(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, model, positive, negative, latent, steps, scheduler, cfg, trajectory=None,
                 sigmas=None) -> io.NodeOutput:
         comfyui.check_model(model)
         comfyui.check_conditioning(positive, "positive")
         comfyui.check_conditioning(negative, "negative")
         shape = comfyui.latent_shape(model, latent)
-        noise = samples_of(latent, shape).float().clone()
+        noise = comfyui.samples_of(model, latent).float().clone()
         levels = schedule(model, scheduler, steps, sigmas)
         if trajectory is not None:
             parametrization, asked = comfyui.parametrization_of(model), None if sigmas is None else levels
@@ -69,7 +70,8 @@ class DDIMSample(io.ComfyNode):
                 return inversion.way_back(denoiser, noise, trajectory.trajectory, watchers=[monitor])
             return inversion.sample_back(denoiser, noise, levels, watchers=[monitor])
 
-        latents = comfyui.with_denoiser(model, positive, negative, cfg, levels, shape, 0, run, layer=None)
+        latents = comfyui.with_denoiser(model, positive, negative, cfg, levels, shape, GENERATOR_SEED, run, layer=None,
+                                        latents=len(noise), gradients=False)
         return io.NodeOutput(comfyui.latents_out_of_model(model, latents))
 
 

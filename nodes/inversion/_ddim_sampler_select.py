@@ -4,7 +4,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..comfyui import DeterministicSampler
-from ..inputs import method_of, solver_options
+from ..inputs import checked, method_of, solver_options
 
 
 class DDIMSamplerSelect(io.ComfyNode):
@@ -24,6 +24,7 @@ class DDIMSamplerSelect(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, method) -> io.NodeOutput:
         solver = method_of(method)
         return io.NodeOutput(DeterministicSampler(solver))

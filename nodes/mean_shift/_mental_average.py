@@ -4,12 +4,11 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from comfy_api.latest import io
-from torch import Tensor
 
-from ...dma import execution, figures, mean_shift, models
+from ...dma import execution, figures, mean_shift
 from .. import comfyui, inputs
 from ..comfyui import ProgressReporter, checkpoints
-from ..inputs import REPORT
+from ..inputs import REPORT, checked
 
 STANDARD = mean_shift.MeanShiftSettings()
 # Guidance is applied again at every averaged level: with all of it contrast grows and red apples turn black.
@@ -70,6 +69,7 @@ class MentalAverage(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, model, positive, negative, latent_image, count, steps, averaged_steps, cfg, scheduler, seed,
                 guidance_share=GUIDANCE_SHARE, restored_noise=STANDARD.restored_noise, mean_error=STANDARD.mean_error,
                 batch_size=0, resume=True) -> io.NodeOutput:
@@ -80,16 +80,15 @@ class MentalAverage(io.ComfyNode):
         shape = comfyui.latent_shape(model, latent_image)
         sigmas = comfyui.sigmas_of(model, scheduler, steps)
         settings.check(len(sigmas) - 1)
-        if not 0 <= guidance_share <= 1:
-            raise ValueError(f"guidance_share is {guidance_share}: it must lie between 0 and 1.")
         choices = {"shape": list(shape), "guidance_scale": cfg,
                    "averaged_guidance_scale": 1 + guidance_share * (cfg - 1)}
-        key = execution.run_key({"method": "mean shift", **asdict(settings), **choices, "sigmas": sigmas.tolist()},
-                                comfyui.conditioning_tensors(positive, negative))
+        key = comfyui.run_key(model, mean_shift.ALGORITHM, {**asdict(settings), **choices, "sigmas": sigmas.tolist()},
+                              {"positive": positive, "negative": negative})
         reporter = ProgressReporter(model, "MentalAverage")
+        sampling = (model, positive, negative, cfg, sigmas, shape, seed)
 
-        def answer(denoiser) -> Tensor:
-            return models.fingerprint(denoiser, sigmas, shape, features=False)
+        def place(denoiser) -> execution.RunState:
+            return comfyui.saved_run(key, denoiser, sigmas[:-1].tolist(), shape)
 
         def average(denoiser) -> mean_shift.MeanShift:
             return mean_shift.mean_shift(
@@ -98,10 +97,9 @@ class MentalAverage(io.ComfyNode):
                 watchers=[*checkpoints(saved), mean_shift.MeanShiftMonitor(reporter, settings, len(sigmas) - 1)],
                 state=execution.resumed(mean_shift.MeanShiftState.unpacked, saved))
 
-        sampling = (model, positive, negative, cfg, sigmas, shape, seed)
-        # In a sampling of its own: it looks far down the schedule, from where keyframes of hooks never come back.
-        saved = comfyui.run_state(key, comfyui.with_predictor(*sampling, answer)) if resume else None
-        found = comfyui.with_predictor(*sampling, average)
+        # In a sampling of its own: it goes down the schedule, from where keyframes of hooks never come back.
+        saved = comfyui.with_denoiser(*sampling, place, layer=None, gradients=False) if resume else None
+        found = comfyui.with_denoiser(*sampling, average, layer=None, gradients=False)
         found.report.settings.update(choices)
         variety = figures.heat_map(found.spread, factor=model.model.latent_format.spacial_downscale_ratio)
         return io.NodeOutput(comfyui.latents_out_of_model(model, found.latents), variety, found.report)

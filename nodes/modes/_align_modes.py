@@ -10,7 +10,7 @@ from ...dma.clustering import Clusters
 from ...dma.training import TrainingSettings
 from .. import comfyui, inputs
 from ..hspace import LAYERS
-from ..inputs import CLUSTERS, check_training_latents, count_of, lora_target, take
+from ..inputs import CLUSTERS, check_training_latents, checked, count_of, lora_target, take
 from ..training import prepare
 from ._overrides import (
     EMBEDDING,
@@ -18,9 +18,7 @@ from ._overrides import (
     NO_ADAPTER,
     NUMBERS,
     OF_ADAPTER,
-    OF_AVERAGE,
     SAMPLING_STEPS,
-    check_number,
     parse_overrides,
 )
 from ._unfolded import Mode, Unfolded, embedding_name, saved_name, target_of
@@ -135,11 +133,10 @@ class AlignModes(io.ComfyNode):
         return True
 
     @classmethod
+    @checked(elsewhere=("layer",))  # the model may have layers that are not in the list
     def execute(cls, model, vae, positive, negative, latents, clusters, adapter, most_modes, count, steps, cfg,
                 scheduler, seed, preset, overrides, images=None, layer=comfyui.AUTO_LAYER,
                 pooling="none") -> io.NodeOutput:
-        check_number("most_modes", most_modes, limits=(int, 1, MOST_MODES))
-        check_number("steps", steps, limits=SAMPLING_STEPS)
         shown = min(most_modes, len(clusters.members))
         changes = parse_overrides(overrides)
         check(clusters, latents, images, adapter["adapter"], shown, changes)
@@ -165,9 +162,6 @@ class AlignModes(io.ComfyNode):
 def check(clusters: Clusters, latents: dict, images: Any, kind: str, shown: int,
           changes: dict[int, dict[str, float]]) -> None:
     """Raise ValueError with a sentence for the user if these inputs do not belong together."""
-    # ComfyUI does not check the choice of a dynamic input.
-    if kind not in OF_ADAPTER:
-        raise ValueError(f"There is no adapter {kind!r}: choose one of {', '.join(OF_ADAPTER)}.")
     expected = len(clusters.labels)
     for name, batch in (("latents", latents), ("images", images)):
         if batch is not None and count_of(batch) != expected:
@@ -195,9 +189,6 @@ def check_modes(model: Any, latents: dict, clusters: Clusters, modes: list[Mode]
     paths = []
     for index, mode in enumerate(modes):
         settings, training, kind = mode.settings, mode.training, mode.training["adapter"]
-        # Of the widgets, too: what is linked has not been checked by ComfyUI.
-        for name in {*OF_AVERAGE, *OF_ADAPTER[kind]}:
-            check_number(name, (settings if name in OF_AVERAGE else training)[name], f" for mode {index}")
         if kind == NO_ADAPTER:
             continue
         aligned = alignment.PRESETS[settings["preset"]].apply(alignment.AlignmentSettings(settings["count"], keep=1),

@@ -5,7 +5,7 @@ from comfy_api.latest import io
 
 from ...dma import encoders
 from ..comfyui import progress_bar
-from ..inputs import EMBEDDINGS, IMAGE_ENCODER
+from ..inputs import EMBEDDINGS, IMAGE_ENCODER, checked
 
 
 class AttributeEmbed(io.ComfyNode):
@@ -51,6 +51,7 @@ class AttributeEmbed(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, images, image_encoder, method) -> io.NodeOutput:
         encoders.check_images(images)
         encoder = image_encoder.encoder

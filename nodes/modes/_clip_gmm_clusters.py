@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ...dma import clustering, encoders, figures
 from ..comfyui import progress_bar
-from ..inputs import CLUSTERS, EMBEDDINGS, IMAGE_ENCODER
+from ..inputs import CLUSTERS, EMBEDDINGS, IMAGE_ENCODER, checked
 
 
 class CLIPGMMClusters(io.ComfyNode):
@@ -85,6 +85,7 @@ class CLIPGMMClusters(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, images, reduction, components, covariance, minimum_size, small_clusters, seed, clip_vision=None,
                 image_encoder=None, embeddings=None, restarts=10, regularisation=0.01, cell=96,
                 columns=12) -> io.NodeOutput:

@@ -5,7 +5,7 @@ from comfy_api.latest import io
 
 from ...dma import encoders
 from ..comfyui import encoder_folder, encoder_names, managed_encoder
-from ..inputs import IMAGE_ENCODER
+from ..inputs import IMAGE_ENCODER, checked
 
 
 class LoadImageEncoder(io.ComfyNode):
@@ -45,5 +45,6 @@ class LoadImageEncoder(io.ComfyNode):
         return str([(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.is_file()])
 
     @classmethod
+    @checked()
     def execute(cls, encoder) -> io.NodeOutput:
         return io.NodeOutput(managed_encoder(encoders.load_encoder(encoder_folder(encoder))))

@@ -1,6 +1,7 @@
 """Numbers that each mode of AlignModes may have of its own."""
 from __future__ import annotations
 
+from ..inputs import check_number
 from ..training import MOST_VECTORS
 
 NO_ADAPTER, LORA, EMBEDDING = "none", "lora", "embedding"
@@ -40,12 +41,5 @@ def parse_overrides(text: str) -> dict[int, dict[str, float]]:
             except ValueError:
                 raise ValueError(f"{value!r} is not a {'whole ' if kind is int else ''}number for {name} (line "
                                  f"{line!r}).") from None
-            check_number(name, values[name], f" (line {line!r})")
+            check_number(name, values[name], *NUMBERS[name], where=f" (line {line!r})")
     return found
-
-
-def check_number(name: str, value: float, where: str = "", limits: tuple | None = None) -> None:
-    """Raise ValueError unless a number is one that its widget would take."""
-    _, lowest, highest = limits or NUMBERS[name]
-    if not lowest <= value <= highest:
-        raise ValueError(f"{name} is {value}{where}: choose a number from {lowest} to {highest}.")

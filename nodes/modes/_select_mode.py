@@ -4,7 +4,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..inputs import CLUSTERS, count_of, take
+from ..inputs import CLUSTERS, checked, count_of, take
 
 
 class SelectMode(io.ComfyNode):
@@ -36,6 +36,7 @@ class SelectMode(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, clusters, batch, mode) -> io.NodeOutput:
         size, expected = count_of(batch), len(clusters.labels)
         if size != expected:

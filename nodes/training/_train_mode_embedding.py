@@ -28,10 +28,11 @@ from ..comfyui import (
 from ..inputs import (
     PREVIEW_STEPS,
     check_training_latents,
+    checked,
     learning_rate_of_training,
     mode_latents,
-    model_answers,
     previewing,
+    saved_training,
     training_batch_size,
     training_records,
     training_steps,
@@ -108,6 +109,7 @@ class TrainModeEmbedding(io.ComfyNode):
         return True
 
     @classmethod
+    @checked()
     def execute(cls, model, clip, latents, name, initial_text, vectors, template, steps, learning_rate, seed,
                 batch_size=1, gradient_checkpointing=False, preview_interval=200, resume=True,
                 overwrite=False) -> io.NodeOutput:
@@ -120,19 +122,20 @@ class TrainModeEmbedding(io.ComfyNode):
 
         def run(denoiser: comfyui.ComfyDenoiser) -> training.Training:
             levels = denoiser.noise_levels()
-            saved = comfyui.run_state(task.key, model_answers(denoiser, levels, shape)) if resume else None
+            saved = saved_training(task.key, denoiser, levels, shape) if resume else None
             if task.is_taken and not is_finished(saved, steps):
                 raise name_is_taken(task.name, task.path)
             loss_now = training.loss_on(clean, denoiser.parametrization, denoiser.device,
                                         denoiser.denoise_differentiably)
-            sample = previewing(model, denoiser, shape, seed, preview_interval)
+            interval = preview_interval if reporter.shows_previews else 0
+            sample = previewing(model, denoiser, shape, seed, interval)
             with comfyui.differentiable_encoding(prompt, gradient_checkpointing) as encode:
                 def loss(rows: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
                     comfyui.set_positive(denoiser, encode(vectors_now), shape)
                     return loss_now(rows, noise, sigma)
 
                 def preview(done: int) -> Tensor | None:
-                    if preview_interval and done % preview_interval == 0:
+                    if interval and done % interval == 0:
                         comfyui.set_positive(denoiser, encode(vectors_now), shape)
                     return sample(done)
 
@@ -199,7 +202,7 @@ def prepare(model: Any, clip: Any, latents: dict, name: str, initial_text: str, 
     check_initial_text(initial_text)
     shape = comfyui.latent_shape(model, latents)
     check_training_latents(latents["samples"])
-    clean = comfyui.latents_into_model(model, latents["samples"])  # (N, C, H, W)
+    clean = comfyui.latents_into_model(model, comfyui.samples_of(model, latents))  # (N, C, H, W)
     prompt = comfyui.prompt_with_vectors(clip, template, vectors)
     with torch.inference_mode(False), torch.no_grad():
         first = prompt.vectors(initial_text, vectors)
@@ -208,13 +211,13 @@ def prepare(model: Any, clip: Any, latents: dict, name: str, initial_text: str, 
     comfyui.check_fits(model, start)
     texts = {"node": NODE, "template": template, "initial_text": initial_text}
     choices = {**texts, "vectors": vectors}
-    key = execution.run_key({**settings.key(), **choices},
-                            {"latents": clean, **comfyui.conditioning_tensors(start, [])})
+    key = comfyui.run_key(model, training.ALGORITHM, {**settings.key(), **choices}, {"positive": start},
+                          {"latents": clean})
     # The first vector is the same for any number of them, and tells one CLIP from another.
     source = {"latents": clean, **{str(place): values[:1] for place, values in enumerate(first)}}
     origin = execution.run_key({**texts, "owner": owner}, source) if owner else ""
     is_taken = path.exists() and not overwrite and not is_from(path, origin)
-    if is_taken and not (resume and execution.RunState(comfyui.run_state_folder(), key, torch.empty(0)).path.exists()):
+    if is_taken and not (resume and execution.saved_states(comfyui.run_state_folder(), key)):
         raise name_is_taken(name, path)
     return Prepared(name, path, shape, clean, prompt, first, start, choices, key, origin, is_taken)
 

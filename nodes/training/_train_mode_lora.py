@@ -12,11 +12,12 @@ from ..comfyui import ProgressReporter, checkpoints
 from ..inputs import (
     PREVIEW_STEPS,
     check_training_latents,
+    checked,
     learning_rate_of_training,
     lora_target,
     mode_latents,
-    model_answers,
     previewing,
+    saved_training,
     training_batch_size,
     training_records,
     training_steps,
@@ -71,6 +72,7 @@ class TrainModeLoRA(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(cls, model, latents, positive, steps, learning_rate, rank, seed, alpha=1.0,
                 target=comfyui.ATTENTION, batch_size=1, precision="as loaded", gradient_checkpointing=False,
                 preview_interval=200, resume=True) -> io.NodeOutput:
@@ -84,15 +86,15 @@ class TrainModeLoRA(io.ComfyNode):
         comfyui.check_model(model)
         layers = comfyui.target_layers(comfyui.network_of(model), target)
         comfyui.check_rank(layers, rank)
-        clean = comfyui.latents_into_model(model, latents["samples"])  # (N, C, H, W)
+        clean = comfyui.latents_into_model(model, comfyui.samples_of(model, latents))  # (N, C, H, W)
         choices = {"node": NODE, "rank": rank, "alpha": alpha, "target": target, "precision": precision}
-        key = execution.run_key({**settings.key(), **choices},
-                           {"latents": clean, **comfyui.conditioning_tensors(positive, [])})
+        key = comfyui.run_key(model, training.ALGORITHM, {**settings.key(), **choices}, {"positive": positive},
+                              {"latents": clean})
         reporter = ProgressReporter(model, NODE)
 
         def run(denoiser: comfyui.ComfyDenoiser) -> training.Training:
             network, levels = denoiser.guider.inner_model.diffusion_model, denoiser.noise_levels()
-            saved = comfyui.run_state(key, model_answers(denoiser, levels, shape)) if resume else None
+            saved = saved_training(key, denoiser, levels, shape) if resume else None
             # Not the layers from above: a model in dynamic VRAM is trained on in another form, which has its own.
             own = comfyui.target_layers(network, target)
             adapters = training.new_adapters(own, rank, alpha, seed=seed, device=denoiser.device)
@@ -104,8 +106,9 @@ class TrainModeLoRA(io.ComfyNode):
                         training.parameters_of(adapters), "no LoRA can be trained on it")
                 place = training.state_for(saved, steps) if saved else None
                 parameters = training.parameters_of(adapters)
+                interval = preview_interval if reporter.shows_previews else 0
                 monitor = training.TrainingMonitor(
-                    reporter, settings, preview=previewing(model, denoiser, shape, seed, preview_interval))
+                    reporter, settings, preview=previewing(model, denoiser, shape, seed, interval))
                 return training.train(
                     parameters,
                     training.loss_on(clean, denoiser.parametrization, denoiser.device, denoiser.denoise_differentiably),

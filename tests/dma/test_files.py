@@ -86,6 +86,44 @@ def test_links_are_followed(tmp_path):
     assert inside(tmp_path / "root", str(tmp_path / "link" / "file")) == (tmp_path / "root" / "file").resolve()
 
 
-def test_a_name_that_no_file_can_have(tmp_path):
-    with pytest.raises(ValueError):
-        inside(tmp_path, "a\0b")
+@pytest.mark.parametrize("name", ["a\0b", "a" * 300, f"{'a' * 300}/b", "\u4e2d" * 100, "a/" * 3000 + "b"])
+def test_names_that_no_file_can_have(tmp_path, name):
+    with pytest.raises(ValueError, match="is no name of a file inside"):
+        inside(tmp_path, name)
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "\u4e2d" * 85, "\U0001f431" * 63])
+def test_the_longest_names_are_written(tmp_path, name):
+    path = inside(tmp_path, name)
+    with replacing(path) as temporary:
+        temporary.write_text("")
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_a_name_has_room_for_what_is_added_to_it(tmp_path):
+    name = "a" * 200
+    assert inside(tmp_path, name, room=50).name == name
+    with pytest.raises(ValueError, match="is no name of a file inside"):
+        inside(tmp_path, name, room=60)
+    (tmp_path / "file").write_text("")
+    assert inside(tmp_path, "file/below") == (tmp_path / "file" / "below").resolve()
+
+
+def test_what_ended_the_writing_is_told_and_not_what_kept_from_cleaning(tmp_path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(KeyError, match="first"), replacing(tmp_path / "report.json") as temporary:
+        temporary.write_text("half")
+        raise KeyError("first")
+
+
+def test_the_same_thread_and_process_of_another_container_have_another_name(tmp_path):
+    """Numbers of processes begin anew in every container, and on every machine that shares the folder."""
+    path = tmp_path / "report.json"
+    with replacing(path) as one, replacing(path) as other:
+        assert one != other
+        one.write_text("one")
+        other.write_text("other")
+    assert path.read_text() == "one" and list(tmp_path.iterdir()) == [path]

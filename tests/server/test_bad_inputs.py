@@ -34,6 +34,27 @@ def test_senseless_settings_are_explained_and_the_server_goes_on(server, checkpo
     assert np.array_equal(before.pixels(), after.pixels())
 
 
+@pytest.mark.parametrize("name, kind, value, sentence", [
+    ("steps", "PrimitiveInt", 0, "steps is 0: choose a number from 1 to 1000"),
+    ("batch_size", "PrimitiveInt", -2, "batch_size is -2: choose a number from 0"),
+    ("iterations", "PrimitiveInt", -1, "iterations is -1: choose a number from 0")])
+def test_numbers_that_come_over_a_link_are_checked_too(server, checkpoint, name, kind, value, sentence):
+    graph = {"number": graphs.node(kind, value=value), **graphs.mental_average(checkpoint, **{name: ["number", 0]})}
+    assert_refused(server, graph, "sample", sentence)
+
+
+def test_nan_is_no_number(server, checkpoint):
+    assert_refused(server, graphs.mental_average(checkpoint, cfg=float("nan")), "sample", "cfg is nan: choose a number")
+
+
+def test_a_choice_that_there_is_not(server, checkpoint):
+    graph = {**graphs.conditioned(checkpoint), "sample": graphs.node("MixingWeights", inputs=2, mode="nonsense"),
+             "text": graphs.node("PreviewAny", source=["sample", 0])}
+    for unused in ("decode", "picture"):
+        graph.pop(unused)
+    assert_refused(server, graph, "sample", "mode has no choice that this node knows")
+
+
 def test_reports_outside_comfyui_s_folders_are_not_read(server, base, checkpoint):
     """The same file is read once it lies in the output folder, so its place is all that is wrong with it."""
     graphs.run(server, graphs.mental_average(checkpoint, count=2, iterations=1, seed=31, prefix="report_here"))

@@ -1,9 +1,12 @@
 """The commands of tools/, as far as they go without preparing anything."""
+import io
 import subprocess
 import sys
+import tarfile
 
 import pytest
 
+import environment
 import run_benchmark
 import workspace
 from console import Explained
@@ -63,3 +66,20 @@ def test_two_benchmarks_of_one_name_are_refused(tmp_path):
         (tmp_path / room / "speed.py").touch()
     with pytest.raises(Explained, match="Two benchmarks are called speed"):
         run_benchmark.scripts(tmp_path)
+
+
+def test_nothing_of_an_archive_is_written_elsewhere(tmp_path):
+    """`".." in path.parents` is always false: the parts of the path have to be asked."""
+    archive = tmp_path / "archive.tar.gz"
+    with tarfile.open(archive, "w:gz") as members:
+        for name in ("top/vendor/ComfyUI/main.py", "top/vendor/ComfyUI/../../outside.py", "top/other.py",
+                     "top/vendor/ComfyUI/a/../../../../outside.py"):
+            member = tarfile.TarInfo(name)
+            member.size = 2
+            members.addfile(member, io.BytesIO(b"ok"))
+        link = tarfile.TarInfo("top/vendor/ComfyUI/link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        members.addfile(link)
+    folder = tmp_path / "a" / "b" / "ComfyUI"
+    environment.unpack_comfyui(archive, folder)
+    assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == [archive, folder / "main.py"]

@@ -1,4 +1,5 @@
 """Whole graphs on a real ComfyUI, over its API and its websocket."""
+import asyncio
 import io
 import json
 import struct
@@ -8,15 +9,22 @@ import numpy as np
 from PIL import Image
 
 import quickstart
+import workspace
 
 JPEG_PREVIEW = (1, 1)  # ComfyUI's numbers for a preview and for its picture format
 
-NODES = {"HSpaceHook", "AlignTrajectories", "CaptureHSpace", "PlotReport", "LabelledSheet", "AverageImages",
-         "AverageLatents", "MedoidSelect", "ZeroLatent", "SaveReport", "LoadReport"}
 
+def test_server_offers_every_node_of_the_pack_and_no_other(server, comfyui):
+    """ComfyUI's own list, read back from the server, against that of the extension."""
+    from mental_averages.nodes.extension import MentalAverages
 
-def test_server_offers_every_node_of_the_pack(server):
-    assert NODES <= server.get("/object_info").keys(), server.log(30)
+    own = {node.GET_SCHEMA().node_id for node in asyncio.run(MentalAverages().get_node_list())}
+    offered = server.get("/object_info", timeout=120)
+    ours = {name for name, described in offered.items()
+            if described["python_module"] == f"custom_nodes.{workspace.PACK_NAME}"}
+    assert ours == own, server.log(30)
+    for name in own:
+        assert offered[name]["name"] == name and offered[name]["category"] and offered[name]["display_name"]
 
 
 def test_average_reports_its_progress_and_saves_its_picture_and_report(server, checkpoint):
@@ -84,3 +92,25 @@ def test_template_runs_headless_and_writes_its_pictures(server, checkpoint):
     assert len(run.pictures) == 4  # the sheet, the report's plot, and both finished trajectories
     for number, path in enumerate(run.pictures):
         assert run.pixels(number).std() > 5, path.name
+
+
+def test_the_page_of_a_changed_template_holds_the_changes(server, checkpoint):
+    """The address of a template opens it with the demo's checkpoint and size, whatever was asked for."""
+    import page_workflow
+
+    graph = json.loads(quickstart.GRAPH.read_text(encoding="utf-8"))
+    quickstart.edit(graph, checkpoint=checkpoint, prompt="a castle", count=3, seed=7, size=1024)
+    quickstart.save_page(server, graph)
+    page = server.get(f"/userdata/workflows%2F{quickstart.WORKFLOW}.json")
+    page = page if isinstance(page, dict) else json.loads(page)
+    assert page_workflow.differences(graph, page, server.get("/object_info")) == []
+
+
+def test_a_graph_that_ends_in_saved_features_runs(server, checkpoint):
+    graph = {name: node for name, node in graphs.conditioned(checkpoint).items() if name not in ("decode", "picture")}
+    graph["hspace"] = graphs.node("HSpaceHook", model=["checkpoint", 0], layer="auto", pooling="mean")
+    graph["capture"] = graphs.node("CaptureHSpace", hspace=["hspace", 0], positive=["positive", 0], latent=["size", 0],
+                                   percent=0.5, seed=0, save_as="features_alone")
+    entry = graphs.run(server, graph).entry
+    assert entry["outputs"]["capture"]["text"] == ["Saved features_alone_00001_.safetensors"]
+    assert (server.output_directory / "features_alone_00001_.safetensors").is_file()

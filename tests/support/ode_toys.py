@@ -30,6 +30,21 @@ class Network:
         return denoised_from_output(self.parametrization, output, x, sigma)
 
 
+class Shifted(Network):
+    """A Network whose latents have something of their own each, which moves their predictions."""
+
+    def __init__(self, parametrization, shifts):
+        super().__init__(parametrization)
+        self.shifts = shifts  # (B,)
+
+    def of(self, rows):
+        return Shifted(self.parametrization, self.shifts[list(rows)])
+
+    def denoise(self, x, sigma):
+        assert len(x) == len(self.shifts)
+        return super().denoise(x, sigma) + self.shifts[:, None, None, None]
+
+
 class Gaussian:
     """Data ~ N(mean, diag(variance)): the exact clean prediction, and the exact map of its ODE."""
 

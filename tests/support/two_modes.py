@@ -26,7 +26,8 @@ class TwoModes(LinearGaussian):
         total = self.variance + sigma**2
         means = torch.stack([self.mean, -self.mean])  # (2, C, H, W)
         apart = x[:, None] - means  # (B, 2, C, H, W)
-        odds = torch.tensor([self.share, 1 - self.share]).log() - apart.square().flatten(2).sum(2) / (2 * total)
+        shares = torch.tensor([self.share, 1 - self.share], device=x.device)
+        odds = shares.log() - apart.square().flatten(2).sum(2) / (2 * total)
         found = means + self.variance / total * apart
         return (odds.softmax(1)[:, :, None, None, None] * found).sum(1)
 

@@ -7,7 +7,7 @@ from toys import LinearGaussian
 from two_modes import LEVELS, SETTINGS, SHAPE, first_latents, sampled
 
 from mental_averages.dma.alignment import AlignmentSettings, Ensemble, Noise, align
-from mental_averages.dma.diffusion import Parametrization, starting_noise
+from mental_averages.dma.diffusion import Parametrization, initial_latent, starting_noise
 from mental_averages.dma.execution import BatchSize
 from mental_averages.dma.solvers import Adam
 
@@ -15,16 +15,40 @@ from mental_averages.dma.solvers import Adam
 @pytest.mark.parametrize("count", [1, 5, 16, 40])
 def test_the_first_latents_of_noise_are_its_first_rows(count):
     """The same rows that were averaged, drawn again."""
-    found = Noise(40, SHAPE, 3).first(Parametrization.EPS, 10.0, count)
-    assert torch.equal(found, starting_noise(40, SHAPE, 3)[:count])
-    rows, _ = Noise(40, SHAPE, 3).rows(Parametrization.EPS, 10.0)
-    assert torch.equal(rows[0:count], found)
+    found = Noise(40, SHAPE, 3).first(LinearGaussian(), 10.0, count)
+    assert torch.equal(found, initial_latent(Parametrization.EPS, starting_noise(40, SHAPE, 3)[:count], 10.0))
+    assert torch.equal(Noise(40, SHAPE, 3).rows(LinearGaussian(), 10.0)[0:count], found)
+
+
+class StartsLower(LinearGaussian):
+    """One that takes a tenth of the noise where sampling starts."""
+
+    def start_scale(self, sigma):
+        return 0.1 * sigma
 
 
 @pytest.mark.parametrize("parametrization, scale", [(Parametrization.EPS, 101**0.5), (Parametrization.FLOW, 10.0)])
 def test_noise_is_carried_as_the_model_takes_it(parametrization, scale):
-    rows, as_latents = Noise(40, SHAPE, 3).rows(parametrization, 10.0)
-    torch.testing.assert_close(as_latents(rows[0:40]), scale * starting_noise(40, SHAPE, 3))
+    denoiser = LinearGaussian()
+    denoiser.parametrization = parametrization
+    rows = Noise(40, SHAPE, 3).rows(denoiser, 10.0)
+    torch.testing.assert_close(rows[0:40], scale * starting_noise(40, SHAPE, 3))
+
+
+def test_a_denoiser_may_say_how_noise_becomes_a_latent():
+    """Plain sampling starts there, and what is measured of it is in the papers' units all the same."""
+    noise = starting_noise(40, SHAPE, 3)
+    rows = Noise(40, SHAPE, 3).rows(StartsLower(), 10.0)
+    torch.testing.assert_close(rows[0:40], noise)
+    plain = dataclasses.replace(SETTINGS, count=40, seed=3, aligned_steps=0, keep=40)
+    found = align(StartsLower(), LEVELS, SHAPE, plain)
+    start = 0.1 * LEVELS[0] * noise
+    torch.testing.assert_close(found.latents, sampled(StartsLower(), start, LEVELS))
+    spread = (noise - noise.mean(0)).square().sum() / noise.numel()
+    expected = 0.1 * LEVELS[0] / (1 + LEVELS[0] ** 2) ** 0.5 * spread**0.5
+    assert found.report.initial_spread == pytest.approx(expected.item(), rel=1e-5)
+    aligned = align(StartsLower(), LEVELS, SHAPE, dataclasses.replace(plain, aligned_steps=1))
+    assert aligned.report.initial_spread == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_of_noise_no_more_go_on_than_were_drawn():
@@ -43,11 +67,10 @@ def test_noise_of_another_number_or_shape_is_refused():
 @pytest.mark.parametrize("parametrization", [Parametrization.EPS, Parametrization.FLOW])
 def test_an_ensemble_gives_its_members_in_their_order(parametrization):
     latents = first_latents()
-    start = Ensemble(latents, torch.arange(40.0), (30, 2, 11))
-    rows, as_latents = start.rows(parametrization, 10.0)
-    first = start.first(parametrization, 10.0, 2)
-    assert torch.equal(first, rows[[30, 2]])
-    torch.testing.assert_close(as_latents(first), latents[[30, 2]])
+    denoiser, start = LinearGaussian(), Ensemble(latents, torch.arange(40.0), (30, 2, 11))
+    denoiser.parametrization = parametrization
+    assert torch.equal(start.rows(denoiser, 10.0), latents)
+    assert torch.equal(start.first(denoiser, 10.0, 2), latents[[30, 2]])
     assert start.weights_of(slice(3, 6)).tolist() == [3, 4, 5]
     assert start.moving(dataclasses.replace(SETTINGS, carried=0)) == 3 and start.moving(SETTINGS, 1) == 2
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from toys import LinearGaussian
 
-from mental_averages.dma.diffusion import Denoiser, EmbeddingDenoiser, LayeredDenoiser, Parametrization
+from mental_averages.dma.diffusion import Denoiser, EmbeddingDenoiser, LayeredDenoiser, Parametrization, of_rows
 from mental_averages.dma.models import DiffusersDenoiser
 
 
@@ -24,6 +24,16 @@ def test_more_than_a_denoiser_is_a_denoiser():
     for protocol in (LayeredDenoiser, EmbeddingDenoiser):
         assert Denoiser in protocol.__mro__ and protocol.denoise is Denoiser.denoise
     assert set(Denoiser.__annotations__) == {"parametrization", "device"}
+
+
+def test_rows_are_those_of_a_denoiser_that_knows_them():
+    class Knowing(LinearGaussian):
+        def of(self, rows):
+            return list(rows)
+
+    assert of_rows(Knowing(), slice(2, 4)) == [2, 3] and of_rows(Knowing(), [4, 0]) == [4, 0]
+    plain = LinearGaussian()
+    assert of_rows(plain, slice(2, 4)) is plain
 
 
 def test_rows_of_a_batch_do_not_know_of_each_other():

@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from mental_averages.dma.diffusion import check_latents
+from mental_averages.dma.diffusion import NotFiniteError, at_step, check_finite, check_latents
 
 
 def test_latents_of_pictures_pass():
@@ -17,3 +17,14 @@ def test_latents_of_pictures_pass():
 def test_others_are_refused_with_what_is_wrong(latents, message):
     with pytest.raises(ValueError, match=message):
         check_latents(latents)
+
+
+def test_what_is_not_finite_is_named_with_its_step_and_level():
+    broken = torch.zeros(3, 2, 2)
+    broken[1, 0, 0], broken[2, 1, 1] = torch.nan, torch.inf
+    message = r"^Step 3 of 8: The features at noise level 0.5 contain NaN or infinity \(2 of 3 latents\)\.$"
+    with pytest.raises(NotFiniteError, match=message), at_step(3, 8):
+        check_finite(broken, "The features", 0.5)
+    assert check_finite(broken[:1], "The features", 0.5).shape == (1, 2, 2)
+    with pytest.raises(ValueError, match="^Other$"), at_step(3, 8):
+        raise ValueError("Other")

@@ -53,3 +53,21 @@ def test_noise_rows_can_begin_anywhere(first):
     """A run that goes on in the middle asks for no row before."""
     rows = NoiseRows(95, (3, 5, 7), 11)
     assert torch.equal(rows[first:95], starting_noise(95, (3, 5, 7), 11)[first:])
+
+
+@pytest.mark.parametrize("parametrization", [EPS, V, FLOW])
+def test_noise_starts_as_the_denoiser_says_or_as_pure_noise(parametrization):
+    class Plain:
+        def __init__(self):
+            self.parametrization = parametrization
+
+    class Own(Plain):
+        def start_scale(self, sigma):
+            return 3 * sigma
+
+    noise = starting_noise(2, SHAPE, 0)
+    expected = diffusion.initial_latent(parametrization, noise, 0.9)
+    assert torch.equal(diffusion.start_scale(Plain(), 0.9) * noise, expected)
+    assert diffusion.start_scale(Own(), 2.0) == 6
+    scaled = NoiseRows(2, SHAPE, 0, 3.0)
+    assert torch.equal(scaled[0:2], 3 * noise)

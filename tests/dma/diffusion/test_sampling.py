@@ -73,3 +73,14 @@ def test_restored_noise_brings_latents_back_to_the_shell_and_keeps_their_agreeme
     # A latent that already carries its full noise is left alone.
     full = denoiser.mean + 2 * sigma * noise
     torch.testing.assert_close(restore_noise(denoiser, full, sigma, noise, 1.0, batch=BatchSize(2)), full)
+
+
+def test_predictions_that_are_not_finite_name_their_step():
+    class Breaking:
+        device = torch.device("cpu")
+
+        def denoise(self, x, sigma):
+            return 0 * x * (torch.nan if sigma < 2.5 else 1)
+
+    with pytest.raises(ValueError, match="Step 3 of 4: The latents predicted at noise level 2 contain NaN"):
+        sample(Breaking(), torch.ones(3, 1, 2, 2), torch.tensor([4.0, 3.0, 2.0, 1.0, 0.0]))

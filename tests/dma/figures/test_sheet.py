@@ -43,3 +43,51 @@ def test_values_beyond_the_range_are_cut():
 def test_nothing_to_lay_out():
     with pytest.raises(ValueError, match="no pictures"):
         figures.labelled_sheet([], [])
+
+
+def test_grey_pictures_and_those_with_more_channels():
+    grey = figures.labelled_sheet([torch.full((1, 8, 8, 1), 0.2)], [], cell=8)
+    assert torch.equal(grey, figures.labelled_sheet([torch.full((1, 8, 8, 3), 0.2)], [], cell=8))
+    see_through = torch.cat([torch.full((1, 8, 8, 3), 0.2), torch.zeros(1, 8, 8, 1)], dim=-1)
+    assert torch.equal(grey, figures.labelled_sheet([see_through], [], cell=8))
+
+
+@pytest.mark.parametrize("shape", [(0, 8, 8, 3), (1, 0, 8, 3), (8, 8, 3), (1, 8, 8, 2)])
+def test_rows_that_are_no_pictures(shape):
+    with pytest.raises(ValueError, match="with N at least 1, but row 2 is"):
+        figures.labelled_sheet([torch.zeros(1, 8, 8, 3), torch.zeros(shape)], [])
+
+
+def test_sizes_that_make_no_sheet():
+    for sizes in (dict(columns=0), dict(cell=0), dict(columns=-1)):
+        with pytest.raises(ValueError, match="have to be 1 or more"):
+            figures.labelled_sheet([torch.zeros(1, 8, 8, 3)], [], **sizes)
+
+
+@pytest.mark.parametrize("picture, sizes", [
+    ((1, 8, 8, 3), dict(cell=100_000)), ((40, 8, 8, 3), dict(cell=2048, columns=40)),
+    ((1, 1, 100_000, 3), dict(cell=64))])
+def test_a_sheet_that_would_fill_the_memory_is_refused_before_it_is_made(picture, sizes):
+    with pytest.raises(ValueError, match=r"The sheet would be \d+ x \d+ pixels"):
+        figures.labelled_sheet([torch.zeros(picture)], [], **sizes)
+
+
+@pytest.mark.parametrize("text", ["x" * 2000, "\N{LATIN SMALL LETTER E WITH ACUTE}" * 2000])
+def test_text_without_spaces_is_broken(text):
+    """2000 letters made a sheet of 21,242 pixels."""
+    row = torch.zeros(1, 8, 8, 3)
+    plain = figures.labelled_sheet([row], [], cell=64)
+    titled = figures.labelled_sheet([row], [], title=text, cell=64)
+    assert titled.shape[2] <= 8 * 64 + 20 and titled.shape[1] > plain.shape[1] + 200
+    captioned = figures.labelled_sheet([row], [text], cell=64)
+    assert captioned.shape[2] <= plain.shape[2] + 2 * 64 + 10
+    # All of the caption is there: it ends above the lower margin.
+    dark = (captioned[0].amin(-1) < 0.5)[:, : captioned.shape[2] - 80].any(1).nonzero()
+    assert dark.min() >= 10 and 10 <= captioned.shape[1] - dark.max() <= 30
+
+
+def test_a_long_caption_makes_room_for_itself():
+    rows, many = [torch.zeros(1, 8, 8, 3)] * 2, "many words " * 40
+    sheet = figures.labelled_sheet(rows, [many, "short"], cell=64)
+    assert sheet.shape[1] > figures.labelled_sheet(rows, ["", "short"], cell=64).shape[1] + 200
+    assert (sheet[0] == 0).all(-1)[:, -74:-10].sum() == 2 * 64 * 64

@@ -85,8 +85,10 @@ def test_layers_of_different_size_and_levels_are_measured_alike():
     grams = torch.stack([hspace.gram(torch.randn(2, 4, size, generator=torch.Generator().manual_seed(size)))
                          for size in (2, 5, 9)])
     for index, matrix in enumerate(grams):
-        assert hspace.spread(grams).ratio[index] == hspace.spread(matrix).ratio
-        assert hspace.participation_ratio(grams)[index] == hspace.participation_ratio(matrix)
+        # Sums over one matrix and over several may be taken in another order.
+        torch.testing.assert_close(hspace.spread(grams).ratio[index], hspace.spread(matrix).ratio, rtol=1e-12, atol=0)
+        torch.testing.assert_close(hspace.participation_ratio(grams)[index], hspace.participation_ratio(matrix),
+                                   rtol=1e-12, atol=0)
 
 
 def two_layers(between, count=6, prompts=4, seed=0):
@@ -135,8 +137,28 @@ def test_choice_prefers_the_layer_that_separates_and_errors_say_by_how_much():
 def test_dimension_beyond_what_few_latents_can_tell_is_null():
     orthogonal = torch.eye(8, dtype=torch.float64).view(2, 4, 8)  # no direction is met twice
     assert math.isinf(hspace.participation_ratio(hspace.gram(orthogonal)))
+    # Turned by a rotation, they are orthogonal up to rounding alone.
+    for seed in range(8):
+        rotation = torch.linalg.qr(torch.randn(8, 8, generator=torch.Generator().manual_seed(seed)).double())[0]
+        for size in (0.1, 1.0, 3.0):
+            assert math.isinf(hspace.participation_ratio(hspace.gram(size * orthogonal @ rotation)))
     grams = hspace.gram(orthogonal)[None, None]
     assert layer_report({"sigmas": [1.0]}, ["a"], grams, None, 0.0).layers[0].dimension == [None]
+
+
+def test_a_layer_whose_features_do_not_vary_is_never_chosen():
+    """Inner products of equal rows differ by rounding, in which a score would find any separation."""
+    everyone, generator = list(range(6)), torch.Generator().manual_seed(0)
+    for _ in range(8):
+        row = torch.randn(1, 1, 100, generator=generator, dtype=torch.float64)
+        same = hspace.gram(row.expand(4, 6, -1)) * (1 + 1e-15 * torch.randn(4, 6, 4, 6, generator=generator).double())
+        found = hspace.spread(same)
+        assert found.within == 0 and found.between == 0 and found.ratio.isnan()
+        assert math.isinf(hspace.participation_ratio(same))
+        grams = torch.cat([two_layers(3.0), same[None, None]], dim=1)
+        assert hspace.aligned_separation(grams, None, everyone)[2].isnan()
+        choice = hspace.choose_layer(lambda kept, grams=grams: hspace.aligned_separation(grams, None, kept), 6)
+        assert choice.best == 0 and choice.scores[2] == -math.inf
 
 
 def test_a_layer_whose_features_are_not_finite_is_never_chosen():

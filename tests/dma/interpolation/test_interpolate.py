@@ -148,6 +148,28 @@ def test_inputs_that_cancel_have_no_direction():
             mix(latents, None, method)
 
 
+@pytest.mark.parametrize("split", [(adjustment, 4.0) for adjustment in MEAN_ADJUSTMENTS])
+def test_inputs_that_cancel_up_to_rounding_leave_nothing(split):
+    """What is left of sums of products that cancel differs between processors, and no method may make noise of it."""
+    weights = torch.tensor([[0.1, 0.2, 0.7], [0.3, 0.3, 0.4]], dtype=torch.float64)
+    latents = noise(2).double()
+    latents = torch.cat([latents, -(weights[:1, :2] / 0.7 @ latents.flatten(1)).reshape(1, *SHAPE)])
+    assert (weights[:1] @ latents.flatten(1)).any(), "the point of this test is gone: nothing is left by itself"
+    for method in ("fix", "nin", "restored_variance"):
+        with pytest.raises(ValueError, match="In row 1 of the weights nothing is left"):
+            mix(latents, weights, method, split)
+    for method in ("lin", "lol"):
+        found = mixture_of(latents, weights, method, split)
+        assert not found.latents[0].any() and found.latents[1].any()
+        assert found.amplification[0] == 1
+    # With something constant in common, that is what is left.
+    common = torch.tensor([0.3, -0.1, 0.7, 0.0], dtype=torch.float64)[None, :, None, None].expand(1, *SHAPE)
+    if split[0] in ("channel", "low_pass"):
+        for method in ("lin", "lol"):
+            torch.testing.assert_close(mix(latents + common, weights, method, split)[:1], common.float(), rtol=1e-6,
+                                       atol=1e-12)
+
+
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
 def test_any_type_goes_in_and_fp32_comes_out(kind):
     latents = noise(96).to(kind)

@@ -54,6 +54,18 @@ def test_a_mean_of_zero_is_amplified_without_end():
     assert interpolation.common_energy(latents) < 0 and math.isnan(interpolation.common_energy(latents[:1]))
 
 
+def test_a_mean_of_zero_up_to_rounding_is_a_mean_of_zero():
+    latents = biased(2).double()
+    latents = torch.cat([latents, -latents.sum(0, keepdim=True) * (1 + 2**-52)])
+    assert latents.mean(0).any(), "the point of this test is gone: nothing is left by itself"
+    assert _noise_bias.amplification(latents) == math.inf and math.isnan(_noise_bias.independent_inputs(latents))
+
+
+def test_copies_do_not_vary_with_their_number():
+    growth = interpolation.channel_mean_growth(biased(1).expand(12, -1, -1, -1), [1, 3, 7, 12], subsets=3, seed=0)
+    assert math.isnan(interpolation.square_root_fit(growth.counts, growth.averaged)[1])
+
+
 def test_what_latents_have_in_common_makes_them_fewer():
     """(1 + b^2) N / (1 + b^2 N) with b^2 the mean square of the bias."""
     square = BIAS.square().mean().item()

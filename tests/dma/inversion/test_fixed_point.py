@@ -1,4 +1,6 @@
 """The implicit step: solved, kept at its best where it cannot be, and accelerated."""
+import math
+
 import pytest
 import torch
 from ode_toys import Network, pictures, schedule
@@ -46,3 +48,20 @@ def test_settings_that_make_no_sense():
 def test_steps_of_single_latents_that_did_not_arrive():
     steps = [InvertedStep(0.5, [1e-6, 2e-3], [3, 4], [1.0, 1.0]), InvertedStep(1.0, [1e-5, 1e-4], [3, 4], [1.0, 1.0])]
     assert unsolved(steps, 1e-5) == (2, 4)
+
+
+@pytest.mark.parametrize("beyond", [math.nan, math.inf])
+@pytest.mark.parametrize("history", [0, 3])
+def test_an_iterate_without_an_answer_is_taken_back(beyond, history):
+    """The explicit step lands where the model gives no numbers; the solution is nearer."""
+    class Walled(Network):
+        def output(self, z, timestep):
+            found = -4 * torch.tanh(z)
+            return found if timestep == 500 and not self.inside else torch.where(z.abs() > 1.1, beyond, found)
+
+    network, clean, levels = Walled(FLOW), 0.9 * pictures().sign(), torch.tensor([1.0, 0.5, 0.0])
+    network.inside = False
+    solved = invert(network, clean, levels, method=FixedPoint(1e-5, 60, history), measure=False).report
+    network.inside = True
+    found = invert(network, clean, levels, method=FixedPoint(1e-5, 60, history), measure=False).report
+    assert max(max(step.residual) for step in found.steps) <= 1e-5 and solved.steps

@@ -3,11 +3,11 @@ import math
 
 import pytest
 import torch
-from ode_toys import Network, pictures, schedule
+from ode_toys import Network, Shifted, pictures, schedule
 
 from mental_averages.dma.diffusion import Parametrization, initial_latent
 from mental_averages.dma.execution import BatchSize
-from mental_averages.dma.inversion import Ddim, check_clean, invert
+from mental_averages.dma.inversion import Bdia, Ddim, FixedPoint, check_clean, invert, way_back
 
 EPS, FLOW = Parametrization.EPS, Parametrization.FLOW
 
@@ -57,3 +57,18 @@ def test_settings_of_the_report_are_those_of_the_method_and_the_rising_levels():
     levels = schedule(EPS, 2).flip(0).tolist()
     assert report.settings == {"method": "ddim", "told": "source", "count": 3, "sigmas": levels}
     assert report.round_trip is None and not report.steps[0].residual
+
+
+@pytest.mark.parametrize("method", [Ddim(), Bdia(), FixedPoint(tolerance=1e-4)])
+def test_each_latent_keeps_what_is_its_own(parametrization, method):
+    """A Denoiser with something for each latent gives the same in any batches, and for the latent alone."""
+    shifts, clean, levels = torch.linspace(-0.5, 0.5, 5), pictures(5), schedule(parametrization, 4)
+    whole = invert(Shifted(parametrization, shifts), clean, levels, method=method)
+    parts = invert(Shifted(parametrization, shifts), clean, levels, method=method, batch=BatchSize(2))
+    alone = invert(Shifted(parametrization, shifts[3:4]), clean[3:4], levels, method=method)
+    torch.testing.assert_close(parts.trajectory.latents, whole.trajectory.latents, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(alone.trajectory.latents[:, 0], whole.trajectory.latents[:, 3], rtol=1e-3, atol=1e-4)
+    back = way_back(Shifted(parametrization, shifts), whole.trajectory.noise, whole.trajectory, batch=BatchSize(3))
+    mse = (back - clean).square().flatten(1).mean(1)
+    torch.testing.assert_close(mse, torch.tensor(whole.report.round_trip.mse), rtol=1e-2, atol=1e-7)
+    assert parts.report.calls == whole.report.calls

@@ -1,4 +1,5 @@
 """Null-text optimisation on a guided model that is linear in its unconditional embedding."""
+import dataclasses
 import math
 
 import pytest
@@ -102,8 +103,6 @@ def test_gradient_against_central_differences(pivot):
 
 
 def test_a_batch_gives_what_its_latents_give_alone(pivot):
-    import dataclasses
-
     guided, settings = Guided(5.0), NullText(iterations=6, tolerance=1e-3)
     together = optimised(guided, pivot, settings, batch=BatchSize(2))
     for row in range(3):
@@ -127,8 +126,8 @@ def test_it_stops_at_the_tolerance_and_never_does_harm(pivot):
 
 def test_embeddings_are_needed_and_belong_to_their_latents(pivot):
     found = optimised(Guided(3.0), pivot, NullText(iterations=1), measure=False).trajectory
-    with pytest.raises(ValueError, match="null_text needs for 3 latents, but there are 1"):
-        way_back(Guided(3.0), pivot.noise[:1], found)
+    with pytest.raises(ValueError, match="null_text needs for 3 latents, but latent 1 of 1 is none"):
+        way_back(Guided(3.0), pivot.noise.mean(0, keepdim=True), found)
     with pytest.raises(ValueError, match="without its unconditional embeddings"):
         sample_back(Guided(3.0), pivot.noise, SIGMAS, method=NullText())
 
@@ -142,3 +141,29 @@ def test_every_finished_batch_is_heard_of_and_the_costs_of_the_pivot_are_counted
         5 * [("fit", 2, 2, 3), ("fit", 1, 3, 3)] + 5 * [("descend", 2, 2, 3), ("descend", 1, 3, 3)])
     assert 100 < found.report.seconds < 160
     assert found.report.settings["sigmas"] == SIGMAS.flip(0).tolist()
+
+
+@pytest.mark.parametrize("beyond", [math.nan, math.inf])
+def test_embeddings_that_lead_to_no_numbers_are_taken_back(pivot, beyond):
+    """The first step of Adam, of the size of its rate, goes where the model has no answer; shorter ones do not."""
+    small = NullText(iterations=200, learning_rate=0.02, tolerance=0, tolerance_rise=0)
+    wall = 1.5 * optimised(Guided(7.5), pivot, small, measure=False).trajectory.companion.abs().max()
+
+    class Walled(Guided):
+        def denoise_with(self, x, sigma, embedding):
+            outside = (embedding.abs().flatten(1).amax(1) > wall).expand(len(x))
+            return torch.where(outside[:, None, None, None], beyond, super().denoise_with(x, sigma, embedding))
+
+    guided, large = Walled(7.5), dataclasses.replace(small, learning_rate=4 * wall.item())
+    found = optimised(guided, pivot, large, measure=False).trajectory
+    after = (way_back(guided, pivot.noise, found) - pivot.latents[0]).flatten(1).norm(dim=1)
+    assert (after < 0.5 * loss_of(guided, pivot)).all(), after / loss_of(guided, pivot)
+
+
+def test_no_numbers_at_all_are_an_error_that_names_the_step(pivot):
+    class Broken(Guided):
+        def denoise_with(self, x, sigma, embedding):
+            return super().denoise_with(x, sigma, embedding) * (math.nan if sigma < 2 else 1)
+
+    with pytest.raises(ValueError, match="Step 3 of 5: The latents predicted at noise level 1 contain NaN or infinity"):
+        optimised(Broken(7.5), pivot, NullText(iterations=1), measure=False)

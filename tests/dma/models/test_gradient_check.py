@@ -1,6 +1,7 @@
 """The gradient self-test on functions whose gradients are known, right and wrong."""
 import pytest
 import torch
+from half_precision import LATENT, SD3_LATE, SDXL, network
 
 from mental_averages.dma.diffusion import Parametrization
 from mental_averages.dma.models import UnusableGradient, check_differentiable, check_gradient, gradient_error
@@ -89,3 +90,24 @@ def test_what_cannot_be_differentiated_is_said_with_what_cannot_be_done():
             check_differentiable(lambda: weight.detach() ** 2, [weight], "it cannot be trained")
     with pytest.raises(MemoryError):
         check_differentiable(lambda: (_ for _ in ()).throw(MemoryError), [weight], "it cannot be trained")
+
+
+@pytest.mark.parametrize("kind", [SDXL, SD3_LATE])
+def test_large_features_of_half_precision_pass(kind):
+    x, other = torch.randn(2, 1, kind[0], LATENT, generator=torch.Generator().manual_seed(2))
+    assert gradient_error(Toy(network(torch.float16, *kind), torch.float16), x, other, 0.7) < 1e-3
+
+
+def test_a_gradient_that_vanishes_on_its_way_is_refused():
+    """2^-30 between two layers of fp16: matching stalls there, whatever enters the backward pass in its range."""
+    class Vanishing(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return torch.tanh(x)
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return (gradient * 2.0**-30).half().float() * 2.0**30
+
+    with pytest.raises(UnusableGradient, match="not finite, or do not depend"):
+        check_gradient(Toy(Vanishing.apply), SHAPE, 0.7)

@@ -41,3 +41,12 @@ def test_rows_do_not_know_of_each_other():
     together = anderson_step(iterates, changes)
     alone = anderson_step([part[1:2] for part in iterates], [part[1:2] for part in changes])
     torch.testing.assert_close(together[1:2], alone)
+
+
+def test_a_row_that_is_not_finite_does_not_disturb_the_others():
+    """LAPACK refuses a whole batch for one NaN."""
+    points = torch.tensor([[0.0], [0.0]]), torch.tensor([[1.0], [1.0]])
+    changes = [3 - 3 * point for point in points]
+    changes[1][0] = torch.nan
+    found = anderson_step(list(points), changes)
+    assert found[0].isnan() and found[1] == 1

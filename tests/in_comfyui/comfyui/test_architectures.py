@@ -1,6 +1,7 @@
 """Every row of the table of architectures against a small network of that kind, built and run by ComfyUI itself."""
 import pytest
 import torch
+from differences import derivative, step_of, tolerance_of
 from small_models import MODELS
 
 # The first image row in blocks whose sequence begins with text: 7 tokens of text, 8 registers in AuraFlow, prompts
@@ -18,6 +19,8 @@ EVERY_LAYER = {
 }
 EVERY_LAYER |= {name: EVERY_LAYER["SD1.5"] for name in ("SD2.x", "SDXL", "SDXL refiner")}
 EVERY_LAYER |= {"Flux 2": EVERY_LAYER["Flux"], "Chroma": EVERY_LAYER["Flux"], "Z-Image": EVERY_LAYER["Lumina 2"]}
+# Networks that compute in single precision inside (rotary embeddings) whatever their own precision is.
+SINGLE_INSIDE = {"Flux", "Flux 2", "Chroma", "HunyuanDiT", "Lumina 2", "Z-Image"}
 all_models = pytest.mark.parametrize("name", list(MODELS))
 
 
@@ -134,37 +137,40 @@ def test_features_lie_where_the_latent_is(bridge, built, name):
 @all_models
 def test_gradients(bridge, name):
     """Autograd, with and without block checkpoints, against central differences in double precision."""
-    model = MODELS[name].build(torch.float64)
-    places, sigma = places_of(model), level_of(name)
+    model, sigma = MODELS[name].build(torch.float64), level_of(name)
     layers = sorted({EVERY_LAYER[name][0], EVERY_LAYER[name][-1], bridge.resolve_layer(model, "auto")})
 
-    def gradients(denoiser, x):
-        found = {}
-        for layer in layers:
-            denoiser.place = places[layer]
-            with torch.no_grad():
-                target = 0.5 * denoiser.features(x.flip(0), sigma)
+    def differentiated(function):
+        """`function(features, x, rest, gradient)` for every layer, where the gradient is that of <features, rest>."""
+        def run(denoiser, x):
+            found = {}
+            for layer in layers:
+                at_layer = denoiser.at(layer)
 
-            def loss(z):
-                return (denoiser.features(z, sigma) - target).square().sum()
+                def features(z, at_layer=at_layer):
+                    return at_layer.features(z, sigma)
 
-            leaf = x.clone().requires_grad_()
-            with torch.enable_grad():
-                (gradient,) = torch.autograd.grad(loss(leaf), leaf)
-            direction = gradient / gradient.norm()
-            with torch.no_grad():
-                slope = (loss(x + 1e-3 * direction) - loss(x - 1e-3 * direction)) / 2e-3
-            found[layer] = gradient, slope.item()
-        return found
+                leaf = x.clone().requires_grad_()
+                with torch.enable_grad():
+                    output = features(leaf)
+                    rest = (output - 0.5 * output.flip(0)).detach()
+                    (gradient,) = torch.autograd.grad(output, leaf, rest)
+                found[layer] = function(features, x, rest, gradient)
+            return found
+        return run
 
-    # HunyuanDiT and rotary embeddings pass through single precision.
-    exact = 1e-3 if name in ("HunyuanDiT",) else 2e-4
-    plain = on_denoiser(bridge, model, name, gradients, torch.float64)
-    for gradient, slope in plain.values():
-        assert gradient.norm().item() == pytest.approx(slope, rel=exact)
-    saving = on_denoiser(bridge, model, name, gradients, torch.float64, save_memory=True)
+    def compare(features, x, rest, gradient):
+        norm, precision = gradient.norm().item(), torch.float32 if name in SINGLE_INSIDE else torch.float64
+        change = derivative(features, x, gradient / norm, step_of(precision, sigma))
+        allowed = tolerance_of(precision, features(x), change.norm().item(), sigma)
+        assert norm == pytest.approx((change * rest).sum().item(), rel=allowed)
+        return gradient
+
+    plain = on_denoiser(bridge, model, name, differentiated(compare), torch.float64)
+    saving = on_denoiser(bridge, model, name, differentiated(lambda features, x, rest, gradient: gradient),
+                         torch.float64, save_memory=True)
     for layer in layers:
-        torch.testing.assert_close(saving[layer][0], plain[layer][0], rtol=1e-6, atol=1e-8)
+        torch.testing.assert_close(saving[layer], plain[layer], rtol=1e-6, atol=1e-8)
     assert not any("forward" in vars(module) for module in model.model.diffusion_model.modules())
 
 

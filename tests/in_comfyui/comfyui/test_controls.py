@@ -1,37 +1,10 @@
 """ControlNets, on the conditioning and in a model's blocks: their predictions are core's, and gradients go through
 them."""
+import pytest
 import torch
-from core_predictions import by_us, compare, noise, prompts, with_option
+from controls import controlled
+from core_predictions import by_us, compare, noise, prompts
 from small_models import MODELS
-
-
-def controlled(conditioning, strength=0.8, lora=False, **options):
-    """A conditioning with a small ControlNet or ControlLora, loaded under inference mode as ComfyUI loads it."""
-    import comfy.cldm.cldm
-    import comfy.controlnet
-    import comfy.ops
-
-    with torch.inference_mode():
-        network = comfy.cldm.cldm.ControlNet(
-            image_size=32, in_channels=4, model_channels=32, hint_channels=3, num_res_blocks=[1, 1],
-            channel_mult=[1, 2], transformer_depth=[0, 1], transformer_depth_middle=1, context_dim=16,
-            use_spatial_transformer=True, num_heads=4, legacy=False, dtype=torch.float32,
-            operations=comfy.ops.manual_cast)
-        generator = torch.Generator().manual_seed(4)
-        for parameter in network.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator)
-                            * (0.3 if parameter.ndim == 1 else parameter[0].numel() ** -0.5))
-        control = comfy.controlnet.ControlNet(network.eval(), load_device=torch.device("cpu"))
-        if lora:
-            weights = {key: value for key, value in network.state_dict().items()
-                       if key.startswith(("input_hint", "zero_convs", "middle_block_out"))}
-            changed = network.input_blocks[1][0].out_layers[3].weight
-            weights["input_blocks.1.0.out_layers.3.up"] = 0.1 * torch.randn((len(changed), 2), generator=generator)
-            weights["input_blocks.1.0.out_layers.3.down"] = 0.1 * torch.randn((2, changed[0].numel()),
-                                                                              generator=generator)
-            control = comfy.controlnet.ControlLora(weights)
-        control.set_cond_hint(torch.rand((1, 3, 48, 32), generator=generator), strength, **options)
-    return with_option(conditioning, control=control, control_apply_to_uncond=True)
 
 
 def test_controlnet(bridge, unet):
@@ -66,7 +39,7 @@ class OneColour:
                                             pictures.shape[2] // 8)
 
 
-def block_patched(name, network, frames=()):
+def block_patched(name, network, frames=(), pictures=(0.7,)):
     """A small MODEL with one of core's ControlNets of blocks, made under inference mode; and the patch."""
     import comfy.model_patcher
     from comfy_extras.nodes_model_patch import QwenImageDiffsynthControlnet
@@ -78,8 +51,8 @@ def block_patched(name, network, frames=()):
             parameter.copy_(torch.randn(parameter.shape, generator=generator)
                             * (0.3 if parameter.ndim == 1 else parameter[0].numel() ** -0.5))
         patcher = comfy.model_patcher.ModelPatcher(control, load_device=cpu, offload_device=cpu)
-        patched = QwenImageDiffsynthControlnet().diffsynth_controlnet(model, patcher, OneColour(*frames),
-                                                                      torch.full((1, 48, 32, 3), 0.7), 0.8)[0]
+        image = torch.tensor(pictures)[:, None, None, None].expand(-1, 48, 32, 3)
+        patched = QwenImageDiffsynthControlnet().diffsynth_controlnet(model, patcher, OneColour(*frames), image, 0.8)[0]
     assert all(parameter.is_inference() for parameter in control.parameters())
     return model, patched, patched.model_options["transformer_options"]["patches"]["double_block"][0]
 
@@ -121,3 +94,15 @@ def test_a_block_patch_does_not_remember_a_pass_that_ended_early(bridge):
     torch.testing.assert_close(torch.cat(found), together, rtol=1e-4, atol=1e-5)
     _, plain, _ = by_us(bridge, model, *prompts("Z-Image"), 1.0, 0.6, shape, "layers.1")
     assert not torch.allclose(together, plain) and error < 0.01
+
+
+def test_a_block_patch_with_several_pictures_is_refused(bridge):
+    import comfy.ops
+    from comfy_extras.nodes_model_patch import QwenImageBlockWiseControlNet
+
+    shape = (16, *MODELS["Qwen-Image"].size)
+    for pictures in ((0.7, 0.2), (0.7, 0.7)):
+        _, patched, _ = block_patched("Qwen-Image", lambda: QwenImageBlockWiseControlNet(
+            2, 64, 0, 32, operations=comfy.ops.manual_cast), (1,), pictures)
+        with pytest.raises(ValueError, match="DiffSynthCnetPatch. holds 2 pictures.*connect one picture"):
+            by_us(bridge, patched, *prompts("Qwen-Image"), 4.0, 0.6, shape, "auto")

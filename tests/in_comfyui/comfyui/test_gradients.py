@@ -1,7 +1,8 @@
 """Gradients through a ComfyUI MODEL against finite differences, and what is left behind of them."""
 import pytest
 import torch
-from alignments import steps_of_ksampler
+from alignments import align, steps_of_ksampler
+from nvidia_attention import own_choice
 
 LEVELS = torch.tensor([5.0, 0.0])
 
@@ -59,6 +60,16 @@ def test_weights_are_inference_tensors_and_are_put_back(bridge, demo, prompts):
     for name, parameter in network.named_parameters():
         assert parameter is before[name] and parameter.data_ptr() == addresses[name]
     assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_gauss_newton_through_cores_choice_of_kernels(small, monkeypatch):
+    """On NVIDIA core chooses kernels at every call, those without a second derivative first."""
+    import comfy.ops
+
+    change = dict(solver="Gauss-Newton", count=2, keep=1, steps=3, aligned_steps=1, iterations=1)
+    expected = align(*small, **change)
+    monkeypatch.setattr(comfy.ops, "scaled_dot_product_attention", own_choice)
+    torch.testing.assert_close(align(*small, **change), expected, rtol=1e-3, atol=1e-3)
 
 
 class NoBackward(torch.autograd.Function):

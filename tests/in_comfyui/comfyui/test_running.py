@@ -1,9 +1,11 @@
 """A function on the Denoiser of a MODEL leaves the MODEL as it was, and finds it as it is."""
 import copy
+import sys
 
 import pytest
 import torch
 from alignments import align, steps_of_ksampler
+from every_node import DIFFERENTIATING, PREDICTING, run
 
 LEVELS = torch.tensor([5.0, 0.0])
 
@@ -100,3 +102,45 @@ def test_a_compiled_model_is_read_uncompiled_and_stays_compiled(small):
     network.register_forward_hook(lambda *arguments: calls.append("compiled"))
     assert torch.equal(align(other, prompts), align(model, prompts)) and not calls
     assert torch.equal(steps_of_ksampler(other, prompts), steps_of_ksampler(model, prompts)) and calls
+
+
+def in_dynamic_vram(model):
+    """A MODEL that says it is in dynamic VRAM, of a loader that cannot load it in another way."""
+    import comfy.model_patcher
+
+    class Dynamic(comfy.model_patcher.ModelPatcher):
+        asked = 0
+
+        def is_dynamic(self):
+            # Core asks too, and would manage the memory of a GPU: it is told the truth.
+            return sys._getframe(1).f_globals["__name__"].startswith("mental_averages")
+
+        def get_non_dynamic_delegate(self):
+            Dynamic.asked += 1
+            raise RuntimeError("Cannot create non-dynamic delegate: cached_patcher_init is not initialized.")
+
+    other = model.clone()
+    other.__class__ = Dynamic
+    return other, Dynamic
+
+
+@pytest.mark.parametrize("node", list(PREDICTING))
+def test_a_model_in_dynamic_vram_stays_there_for_predictions(small, node):
+    model, prompts = small
+    other, kind = in_dynamic_vram(model)
+    assert torch.equal(run(node, other, prompts), run(node, model, prompts)) and kind.asked == 0
+
+
+@pytest.mark.parametrize("node", list(DIFFERENTIATING))
+def test_a_model_in_dynamic_vram_is_loaded_anew_for_gradients(small, node):
+    other, kind = in_dynamic_vram(small[0])
+    with pytest.raises(ValueError, match="in dynamic VRAM, and the node that loaded it cannot load it"):
+        run(node, other, small[1])
+    assert kind.asked == 1
+
+
+def test_adapters_beside_the_layers_are_not_lost_with_dynamic_vram(small):
+    other, _ = in_dynamic_vram(small[0])
+    other.set_injections("bypass_lora", [])
+    with pytest.raises(ValueError, match="adapters beside its layers.*Load LoRA"):
+        run("AlignTrajectories", other, small[1])

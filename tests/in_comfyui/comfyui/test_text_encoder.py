@@ -57,6 +57,25 @@ def test_training_encodes_what_the_file_gives(case, embeddings, name, template):
     assert not torch.equal(encode(made["clip"], template.replace("{}", "castle"))[0][0][:, :77], expected[0][0][:, :77])
 
 
+@pytest.mark.parametrize("name", ["SD1.5", "SDXL"])
+@pytest.mark.parametrize("template, spaced", [
+    ("{},x", "{}, x"), ("red,{},x", "red, {}, x"), ("a photo of {}.", "a photo of {} ."), ("[{}]", "[ {} ]"),
+    ("({}:0.7),x", "({}:0.7),x"), ("({},x:0.7)", "({}, x:0.7)")])
+def test_what_touches_the_vectors_is_no_part_of_their_name(case, name, template, spaced):
+    """Core would look for an embedding called `mode,x`; with the space the tokens are those of the same words."""
+    from mental_averages.nodes import comfyui
+
+    clip = case(name)["clip"]
+    found, expected = (comfyui.prompt_with_vectors(clip, text, 2).tokens for text in (template, spaced))
+    assert found == expected
+    plain = clip.tokenize(template.replace("{}", " castle "), return_word_ids=False)
+    for key, sections in found.items():
+        words = [token[0] for section in sections for token in section if isinstance(token[0], int)]
+        castle = clip.tokenize("castle")[key][0][1][0]
+        assert [word for word in words if word][:8] == [
+            token[0] for section in plain[key] for token in section if token[0] != castle and token[0]][:8]
+
+
 def test_vectors_start_at_the_initial_text(case, embeddings):
     """Repeated or cut to the number that is asked for; an earlier embedding is as good as words."""
     from mental_averages.nodes import comfyui

@@ -16,3 +16,13 @@ def test_no_pictures(comfyui):
 
     with pytest.raises(ValueError, match="no pictures"):
         LabelledSheet.execute({}, "", "", 64, 4)
+
+
+def test_pictures_that_cannot_be_shown(comfyui):
+    from mental_averages.nodes.figures import LabelledSheet
+
+    images = torch.rand(2, 8, 8, 3)
+    for row, message in ((images[:0], "images1 is an empty batch"), (images * torch.nan, "images1 contains NaN")):
+        with pytest.raises(ValueError, match=message):
+            LabelledSheet.execute({"images0": images, "images1": row}, "", "", 64, 4)
+    assert LabelledSheet.execute({"images0": images[..., :1]}, "", "", 64, 4).args[0].shape[-1] == 3

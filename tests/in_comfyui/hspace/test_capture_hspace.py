@@ -1,4 +1,5 @@
 """CaptureHSpace, and MedoidSelect on its features."""
+import pytest
 import torch
 
 
@@ -17,3 +18,35 @@ def test_capture_and_medoid(demo, hspace, prompts, folders):
     assert image.shape == (1, 8, 8, 3) and 0 <= index < 5
     saved = load_features(folders / "output" / "captured" / "heart_00001_.safetensors")
     torch.testing.assert_close(saved.values, features.values, rtol=0, atol=0)
+
+
+def test_what_is_saved_makes_it_an_output(hspace, prompts, folders):
+    """Otherwise a graph that ends in it is refused as one without outputs."""
+    from mental_averages.nodes.hspace import CaptureHSpace
+
+    assert CaptureHSpace.GET_SCHEMA().is_output_node and CaptureHSpace.OUTPUT_NODE
+    latent = {"samples": torch.ones(1, 4, 8, 8)}
+    with torch.inference_mode():
+        saved = CaptureHSpace.execute(hspace, prompts[0], latent, 0.5, 0, "captured/heart")
+        plain = CaptureHSpace.execute(hspace, prompts[0], latent, 0.5, 0, "")
+    assert saved.ui.as_dict()["text"] == ("Saved captured/heart_00001_.safetensors",) and plain.ui is None
+
+
+def test_an_empty_latent_of_another_kind_of_model_is_made_to_fit(hspace, prompts):
+    from mental_averages.nodes.hspace import CaptureHSpace
+
+    def captured(channels):
+        with torch.inference_mode():
+            return CaptureHSpace.execute(hspace, prompts[0], {"samples": torch.zeros(2, channels, 8, 8)}, 0.5,
+                                         0).args[0].values
+
+    assert torch.equal(captured(16), captured(4))
+
+
+def test_latents_that_are_not_finite_are_refused(hspace, prompts):
+    from mental_averages.nodes.hspace import CaptureHSpace
+
+    latent = {"samples": torch.zeros(2, 4, 8, 8)}
+    latent["samples"][1, 0, 0, 0] = torch.nan
+    with pytest.raises(ValueError, match="This latent contains NaN"):
+        CaptureHSpace.execute(hspace, prompts[0], latent, 0.5, 0)

@@ -124,7 +124,7 @@ def test_bad_inputs_are_refused_before_the_model_runs(built, probe, passes):
     for change, message in (
             (dict(prompts=1), "1 prompts are connected"), (dict(prompts=0), "0 prompts are connected"),
             (dict(layers="joint_blocks"), "No layer of this model fits 'joint_blocks'.*middle_block"),
-            (dict(samples=3), "samples is 3: at least 4"), (dict(matched=5), "matched is 5"),
+            (dict(samples=3), "samples is 3: choose a number from 4 to 1024"), (dict(matched=5), "matched is 5"),
             (dict(iterations=0), "iterations is 0"),
             (dict(levels="0, 1"), "not shares of sampling"), (dict(levels="-0.1"), "not shares of sampling"),
             (dict(levels="early"), "row of numbers"),

@@ -49,7 +49,7 @@ def test_null_text_holds_on_to_the_pivot_at_high_guidance(tiny_model, texts):
     assert all(held < lost for held, lost in zip(found.steps[-1].residual, free.steps[-1].residual))
     assert found.steps[-1].iterations == [4, 4] and not found.warnings
     assert trajectory.trajectory.companion.shape == (2, 6, 7, 16)
-    with pytest.raises(ValueError, match="needs for 2 latents, but there are 1 to sample. Connect the latents"):
+    with pytest.raises(ValueError, match="needs for 2 latents, but latent 1 of 1 is none of them.*Connect the latents"):
         sample(tiny_model, texts, {"samples": torch.zeros(1, *SHAPE)}, cfg=7.5, trajectory=trajectory)
 
 

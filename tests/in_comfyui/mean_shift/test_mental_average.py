@@ -19,7 +19,7 @@ def average(model, prompts, shape=(4, 8, 8), **change):
                                      **{**arguments, **change}).args
 
 
-def by_hand(model, prompts, shape=(4, 8, 8)):
+def by_hand(model, prompts, shape=(4, 8, 8), scheduler="normal"):
     """The equations of the average, on a guider of core's and with core's noise, scaling and Euler steps."""
     import comfy.k_diffusion.sampling
     import comfy.sample
@@ -36,7 +36,7 @@ def by_hand(model, prompts, shape=(4, 8, 8)):
             model_wrap.set_cfg(1 + SHARE * (CFG - 1))
             for step, sigma in enumerate(sigmas[:AVERAGED]):
                 eps = comfy.sample.prepare_noise(noise, level_seed(SEED, step)).view_as(noise)
-                first = step == 0 and not isinstance(sampling, comfy.model_sampling.CONST)
+                first = step == 0 and self.max_denoise(model_wrap, sigmas)
                 x = sampling.noise_scaling(sigma, eps, mean.expand_as(eps), first)
                 rows = [model_wrap(row[None], sigma[None], **extra_args) for row in x]
                 mean = torch.cat(rows).mean(0, keepdim=True)
@@ -47,7 +47,7 @@ def by_hand(model, prompts, shape=(4, 8, 8)):
             return noise
 
     with torch.inference_mode():
-        sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", STEPS)
+        sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, STEPS)
         guider = comfy.samplers.CFGGuider(model)
         guider.set_conds(*prompts)
         guider.set_cfg(CFG)
@@ -57,9 +57,9 @@ def by_hand(model, prompts, shape=(4, 8, 8)):
         return model.model.process_latent_out(found[0])
 
 
-def check_against_core(model, prompts, shape=(4, 8, 8)):
-    expected = by_hand(model, prompts, shape)
-    latent, variety, report = average(model, prompts, shape, batch_size=2)
+def check_against_core(model, prompts, shape=(4, 8, 8), scheduler="normal"):
+    expected = by_hand(model, prompts, shape, scheduler)
+    latent, variety, report = average(model, prompts, shape, batch_size=2, scheduler=scheduler)
     torch.testing.assert_close(latent["samples"].reshape(expected.shape), expected, rtol=1e-3, atol=1e-3)
     assert torch.isfinite(variety).all() and len(report.levels) == AVERAGED
     return expected
@@ -69,6 +69,11 @@ def check_against_core(model, prompts, shape=(4, 8, 8)):
                                          ("SD3", (16, 8, 8)), ("Qwen-Image", (16, 8, 8))])
 def test_equals_the_equations_on_cores_guider(built, name, shape):
     check_against_core(built(name), (MODELS[name].conditioning(1), MODELS[name].conditioning(2)), shape)
+
+
+@pytest.mark.parametrize("scheduler", ["ddim_uniform", "karras", "kl_optimal"])
+def test_equals_the_equations_with_every_kind_of_schedule(small, scheduler):
+    check_against_core(*small, scheduler=scheduler)
 
 
 def with_option(conditioning, **options):
@@ -109,7 +114,11 @@ def test_hooks_are_honoured_as_core_does_and_a_kept_state_moves_no_keyframe(smal
     prompts = hooked(model, positive), negative
     found = check_against_core(model, prompts)
     assert (found - by_hand(model, (positive, negative))).abs().max() > 1e-2
-    torch.testing.assert_close(average(model, prompts, resume=True)[0]["samples"], found, rtol=1e-3, atol=1e-3)
+    calls = Calls(model)
+    first, kept = calls.during(average, calls.model, prompts, resume=True)
+    again, back = calls.during(average, calls.model, prompts, resume=True)
+    torch.testing.assert_close(kept[0]["samples"], found, rtol=1e-3, atol=1e-3)
+    assert torch.equal(back[0]["samples"], kept[0]["samples"]) and again < first
 
 
 def test_inpainting_models_are_taken(comfyui):
@@ -201,8 +210,8 @@ def test_variety_has_the_size_of_the_picture(small):
 
 @pytest.mark.parametrize("change, match", [
     (dict(count=0), "at least 1 noise"), (dict(averaged_steps=0), "at least 1 averaged level"),
-    (dict(averaged_steps=7), "lower averaged_steps or raise steps"), (dict(guidance_share=1.5), "between 0 and 1"),
-    (dict(guidance_share=float("nan")), "between 0 and 1"), (dict(restored_noise=-0.1), "between 0 and 1"),
+    (dict(averaged_steps=7), "lower averaged_steps or raise steps"), (dict(guidance_share=1.5), "guidance_share"),
+    (dict(guidance_share=float("nan")), "guidance_share"), (dict(restored_noise=-0.1), "restored_noise"),
     (dict(mean_error=float("inf")), "mean_error")])
 def test_bad_widgets_are_refused_before_any_work(small, change, match):
     model, prompts = small

@@ -80,6 +80,20 @@ def test_files_are_replaced_by_the_node_that_wrote_them_alone(registered):
     assert read(registered)["mode_2.safetensors"] != b"somebody's work"
 
 
+def test_files_without_metadata_are_replaced_by_the_node_that_wrote_them(registered, monkeypatch):
+    import comfy.cli_args
+    from safetensors import safe_open
+
+    monkeypatch.setattr(comfy.cli_args.args, "disable_metadata", True)
+    comfy = Comfy("CLASSIC")
+    comfy.queue(graph_of(EMBEDDING, most_modes=1))
+    written = read(registered)
+    with safe_open(registered / "embeddings" / "mode_0.safetensors", framework="pt") as file:
+        assert file.metadata().keys() == {"format", "origin"}
+    comfy.queue(graph_of({**EMBEDDING, "adapter.steps": 1}, most_modes=1))
+    assert read(registered).keys() == written.keys() and read(registered) != written
+
+
 def test_names_that_are_links_to_one_file(registered):
     (registered / "embeddings" / "mode_2.safetensors").symlink_to(registered / "embeddings" / "mode_0.safetensors")
     assert ("in one file, because there are links of the names mode_0, mode_1, mode_2"

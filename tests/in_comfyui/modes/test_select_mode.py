@@ -37,6 +37,28 @@ def test_members_of_a_mode(three_modes):
     assert SelectMode.execute(three_modes, one_mask, 0).args[0]["noise_mask"].shape == (1, 4, 4)
 
 
+@pytest.mark.parametrize("count", [2, 3, 8, 11])
+def test_masks_that_are_fewer_or_more_than_latents_go_with_the_latents_a_sampler_gives_them_to(three_modes, count):
+    from comfy.utils import repeat_to_batch_size
+
+    from mental_averages.nodes.modes import SelectMode
+
+    masks = torch.arange(float(count))[:, None, None, None].expand(count, 1, 4, 4)
+    latent = {"samples": torch.zeros(8, 4, 4, 4), "noise_mask": masks, "batch_index": None}
+    dealt = repeat_to_batch_size(masks, 8)
+    for mode, members in enumerate(three_modes.members):
+        selected = SelectMode.execute(three_modes, latent, mode).args[0]
+        assert torch.equal(selected["noise_mask"], dealt[list(members)]) and selected["batch_index"] is None
+
+
+def test_no_mask_is_no_mask(three_modes, bridge):
+    from mental_averages.nodes.modes import SelectMode
+
+    latent = {"samples": torch.zeros(8, 4, 4, 4), "noise_mask": None}
+    assert SelectMode.execute(three_modes, latent, 0).args[0]["noise_mask"] is None
+    assert bridge.image_latents(latent, "This latent") is latent["samples"]
+
+
 def test_a_mode_without_others_blocks_what_follows(comfyui):
     from comfy_execution.graph_utils import ExecutionBlocker
 

@@ -1,0 +1,21 @@
+"""What is zero but for the rounding error of fp64 arithmetic."""
+from __future__ import annotations
+
+from torch import Tensor
+
+# What is below this share of what it was computed from is rounding error.
+ROUNDING = 1e-12
+
+
+def is_rounding(values: Tensor, scale: Tensor | float) -> Tensor:
+    """Where `values` (...) are nothing but the rounding error of terms of the size `scale` that cancel, in fp64.
+
+    Terms that cancel leave exact zeros on one processor and 1e-17 on another, which adds them up in another order or
+    rounds once where the first rounds twice. A comparison with zero would depend on it. Zeros are rounding error, too,
+    also of terms of the size 0.
+
+    >>> import torch
+    >>> is_rounding(torch.tensor([-3e-17, 0.3]), 1.0)
+    tensor([ True, False])
+    """
+    return values.abs() <= ROUNDING * scale

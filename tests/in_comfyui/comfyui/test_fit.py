@@ -1,0 +1,99 @@
+"""What does not fit a model is named, in every node, and not taken for a fault of gradients."""
+import pytest
+import torch
+from core_predictions import prompts as prompts_of, with_option
+from every_node import EVERY, run
+
+NODES = pytest.mark.parametrize("node", list(EVERY))
+
+
+def of_width(conditioning, width):
+    return [[torch.zeros(*tensor.shape[:2], width), options] for tensor, options in conditioning]
+
+
+def controlled(conditioning, width):
+    """A conditioning with a ControlNet that reads prompts of this width."""
+    import comfy.cldm.cldm
+    import comfy.controlnet
+    import comfy.ops
+
+    with torch.inference_mode():
+        network = comfy.cldm.cldm.ControlNet(
+            image_size=32, in_channels=4, model_channels=32, hint_channels=3, num_res_blocks=[1, 1],
+            channel_mult=[1, 2], transformer_depth=[0, 1], transformer_depth_middle=1, context_dim=width,
+            use_spatial_transformer=True, num_heads=4, legacy=False, dtype=torch.float32,
+            operations=comfy.ops.manual_cast)
+        for parameter in network.parameters():
+            parameter.zero_()
+        control = comfy.controlnet.ControlNet(network.eval(), load_device=torch.device("cpu"))
+        control.set_cond_hint(torch.zeros(1, 3, 64, 64), 1.0)
+    return with_option(conditioning, control=control, control_apply_to_uncond=True)
+
+
+@NODES
+def test_a_prompt_of_another_width(small, node):
+    model, prompts = small
+    with pytest.raises(ValueError, match=r"The (positive|negative) prompt does not fit this model \(mat1 and mat2.*"
+                                         "CLIP of the model's own checkpoint") as raised:
+        run(node, model, tuple(of_width(prompt, 24) for prompt in prompts))
+    assert "differentiated" not in str(raised.value) and "precision" not in str(raised.value)
+
+
+@NODES
+def test_a_prompt_without_its_pooled_part(built, node):
+    prompts = tuple([[tensor, {}] for tensor, _ in prompt] for prompt in prompts_of("SDXL"))
+    with pytest.raises(ValueError, match="A prompt has no pooled_output.*CLIP of the model's own checkpoint"):
+        run(node, built("SDXL"), prompts)
+
+
+@NODES
+def test_a_controlnet_of_another_width(small, node):
+    model, prompts = small
+    with pytest.raises(ValueError, match="A ControlNet on the positive prompt does not fit this model or size.*mat1"):
+        run(node, model, (controlled(prompts[0], 24), prompts[1]))
+
+
+@NODES
+def test_what_another_node_has_added(small, node):
+    model, prompts = small
+    model = model.clone()
+    model.set_model_attn2_patch(lambda q, k, v, options: (q @ torch.zeros(3, 3), k, v))
+    with pytest.raises(ValueError, match="another node has added to this model fails in a plain forward pass.*before"):
+        run(node, model, prompts)
+
+
+def test_a_failure_of_something_else_stays_what_it_is(bridge, small):
+    model, prompts = small
+
+    def function(denoiser):
+        raise KeyError("something else")
+
+    with pytest.raises(KeyError, match="something else"):
+        bridge.with_denoiser(model, *prompts, 3.0, torch.tensor([5.0, 0.0]), (4, 8, 8), 0, function)
+
+
+def test_nothing_is_asked_where_nothing_fails(small):
+    from stopping import Calls
+
+    model, prompts = small
+    calls = Calls(model)
+    calls.during(run, "ZeroLatent", calls.model, prompts)
+    assert calls.count == 4
+
+
+def test_tensors_that_cannot_be_reached_are_blamed_on_their_node(small):
+    class Slotted:
+        __slots__ = ("factor",)
+
+        def __call__(self, q, k, v, options):
+            return q * self.factor, k, v
+
+    model, prompts = small
+    model, patch = model.clone(), Slotted()
+    with torch.inference_mode():
+        patch.factor = torch.tensor([1.1])
+    model.set_model_attn1_patch(patch)
+    with pytest.raises(ValueError, match="Another node has added tensors of its own.*from before that node"):
+        run("AlignTrajectories", model, prompts)
+
+

@@ -1,0 +1,143 @@
+"""What holds one entry for each latent of a batch: dealt out as core does it however the batch is split, or refused."""
+import pytest
+import torch
+from controls import controlled
+from core_predictions import prompts, with_option
+from inversions import invert, method, sample
+
+MANY = 66  # latents of 4 x 8 x 8, of which 64 make a micro-batch
+LAST = slice(MANY - 1, MANY)
+
+
+def latents(count=MANY):
+    return {"samples": torch.randn((count, 4, 8, 8), generator=torch.Generator().manual_seed(3))}
+
+
+def by_ksampler(model, texts, z, cfg, steps):
+    import comfy.sample
+
+    from mental_averages.nodes import comfyui
+
+    with torch.inference_mode():
+        return comfy.sample.sample(model, z["samples"].clone(), steps, cfg, "euler", "simple", *texts,
+                                   torch.zeros_like(z["samples"]), sigmas=comfyui.sigmas_of(model, "simple", steps))
+
+
+def rows_of(latent, rows):
+    return {"samples": latent["samples"][rows]}
+
+
+@pytest.mark.parametrize("hints", [MANY, 4])
+def test_each_latent_has_the_hint_that_a_ksampler_gives_it(unet, hints):
+    texts, z = (controlled(prompts()[0], hints=hints), prompts()[1]), latents()
+    ours = sample(unet, texts, z, cfg=2.0, steps=2)["samples"]
+    torch.testing.assert_close(ours, by_ksampler(unet, texts, z, 2.0, 2), rtol=1e-3, atol=1e-3)
+    last = (controlled(prompts()[0], hints=[(MANY - 1) % hints]), prompts()[1])
+    torch.testing.assert_close(ours[LAST], sample(unet, last, rows_of(z, LAST), cfg=2.0, steps=2)["samples"],
+                               rtol=1e-3, atol=1e-3)
+
+
+def test_hints_of_chained_control_nets_and_of_a_control_lora(unet):
+    def steered(hints):
+        first, second = controlled(prompts()[0], hints=hints), controlled(prompts()[0], lora=True, hints=hints)
+        second[0][1]["control"].set_previous_controlnet(first[0][1]["control"])
+        return second, prompts()[1]
+
+    z = latents()
+    ours = sample(unet, steered(MANY), z, steps=2)["samples"]
+    torch.testing.assert_close(ours, by_ksampler(unet, steered(MANY), z, 1.0, 2), rtol=1e-3, atol=1e-3)
+    alone = sample(unet, steered([MANY - 1]), rows_of(z, LAST), steps=2)["samples"]
+    torch.testing.assert_close(ours[LAST], alone, rtol=1e-3, atol=1e-3)
+
+
+def test_pooled_prompts_of_a_batch(built):
+    model, z = built("SDXL"), latents()
+    positive, negative = prompts("SDXL")
+    pooled = torch.randn((MANY, 16), generator=torch.Generator().manual_seed(5))
+    texts = (with_option(positive, pooled_output=pooled), negative)
+    torch.testing.assert_close(sample(model, texts, z, cfg=2.0, steps=2)["samples"],
+                               by_ksampler(model, texts, z, 2.0, 2), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["ddim", "fixed_point", "exact", "null_text"])
+def test_an_inversion_of_a_batch_is_that_of_its_latents_alone(unet, name):
+    """Even where latents that have arrived are left out of the later model calls of a step."""
+    latent, cfg = latents(3), 3.0 if name == "null_text" else 1.0
+    chosen = method(name, tolerance=1e-3) if name == "fixed_point" else method(name)
+    texts = controlled(prompts()[0], hints=3), prompts()[1]
+    together, trajectory, report = invert(unet, texts, latent, cfg=cfg, steps=3, method=chosen)
+    back = sample(unet, texts, together, cfg=cfg, trajectory=trajectory)["samples"]
+    for row in range(3):
+        texts = controlled(prompts()[0], hints=[row]), prompts()[1]
+        alone, single, found = invert(unet, texts, rows_of(latent, [row]), cfg=cfg, steps=3, method=chosen)
+        torch.testing.assert_close(together["samples"][row], alone["samples"][0], rtol=1e-3, atol=1e-3)
+        assert report.round_trip.mse[row] == pytest.approx(found.round_trip.mse[0], rel=1e-2, abs=1e-6)
+        torch.testing.assert_close(back[row], sample(unet, texts, alone, cfg=cfg, trajectory=single)["samples"][0],
+                                   rtol=1e-3, atol=1e-2)
+
+
+def test_inversion_of_more_latents_than_a_micro_batch_holds(unet):
+    texts, latent = (controlled(prompts()[0], hints=MANY), prompts()[1]), latents()
+    noise = invert(unet, texts, latent, "ddim", steps=2, measure=False)[0]
+    texts = controlled(prompts()[0], hints=[MANY - 1]), prompts()[1]
+    alone = invert(unet, texts, rows_of(latent, LAST), "ddim", steps=2, measure=False)[0]
+    torch.testing.assert_close(noise["samples"][LAST], alone["samples"], rtol=1e-3, atol=1e-3)
+
+
+def test_features_of_a_batch(unet):
+    from mental_averages.nodes.comfyui import HSpace
+    from mental_averages.nodes.hspace import CaptureHSpace
+
+    def captured(latent, **hints):
+        with torch.inference_mode():
+            return CaptureHSpace.execute(HSpace(unet, "output_blocks.3", "none"), controlled(prompts()[0], **hints),
+                                         latent, 0.5, 0).args[0].values
+
+    latent = latents()
+    together = captured(latent, hints=MANY)
+    torch.testing.assert_close(together[LAST], captured(rows_of(latent, LAST), hints=[MANY - 1]), rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(together[LAST], captured(rows_of(latent, LAST), hints=[1]), rtol=1e-3, atol=1e-3)
+
+
+def test_the_sampler_deals_them_out_too(unet):
+    import comfy_extras.nodes_custom_sampler as core
+
+    from mental_averages.nodes import comfyui
+    from mental_averages.nodes.inversion import DDIMSamplerSelect
+
+    with torch.inference_mode():
+        guider = core.BasicGuider.execute(unet, controlled(prompts()[0], hints=MANY)).args[0]
+        arguments = (comfyui.sigmas_of(unet, "simple", 2), {"samples": torch.zeros(MANY, 4, 8, 8)})
+        ours, theirs = (core.SamplerCustomAdvanced.execute(core.RandomNoise.execute(3).args[0], guider, chosen,
+                                                           *arguments).args[0]["samples"]
+                        for chosen in (DDIMSamplerSelect.execute(method("ddim")).args[0],
+                                       core.KSamplerSelect.execute("euler").args[0]))
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+def test_averages_refuse_what_belongs_to_single_latents(unet, built):
+    from alignments import run_align
+
+    from mental_averages.nodes.alignment import AlignMixtureModes
+    from mental_averages.nodes.baselines import ZeroLatent
+    from mental_averages.nodes.comfyui import HSpace
+
+    empty = {"samples": torch.zeros(1, 4, 8, 8)}
+    texts = controlled(prompts()[0], hints=2), prompts()[1]
+    with pytest.raises(ValueError, match="positive conditioning has a ControlNet with 2 different hints.*Connect one"):
+        run_align(HSpace(unet, "middle_block", "none"), texts, empty, aligned_steps=0)
+    with pytest.raises(ValueError, match="ControlNet with 2 different hints"):
+        AlignMixtureModes.execute(HSpace(unet, "middle_block", "none"), *texts, empty, 4,
+                                  {"components": "fixed", "modes": 2}, 2, 1, 2.0, "simple", 0, "draft", 0.5,
+                                  resume=False)
+    with pytest.raises(ValueError, match="ControlNet with 2 different hints"):
+        ZeroLatent.execute(unet, *texts, empty, 2, 2.0, "simple", 0.0, 0)
+    positive, negative = prompts("SDXL")
+    pooled = with_option(positive, pooled_output=torch.randn((6, 16), generator=torch.Generator().manual_seed(5)))
+    with pytest.raises(ValueError, match="negative conditioning has 6 different entries of y"):
+        ZeroLatent.execute(built("SDXL"), positive, pooled, empty, 2, 2.0, "simple", 0.0, 0)
+    same = controlled(prompts()[0], hints=[1, 1]), prompts()[1]
+    alone = controlled(prompts()[0], hints=[1]), prompts()[1]
+    torch.testing.assert_close(
+        *(ZeroLatent.execute(unet, *which, empty, 2, 2.0, "simple", 0.0, 0).args[0]["samples"]
+          for which in (same, alone)), rtol=1e-3, atol=1e-3)

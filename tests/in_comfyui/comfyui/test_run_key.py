@@ -1,0 +1,177 @@
+"""Keys of runs: what a user sets changes them, and nothing else does, neither a run nor a restart."""
+import copy
+import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from controls import controlled
+from core_predictions import by_us, prompts, with_option
+from patched_models import Steps, lora, with_control
+from small_models import MODELS
+
+
+@pytest.fixture
+def key(bridge, unet):
+    """The key of a run on a small U-Net, or on another MODEL, with this prompt."""
+    def made(positive=None, model=None, **change):
+        settings = {"algorithm": "alignment 1", "settings": {"seed": 1}, **change}
+        return bridge.run_key(model or unet, settings["algorithm"], settings["settings"],
+                              {"positive": positive or prompts()[0], "negative": prompts()[1]})
+    return made
+
+
+def test_what_a_run_depends_on(key):
+    positive, negative = prompts()
+    found = [key(), key(negative), key(settings={"seed": 2}), key(algorithm="alignment 2"),
+             *(key(with_option(positive, **{name: value})) for name, value in (
+                 ("start_percent", 0.5), ("start_percent", 0.25), ("end_percent", 0.5), ("guidance", 3.5),
+                 ("unet_type", "a"), ("unet_type", "b"), ("pooled_output", torch.zeros(1, 4)),
+                 ("pooled_output", torch.zeros(1, 5)), ("nested", {"values": [1, (2.0, True)]})))]
+    assert len(set(found)) == len(found)
+    assert found[0] == key(copy.deepcopy(positive))
+
+
+def test_controlnets(bridge, unet, key):
+    base = with_control()
+    hint = base[0][1]["control"].cond_hint_original.clone()
+    hint[0, 0, 3, 5] += 0.1
+    other = with_control()
+    with torch.inference_mode():
+        other[0][1]["control"].control_model.middle_block_out[0].weight.mul_(1.001)
+    before = with_control()[0][1]["control"]
+    found = [key(), key(base), key(with_control(strength=0.9)), key(with_control(timestep_percent_range=(0.1, 1.0))),
+             key(with_control(timestep_percent_range=(0.0, 0.9))), key(with_control(cond_hint_original=hint)),
+             key(with_control(global_average_pooling=True)), key(with_control(previous_controlnet=before)), key(other),
+             key(with_control(extra_concat_orig=[torch.ones(1, 1, 4, 4)])), key(with_control(extra_args={"type": 1})),
+             key(controlled(prompts()[0], lora=True))]
+    assert len(set(found)) == len(found)
+    by_us(bridge, unet, base, prompts()[1], 4.0, 5.0, (4, 6, 4), "auto")
+    assert key(base) == key(with_control()) == found[1], "a run changes no key"
+    copied = with_option(prompts()[0], control=base[0][1]["control"].copy(), control_apply_to_uncond=True)
+    assert key(copied) == found[1]
+
+
+def test_patches_of_weights(bridge, unet, key):
+    found = [key(), key(model=lora(unet)), key(model=lora(unet, 1.001)), key(model=lora(unet, strength=0.999)),
+             key(model=lora(lora(unet)))]
+    assert len(set(found)) == len(found)
+    by_us(bridge, lora(unet), *prompts(), 4.0, 5.0, (4, 6, 4), "auto")
+    # The weights are those of the LoRA now.
+    assert key(model=lora(unet)) == found[1] and key() == found[0] == key(model=unet.clone())
+
+
+def test_patches_of_models_by_cores_nodes(unet, key):
+    from comfy_extras.nodes_hypertile import HyperTile
+    from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete, RescaleCFG
+    from comfy_extras.nodes_slg import SkipLayerGuidanceDiT
+
+    patches = [(SkipLayerGuidanceDiT, (3.0, 0.01, 0.15, "1", "")), (SkipLayerGuidanceDiT, (8.0, 0.01, 0.15, "1", "")),
+               (SkipLayerGuidanceDiT, (3.0, 0.01, 0.15, "0", "")), (SkipLayerGuidanceDiT, (3.0, 0.02, 0.15, "1", "")),
+               (RescaleCFG, (0.7,)), (RescaleCFG, (0.6,)), (ModelSamplingDiscrete, ("v_prediction", False)),
+               (ModelSamplingDiscrete, ("v_prediction", True)),
+               (HyperTile, (256, 2, 0, False)), (HyperTile, (128, 2, 0, False))]
+
+    def patched(node, values):
+        function = getattr(node, "execute", None) or getattr(node(), node.FUNCTION)
+        found = function(unet, *values)
+        return getattr(found, "args", found)[0]
+
+    found, again = ([key(model=patched(*patch)) for patch in patches] for _ in range(2))
+    assert found == again and len({key(), *found}) == len(found) + 1
+
+
+def counting(scale):
+    count, cache, history = 0, {}, []
+
+    def patch(arguments):
+        nonlocal count
+        count += 1
+        cache[count] = torch.ones(3)
+        history.append(scale)
+        return arguments["denoised"]
+
+    return patch
+
+
+def scaled(arguments, scale):
+    return arguments["denoised"] * scale
+
+
+def scaled_by(scale):
+    return lambda arguments, factor=scale: factor * arguments["denoised"]
+
+
+@pytest.mark.parametrize("kind", ["object", "method", "closure", "partial", "default"])
+def test_settings_of_patches_count_and_their_states_do_not(unet, key, kind):
+    def patch(scale):
+        return {"object": lambda: Steps(scale, patched), "method": lambda: Steps(scale, patched).__call__,
+                "closure": lambda: counting(scale), "partial": lambda: functools.partial(scaled, scale=scale),
+                "default": lambda: scaled_by(scale)}[kind]()
+
+    keys = []
+    for scale in (2.0, 3.0):
+        patched = unet.clone()
+        function = patch(scale)
+        patched.set_model_sampler_post_cfg_function(function)
+        keys.append(key(model=patched))
+        function({"denoised": torch.ones(1)})
+        assert key(model=patched) == keys[-1], "the same after a run"
+    assert len({key(), *keys}) == 3
+
+
+def test_patches_that_hold_each_other(unet, key):
+    first, second = Steps(1.0, None), Steps(2.0, None)
+    first.model, second.model = second, first
+    patched = unet.clone()
+    patched.set_model_sampler_post_cfg_function(first)
+    patched.set_attachments("loop", second)
+    assert key(model=patched) == key(model=patched) != key()
+
+
+def test_keys_are_those_of_the_next_start(bridge):
+    """Nothing in a key is where something lies in memory, or in what order a set is gone through."""
+    model = lora(MODELS["SD1.5"].build())
+    model.set_model_sampler_post_cfg_function(Steps(2.0, model))
+    here = bridge.run_key(model, "a", {}, {"positive": with_control()})
+    tests = Path(__file__).resolve().parents[2]
+    program = f"""
+import sys
+for folder in {[str(tests.parent / "tools"), str(tests / "support")]!r}:
+    sys.path.insert(0, folder)
+import pack
+pack.load_pack(); pack.load_comfyui()
+from patched_models import lora, with_control, Steps
+from core_predictions import prompts
+from small_models import MODELS
+from mental_averages.nodes import comfyui
+model = lora(MODELS["SD1.5"].build())
+model.set_model_sampler_post_cfg_function(Steps(2.0, model))
+print("KEY", comfyui.run_key(model, "a", {{}}, {{"positive": with_control()}}))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False,
+                          env={**os.environ, "PYTHONHASHSEED": "1"}, timeout=600)
+    assert f"KEY {here}" in done.stdout, done.stderr[-3000:]
+
+
+def test_large_tensors_and_those_of_quantised_checkpoints(unet, key):
+    class Quantised(torch.Tensor):
+        pass
+
+    large, patched = torch.zeros(2**24 + 5), []
+    for value in (large, large + 1, torch.zeros(4).as_subclass(Quantised), torch.zeros(4, device="meta"),
+                  torch.zeros(3, dtype=torch.bfloat16), torch.zeros(3, dtype=torch.float8_e4m3fn)):
+        model = unet.clone()
+        model.model_options["transformer_options"]["value"] = value
+        patched.append(model)
+    found = [key(model=model) for model in patched]
+    assert found == [key(model=model) for model in patched] and len(set(found)) == 5  # two have no values to read
+
+
+def test_every_small_model_has_a_key(bridge, built):
+    for name in MODELS:
+        found = [bridge.run_key(built(name), "a", {}, {"positive": prompts(name)[0]}) for _ in range(2)]
+        assert found[0] == found[1]

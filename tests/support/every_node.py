@@ -1,0 +1,68 @@
+"""Every node that asks a model, by name, with short arguments on a small MODEL and inside inference mode, as ComfyUI
+runs it."""
+import torch
+from alignments import align
+from inversions import invert, sample
+
+LATENT = {"samples": torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(6))}
+
+
+def _hspace(model):
+    from mental_averages.nodes.hspace import HSpaceHook
+
+    return HSpaceHook.execute(model, "auto", "none").args[0]
+
+
+def _capture(model, prompts):
+    from mental_averages.nodes.hspace import CaptureHSpace
+
+    return CaptureHSpace.execute(_hspace(model), prompts[0], LATENT, 0.5, 0).args[0].values
+
+
+def _probe(model, prompts, **change):
+    from mental_averages.nodes.hspace import SemanticLayerProbe
+
+    return SemanticLayerProbe.execute(model, dict(zip("ab", prompts)), prompts[1], LATENT, 4, "0", 4, 2.0, "normal", 0,
+                                      "none", layers="middle_block", cached=False, **change).args
+
+
+def _mixture(model, prompts):
+    from mental_averages.nodes.alignment import AlignMixtureModes
+
+    return AlignMixtureModes.execute(_hspace(model), *prompts, LATENT, 4, {"components": "fixed", "modes": 1}, 4, 1,
+                                     2.0, "normal", 0, "draft", 0.25, minimum_size=1, resume=False).args
+
+
+def _zero(model, prompts):
+    from mental_averages.nodes.baselines import ZeroLatent
+
+    return ZeroLatent.execute(model, *prompts, LATENT, 4, 2.0, "normal", 0.5, 0).args[0]["samples"]
+
+
+def _lora(model, prompts):
+    from mental_averages.nodes.training import TrainModeLoRA
+
+    return TrainModeLoRA.execute(model, LATENT, prompts[0], 2, 1e-3, 1, 0, preview_interval=0, resume=False).args
+
+
+PREDICTING = {
+    "DDIMInvert": lambda model, prompts: invert(model, prompts, LATENT, steps=3)[0]["samples"],
+    "DDIMSample": lambda model, prompts: sample(model, prompts, LATENT, cfg=2.0, steps=3)["samples"],
+    "ZeroLatent": _zero,
+}
+DIFFERENTIATING = {
+    "AlignTrajectories": align,
+    "AlignMixtureModes": _mixture,
+    "DDIMInvert by null_text": lambda model, prompts: invert(model, prompts, LATENT, "null_text", 3.0, steps=3),
+    "SemanticLayerProbe": _probe,
+    "TrainModeLoRA": _lora,
+}
+READING = {"CaptureHSpace": _capture, "AlignTrajectories without aligned steps":
+           lambda model, prompts: align(model, prompts, aligned_steps=0),
+           "SemanticLayerProbe without matching": lambda model, prompts: _probe(model, prompts, matched=0)}
+EVERY = {**PREDICTING, **DIFFERENTIATING, **READING}
+
+
+def run(name, model, prompts):
+    with torch.inference_mode():
+        return EVERY[name](model, prompts)
