@@ -13,6 +13,7 @@ class Previewer:
 def test_predictions_are_made_for_previews_that_are_seen(hspace, prompts, empty_latent, case, monkeypatch, seen):
     """ComfyUI shows none unless it is told to, and there are models without a previewer."""
     import latent_preview
+
     from mental_averages.dma import alignment, diffusion
     from mental_averages.nodes.comfyui import ProgressReporter
 
