@@ -91,9 +91,8 @@ class LossScale:
         `size` (b,) is the root mean square of what each row of the seed (b, ...) makes enter the network, that of the
         row itself if left out. Where it is not a finite positive number, nothing is scaled or tried again.
         """
-        if size is None:
-            size = seed.detach().flatten(1).norm(dim=1) / math.sqrt(max(1, seed[0].numel()))
-        sizes = size.tolist()
+        own = seed.detach().flatten(1).norm(dim=1) / math.sqrt(max(1, seed[0].numel()))
+        sizes = (own if size is None else size).tolist()
         usual = torch.tensor([_to_about_one(value) for value in sizes]) * self.lowered
         settled = torch.tensor([not 0 < value < math.inf for value in sizes], dtype=torch.bool)
         lowered, self.tries = self.lowered, torch.zeros_like(self.tries)

@@ -25,5 +25,5 @@ def match(denoiser: Denoiser, sigma: float, settings: AlignmentSettings, batch: 
         state.take_match(rows, found.latents / scale, found)
         residual = state.tally["residual_after"][: rows.stop].mean().item()
         yield Event("match", found.iterations.sum().item(), rows.stop, len(latents), value=residual,
-                    changed=rows.stop < len(latents))
+                    changed=True)
     state.close_update()

@@ -27,7 +27,8 @@ class ModeRecord:
 
 @dataclass(frozen=True)
 class MixtureReport(Record):
-    """The settings, one record per mode, the largest first, BIC by number of components, and the seconds it took."""
+    """The settings, one record per mode, the largest first, BIC by number of components, and the seconds
+    that sampling and averaging took."""
 
     FORMAT = "mental-averages/mode-alignment-report"
     NAME = "a report of the averages of modes"

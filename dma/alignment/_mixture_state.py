@@ -35,7 +35,6 @@ class Exploration:
     features: Any = None
     seconds: float = 0.0
     pace: dict[str, list[float]] = field(default_factory=dict)
-    seconds_left: float | None = None
 
     @classmethod
     def from_noise(cls, denoiser: Denoiser, sigma: float, count: int, shape: tuple[int, ...], seed: int) -> Exploration:

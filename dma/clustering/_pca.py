@@ -36,7 +36,9 @@ def principal_components(embeddings: Tensor, dimensions: int, *,
     import numpy as np
 
     count, width = embeddings.shape
-    mean = sum(rows.sum(0) for rows in rows_in_double(embeddings)) / count  # (D,)
+    mean = torch.zeros(width, dtype=torch.float64)  # (D,)
+    for rows in rows_in_double(embeddings):
+        mean += rows.sum(0) / count
     squared = deviations = 0.0
     for rows in rows_in_double(embeddings):
         squared += rows.square().sum().item()

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import torch
 from torch import Tensor
@@ -42,7 +42,7 @@ def check_finite(values: Tensor, what: str, sigma: float) -> Tensor:
 
 
 @contextlib.contextmanager
-def at_step(number: int, steps: int) -> Iterator[None]:
+def at_step(number: int, steps: int) -> Generator[None]:
     """Let errors about NaN and infinity that are raised inside name the step, counted from 1.
 
     Around the body of a loop that yields it hears of the loop's own errors only.

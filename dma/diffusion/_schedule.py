@@ -42,6 +42,8 @@ def _shown(sigmas: Tensor) -> str:
         return f"a tensor of the shape {tuple(sigmas.shape)}"
     shown = [f"{level:.4g}" for level in sigmas[:SHOWN].tolist()]
     return ", ".join(shown + ["..."] * (len(sigmas) > SHOWN)) or "none"
+
+
 def steps_at(shares: Sequence[float], steps: int) -> tuple[int, ...]:
     """The steps of a schedule, counted from 0, that lie nearest to shares of it, in order and each once.
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ..files import replacing
+from ..precision import in_double
 
 FORMAT = "mental-averages/run-state-1"
 ENDING = ".safetensors"
@@ -90,14 +91,14 @@ class RunState:
                 logging.info("The run state %s cannot be marked as used (%s).", path.name, error)
         return found
 
-    def save(self, tensors: dict[str, Tensor], meta: dict) -> None:
-        """Replace the state in one step. A full disk is a warning, not an error: the run goes on, its last state
-        stays."""
+    def save(self, tensors: dict[str, Tensor], meta: dict) -> bool:
+        """Replace the state in one step; whether that was possible. A full disk is a warning, not an error: the run
+        goes on, its last state stays."""
         from safetensors.torch import save_file
 
         if not all(torch.isfinite(value).all() for value in tensors.values()):
             logging.warning("The state of this run holds NaN or infinity and is not saved.")
-            return
+            return False
         try:
             content = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
             content["fingerprint"] = self.fingerprint.detach().cpu().contiguous()
@@ -106,6 +107,8 @@ class RunState:
                 save_file(content, temporary, metadata={"format": FORMAT, "meta": json.dumps(meta)})
         except Exception as error:  # safetensors reports a full disk by an exception type of its own
             logging.warning("The state of this run could not be saved (%s); the run goes on without.", error)
+            return False
+        return True
 
     def remove(self) -> None:
         """Remove the state of this model, if it is there and can be removed."""
@@ -126,7 +129,7 @@ class RunState:
         """The largest relative distance |f - g| / |f| of two rows, infinite for another shape or no numbers."""
         if other is None or other.shape != self.fingerprint.shape:
             return math.inf
-        mine, found = (torch.atleast_2d(value.detach().cpu().double()) for value in (self.fingerprint, other))
+        mine, found = (torch.atleast_2d(in_double(value)) for value in (self.fingerprint, other))
         apart, size = (mine - found).norm(dim=1), mine.norm(dim=1)
         # A row of zeros is near to zeros alone.
         relative = torch.where(apart == 0, apart, apart / size)

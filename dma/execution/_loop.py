@@ -5,6 +5,7 @@ disk. Those who watch it do: `Clock`, `Checkpoint`, and whatever shows progress.
 """
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol, TypeVar
@@ -42,15 +43,16 @@ class SavedState(Protocol):
 
     def load(self) -> tuple[dict[str, Tensor], dict] | None: ...
 
-    def save(self, tensors: dict[str, Tensor], meta: dict) -> None: ...
+    def save(self, tensors: dict[str, Tensor], meta: dict) -> bool: ...  # whether it is kept now
 
 
 def drive(events: Generator[Event, None, Result], state: Any, watchers: Sequence[Watcher] = ()) -> Result:
     """Run a loop to its end and return what it returns; watchers hear of each event in their order.
 
     Whatever ends the loop, an error or an interrupt that a watcher raises included, watchers are closed with the state
-    as it is then. Between two events a loop changes its state only when it tells of the second, so that this is a
-    state that can be gone on from.
+    as it is then; what ended it is raised, and not what closing may run into. Between two events a loop changes its
+    state only when it tells of the second, so that this is a state that can be gone on from. A watcher that comes
+    after one which raises does not hear of the event: a `Checkpoint` comes first.
 
     >>> def count(state):
     ...     while state["done"] < 3:
@@ -62,18 +64,40 @@ def drive(events: Generator[Event, None, Result], state: Any, watchers: Sequence
     ('finished', ['count', 'count'])
     """
     try:
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                return end.value
-            for watch in watchers:
-                watch(event, state)
+        result = _heard(events, state, watchers)
+    except BaseException:
+        for error in _closed(watchers, state):
+            logging.warning("At the end of the run: %s", error)
+        raise
     finally:
+        events.close()
+    for error in _closed(watchers, state):
+        raise error
+    return result
+
+
+def _heard(events: Generator[Event, None, Result], state: Any, watchers: Sequence[Watcher]) -> Result:
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            return end.value
         for watch in watchers:
-            close = getattr(watch, "close", None)
-            if close is not None:
+            watch(event, state)
+        del event  # its tensors are not to be in memory beside those of the next
+
+
+def _closed(watchers: Sequence[Watcher], state: Any) -> list[Exception]:
+    """Close all watchers; gives what they have raised."""
+    errors: list[Exception] = []
+    for watch in watchers:
+        close = getattr(watch, "close", None)
+        if close is not None:
+            try:
                 close(state)
+            except Exception as error:
+                errors.append(error)
+    return errors
 
 
 def resumed(unpacked: Callable[[dict[str, Tensor], dict], Result], place: SavedState | None) -> Result | None:
@@ -102,5 +126,5 @@ class Checkpoint:
 
     def save(self, state: Resumable) -> None:
         place = self.place(state.part) if callable(self.place) else self.place
-        place.save(*state.packed())
-        self.last, self.unsaved = time.monotonic(), False
+        self.unsaved = not place.save(*state.packed())
+        self.last = time.monotonic()

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..diffusion import Parametrization, paper_scale
 from ._method import WayBack
+from ._norms import relative_distances
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def companions_of(trajectory: Trajectory, noise: Tensor) -> Tensor | None:
     own = trajectory.noise.flatten(1)
     rows = []
     for number, row in enumerate(noise.detach().to("cpu", torch.float32).flatten(1), start=1):
-        distances = (own - row).norm(dim=1) / own.norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny)  # (N,)
+        distances = relative_distances(row, own)  # (N,)
         nearest = int(distances.argmin())
         if not distances[nearest] <= OWN_NOISE:
             raise ValueError(f"The trajectory carries what the method {trajectory.method.name} needs for "

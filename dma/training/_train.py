@@ -69,6 +69,7 @@ def steps(parameters: list[Tensor], loss: Loss, draws: Callable[[int], Draw], se
                 break
         else:
             raise ValueError(f"The gradient of step {done + 1} is infinite or not a number: choose a higher precision.")
+        del gradients  # not to be in memory beside those of the next step
         yield Event("train", row=done + 1, rows=settings.steps, value=value, changed=True,
                     closes=done + 1 == settings.steps)
 

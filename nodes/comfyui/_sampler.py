@@ -75,7 +75,8 @@ class DeterministicSampler(comfy.samplers.Sampler):
             method = _Remembering(self.method)
             found = sample_back(denoiser, start / start_scale(denoiser, sigmas[0].item()), schedule, method=method,
                                 watchers=watchers)
-            reporter.finish(torch.cat(method.clean))
+            # Below all levels that the network knows, FlipSigmas' .0001 for one, the latent is the clean one.
+            reporter.finish(found if schedule[-1] < law.sigma_min else torch.cat(method.clean))
             return law.inverse_noise_scaling(sigmas[-1], found.to(latent_image.device)).view(form)
 
 

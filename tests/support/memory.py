@@ -8,6 +8,7 @@ class Memory:
 
     def save(self, tensors, meta):
         self.saves.append(copied(tensors, meta))
+        return True
 
     def load(self):
         return copied(*self.saves[-1]) if self.saves else None

@@ -232,3 +232,64 @@ def test_a_state_is_saved_when_a_step_ends_and_otherwise_when_it_is_due():
     assert saved_by([changed, nothing, step, changed], seconds=60) == [3, 4], "what is not saved yet is at the end"
     assert saved_by([changed, nothing, step, changed], seconds=-1) == [1, 3, 4]
     assert saved_by([nothing, nothing], seconds=-1) == []
+
+
+class Failing:
+    """A watcher that cannot be closed, as a checkpoint after an error of the device."""
+
+    def __call__(self, event, state):
+        pass
+
+    def close(self, state):
+        raise OSError("cannot be closed")
+
+
+def test_what_ended_the_loop_is_told_and_not_what_closing_runs_into(caplog):
+    state, memory, left = Counter(), Memory(), []
+
+    def loop():
+        try:
+            state.done += 1
+            yield Event("work", changed=True)
+            raise KeyError("of the loop")
+        finally:
+            left.append("generator")
+
+    with pytest.raises(KeyError, match="of the loop"):
+        drive(loop(), state, [Failing(), Checkpoint(memory, seconds=1e9)])
+    assert "cannot be closed" in caplog.text and len(memory.saves) == 1 and left == ["generator"]
+
+
+def test_an_error_of_closing_is_told_where_the_loop_had_none():
+    state, memory = Counter(), Memory()
+    with pytest.raises(OSError, match="cannot be closed"):
+        drive((event for event in [Event("work", changed=True)]), state, [Failing(), Checkpoint(memory, seconds=1e9)])
+    assert len(memory.saves) == 1
+
+
+def test_a_loop_is_closed_when_a_watcher_raises():
+    left = []
+
+    def loop():
+        try:
+            yield Event("work")
+        finally:
+            left.append("generator")
+
+    def interrupt(event, state):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as kept:
+        drive(loop(), None, [interrupt])
+    assert kept and left == ["generator"]
+
+
+def test_a_save_that_failed_is_tried_again_at_the_end():
+    class Full(Memory):
+        def save(self, tensors, meta):
+            super().save(tensors, meta)
+            return len(self.saves) > 1
+
+    memory = Full()
+    drive((event for event in [Event("step", changed=True, closes=True)]), Counter(), [Checkpoint(memory)])
+    assert len(memory.saves) == 2

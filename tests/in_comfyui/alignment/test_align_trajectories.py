@@ -118,8 +118,6 @@ def test_attention_of_nvidia_is_differentiated_once(small, attention_of_nvidia):
     assert align(*small, solver="L-BFGS").isfinite().all() and attention_of_nvidia
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="core's choice of kernels inside ours enables kernels that "
-                   "have no second derivative (issue 15, point 13)")
 def test_gauss_newton_differentiates_attention_of_nvidia_twice(small, attention_of_nvidia):
     assert align(*small, solver="Gauss-Newton").isfinite().all() and attention_of_nvidia
 

@@ -1,8 +1,10 @@
-"""Previews reach core's previewers where TAESD is: on the model's device."""
+"""ComfyUI's progress bar; previews where they are seen, and on the device where TAESD is."""
 import types
 
 import pytest
 import torch
+from alignments import run_align
+from embeddings import train
 from single_precision_device import DEVICE, pretended
 
 from mental_averages.dma.execution import Progress
@@ -68,3 +70,32 @@ def test_latents_of_gpu_only_wait_on_the_cpu(small):
         samples = {"samples": LATENT["samples"].to(DEVICE)}
         AlignMixtureModes.execute(_hspace(model), *prompts, samples, 4, {"components": "fixed", "modes": 1}, 4, 1, 2.0,
                                   "normal", 0, "draft", 0.25, samples=samples, minimum_size=1, resume=False)
+
+
+class BlindPreviewer:
+    def decode_latent_to_preview_image(self, kind, latent):
+        return None
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_predictions_are_made_for_previews_that_are_seen(hspace, prompts, empty_latent, case, monkeypatch, seen):
+    """ComfyUI shows none unless it is told to, and there are models without a previewer."""
+    import latent_preview
+
+    from mental_averages.dma import alignment, diffusion
+    from mental_averages.nodes.comfyui import ProgressReporter
+
+    monkeypatch.setattr(latent_preview, "get_previewer", lambda *_: BlindPreviewer() if seen else None)
+    assert ProgressReporter(hspace.model, "title").shows_previews == seen
+    asked, monitor, sample, sampled = [], alignment.Monitor, diffusion.sample, []
+
+    def watched(*arguments, denoiser=None, **options):
+        asked.append(denoiser is not None)
+        return monitor(*arguments, denoiser=denoiser, **options)
+
+    monkeypatch.setattr(alignment, "Monitor", watched)
+    run_align(hspace, prompts, empty_latent)
+    assert asked == [seen]
+    monkeypatch.setattr(diffusion, "sample", lambda *given, **options: sampled.append(1) or sample(*given, **options))
+    train(case("SD1.5"), preview_interval=2, resume=False)
+    assert len(sampled) == (2 if seen else 0)
