@@ -1,4 +1,4 @@
-"""What a layout of a workflow on ComfyUI's page says; page_layouts.py holds one for every example workflow."""
+"""What a layout of a workflow on ComfyUI's page says; page_layouts/ holds one for every example workflow."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
     python tools/page_workflow.py --object-info FILE    # uses a saved answer of its /object_info
 
 `example_workflows/api/NAME.json` is edited by hand; `example_workflows/NAME.json` is written by this script from it
-and from its layout in page_layouts.py. Standard library only.
+and from its layout in page_layouts/. Standard library only.
 """
 
 from __future__ import annotations

@@ -1,0 +1,93 @@
+"""How the templates of a prompt's average lie on the page."""
+from __future__ import annotations
+
+from layout import MODEL, NOTE, OTHER, PICTURES, PREVIEW, REPORTS, WORK, Group, Layout
+
+LAYOUTS: dict[str, Layout] = {
+    "01_mental_average": Layout(
+        note="""## A mental average
+
+What does the model think of when it reads your prompt? Type a concept into **Prompt** and press **Run**.
+
+The sheet shows six pictures of it:
+
+1. **plain samples**: what the model draws, each from its own noise
+2. **pixel mean**: the mean of those pictures, blurry
+3. **average of latents**: the mean before decoding, blurry too
+4. **medoid**: the most central of the plain samples
+5. **zero-latent sample**: one sample that starts from zero instead of noise
+6. **mental average**: many trajectories pulled to their mean in the model's semantic space. Several are finished; \
+that they look alike is the check.
+
+- **More trajectories**: raise `count` of *Align trajectories*, to 256 for a steadier average; only its first mean \
+takes longer. `batch_size` of *Size* is the number of plain samples.
+- **The paper's own recipe**: its advanced `preset` *paper* with `count` 1000, which takes hours.
+- **Another model**: choose its checkpoint, and its own resolution in *Size*.
+- **Another seed**: the seeds of *Plain samples* and *Align trajectories* stay equal, so that both start from the same \
+noise.
+
+An interrupted run goes on where it stopped when you press Run again. What was measured on the way is saved as JSON; \
+*Load Report* also reads the file of an earlier run.
+""",
+        groups=(
+            (Group("1. Model and prompt", MODEL, (("1", "2", "3", "4", NOTE),)),),
+            (Group("2. Plain samples and their averages", WORK,
+                   (("5", "13"), ("6", "8", "9", "14"), ("7", "11", "12"))),
+             Group("3. The mental average", OTHER, (("10",), ("15",), ("16",)))),
+            (Group("4. Pictures", PICTURES, (("17", "18"), ("19",))),
+             Group("5. What was measured: saved, read back, plotted", REPORTS, (("20", "21", "22"), ("23",)))),
+        ),
+        widths={NOTE: 440, "18": 700, "19": 400, "20": 340, "23": 760},
+        # Room for the note, for the pictures, and for the previews under nodes that sample.
+        extra_heights={NOTE: 560, "5": PREVIEW, "13": PREVIEW, "15": PREVIEW, "18": 640, "19": 380, "23": 500},
+    ),
+    "10_semantic_layer": Layout(
+        note="""## Which layer stands for meaning?
+
+*Measure every layer* reads all layers of the model while it samples a few prompts, and chooses the layer by what was \
+measured. The curve shows every layer over the depth of the network. The chosen layer goes on to *An average in the \
+chosen layer*.
+
+- **Your model**: choose its checkpoint and size, and prompts of the kind that you will average, four to eight of them.
+- **Surer**: more `samples`; the margin says how far the choice is from the next best.
+- What was measured is kept on disk: the same graph again takes seconds.
+""",
+        groups=(
+            (Group("1. Model and prompts", MODEL, (("1", "7", "3", NOTE), ("2", "4", "5", "6"))),),
+            (Group("2. The layers", WORK, (("8",), ("9", "10"))),),
+            (Group("3. An average", PICTURES, (("11",), ("12", "13"))),),
+        ),
+        widths={NOTE: 440, "9": 760, "10": 760},
+        extra_heights={NOTE: 360, "9": 460, "10": 300, "11": PREVIEW, "13": 260},
+    ),
+    "11_one_picture": Layout(
+        note="""## One picture, whatever the seed
+
+What does the model think of when it reads your prompt? Type a concept into **Prompt** and press **Run**.
+
+*Mental average* keeps one clean latent, noises it again and again, and moves it to the mean of what the model sees in \
+it. The sheet shows:
+
+1. **plain samples**: what the model draws, each from its own noise
+2. **mental average**: one picture for all of them
+3. **with another seed**: the same once more, from other noises. That the two look alike is the check.
+4. **where looks differ**: bright is what the prompt leaves open
+
+- **Any model**: choose its checkpoint or loader, quantised ones too, and its own resolution in *Size*. Nothing needs \
+a gradient.
+- **Softer or stronger**: `averaged_steps`, and the advanced `guidance_share`.
+- **A steadier picture**: raise `count`.
+
+An interrupted run goes on where it stopped when you press Run again.
+""",
+        groups=(
+            (Group("1. Model and prompt", MODEL, (("1", "2", "3", "4", NOTE),)),),
+            (Group("2. Plain samples", WORK, (("5", "6"),)),),
+            (Group("3. The average of two seeds", OTHER, (("7", "8"), ("9", "10"))),),
+            (Group("4. Pictures", PICTURES, (("11",), ("12",))),
+             Group("5. What was measured", REPORTS, (("13",), ("14",)))),
+        ),
+        widths={NOTE: 440, "12": 700, "14": 760},
+        extra_heights={NOTE: 470, "5": PREVIEW, "7": PREVIEW, "9": PREVIEW, "12": 560, "14": 460},
+    ),
+}
