@@ -168,8 +168,7 @@ def test_texts_and_numbers_that_make_no_sense_are_refused(case, embeddings):
     refuse(made, "initial text '\\(\\)' has no tokens", initial_text="()")
     refuse(made, "has 0 placeholders", template="a photo")
     refuse(made, "has 2 placeholders", template="{} and {}")
-    for template in ("a photo of {}.", "un{}", "{}s"):
-        refuse(made, "would not be read as an embedding", template=template)
+    refuse(made, "would not be read as an embedding", template=r"\({}\)")
     for count in (0, 17):
         refuse(made, f"vectors is {count}", vectors=count)
     refuse(made, "steps is 0", steps=0)
