@@ -91,8 +91,7 @@ class LossScale:
         `size` (b,) is the root mean square of what each row of the seed (b, ...) makes enter the network, that of the
         row itself if left out. Where it is not a finite positive number, nothing is scaled or tried again.
         """
-        own = seed.detach().flatten(1).norm(dim=1) / math.sqrt(max(1, seed[0].numel()))
-        sizes = (own if size is None else size).tolist()
+        sizes: list[float] = (_root_mean_squares(seed) if size is None else size).tolist()
         usual = torch.tensor([_to_about_one(value) for value in sizes]) * self.lowered
         settled = torch.tensor([not 0 < value < math.inf for value in sizes], dtype=torch.bool)
         lowered, self.tries = self.lowered, torch.zeros_like(self.tries)
@@ -112,6 +111,10 @@ class LossScale:
         self.lowered = lowered
         assert found is not None
         return found
+
+
+def _root_mean_squares(rows: Tensor) -> Tensor:
+    return rows.detach().flatten(1).norm(dim=1) / math.sqrt(max(1, rows[0].numel()))
 
 
 def _to_about_one(size: float) -> float:

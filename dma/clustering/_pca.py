@@ -30,7 +30,7 @@ def principal_components(embeddings: Tensor, dimensions: int, *,
     Raises ValueError if all embeddings are the same.
 
     >>> coordinates, explained = principal_components(torch.tensor([[0.0, 0.0], [0.0, 2.0], [0.0, 4.0]]), 2)
-    >>> [round(value, 3) for value in coordinates.flatten().tolist()], [round(value, 3) for value in explained]
+    >>> [round(value, 3) + 0 for value in coordinates.flatten().tolist()], [round(value, 3) for value in explained]
     ([-1.225, 0.0, 1.225], [1.0])
     """
     import numpy as np
@@ -38,7 +38,8 @@ def principal_components(embeddings: Tensor, dimensions: int, *,
     count, width = embeddings.shape
     mean = torch.zeros(width, dtype=torch.float64)  # (D,)
     for rows in rows_in_double(embeddings):
-        mean += rows.sum(0) / count
+        mean += rows.sum(0)
+    mean /= count
     squared = deviations = 0.0
     for rows in rows_in_double(embeddings):
         squared += rows.square().sum().item()

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from ._solver import PastMatch
 
-# How likely a match that ended on a plateau is taken to be followed by one that does; benchmarks/alignment/alignment_speed.py
-# shows how near the estimates come.
+# How likely a match that ended on a plateau is taken to be followed by one that does;
+# benchmarks/alignment/alignment_speed.py shows how near the estimates come.
 PLATEAU_AGAIN = 0.75
 
 

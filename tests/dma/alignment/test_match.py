@@ -33,7 +33,7 @@ def test_every_latent_is_moved_until_its_features_are_the_targets():
     torch.testing.assert_close(features, target.expand(5, -1), rtol=0, atol=1e-3)
     assert state.target is None and (state.update, state.matched) == (1, 0)
     assert [(event.kind, event.row, event.rows) for event in events] == [("match", row, 5) for row in (2, 4, 5)]
-    assert [event.changed for event in events] == [True, True, False], "at the end the step is saved anyway"
+    assert all(event.changed for event in events), "an interrupt of the step that follows keeps the match"
     assert sum(event.amount for event in events) == state.tally["iterations"].sum()
     assert events[-1].value == pytest.approx(state.tally["residual_after"].mean().item())
 

@@ -48,8 +48,12 @@ def test_a_state_comes_back_from_a_file_as_it_was_at_any_time():
                                                                     "forwards", "backwards"}
         done = state.tally["iterations"].tolist()
         assert done == [20 * (state.update + 1)] * state.matched + [20 * state.update] * (9 - state.matched)
-    between = [state for state in states if not state.matched and state.records and not state.finished]
-    assert all(state.target is None and not state.tally for state in between) and len(between) == 2
+    about = [state for state in states if state.target is not None and not state.matched]
+    assert {(state.step, state.update) for state in about} == {(0, 0), (0, 1), (1, 0), (1, 1)}, "a mean is dear"
+    assert {(state.step, state.update) for state in midst if state.matched == 9} == {(0, 0), (0, 1), (1, 0), (1, 1)}
+    between = [state for state in states if not state.tally and state.target is None and state.records
+               and not state.finished]
+    assert all((state.matched, state.update) == (0, 0) for state in between) and len(between) == 2
     assert states[-1].finished and len(states[-1].latents) == 3 and len(states[-1].records) == 2
 
 

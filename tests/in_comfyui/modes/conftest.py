@@ -48,7 +48,10 @@ def values(comfyui, tmp_path_factory):
     truth = torch.repeat_interleave(torch.arange(3), torch.tensor(SIZES))
     with torch.inference_mode():
         torch.manual_seed(0)
-        vae = comfy.sd.VAE(sd=TAESD(latent_channels=4).state_dict())
+        # Core makes layers without weights, that is, of whatever is in the memory.
+        weights = {name: 0.5 * torch.randn(value.shape) / value[0].numel() ** 0.5 if value.ndim else value
+                   for name, value in TAESD(latent_channels=4).state_dict().items()}
+        vae = comfy.sd.VAE(sd=weights)
         latents = (3 * torch.randn((3, 4, 8, 8), generator=generator)[truth]
                    + 0.1 * torch.randn((10, 4, 8, 8), generator=generator))
     clusters = cluster(latents.flatten(1).clone(), ClusterSettings(3, 3, dimensions=4))

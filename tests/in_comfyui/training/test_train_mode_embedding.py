@@ -134,8 +134,8 @@ def test_a_name_that_is_taken_is_refused_and_nothing_is_lost(case, embeddings):
                          ["../mode", "a/../../mode", "/tmp/mode", "..", "", ".hidden", "my mode", "mode,", "a:b", "a/",
                           "(mode)", "a//b", "x[1]", "a\\b", "mode."])
 def test_names_that_leave_the_folder_or_cannot_be_read_are_refused(embeddings, name):
-    # None of these is looked at before the name is.
-    others = dict.fromkeys(("model", "clip", "latents", "initial_text", "vectors", "template"))
+    # None of these inputs is looked at before the name is.
+    others = dict(dict.fromkeys(("model", "clip", "latents")), initial_text="castle", template="a {}", vectors=1)
     refuse({**others, "steps": 4, "learning_rate": 1e-2, "seed": 0}, "cannot be the name", name=name)
 
 
@@ -168,8 +168,7 @@ def test_texts_and_numbers_that_make_no_sense_are_refused(case, embeddings):
     refuse(made, "initial text '\\(\\)' has no tokens", initial_text="()")
     refuse(made, "has 0 placeholders", template="a photo")
     refuse(made, "has 2 placeholders", template="{} and {}")
-    for template in ("a photo of {}.", "un{}", "{}s"):
-        refuse(made, "would not be read as an embedding", template=template)
+    refuse(made, "would not be read as an embedding", template=r"\({}\)")
     for count in (0, 17):
         refuse(made, f"vectors is {count}", vectors=count)
     refuse(made, "steps is 0", steps=0)
