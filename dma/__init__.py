@@ -9,5 +9,5 @@ from .interpolation import interpolate
 from .inversion import invert
 from .mean_shift import MeanShiftSettings, mean_shift
 
-__all__ = ["PRESETS", "AlignmentSettings", "Denoiser", "MeanShiftSettings", "Parametrization", "align", "interpolate", "invert",
-           "mean_shift", "sample"]
+__all__ = ["PRESETS", "AlignmentSettings", "Denoiser", "MeanShiftSettings", "Parametrization", "align",
+           "interpolate", "invert", "mean_shift", "sample"]

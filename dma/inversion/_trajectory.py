@@ -63,7 +63,7 @@ def companions_of(trajectory: Trajectory, noise: Tensor) -> Tensor | None:
     if trajectory.companion is None:
         return None
     own = trajectory.noise.flatten(1)
-    rows = []
+    rows: list[int] = []
     for number, row in enumerate(noise.detach().to("cpu", torch.float32).flatten(1), start=1):
         distances = relative_distances(row, own)  # (N,)
         nearest = int(distances.argmin())

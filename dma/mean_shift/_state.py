@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,11 +21,11 @@ class MeanShiftState:
     finished: whether `latents` are the finished ones.
     """
 
-    mean: Tensor | None = None
+    mean: Any = None  # tensors, None before there are any
     moments: RunningMoments = field(default_factory=RunningMoments)
-    variance: Tensor | None = None
+    variance: Any = None
     records: list[AveragedLevel] = field(default_factory=list)
-    latents: Tensor | None = None
+    latents: Any = None
     seconds: float = 0.0
     pace: dict[str, list[float]] = field(default_factory=dict)
     part: str = ""
@@ -59,8 +60,10 @@ class MeanShiftState:
     def unpacked(cls, tensors: dict[str, Tensor], meta: dict) -> MeanShiftState:
         """The state that `packed` was asked for."""
         moments = RunningMoments()
-        if meta["moments"][0]:
-            moments = RunningMoments(*meta["moments"], tensors["moments.mean"], tensors["moments.deviations"])
+        count, weight, squared_weight = meta["moments"]
+        if count:
+            moments = RunningMoments(count, weight, squared_weight, tensors["moments.mean"],
+                                     tensors["moments.deviations"])
         return cls(tensors.get("mean"), moments, tensors.get("variance"),
                    [AveragedLevel(**record) for record in meta["records"]], tensors.get("latents"), meta["seconds"],
                    meta["pace"])
