@@ -7,7 +7,5 @@ from .alignment import PRESETS, AlignmentSettings, align
 from .diffusion import Denoiser, Parametrization, sample
 from .interpolation import interpolate
 from .inversion import invert
-from .mean_shift import MeanShiftSettings, mean_shift
 
-__all__ = ["PRESETS", "AlignmentSettings", "Denoiser", "MeanShiftSettings", "Parametrization", "align",
-           "interpolate", "invert", "mean_shift", "sample"]
+__all__ = ["PRESETS", "AlignmentSettings", "Denoiser", "Parametrization", "align", "interpolate", "invert", "sample"]

@@ -8,9 +8,9 @@ from hypothesis import given, settings as hypothesis_settings, strategies as st
 from toys import Biased, LinearGaussian, sigmas
 
 from mental_averages.dma.alignment import AlignmentSettings, Noise, State, align
-from mental_averages.dma.alignment._target import _blocks, take_mean
+from mental_averages.dma.alignment._target import take_mean
 from mental_averages.dma.diffusion import starting_noise
-from mental_averages.dma.execution import BatchSize
+from mental_averages.dma.execution import BatchSize, split_at_multiples
 from mental_averages.dma.solvers import LBFGS, Adam
 
 SHAPE = (2, 3, 3)
@@ -125,7 +125,7 @@ def test_later_targets_are_means_over_those_that_are_carried_on():
 @hypothesis_settings(max_examples=50, deadline=None)
 @given(st.integers(0, 100), st.integers(1, 100), st.integers(1, 20))
 def test_blocks_cover_the_rows_and_end_where_their_size_divides(first, count, size):
-    parts = _blocks(slice(first, first + count), size)
+    parts = split_at_multiples(slice(first, first + count), size)
     assert [row for part in parts for row in range(part.start, part.stop)] == list(range(count))
     assert all((first + part.stop) % size == 0 for part in parts[:-1])
     assert all(0 < part.stop - part.start <= size for part in parts)
