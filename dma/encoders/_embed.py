@@ -1,14 +1,14 @@
 """Embeddings of pictures and texts."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..execution import BatchSize
+from ..execution import BatchSize, Event, Watcher, drive
 from ..statistics import finite_rows
 from ._encoder import ImageEncoder, pixel_values, tokenize
 
@@ -17,22 +17,22 @@ Result = TypeVar("Result")
 
 
 def embed_images(encoder: ImageEncoder, images: Tensor, *, batch: BatchSize | None = None,
-                 after_batch: Callable[[float], None] | None = None) -> Tensor:
+                 watchers: Sequence[Watcher] = ()) -> Tensor:
     """Unit-length embeddings (N, D), fp32 on the CPU, of pictures (N, H, W, 3) in [0, 1].
 
     CLIP: the projected class token; SigLIP: the attention-pooled token; DINOv2 and BLIP: the normalised class token.
-    `batch` and `after_batch` are those of `over_batches`. Raises ValueError where `check_images` does.
+    `batch` and `watchers` are those of `over_batches`. Raises ValueError where `check_images` does.
     """
     return unit_embeddings(images, lambda pictures: _picture_vectors(encoder, pixel_values(encoder, pictures)),
-                           batch=batch, after_batch=after_batch)
+                           batch=batch, watchers=watchers)
 
 
 def unit_embeddings(images: Tensor, function: Callable[[Tensor], Tensor], *, batch: BatchSize | None = None,
-                    after_batch: Callable[[float], None] | None = None) -> Tensor:
+                    watchers: Sequence[Watcher] = ()) -> Tensor:
     """What `function` makes of pictures (N, H, W, 3), a batch at a time, scaled to unit length: (N, D), fp32 on the
     CPU.
 
-    Where it gives several vectors for a picture, (B, T, D), their mean is taken. `batch` and `after_batch` are those of
+    Where it gives several vectors for a picture, (B, T, D), their mean is taken. `batch` and `watchers` are those of
     `over_batches`.
 
     >>> unit_embeddings(torch.ones(3, 2, 2, 3), lambda pictures: pictures.mean(dim=(1, 2)))[0]
@@ -42,24 +42,28 @@ def unit_embeddings(images: Tensor, function: Callable[[Tensor], Tensor], *, bat
         found = function(pictures).float()  # (B, D) or (B, T, D)
         return (found.mean(1) if found.ndim == 3 else found).cpu()
 
-    return F.normalize(torch.cat(over_batches(images, one_vector, batch=batch, after_batch=after_batch)), dim=1)
+    return F.normalize(torch.cat(over_batches(images, one_vector, batch=batch, watchers=watchers)), dim=1)
 
 
 @torch.no_grad()
 def over_batches(images: Tensor, function: Callable[[Tensor], Result], *, batch: BatchSize | None = None,
-                 after_batch: Callable[[float], None] | None = None) -> list[Result]:
+                 watchers: Sequence[Watcher] = ()) -> list[Result]:
     """`function` of pictures (N, H, W, 3), a batch at a time, in order; without gradients.
 
-    Batches begin with 16 pictures unless `batch` says otherwise, and get smaller when memory runs out. `after_batch` is
-    called with the share that is done. Raises ValueError where `check_images` does.
+    Batches begin with 16 pictures unless `batch` says otherwise, and get smaller when memory runs out; after each there
+    is an event of the kind "embed". Raises ValueError where `check_images` does.
     """
     check_images(images)
+    return drive(reading(images, function, batch or BatchSize(FIRST_BATCH)), None, watchers)
+
+
+def reading(images: Tensor, function: Callable[[Tensor], Result],
+            batch: BatchSize) -> Generator[Event, None, list[Result]]:
+    """The loop of `over_batches`."""
     results = []
-    batch = batch or BatchSize(FIRST_BATCH)
     for rows, found in batch.over(len(images), lambda rows: function(images[rows])):
         results.append(found)
-        if after_batch is not None:
-            after_batch(rows.stop / len(images))
+        yield Event("embed", rows.stop - rows.start, rows.stop, len(images))
     return results
 
 

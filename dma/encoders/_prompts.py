@@ -2,13 +2,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..choices import check_choice
-from ..execution import BatchSize
+from ..execution import BatchSize, Watcher
 from ._attributes import AttributeEmbeddings
 from ._embed import embed_images, embed_texts
 from ._encoder import ImageEncoder
@@ -30,19 +30,19 @@ def check_prompts(encoder: ImageEncoder, prompts: list[str]) -> None:
 
 def prompt_scores(encoder: ImageEncoder, images: Tensor, prompts: list[str], *, score: str = "softmax",
                   batch: BatchSize | None = None,
-                  after_batch: Callable[[float], None] | None = None) -> AttributeEmbeddings:
+                  watchers: Sequence[Watcher] = ()) -> AttributeEmbeddings:
     """Scores (N, P) of P attribute prompts for pictures (N, H, W, 3) in [0, 1], by a CLIP or SigLIP.
 
     With unit-length embeddings u of a picture and v_p of a prompt: cosine is u . v_p; softmax is the softmax over p of
     s u . v_p, where s is the encoder's own learned scale. The answer of a picture is its best prompt.
 
-    `batch` and `after_batch` are those of `embed_images`. Raises ValueError for fewer than two prompts, prompts given
+    `batch` and `watchers` are those of `embed_images`. Raises ValueError for fewer than two prompts, prompts given
     twice, an unknown score, or an encoder without text.
     """
     check_prompts(encoder, prompts)
     check_choice(score, SCORES, "score")
     texts = embed_texts(encoder, prompts)  # (P, D)
-    values = embed_images(encoder, images, batch=batch, after_batch=after_batch) @ texts.T  # (N, P)
+    values = embed_images(encoder, images, batch=batch, watchers=watchers) @ texts.T  # (N, P)
     if score == "softmax":
         values = F.softmax(values * encoder.network.logit_scale.float().exp().cpu(), dim=1)
     answers = tuple(prompts[index] for index in values.argmax(1).tolist())

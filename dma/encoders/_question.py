@@ -4,13 +4,13 @@ The grounded clusters of arXiv 2603.29239 use an "attribute-focused embedding" o
 been published, so the candidates stand here under one name each."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from ..choices import check_choice
-from ..execution import BatchSize
+from ..execution import BatchSize, Watcher
 from ._attributes import AttributeEmbeddings
 from ._embed import over_batches
 from ._encoder import ImageEncoder, pixel_values, tokenize
@@ -37,7 +37,7 @@ def check_question(encoder: ImageEncoder, question: str) -> None:
 
 def question_states(encoder: ImageEncoder, images: Tensor, question: str, *, state: str = "answer_mean",
                     batch: BatchSize | None = None,
-                    after_batch: Callable[[float], None] | None = None) -> AttributeEmbeddings:
+                    watchers: Sequence[Watcher] = ()) -> AttributeEmbeddings:
     """The hidden state (N, D) of a BLIP-VQA that was asked a question about pictures (N, H, W, 3) in [0, 1], with its
     answers.
 
@@ -45,14 +45,14 @@ def question_states(encoder: ImageEncoder, images: Tensor, question: str, *, sta
     the answer decoder writes an answer with attention to the question encoder's states. `state` is a name in STATES.
     Answers are decoded greedily, up to 10 tokens.
 
-    `batch` and `after_batch` are those of `embed_images`. Raises ValueError for a question without text, an unknown
+    `batch` and `watchers` are those of `embed_images`. Raises ValueError for a question without text, an unknown
     state, or an encoder that answers no questions.
     """
     check_question(encoder, question)
     check_choice(state, STATES, "state")
     tokens = tokenize(encoder, [question.strip()], True)
     found = over_batches(images, lambda pictures: _answer(encoder, pixel_values(encoder, pictures), tokens, state),
-                         batch=batch, after_batch=after_batch)
+                         batch=batch, watchers=watchers)
     answers = tuple(answer for batch in found for answer in batch["answers"])
     return AttributeEmbeddings(torch.cat([batch["states"] for batch in found]), answers,
                                {"method": "question", "encoder": encoder.name, "question": question.strip(),

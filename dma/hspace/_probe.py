@@ -18,7 +18,7 @@ from ..diffusion import (
     starting_noise,
     stepping,
 )
-from ..execution import BatchSize, Event, choose_batch
+from ..execution import BatchSize, Event, Progress, choose_batch
 from ..models import read_features
 from ..solvers import LBFGS
 from ..statistics import RunningMoments
@@ -182,9 +182,9 @@ def row_name(step: int, layer: str) -> str:
 
 
 class ProbeMonitor:
-    """A watcher of a probe that tells which share of all prompts' passes is behind it."""
+    """A watcher of a probe that tells of its progress: the share of all prompts' passes that is behind it."""
 
-    def __init__(self, tell: Callable[[float], None], probe: Probe):
+    def __init__(self, tell: Callable[[Progress], None], probe: Probe):
         self.tell, self.work, self.prompts = tell, probe.settings.work(len(probe.layers)), probe.prompts
         self.prompt, self.done = -1, 0.0
 
@@ -194,7 +194,7 @@ class ProbeMonitor:
         if state.prompts != self.prompt:
             self.prompt, self.done = state.prompts, state.prompts * self.work
         self.done += event.amount
-        self.tell(self.done / (self.work * self.prompts))
+        self.tell(Progress(self.done / (self.work * self.prompts), f"prompt {self.prompt + 1} of {self.prompts}"))
 
 
 def match_layer(denoiser: Denoiser, latents: Tensor, sigma: float, matched: list[int], iterations: int,

@@ -34,7 +34,7 @@ from ._latents import (
     samples_of,
 )
 from ._model import HSpace, check_model, layer_names, network_of, resolve_layer, schedulers, sigmas_of
-from ._progress import ProgressReporter, progress_bar
+from ._progress import ProgressReporter, progress_bar, reading_pictures
 from ._resume import checkpoints, run_state_folder, saved_run
 from ._run_key import run_key
 from ._running import BRANCHES, with_denoiser
@@ -60,7 +60,7 @@ __all__ = [
     "latents_into_model", "latents_out_of_model", "layer_names", "loaded_with_model", "lora_model", "managed_encoder",
     "name_is_taken", "network_of", "normal_weights", "output_name", "output_path", "parameters_of",
     "parametrization_of", "places", "plain_name", "progress_bar", "prompt_with_vectors", "readable_path",
-    "resolve_layer", "run_key", "run_state_folder", "samples_of", "saved_run", "schedulers", "set_positive",
-    "sigmas_of", "target_layers", "with_denoiser", "with_lora", "works_in_place", "write_embedding",
+    "reading_pictures", "resolve_layer", "run_key", "run_state_folder", "samples_of", "saved_run", "schedulers",
+    "set_positive", "sigmas_of", "target_layers", "with_denoiser", "with_lora", "works_in_place", "write_embedding",
     "write_output_text",
 ]

@@ -13,7 +13,7 @@ import latent_preview
 import torch
 from torch import Tensor
 
-from ...dma.execution import Progress
+from ...dma.execution import PassMonitor, Progress, Watcher
 from ._denoiser import is_video_shaped
 
 SECONDS_BETWEEN_LOG_LINES = 10.0
@@ -65,15 +65,20 @@ def as_shown(latent: Tensor, device: torch.device, single_frame: bool) -> Tensor
     return (latent.unsqueeze(2) if single_frame and latent.ndim == 4 else latent).to(device)
 
 
-def progress_bar() -> Callable[[float], None]:
+def progress_bar() -> Callable[[Progress], None]:
     """Shows the share that is done, where nothing forms that could be previewed, and stops when the user interrupts."""
     bar = comfy.utils.ProgressBar(TICKS)
 
-    def after_batch(share: float) -> None:
+    def tell(progress: Progress) -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
-        bar.update_absolute(int(TICKS * share), TICKS)
+        bar.update_absolute(int(TICKS * progress.fraction), TICKS)
 
-    return after_batch
+    return tell
+
+
+def reading_pictures() -> list[Watcher]:
+    """What watches pictures that are read once each."""
+    return [PassMonitor(progress_bar(), "reading pictures", passes=1)]
 
 
 def duration(seconds: float) -> str:

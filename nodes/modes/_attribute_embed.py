@@ -4,7 +4,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ...dma import encoders
-from ..comfyui import progress_bar
+from ..comfyui import reading_pictures
 from ..inputs import EMBEDDINGS, IMAGE_ENCODER, checked
 
 
@@ -58,10 +58,10 @@ class AttributeEmbed(io.ComfyNode):
         if method["method"] == "question":
             encoders.check_question(encoder, method["question"])
             found = encoders.question_states(image_encoder.on_device(), images, method["question"],
-                                             state=method["state"], after_batch=progress_bar())
+                                             state=method["state"], watchers=reading_pictures())
         else:
             prompts = [line.strip() for line in method["prompts"].splitlines() if line.strip()]
             encoders.check_prompts(encoder, prompts)
             found = encoders.prompt_scores(image_encoder.on_device(), images, prompts, score=method["score"],
-                                           after_batch=progress_bar())
+                                           watchers=reading_pictures())
         return io.NodeOutput(found, found.table(), found.to_json())

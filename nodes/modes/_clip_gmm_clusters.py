@@ -7,7 +7,7 @@ import torch
 from comfy_api.latest import io
 
 from ...dma import clustering, encoders, figures
-from ..comfyui import progress_bar
+from ..comfyui import reading_pictures
 from ..inputs import CLUSTERS, EMBEDDINGS, IMAGE_ENCODER, checked
 
 
@@ -119,7 +119,7 @@ def embedded(images: torch.Tensor, clip_vision: Any, image_encoder: Any, embeddi
                              "the same pictures to AttributeEmbed.")
         return embeddings.values
     if image_encoder is not None:
-        return encoders.embed_images(image_encoder.on_device(), images, after_batch=progress_bar())
+        return encoders.embed_images(image_encoder.on_device(), images, watchers=reading_pictures())
     return encoders.unit_embeddings(images,
                                     lambda pictures: clip_vision.encode_image(pictures[..., :3])["image_embeds"],
-                                    after_batch=progress_bar())
+                                    watchers=reading_pictures())

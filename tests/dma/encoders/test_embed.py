@@ -33,11 +33,12 @@ def test_embeddings_are_those_of_the_library(folders, images, kind, width):
 
 
 def test_batches_and_alpha_do_not_matter(folders, images):
-    encoder, shares = load_encoder(folders["clip"]), []
-    reference = embed_images(encoder, images, after_batch=shares.append)
-    torch.testing.assert_close(embed_images(encoder, images, batch=BatchSize(2), after_batch=shares.append), reference,
+    encoder, heard = load_encoder(folders["clip"]), []
+    watchers = [lambda event, state: heard.append((event.kind, event.row, event.rows))]
+    reference = embed_images(encoder, images, watchers=watchers)
+    torch.testing.assert_close(embed_images(encoder, images, batch=BatchSize(2), watchers=watchers), reference,
                                rtol=1e-5, atol=1e-5)
-    assert shares == [1.0, 0.4, 0.8, 1.0]
+    assert heard == [("embed", row, 5) for row in (5, 2, 4, 5)]
     opaque = torch.cat([images, torch.ones(5, 40, 50, 1)], dim=-1)
     torch.testing.assert_close(embed_images(encoder, opaque), reference, rtol=1e-5, atol=1e-5)
 

@@ -8,7 +8,7 @@ from toys import LinearGaussian, sigmas
 
 from mental_averages.dma import hspace
 from mental_averages.dma.diffusion import starting_noise
-from mental_averages.dma.execution import BatchSize, drive
+from mental_averages.dma.execution import BatchSize, Progress, drive
 from mental_averages.dma.hspace import (
     Probe,
     ProbeMonitor,
@@ -124,10 +124,12 @@ def test_prompts_have_noise_of_their_own():
 
 
 def test_the_share_that_is_behind_rises_to_one():
-    shares = []
-    read(ProbeState(), watchers=[ProbeMonitor(shares.append, PROBE)])
+    told: list[Progress] = []
+    read(ProbeState(), watchers=[ProbeMonitor(told.append, PROBE)])
+    shares = [progress.fraction for progress in told]
+    assert (told[0].message, told[-1].message) == ("prompt 1 of 3", "prompt 3 of 3")
     assert shares == sorted(shares) and shares[-1] == pytest.approx(1.0) and shares[0] < 0.1
-    resumed, monitor = [], ProbeMonitor(lambda share: resumed.append(share), PROBE)
+    resumed, monitor = [], ProbeMonitor(lambda progress: resumed.append(progress.fraction), PROBE)
     read(read(ProbeState(), 2), watchers=[monitor])
     assert resumed == pytest.approx([share for share in shares if share > 2 / 3 + 1e-9])
 
