@@ -1,4 +1,6 @@
 """ComfyUI and diffusers agree on shared weights: eps and v on the demo model, flow on a small SD3 transformer."""
+import copy
+
 import pytest
 import torch
 from diffusers_models import diffusers_unet
@@ -77,18 +79,26 @@ def test_ddim_trajectory_against_the_scheduler_of_diffusers(demo, prompts, pair)
     assert relative(found[0], z) < 1e-4
 
 
+def starting_as_core(theirs, scale):
+    """The Denoiser of a pipeline, with the start of core's samplers. Diffusers' own is that of the papers, which core
+    has at its highest noise level alone, and the schedules of these tests begin below it."""
+    theirs = copy.copy(theirs)
+    theirs.start_scale = lambda sigma: scale
+    return theirs
+
+
 def test_aligned_trajectory(demo, prompts, pair):
     """Ten plain gradient iterations of Adam at two steps, then sampling: the same latents from both libraries."""
     levels = ddim_sigmas(pair[1], 20)
     settings = AlignmentSettings(count=3, aligned_steps=2, keep=2, seed=5, solver=Adam(iterations=10))
-    expected = alignment.align(pair[0], levels, (4, 8, 8), settings)
     found = []
 
     def function(denoiser):
         found.append(alignment.align(denoiser, levels, (4, 8, 8), settings))
-        return found[0].latents
+        return denoiser.start_scale(levels[0].item())
 
-    in_comfyui(demo, prompts, levels, function)
+    scale = in_comfyui(demo, prompts, levels, function)
+    expected = alignment.align(starting_as_core(pair[0], scale), levels, (4, 8, 8), settings)
     assert relative(found[0].latents, expected.latents) < 1e-2
     for ours, theirs in zip(found[0].report.steps, expected.report.steps):
         assert ours.mean_error == pytest.approx(theirs.mean_error, rel=1e-4)
@@ -104,10 +114,10 @@ def agree(by_comfyui, by_diffusers, sigmas, shape, settings):
         assert denoiser.parametrization is by_diffusers.parametrization
         found.update(denoised=denoiser.denoise(x, sigma), features=denoiser.features(x, sigma),
                      average=alignment.align(denoiser, sigmas, shape, settings))
-        return found["average"].latents
+        return denoiser.start_scale(sigmas[0].item())
 
-    by_comfyui(function)
-    expected = alignment.align(by_diffusers, sigmas, shape, settings)
+    scale = by_comfyui(function)
+    expected = alignment.align(starting_as_core(by_diffusers, scale), sigmas, shape, settings)
     with torch.no_grad():
         features = by_diffusers.features(x, sigma)
     assert found["features"].shape == features.shape
