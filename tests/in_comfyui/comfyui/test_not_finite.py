@@ -1,4 +1,6 @@
 """A MODEL that gives NaN on the way: every node that samples says where, and nothing of it is kept."""
+import types
+
 import pytest
 import torch
 from inversions import METHODS, SHAPE, method, pictures
@@ -106,9 +108,13 @@ def test_the_sampler(broken, prompts):
             core.SamplerCustomAdvanced.execute(noise.args[0], guider, sampler, sigmas, latent)
 
 
-def test_a_preview_of_a_training(broken, prompts, folders):
+def test_a_preview_of_a_training(broken, prompts, folders, monkeypatch):
+    import latent_preview
+
     from mental_averages.nodes.training import TrainModeLoRA
 
+    seen = types.SimpleNamespace(decode_latent_to_preview_image=lambda kind, latent: None)
+    monkeypatch.setattr(latent_preview, "get_previewer", lambda *_: seen)
     with pytest.raises(ValueError, match=r"Step \d+ of 10: .*NaN.* preview after training step 2: lower learning_rate"):
         TrainModeLoRA.execute(broken, pictures(), prompts[0], 4, 1e-3, 1, 1, preview_interval=2, resume=True)
     losses = [state["losses"] for state in saved_states(folders).values()]
