@@ -123,10 +123,15 @@ def wait_for_state(server, base: Path, prompt_id: str) -> Path:
     return state
 
 
+def meta_of(state: Path) -> dict:
+    """What a saved state says of itself."""
+    with safe_open(state, framework="np") as file:
+        return json.loads(file.metadata()["meta"])
+
+
 def share_done(state: Path, graph: dict) -> float:
     """The share of the alignment of `graph` that a saved state holds; fails if the alignment was complete."""
-    with safe_open(state, framework="np") as file:
-        meta = json.loads(file.metadata()["meta"])
+    meta = meta_of(state)
     inputs = graph["sample"]["inputs"]
     assert meta["step"] < inputs["aligned_steps"], "the run was stopped too late to show anything"
     return (meta["step"] + meta["matched"] / inputs["count"]) / inputs["aligned_steps"]
