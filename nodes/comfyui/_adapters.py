@@ -15,6 +15,7 @@ import comfy.sd
 import torch
 from torch import Tensor, nn
 
+from ...dma.choices import check_choice
 from ...dma.training import LowRank, matrix_size, parameters_of
 from ._architectures import architecture_of, called_modules
 from ._gradients import memory_of, with_checkpoint, with_forward
@@ -35,8 +36,7 @@ def target_layers(network: nn.Module, target: str) -> dict[str, nn.Module]:
     Raises ValueError for networks that are not in the table of architectures, unknown targets, and where no layer
     matches.
     """
-    if target not in NAMES:
-        raise ValueError(f"There is no target {target!r}: choose one of {', '.join(NAMES)}.")
+    check_choice(target, NAMES, "target")
     blocks = tuple(f"{blocks.path}." for blocks in architecture_of(network).blocks)
     found = {name: module for name, module in network.named_modules()
              if name.startswith(blocks) and NAMES[target].search(name) and matrix_size(module) is not None}
