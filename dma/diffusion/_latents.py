@@ -7,6 +7,8 @@ from collections.abc import Generator
 import torch
 from torch import Tensor
 
+from ..statistics import finite_rows
+
 
 def check_latents(latents: Tensor) -> None:
     """Raise ValueError unless these are latents (N, C, H, W) of one or more pictures, all finite."""
@@ -35,7 +37,7 @@ def check_finite(values: Tensor, what: str, sigma: float) -> Tensor:
 (1 of 2 latents).
     """
     if not torch.isfinite(values).all():
-        broken = int((~torch.isfinite(values).flatten(1).all(1)).sum())
+        broken = int((~finite_rows(values)).sum())
         raise NotFiniteError(f"{what} at noise level {sigma:.4g} contain NaN or infinity ({broken} of {len(values)} "
                              "latents).")
     return values

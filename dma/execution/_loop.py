@@ -71,8 +71,11 @@ def drive(events: Generator[Event, None, Result], state: Any, watchers: Sequence
         raise
     finally:
         events.close()
-    for error in _closed(watchers, state):
-        raise error
+    errors = _closed(watchers, state)
+    for error in errors[1:]:
+        logging.warning("At the end of the run: %s", error)
+    if errors:
+        raise errors[0]
     return result
 
 

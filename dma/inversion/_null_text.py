@@ -139,6 +139,8 @@ def _fit(denoiser: EmbeddingDenoiser, x: Tensor, pivot: Tensor, embedding: Tenso
         if last or not going.any():
             break
         pull = 2 * (loss.detach() / x[0].numel()).sqrt()  # root mean square of the loss's gradient by the latent
+        # Nothing is tried again for latents that are done.
+        pull = torch.where(going, pull, 0.0)
         gradient = scale.apply(backward(lambda: step()[0], embedding, loss), torch.ones_like(pull), pull)
         active = active[going]
         moments.keep(going)

@@ -16,6 +16,7 @@ the error of m is known at every level and falls with sqrt(K).
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass
 
@@ -33,6 +34,7 @@ from ..diffusion import (
     starting_noise,
 )
 from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive, split_at_multiples
+from ..precision import in_double
 from ._report import MeanShiftReport
 from ._settings import MeanShiftSettings
 from ._state import MeanShiftState
@@ -54,9 +56,9 @@ class Start:
     @classmethod
     def of(cls, clean: Tensor, first: int, weights: Tensor | None = None) -> Start:
         """The weighted mean of clean latents (N, C, H, W)."""
-        rows = clean.detach().to("cpu", torch.float64)
-        weights = torch.ones(len(rows), dtype=torch.float64) if weights is None else weights.to("cpu", torch.float64)
-        if weights.shape != (len(rows),) or not (weights >= 0).all() or not weights.sum() > 0:
+        rows = in_double(clean)
+        weights = torch.ones(len(rows), dtype=torch.float64) if weights is None else in_double(weights)
+        if weights.shape != (len(rows),) or not (weights >= 0).all() or not 0 < weights.sum() < math.inf:
             raise ValueError(f"{len(rows)} latents need as many weights, none negative and not all zero, but these are "
                              f"{weights.tolist()}.")
         return cls((torch.tensordot(weights, rows, 1) / weights.sum()).float()[None], first)
@@ -112,7 +114,7 @@ def averages(denoiser: Denoiser, averaging: Denoiser, sigmas: Sequence[float], s
     if not state.finished:
         x = add_noise(denoiser.parametrization, state.mean, settings.restored_noise * restored(shape, settings),
                       sigmas[last])
-        state.latents = yield from sampling(denoiser, x, sigmas[last:], batch)
+        state.latents = yield from sampling(denoiser, x, sigmas, batch, first=last)
         yield Event("finished", 0.0, closes=True)
 
 

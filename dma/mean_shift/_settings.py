@@ -40,5 +40,5 @@ class MeanShiftSettings:
             raise ValueError(f"mean_error is {self.mean_error}: use 0 to take all noises, or a positive number.")
         if not 0 <= self.restored_noise <= 1:
             raise ValueError(f"restored_noise is {self.restored_noise}: it must lie between 0 and 1.")
-        if self.keep < 1 or (self.keep > 1 and self.restored_noise == 0):
+        if self.keep < 1 or (self.keep > 1 and (self.restored_noise == 0 or first + self.averaged_steps == steps)):
             raise ValueError(f"keep is {self.keep}: without restored noise there is one picture, and never fewer.")

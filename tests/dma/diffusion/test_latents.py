@@ -28,3 +28,10 @@ def test_what_is_not_finite_is_named_with_its_step_and_level():
     assert check_finite(broken[:1], "The features", 0.5).shape == (1, 2, 2)
     with pytest.raises(ValueError, match="^Other$"), at_step(3, 8):
         raise ValueError("Other")
+
+
+def test_rows_of_one_number_that_are_not_finite_are_named():
+    """Residuals are (B,)."""
+    assert check_finite(torch.ones(3), "The residuals", 1.5).shape == (3,)
+    with pytest.raises(NotFiniteError, match="The residuals at noise level 1.5 .* .1 of 3 latents"):
+        check_finite(torch.tensor([0.0, torch.inf, 1.0]), "The residuals", 1.5)

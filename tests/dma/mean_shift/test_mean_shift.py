@@ -147,6 +147,24 @@ def test_a_start_is_the_weighted_mean_of_clean_latents():
     start = Start.of(clean, 4, torch.tensor([1.0, 0.0, 3.0]))
     torch.testing.assert_close(start.mean, (0.25 * clean[:1] + 0.75 * clean[2:]))
     torch.testing.assert_close(Start.of(clean, 4).mean, clean.mean(0, keepdim=True))
-    for weights in (torch.ones(2), torch.tensor([1.0, -1.0, 1.0]), torch.zeros(3)):
+    for weights in (torch.ones(2), torch.tensor([1.0, -1.0, 1.0]), torch.zeros(3),
+                    torch.tensor([1.0, torch.inf, 1.0])):
         with pytest.raises(ValueError, match="as many weights"):
             Start.of(clean, 4, weights)
+
+
+class Broken(LinearGaussian):
+    """Gives NaN at one noise level."""
+
+    def __init__(self, level):
+        super().__init__()
+        self.level = level
+
+    def denoise(self, x, sigma):
+        return super().denoise(x, sigma) * (math.nan if sigma == self.level else 1)
+
+
+@pytest.mark.parametrize("step", [0, 2, 3, 6])
+def test_what_is_not_finite_names_its_step_of_the_whole_schedule(step):
+    with pytest.raises(ValueError, match=f"Step {step + 1} of 8: .* NaN or infinity"):
+        mean_shift(Broken(LEVELS[step].item()), LEVELS, SHAPE, SETTINGS)

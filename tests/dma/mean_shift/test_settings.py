@@ -10,7 +10,8 @@ SHAPE, LEVELS = (2, 3, 3), sigmas(8)
 @pytest.mark.parametrize("change, message", [
     (dict(count=0), "count is 0"), (dict(averaged_steps=0), "averaged_steps is 0"),
     (dict(averaged_steps=9), "only 8 steps"), (dict(mean_error=float("nan")), "mean_error is nan"),
-    (dict(restored_noise=1.5), "restored_noise is 1.5"), (dict(keep=2), "keep is 2"), (dict(keep=0), "keep is 0")])
+    (dict(restored_noise=1.5), "restored_noise is 1.5"), (dict(keep=2), "keep is 2"),
+    (dict(keep=2, restored_noise=1.0, averaged_steps=8), "keep is 2"), (dict(keep=0), "keep is 0")])
 def test_settings_that_make_no_sense_are_refused_before_any_work(change, message):
     denoiser = LinearGaussian()
     denoiser.denoise = None
