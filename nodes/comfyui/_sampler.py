@@ -107,7 +107,7 @@ class _Callback:
 
     def __call__(self, event) -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
-        step = int(event.fraction * self.steps)
+        step = int(event.fraction * self.steps + 1e-6)  # k / steps of a float may fall short of k
         if self.callback is not None and self.told < step < self.steps:
             self.told = step
             shown = self.shown(event.preview)
