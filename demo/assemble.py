@@ -2,14 +2,15 @@
 
     python demo/assemble.py OUTPUT.safetensors                  the U-Net, for Stable Diffusion 1.5
     python demo/assemble.py OUTPUT.safetensors --transformer    the transformer, for Stable Diffusion 3 (transformer.py)
+    python demo/assemble.py OUTPUT.safetensors --weights FILE   the U-Net of other weights, such as an earlier commit's
 
 Needs torch, numpy and safetensors. Widens the stored weights to fp16 and adds what need not be stored: the fixed random
 token table and the pass-through text encoder (see text_table.py).
 """
 from __future__ import annotations
 
+import argparse
 import os
-import sys
 from pathlib import Path
 
 import torch
@@ -42,33 +43,35 @@ def text_encoder() -> dict[str, Tensor]:
     return found
 
 
-def checkpoint() -> dict[str, Tensor]:
+def checkpoint(networks: dict[str, Tensor]) -> dict[str, Tensor]:
     """The whole state dict of the U-Net demo under the names of Stable Diffusion 1.5."""
     # The autoencoder's latents have unit variance; this scale cancels ComfyUI's scaling of SD1.5 latents.
     found = {"first_stage_model.vae_scale": torch.tensor(0.18215), "first_stage_model.vae_shift": torch.tensor(0.0)}
     prefixes = {"unet": "model.diffusion_model.", "encoder": "first_stage_model.taesd_encoder.",
                 "decoder": "first_stage_model.taesd_decoder."}
-    for name, value in stored_networks().items():
+    for name, value in networks.items():
         part, _, key = name.partition(".")
         found[prefixes[part] + key] = value
     return found | {f"cond_stage_model.transformer.{name}": value for name, value in text_encoder().items()}
 
 
-def stored_networks() -> dict[str, Tensor]:
+def stored_networks(path: Path = weights.PATH) -> dict[str, Tensor]:
     """The demo U-Net and autoencoder under the names of weights.safetensors, in fp16."""
     from safetensors.torch import load_file
 
-    return weights.dequantise(load_file(weights.PATH))
+    return weights.dequantise(load_file(path))
 
 
 def main() -> None:
     from safetensors.torch import save_file
 
-    paths = [argument for argument in sys.argv[1:] if argument != "--transformer"]
-    if len(paths) != 1 or paths[0].startswith("-"):
-        raise SystemExit(__doc__)
-    output = Path(paths[0])
-    found = checkpoint() if len(sys.argv) == 2 else transformer.checkpoint(stored_networks(), text_encoder())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--transformer", action="store_true")
+    parser.add_argument("--weights", type=Path, default=weights.PATH)
+    arguments = parser.parse_args()
+    output, networks = arguments.output, stored_networks(arguments.weights)
+    found = transformer.checkpoint(networks, text_encoder()) if arguments.transformer else checkpoint(networks)
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_suffix(".tmp")
     try:

@@ -1,16 +1,18 @@
-"""What the mental average is worth on the demo model, beside plain samples, medoid, pixel mean, latent mean and the
+"""What both mental averages are worth on the demo models, beside plain samples, medoid, pixel mean, latent mean and the
 zero-latent sample.
 
-For each concept and repetition K noise latents are drawn, and with --large-count a larger number for a "large average".
-Averages are made by a preset. Measures, in the feature space of an independent ImageNet network: consistency is the
-mean distance (1 - cosine) between the repetitions' pictures; representativeness the mean distance from such a picture
-to all plain samples of the concept; sharpness the variance of the Laplacian, relative to the mean over plain samples of
-the concept. Intervals are 95 % bootstrap intervals over concepts.
+For each concept and repetition K noise latents are drawn. The aligned average is made by a preset and finishes several
+of its carried latents; the average by mean shift is made with the settings of MentalAverage. Measures, in the feature
+space of an independent ImageNet network: consistency between ensembles is the mean distance (1 - cosine) between the
+repetitions' first pictures, within an ensemble that between the pictures of one repetition; representativeness the mean
+distance from a first picture to all plain samples of the concept; sharpness the variance of the Laplacian and
+brightness the mean, relative to plain samples of the concept. Intervals are 95 % bootstrap intervals over concepts.
 """
 from __future__ import annotations
 
 import functools
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +20,15 @@ import torch
 from support import (
     demo_and_judge,
     fill_in,
+    pairwise_distance,
     parse_arguments,
     plain_samples,
     preset_settings,
     print_table,
     processes,
     save_sheet,
+    shifted_average,
+    timed,
     with_interval,
     worth,
     write_figures,
@@ -33,84 +38,98 @@ from mental_averages.dma import baselines
 from mental_averages.dma.alignment import PRESETS, align
 from mental_averages.dma.baselines import zero_latent_sample
 from mental_averages.dma.execution import BatchSize
+from mental_averages.dma.mean_shift import GUIDANCE_SHARE, MeanShiftSettings
 
 CONCEPTS = ["woman", "red heart", "cat face", "dog face", "red apple", "grinning face", "health worker", "house",
             "pizza", "rocket", "tree", "fish", "car", "flower", "bird", "crown"]
 LARGE_SEED = 10_000  # apart from the seeds of the small ensembles, which would share their first latents
-NAMES = ("consistency", "representativeness", "sharpness", "to_zero")
-LARGE = "large average"
+NAMES = ("consistency", "within", "representativeness", "sharpness", "brightness", "to_zero")
+ALIGNED, SHIFTED, LARGE = "aligned average", "mean shift", "large aligned average"
+KEPT = 4  # pictures of an ensemble
 
 
 def methods(arguments) -> list[str]:
-    return ["plain sample", "medoid", "pixel mean", "latent mean", "zero latent", "mental average",
-            *[LARGE][: arguments.large_count]]
+    return ["plain sample", "medoid", "pixel mean", "latent mean", "zero latent", ALIGNED,
+            *[LARGE][: arguments.large_count], SHIFTED]
 
 
-def pictures_of(demo, judge, concept, arguments, repetitions):
-    """Pictures (R, H, W, 3) by method, all plain samples' pictures, and the reports, of one concept."""
-    ensembles = [("mental average", arguments.count, 0)]
-    if arguments.large_count:
-        ensembles.append((LARGE, arguments.large_count, LARGE_SEED))
-    found, plain, reports = {method: [] for method in methods(arguments)}, [], []
+def pictures_of(demo, concept, arguments, judge):
+    """Pictures (R, kept, H, W, 3) by method, all plain samples' pictures, reports and seconds, of one concept."""
+    found, plain, reports, seconds = {method: [] for method in methods(arguments)}, [], [], {ALIGNED: [], SHIFTED: []}
+    shift = MeanShiftSettings(count=arguments.count, averaged_steps=arguments.averaged_steps,
+                              restored_noise=arguments.shift_noise)
+
+    def aligned(denoiser, sigmas, count, seed):
+        settings = preset_settings(arguments.preset, count, seed, restored_noise=arguments.restored_noise, keep=KEPT)
+        return align(denoiser, sigmas, demo.shape, settings, batch=BatchSize(32))
 
     def run(denoiser, sigmas):
-        zero = zero_latent_sample(denoiser, sigmas, demo.shape)
-        for repetition in range(repetitions):
-            samples = plain_samples(denoiser, sigmas, demo.shape, arguments.count, repetition)
-            for method, count, seed in ensembles:
-                settings = preset_settings(arguments.preset, count, seed + repetition,
-                                           restored_noise=arguments.restored_noise)
-                average = align(denoiser, sigmas, demo.shape, settings, batch=BatchSize(32))
-                found[method].append(demo.decode(average.latents))
-                if method != LARGE:
-                    reports.append(average.report)
+        zero = demo.decode(zero_latent_sample(denoiser, sigmas, demo.shape))
+        for seed in range(arguments.repetitions):
+            samples = plain_samples(denoiser, sigmas, demo.shape, arguments.count, seed)
+            taken, average = timed(aligned, denoiser, sigmas, arguments.count, seed)
+            seconds[ALIGNED].append(taken)
+            reports.append(average.report)
+            taken, shifted = timed(shifted_average, denoiser, sigmas, demo.shape, replace(shift, seed=seed),
+                                   arguments.guidance, arguments.guidance_share)
+            seconds[SHIFTED].append(taken)
             decoded = demo.decode(samples)
             plain.append(decoded)
             central = baselines.medoid(judge(decoded))
-            for method, picture in (("plain sample", decoded[:1]), ("medoid", decoded[central : central + 1]),
-                                    ("pixel mean", baselines.mean_of(decoded)),
-                                    ("latent mean", demo.decode(baselines.mean_of(samples))),
-                                    ("zero latent", demo.decode(zero))):
-                found[method].append(picture)
+            pictures = {"plain sample": decoded[:KEPT], "medoid": decoded[central : central + 1],
+                        "pixel mean": baselines.mean_of(decoded),
+                        "latent mean": demo.decode(baselines.mean_of(samples)), "zero latent": zero,
+                        ALIGNED: demo.decode(average.latents), SHIFTED: demo.decode(shifted.latents)}
+            if arguments.large_count:
+                pictures[LARGE] = demo.decode(aligned(denoiser, sigmas, arguments.large_count,
+                                                      LARGE_SEED + seed).latents)
+            for method, shown in pictures.items():
+                found[method].append(shown)
 
     demo.with_denoiser(concept, arguments.guidance, run, branch=arguments.branch)
-    return {method: torch.cat(pictures) for method, pictures in found.items()}, torch.cat(plain), reports
+    return {method: torch.stack(pictures) for method, pictures in found.items()}, torch.cat(plain), reports, seconds
 
 
 def measure_concept(concept: str, arguments) -> dict:
     """All measures of one concept, in a process of its own."""
     started = time.monotonic()
-    demo, judge = demo_and_judge()
-    found, plain, reports = pictures_of(demo, judge, concept, arguments, arguments.repetitions)
-    reference, zero = judge(plain), judge(found["zero latent"][:1])
+    demo, judge = demo_and_judge(arguments.transformer)
+    found, plain, reports, seconds = pictures_of(demo, concept, arguments, judge)
+    reference, zero = judge(plain), judge(found["zero latent"][0])
     measured = {}
     for method, pictures in found.items():
-        features = judge(pictures)
-        measured[method] = {**worth(pictures, features, plain, reference)._asdict(),
-                            "to_zero": float(1 - (features @ zero.T).mean())}
-    shown = torch.cat([plain[:4],
-                       *[found[method][: 2 if "average" in method else 1] for method in methods(arguments)[1:]]])
+        features = judge(pictures.flatten(0, 1)).unflatten(0, pictures.shape[:2])  # (R, kept, D)
+        within = np.mean([pairwise_distance(rows) for rows in features]) if features.shape[1] > 1 else 0.0
+        measured[method] = {**worth(pictures[:, 0], features[:, 0], plain, reference)._asdict(), "within": within,
+                            "to_zero": float(1 - (features[:, 0] @ zero.T).mean())}
+    shown = torch.cat([plain[:4], *[found[method][: 2 if "average" in method or method == SHIFTED else 1, 0]
+                                    for method in methods(arguments)[1:]]])
     print(f"{concept}: {time.monotonic() - started:.0f} s, " + ", ".join(
         f"{method} {measured[method]['consistency']:.3f}/{measured[method]['sharpness']:.2f}" for method in measured),
           flush=True)
-    return {"measured": measured, "shown": shown,
+    return {"measured": measured, "shown": shown, "seconds": {name: np.mean(took) for name, took in seconds.items()},
             "residuals": [[np.mean(step.residual_after) for step in report.steps] for report in reports],
             "iterations": np.mean([sum(np.mean(step.iterations) for step in report.steps) for report in reports])}
 
 
 def main() -> None:
     arguments = parse_arguments(
-        __doc__.splitlines()[0], count=dict(type=int, help="K"), repetitions=dict(type=int), concepts=dict(type=int),
-        guidance=dict(type=float, default=7.0), preset=dict(choices=list(PRESETS), default="standard"),
+        __doc__.splitlines()[0], count=dict(type=int, default=32, help="K"), repetitions=dict(type=int),
+        concepts=dict(type=int), guidance=dict(type=float, default=7.0),
+        preset=dict(choices=list(PRESETS), default="standard"),
         branch=dict(choices=["conditional", "unconditional", "guided"], default="conditional",
                     help="whose features are matched"),
-        restored_noise=dict(type=float, default=0.0),
-        large_count=dict(type=int, default=0, help="K of a large average, 0 for none"),
+        restored_noise=dict(type=float, default=0.0, help="of the aligned average"),
+        averaged_steps=dict(type=int, default=MeanShiftSettings.averaged_steps, help="of mean shift"),
+        guidance_share=dict(type=float, default=GUIDANCE_SHARE, help="of mean shift"),
+        shift_noise=dict(type=float, default=MeanShiftSettings.restored_noise, help="restored noise of mean shift"),
+        large_count=dict(type=int, default=0, help="K of a large aligned average, 0 for none"),
+        transformer=dict(action="store_true", help="the demo transformer in place of the demo U-Net"),
         workers=dict(type=int, default=2, help="processes that share the concepts"),
         sheet=dict(type=Path, help="write a sheet of all methods"))
     # The paper's 300 iterations at 10 steps are hours on a CPU: the preset stops on the residual; say how much was
     # left.
-    fill_in(arguments, count=(32, 12), repetitions=(10, 4), concepts=(12, 3))
+    fill_in(arguments, repetitions=(10, 4), concepts=(12, 3))
     concepts = CONCEPTS[: arguments.concepts]
     with processes(arguments.workers) as pool:
         results = list(pool.map(functools.partial(measure_concept, arguments=arguments), concepts))
@@ -120,11 +139,12 @@ def main() -> None:
     residuals = np.array([result["residuals"] for result in results])  # (concepts, repetitions, aligned steps)
     print(f"\nK {arguments.count} (large average: {arguments.large_count}), {arguments.repetitions} repetitions, "
           f"{len(concepts)} concepts, guidance {arguments.guidance}, preset {arguments.preset}, branch "
-          f"{arguments.branch}, restored noise {arguments.restored_noise}")
+          f"{arguments.branch}, restored noise {arguments.restored_noise}; mean shift: {arguments.averaged_steps} "
+          f"levels, guidance share {arguments.guidance_share}, restored noise {arguments.shift_noise}")
     print(f"residual left after each aligned step: {np.round(residuals.mean(axis=(0, 1)), 5).tolist()}; "
           f"{np.mean([result['iterations'] for result in results]):.0f} iterations per latent in all\n")
-    print_table(["method", "consistency distance", "representativeness distance", "sharpness",
-                 "distance to the zero-latent sample"],
+    print_table(["method", "consistency between ensembles", "within an ensemble", "representativeness distance",
+                 "sharpness", "brightness", "distance to the zero-latent sample"],
                 [[method, *(with_interval(measures[method][name]) for name in NAMES)] for method in compared])
     print()
     print_table(["concept", *compared],
@@ -133,24 +153,23 @@ def main() -> None:
                  for i, concept in enumerate(concepts)])
     if arguments.sheet:
         save_sheet([result["shown"] for result in results], concepts,
-                   "4 plain samples, medoid, pixel mean, latent mean, zero latent, 2 mental averages"
-                   + (", 2 large ones" if arguments.large_count else ""), arguments.sheet)
+                   "4 plain samples, medoid, pixel mean, latent mean, zero latent, 2 aligned averages"
+                   + (", 2 large ones" if arguments.large_count else "") + ", 2 by mean shift", arguments.sheet)
     mean = lambda method, name: float(np.mean(measures[method][name]))  # noqa: E731
+    keys = {"plain": "plain sample", "average": ALIGNED, "mean_shift": SHIFTED, "medoid": "medoid",
+            "zero_latent": "zero latent", "pixel_mean": "pixel mean", "latent_mean": "latent mean",
+            **({"large_average": LARGE} if arguments.large_count else {})}
+    figures = {f"{name}{'_ratio' if name in ('sharpness', 'brightness') else ''}_{key}": mean(method, name)
+               for name in NAMES[:5] if name != "within" for key, method in keys.items()}
     write_figures({
-        "consistency_plain": mean("plain sample", "consistency"),
-        "consistency_average": mean("mental average", "consistency"),
-        "consistency_medoid": mean("medoid", "consistency"),
-        "consistency_zero_latent": mean("zero latent", "consistency"),
-        "sharpness_ratio_average": mean("mental average", "sharpness"),
-        "sharpness_ratio_pixel_mean": mean("pixel mean", "sharpness"),
-        "sharpness_ratio_latent_mean": mean("latent mean", "sharpness"),
-        "sharpness_ratio_zero_latent": mean("zero latent", "sharpness"),
-        "representativeness_plain": mean("plain sample", "representativeness"),
-        "representativeness_average": mean("mental average", "representativeness"),
-        "representativeness_zero_latent": mean("zero latent", "representativeness"),
-        "distance_average_to_zero_latent": mean("mental average", "to_zero"),
+        **figures,
+        **{f"consistency_within_{key}": mean(keys[key], "within") for key in ("plain", "average", "mean_shift")},
+        "consistency_mean_shift_over_plain": mean(SHIFTED, "consistency") / mean("plain sample", "consistency"),
+        **{f"seconds_{key}": float(np.mean([result["seconds"][keys[key]] for result in results]))
+           for key in ("average", "mean_shift")},
+        "distance_average_to_zero_latent": mean(ALIGNED, "to_zero"),
+        "distance_mean_shift_to_zero_latent": mean(SHIFTED, "to_zero"),
         "final_residual": float(residuals[..., -1].mean()),
-        **({f"{name}_large_average": mean(LARGE, name) for name in NAMES[:3]} if arguments.large_count else {}),
     }, arguments.json)
 
 

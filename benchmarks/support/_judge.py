@@ -35,18 +35,20 @@ class Worth(NamedTuple):
     """What the pictures of one recipe's repetitions are worth beside plain samples of the same concept.
 
     Consistency is the mean distance (1 - cosine) between the pictures, representativeness that from them to the plain
-    samples, sharpness the mean relative to that of the plain samples.
+    samples, sharpness and brightness the mean relative to that of the plain samples.
     """
 
     consistency: float
     representativeness: float
     sharpness: float
+    brightness: float
 
 
 def worth(pictures: Tensor, features: Tensor, plain: Tensor, plain_features: Tensor) -> Worth:
     """The measures of pictures (N, H, W, 3) with unit-length features (N, D) beside plain ones."""
     return Worth(pairwise_distance(features), float(1 - (features @ plain_features.T).mean()),
-                 float(sharpness(pictures).mean() / sharpness(plain).mean()))
+                 float(sharpness(pictures).mean() / sharpness(plain).mean()),
+                 float(brightness(pictures).mean() / brightness(plain).mean()))
 
 
 def pairwise_distance(features: Tensor) -> float:
@@ -58,8 +60,16 @@ def pairwise_distance(features: Tensor) -> float:
 def sharpness(pictures: Tensor) -> Tensor:
     """Variance of the Laplacian of the brightness, (N,), of pictures (N, H, W, 3)."""
     kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])[None, None]
-    brightness = (pictures @ torch.tensor([0.299, 0.587, 0.114]))[:, None]  # (N, 1, H, W)
-    return F.conv2d(brightness, kernel).flatten(1).var(dim=1)
+    return F.conv2d(_luma(pictures)[:, None], kernel).flatten(1).var(dim=1)
+
+
+def brightness(pictures: Tensor) -> Tensor:
+    """The mean brightness, (N,), of pictures (N, H, W, 3)."""
+    return _luma(pictures).mean(dim=(1, 2))
+
+
+def _luma(pictures: Tensor) -> Tensor:
+    return pictures @ torch.tensor([0.299, 0.587, 0.114])  # (N, H, W)
 
 
 def picture_psnr(found: Tensor, expected: Tensor) -> Tensor:

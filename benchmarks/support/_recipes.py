@@ -1,4 +1,4 @@
-"""What pictures are made by: plain samples, the zero latent, and the settings of a preset."""
+"""What pictures are made by: plain samples, averages by mean shift, and the settings of a preset."""
 from __future__ import annotations
 
 from typing import Any
@@ -8,6 +8,7 @@ from torch import Tensor
 from mental_averages.dma.alignment import PRESETS, AlignmentSettings
 from mental_averages.dma.diffusion import Denoiser, initial_latent, sample, starting_noise
 from mental_averages.dma.execution import BatchSize
+from mental_averages.dma.mean_shift import GUIDANCE_SHARE, MeanShift, MeanShiftSettings, averaged_guidance, mean_shift
 
 from ._demo_model import STEPS
 
@@ -20,6 +21,13 @@ def plain_samples(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], co
                   batch=BatchSize(batch))
 
 
-def preset_settings(preset: str, count: int, seed: int = 0, **further: Any) -> AlignmentSettings:
-    """The settings of a preset for one picture out of `count` trajectories."""
-    return PRESETS[preset].apply(AlignmentSettings(count=count, seed=seed, keep=1, **further), STEPS)
+def preset_settings(preset: str, count: int, seed: int = 0, *, keep: int = 1, **further: Any) -> AlignmentSettings:
+    """The settings of a preset for `keep` pictures out of `count` trajectories."""
+    return PRESETS[preset].apply(AlignmentSettings(count=count, seed=seed, keep=keep, **further), STEPS)
+
+
+def shifted_average(denoiser: Any, sigmas: Tensor, shape: tuple[int, ...], settings: MeanShiftSettings,
+                    guidance: float, share: float = GUIDANCE_SHARE, **further: Any) -> MeanShift:
+    """An average by mean shift as the node MentalAverage makes it, finished at a guidance."""
+    return mean_shift(denoiser, sigmas, shape, settings, batch=BatchSize(32),
+                      averaging=denoiser.with_guidance(averaged_guidance(guidance, share)), **further)

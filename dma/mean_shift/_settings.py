@@ -4,6 +4,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+# Of the guidance in the end, what is right in the averaged levels: see `averaged_guidance` and docs/results.md.
+GUIDANCE_SHARE = 0.7
+
+
+def averaged_guidance(guidance_scale: float, share: float = GUIDANCE_SHARE) -> float:
+    """The guidance scale of the averaged levels: 1 + share (guidance_scale - 1).
+
+    Guidance is applied again at every averaged level, so that with all of it contrast grows from level to level.
+    """
+    return 1 + share * (guidance_scale - 1)
+
 
 @dataclass(frozen=True)
 class MeanShiftSettings:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+import torch
 from comfy_api.latest import io
 
 from ...dma import execution, figures, mean_shift
@@ -11,8 +12,7 @@ from ..comfyui import ProgressReporter, checkpoints
 from ..inputs import REPORT, checked
 
 STANDARD = mean_shift.MeanShiftSettings()
-# Guidance is applied again at every averaged level: with all of it contrast grows and red apples turn black.
-GUIDANCE_SHARE = 0.7
+START_STEP = 4
 
 
 class MentalAverage(io.ComfyNode):
@@ -41,8 +41,8 @@ class MentalAverage(io.ComfyNode):
                                        "averaged levels follows."),
                 inputs.scheduler(),
                 inputs.noise_seed(),
-                io.Float.Input("guidance_share", default=GUIDANCE_SHARE, min=0.0, max=1.0, step=0.05, round=False,
-                               optional=True, advanced=True,
+                io.Float.Input("guidance_share", default=mean_shift.GUIDANCE_SHARE, min=0.0, max=1.0, step=0.05,
+                               round=False, optional=True, advanced=True,
                                tooltip="Guidance of the averaged levels: 1 + this share of (cfg - 1). It is applied at "
                                        "every level again, so that less of it is right. 1: the same as in the end; 0: "
                                        "none."),
@@ -57,6 +57,15 @@ class MentalAverage(io.ComfyNode):
                                        "its norm, is at most this; count is then the most. 0 always takes all."),
                 inputs.batch_size(),
                 inputs.resume(),
+                io.Latent.Input("start", optional=True,
+                                tooltip="Finished latents, of encoded pictures or of a mode (SelectMode): the average "
+                                        "goes on from their mean instead of from nothing."),
+                io.Int.Input("start_step", default=START_STEP, min=0, max=999, optional=True, advanced=True,
+                             tooltip="The step before which the mean of start is noised for the first time. The later, "
+                                     "the more of it is kept. Without start it means nothing."),
+                io.String.Input("start_weights", default="", optional=True, advanced=True,
+                                tooltip="One number for each latent of start, apart by spaces or commas. Empty: all "
+                                        "count alike."),
             ],
             outputs=[
                 io.Latent.Output("latent", display_name="latent", tooltip="The average, for VAE Decode."),
@@ -71,19 +80,24 @@ class MentalAverage(io.ComfyNode):
     @classmethod
     @checked()
     def execute(cls, model, positive, negative, latent_image, count, steps, averaged_steps, cfg, scheduler, seed,
-                guidance_share=GUIDANCE_SHARE, restored_noise=STANDARD.restored_noise, mean_error=STANDARD.mean_error,
-                batch_size=0, resume=True) -> io.NodeOutput:
+                guidance_share=mean_shift.GUIDANCE_SHARE, restored_noise=STANDARD.restored_noise,
+                mean_error=STANDARD.mean_error, batch_size=0, resume=True, start=None, start_step=START_STEP,
+                start_weights="") -> io.NodeOutput:
         settings = mean_shift.MeanShiftSettings(count=count, averaged_steps=averaged_steps, seed=seed,
                                                 mean_error=mean_error, restored_noise=restored_noise)
         comfyui.check_one_prompt(positive, "positive")
         comfyui.check_one_prompt(negative, "negative")
         shape = comfyui.latent_shape(model, latent_image)
         sigmas = comfyui.sigmas_of(model, scheduler, steps)
-        settings.check(len(sigmas) - 1)
+        begin = start_of(model, start, start_step, start_weights, shape)
+        first = begin.first if begin else 0
+        settings.check(len(sigmas) - 1, first=first)
         choices = {"shape": list(shape), "guidance_scale": cfg,
-                   "averaged_guidance_scale": 1 + guidance_share * (cfg - 1)}
+                   "averaged_guidance_scale": mean_shift.averaged_guidance(cfg, guidance_share),
+                   "first": first}
         key = comfyui.run_key(model, mean_shift.ALGORITHM, {**asdict(settings), **choices, "sigmas": sigmas.tolist()},
-                              {"positive": positive, "negative": negative})
+                              {"positive": positive, "negative": negative},
+                              {"start": begin.mean} if begin else None)
         reporter = ProgressReporter(model, "MentalAverage")
         sampling = (model, positive, negative, cfg, sigmas, shape, seed)
 
@@ -93,8 +107,9 @@ class MentalAverage(io.ComfyNode):
         def average(denoiser) -> mean_shift.MeanShift:
             return mean_shift.mean_shift(
                 denoiser, sigmas, shape, settings, batch=execution.batch_of(batch_size),
-                averaging=denoiser.with_guidance(choices["averaged_guidance_scale"]),
-                watchers=[*checkpoints(saved), mean_shift.MeanShiftMonitor(reporter, settings, len(sigmas) - 1)],
+                averaging=denoiser.with_guidance(choices["averaged_guidance_scale"]), start=begin,
+                watchers=[*checkpoints(saved), mean_shift.MeanShiftMonitor(reporter, settings,
+                                                                                len(sigmas) - 1 - first)],
                 state=execution.resumed(mean_shift.MeanShiftState.unpacked, saved))
 
         # In a sampling of its own: it goes down the schedule, from where keyframes of hooks never come back.
@@ -103,3 +118,22 @@ class MentalAverage(io.ComfyNode):
         found.report.settings.update(choices)
         variety = figures.heat_map(found.spread, factor=model.model.latent_format.spacial_downscale_ratio)
         return io.NodeOutput(comfyui.latents_out_of_model(model, found.latents), variety, found.report)
+
+
+def start_of(model, start: dict | None, step: int, weights: str,
+             shape: tuple[int, ...]) -> mean_shift.Start | None:
+    """Where the average starts from. Raises ValueError, in terms of the inputs, for latents or weights that do not
+    fit."""
+    if start is None:
+        return None
+    samples = comfyui.samples_of(model, start)
+    if samples.shape[1:] != shape:
+        raise ValueError(f"start holds latents of {comfyui.described(samples)}, but latent_image asks for "
+                         f"{shape[2]} x {shape[1]}: connect start to latent_image as well.")
+    if not samples.any():
+        raise ValueError("start is an empty latent: connect encoded pictures or finished samples, or nothing.")
+    given = inputs.numbers(weights, "start_weights", "1, 2, 1", float) if weights.strip() else [1.0] * len(samples)
+    if len(given) != len(samples):
+        raise ValueError(f"start_weights has {len(given)} numbers, but start holds {len(samples)} latents: give one "
+                         "number for each, or none.")
+    return mean_shift.Start.of(comfyui.latents_into_model(model, samples), step, torch.tensor(given))

@@ -19,8 +19,11 @@ def average(model, prompts, shape=(4, 8, 8), **change):
                                      **{**arguments, **change}).args
 
 
-def by_hand(model, prompts, shape=(4, 8, 8), scheduler="normal"):
-    """The equations of the average, on a guider of core's and with core's noise, scaling and Euler steps."""
+def by_hand(model, prompts, shape=(4, 8, 8), scheduler="normal", start=None, first=0):
+    """The equations of the average, on a guider of core's and with core's noise, scaling and Euler steps.
+
+    start: a clean latent (1, C, H, W) as a LATENT holds it, noised for the first time before the step `first`.
+    """
     import comfy.k_diffusion.sampling
     import comfy.sample
     import comfy.samplers
@@ -33,17 +36,19 @@ def by_hand(model, prompts, shape=(4, 8, 8), scheduler="normal"):
         def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
                    disable_pbar=False):
             sampling, mean = model_wrap.inner_model.model_sampling, torch.zeros(1, *noise.shape[1:])
+            if start is not None:
+                mean = model.model.process_latent_in(start)
             model_wrap.set_cfg(1 + SHARE * (CFG - 1))
-            for step, sigma in enumerate(sigmas[:AVERAGED]):
+            for step, sigma in enumerate(sigmas[first : first + AVERAGED], start=first):
                 eps = comfy.sample.prepare_noise(noise, level_seed(SEED, step)).view_as(noise)
-                first = step == 0 and self.max_denoise(model_wrap, sigmas)
-                x = sampling.noise_scaling(sigma, eps, mean.expand_as(eps), first)
+                from_nothing = step == 0 and start is None and self.max_denoise(model_wrap, sigmas)
+                x = sampling.noise_scaling(sigma, eps, mean.expand_as(eps), from_nothing)
                 rows = [model_wrap(row[None], sigma[None], **extra_args) for row in x]
                 mean = torch.cat(rows).mean(0, keepdim=True)
             model_wrap.set_cfg(CFG)
-            start = sampling.noise_scaling(sigmas[AVERAGED], torch.zeros_like(mean), mean)
-            found.append(comfy.k_diffusion.sampling.sample_euler(model_wrap, start, sigmas[AVERAGED:], extra_args,
-                                                                 disable=True))
+            rest = sigmas[first + AVERAGED :]
+            x = sampling.noise_scaling(rest[0], torch.zeros_like(mean), mean)
+            found.append(comfy.k_diffusion.sampling.sample_euler(model_wrap, x, rest, extra_args, disable=True))
             return noise
 
     with torch.inference_mode():
@@ -74,6 +79,26 @@ def test_equals_the_equations_on_cores_guider(built, name, shape):
 @pytest.mark.parametrize("scheduler", ["ddim_uniform", "karras", "kl_optimal"])
 def test_equals_the_equations_with_every_kind_of_schedule(small, scheduler):
     check_against_core(*small, scheduler=scheduler)
+
+
+@pytest.mark.parametrize("name, shape", [("SD1.5", (4, 8, 8)), ("SD3", (16, 8, 8))])
+@pytest.mark.parametrize("first", [0, 3])
+def test_goes_on_from_the_weighted_mean_of_given_latents(built, name, shape, first):
+    model, prompts = built(name), (MODELS[name].conditioning(1), MODELS[name].conditioning(2))
+    given = torch.randn(3, *shape, generator=torch.Generator().manual_seed(1))
+    expected = by_hand(model, prompts, shape, start=0.25 * given[:1] + 0.75 * given[2:], first=first)
+    latent, _, report = average(model, prompts, shape, start={"samples": given}, start_step=first,
+                                start_weights="1, 0, 3")
+    torch.testing.assert_close(latent["samples"], expected, rtol=1e-3, atol=1e-3)
+    assert report.settings["first"] == first and len(report.levels) == AVERAGED
+
+
+def test_another_start_is_another_run(small, folders):
+    model, prompts = small
+    given = [{"samples": torch.full((1, 4, 8, 8), value)} for value in (0.5, 1.0)]
+    one, other = (average(model, prompts, start=start, resume=True)[0]["samples"] for start in given)
+    again = average(model, prompts, start=given[0], resume=True)[0]["samples"]
+    assert torch.equal(one, again) and not torch.equal(one, other)
 
 
 def with_option(conditioning, **options):
@@ -234,6 +259,19 @@ def test_bad_inputs_are_refused_before_any_work(small):
                           ({"samples": torch.zeros(1, 4, 3, 8, 8)}, "video")):
         with pytest.raises(ValueError, match=match):
             MentalAverage.execute(model, positive, negative, latent, COUNT, STEPS, AVERAGED, CFG, "normal", SEED)
+
+
+@pytest.mark.parametrize("change, match", [
+    (dict(start={"samples": torch.ones(1, 4, 8, 4)}), "asks for 8 x 8: connect start to latent_image"),
+    (dict(start={"samples": torch.zeros(1, 4, 8, 8)}), "start is an empty latent"),
+    (dict(start={"samples": torch.full((1, 4, 8, 8), float("nan"))}), "NaN"),
+    (dict(start_weights="1 2"), "has 2 numbers, but start holds 1"), (dict(start_weights="one"), "start_weights"),
+    (dict(start_weights="-1"), "none negative"), (dict(start_step=5), "from step 5 on"),
+    (dict(start_step=-1), "start_step")])
+def test_a_start_that_does_not_fit_is_refused_before_any_work(small, change, match):
+    model, prompts = small
+    with pytest.raises(ValueError, match=match):
+        average(untouched(model), prompts, **{"start": {"samples": torch.ones(1, 4, 8, 8)}, **change})
 
 
 def test_a_damaged_model_is_named(comfyui):

@@ -1,0 +1,116 @@
+"""Which levels, guidance, noises and schedule an average by mean shift wants.
+
+Averages of several ensembles are compared with plain samples of the same guidance, in the features of an independent
+ImageNet network. Agreement is the distance between ensembles over that between plain samples, typical the distance to
+plain samples over that between them (1 is that of a plain sample, less is more representative); sharpness and
+brightness are relative to plain samples. Means over concepts; in parentheses the least and the largest.
+"""
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from _grid import Point, in_words, pictures, plain_pictures, qualities
+from support import SCHEDULER, STEPS, DemoModel, FeatureSpace, fill_in, parse_arguments, print_table, processes
+from support import save_sheet, write_figures
+
+import pack
+from mental_averages.dma.mean_shift import GUIDANCE_SHARE, averaged_guidance
+
+CONCEPTS = ["woman", "red heart", "red apple", "house", "cat face", "tree"]
+COUNTS = [4, 8, 16, 32, 64, 128, 256]
+SHARES = [0.0, 0.35, 0.5, 0.7, 1.0]
+LEVELS = [1, 2, 4, 6, 8]
+NOISES = [0.0, 1.0]
+GUIDANCES = [3.0, 5.0, 7.0]
+SCHEDULES = [(scheduler, steps) for scheduler in ("ddim_uniform", "normal", "karras", "exponential")
+             for steps in (10, 20, 40)]
+
+
+def grid(arguments) -> list[Point]:
+    """The choices of a table."""
+    share = arguments.guidance_share
+    if arguments.table == "count":
+        return [Point(averaged_guidance(guidance, share), guidance, arguments.levels, count)
+                for guidance in arguments.guidances for count in COUNTS]
+    if arguments.table == "schedule":
+        return [Point(averaged_guidance(guidance, share), guidance, levels)
+                for guidance in arguments.guidances for levels in (2, 4, 8)]
+    return [Point(averaged_guidance(guidance, each), guidance, levels, noise=noise)
+            for guidance in arguments.guidances for each in SHARES for levels in LEVELS for noise in NOISES]
+
+
+@functools.cache
+def loaded(checkpoint: Path) -> tuple[DemoModel, FeatureSpace]:
+    return DemoModel(checkpoint), FeatureSpace()
+
+
+def measure(task: tuple[str, str, int], arguments) -> dict:
+    """The qualities of all choices for one concept on one schedule, and some pictures."""
+    concept, scheduler, steps = task
+    schedule = dict(scheduler=scheduler, steps=steps)
+    demo, judge = loaded(arguments.checkpoint)
+    points = [point for point in grid(arguments) if point.levels < steps]
+    found = pictures(demo, concept, points, arguments.repetitions, **schedule)
+    plain = {guidance: plain_pictures(demo, concept, guidance, arguments.plain, **schedule)
+             for guidance in arguments.guidances}
+    print(f"{concept}, {scheduler}, {steps} steps: done", flush=True)
+    return {"qualities": qualities(judge, found, plain), "pictures": {point: rows[:2] for point, rows in found.items()},
+            "plain": {guidance: rows[:4] for guidance, rows in plain.items()}}
+
+
+def main() -> None:
+    arguments = parse_arguments(
+        __doc__.splitlines()[0], table=dict(choices=["rule", "count", "schedule"], default="rule"),
+        checkpoint=dict(type=Path, default=None, help="an assembled checkpoint in place of the demo U-Net's"),
+        transformer=dict(action="store_true", help="the demo transformer in place of the demo U-Net"),
+        guidances=dict(type=float, nargs="+", help="in the end"), concepts=dict(type=int), repetitions=dict(type=int),
+        levels=dict(type=int, default=4, help="of the table of counts"),
+        guidance_share=dict(type=float, default=GUIDANCE_SHARE, help="of the tables of counts and schedules"),
+        plain=dict(type=int, help="plain samples of a concept and guidance"),
+        workers=dict(type=int, default=2, help="processes that share the concepts"),
+        sheet=dict(type=Path, help="write a sheet of the rule's table without restored noise"))
+    fill_in(arguments, guidances=(GUIDANCES, [7.0]), concepts=(len(CONCEPTS), 2), repetitions=(3, 2), plain=(48, 16))
+    if arguments.checkpoint is None:
+        arguments.checkpoint = pack.demo_transformer() if arguments.transformer else pack.demo_checkpoint()
+    schedules = SCHEDULES if arguments.table == "schedule" else [(SCHEDULER, STEPS)]
+    concepts = CONCEPTS[: arguments.concepts]
+    tasks = [(concept, *schedule) for schedule in schedules for concept in concepts]
+    with processes(arguments.workers) as pool:
+        results = list(pool.map(functools.partial(measure, arguments=arguments), tasks))
+    figures, rows = {}, []
+    for number, (scheduler, steps) in enumerate(schedules):
+        own = results[number * len(concepts) : (number + 1) * len(concepts)]
+        for point in own[0]["qualities"]:
+            found = [result["qualities"][point] for result in own]
+            share = (point.averaging - 1) / (point.finishing - 1) if point.finishing != 1 else 1.0
+            rows.append([scheduler, str(steps), f"{point.finishing:g}", f"{share:.2f}", str(point.levels),
+                         str(point.count), f"{point.noise:g}", *in_words(found)])
+            key = f"{scheduler}_{steps}_g{point.finishing:g}_share{share:.2f}_levels{point.levels}_k{point.count}" \
+                  f"_noise{point.noise:g}"
+            for name in found[0]._fields:
+                figures[f"{name}_{key}"] = sum(getattr(each, name) for each in found) / len(found)
+    print(f"\n{len(concepts)} concepts, {arguments.repetitions} ensembles, {arguments.plain} plain samples\n")
+    print_table(["scheduler", "steps", "guidance", "share", "levels", "K", "restored noise", "agreement", "typical",
+                 "sharpness", "brightness"], rows)
+    if arguments.sheet:
+        shown = [(concept, result, guidance, share) for concept, result in zip(concepts, results)
+                 for guidance in arguments.guidances for share in SHARES]
+        save_sheet([_row(result, guidance, averaged_guidance(guidance, share))
+                    for _, result, guidance, share in shown],
+                   [f"{concept}, guidance {guidance:g}, share {share:g}" for concept, _, guidance, share in shown],
+                   "2 plain samples, then by number of averaged levels", arguments.sheet, cell=64,
+                   columns=2 + 2 * len(LEVELS))
+    write_figures(figures, arguments.json)
+
+
+def _row(result: dict, guidance: float, averaging: float):
+    import torch
+
+    return torch.cat([result["plain"][guidance][:2],
+                      *(rows for point, rows in result["pictures"].items()
+                        if (point.finishing, point.averaging, point.noise) == (guidance, averaging, 0))])
+
+
+if __name__ == "__main__":
+    main()
