@@ -1,4 +1,4 @@
-"""Make a mental average with one command: prepare ComfyUI, run the template, print the pictures' paths.
+"""Make mental averages with one command: prepare ComfyUI, run the template, print the pictures' paths.
 
     python tools/quickstart.py --prompt "red heart"
 """
@@ -64,7 +64,7 @@ def edit(graph: dict[str, Any], *, checkpoint: str | None = None, prompt: str | 
             inputs["ckpt_name"] = checkpoint
         if prompt is not None and kind == "CLIPTextEncode" and _title(node) == "Prompt":
             inputs["text"] = prompt
-        if count is not None and kind == "AlignTrajectories":
+        if count is not None and kind in ("AlignTrajectories", "MentalAverage"):
             inputs["count"] = count
         if size is not None and kind == "EmptyLatentImage":
             inputs["width"] = inputs["height"] = size
@@ -88,7 +88,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="quickstart.py", description=__doc__.splitlines()[0])
     parser.add_argument("--prompt", metavar="TEXT", help="the concept to average, e.g. \"red heart\"")
     parser.add_argument("--count", metavar="K", type=int,
-                        help="how many samples are aligned; more is slower and steadier")
+                        help="how many noises each average is taken over; more is slower and steadier")
     parser.add_argument("--seed", metavar="N", type=int,
                         help="the samples' random seed; the same seed, the same picture")
     parser.add_argument("--out", metavar="DIR", type=Path, default=Path("mental_average_output"),

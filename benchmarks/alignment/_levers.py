@@ -74,7 +74,7 @@ def carried_table(demo: DemoModel, concepts: list[str], repetitions: int, count:
                                                    dataclasses.replace(settings, seed=seed),
                                                    batch=BatchSize(BATCH)).latents
                                              for seed in range(repetitions)])
-                passes[choice] = (counted.features_run / repetitions, counted.gradients_run / repetitions)
+                passes[choice] = (counted.rows["features"] / repetitions, counted.rows["gradients"] / repetitions)
             zero = zero_latent_sample(denoiser, sigmas, demo.shape)
             latents["zero-latent sample"] = zero.expand(repetitions, -1, -1, -1)
             return latents, passes | {"zero-latent sample": (0, 0)}

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections import Counter
 
 import numpy as np
 from support import timed, with_gradient
@@ -39,28 +40,35 @@ def whole_forwards():
 
 
 class Counted:
-    """A Denoiser that counts rows: features, gradients through them, and guided predictions."""
+    """A Denoiser that counts rows: features, gradients through them, and guided predictions.
 
-    def __init__(self, denoiser):
+    Those that it gives at another guidance scale count with it.
+    """
+
+    def __init__(self, denoiser, rows: Counter | None = None):
         self.inner, self.parametrization, self.device = denoiser, denoiser.parametrization, denoiser.device
-        self.features_run = self.gradients_run = self.predictions_run = 0
+        self.rows = Counter() if rows is None else rows
+
+    def with_guidance(self, scale: float) -> Counted:
+        return Counted(self.inner.with_guidance(scale), self.rows)
 
     def features(self, x, sigma):
         found = self.inner.features(x, sigma)
-        self.features_run += len(x)
+        self.rows["features"] += len(x)
         if found.requires_grad:
             found.register_hook(self._count)
         return found
 
     def _count(self, gradient):
-        self.gradients_run += len(gradient)
+        self.rows["gradients"] += len(gradient)
 
     def denoise(self, x, sigma):
-        self.predictions_run += len(x)
+        self.rows["predictions"] += len(x)
         return self.inner.denoise(x, sigma)
 
     def equivalents(self, costs) -> float:
-        return self.features_run + costs["backward"] * self.gradients_run + 2 * costs["whole"] * self.predictions_run
+        return (self.rows["features"] + costs["backward"] * self.rows["gradients"]
+                + 2 * costs["whole"] * self.rows["predictions"])
 
 
 def measure_costs(denoiser, shape: tuple[int, ...], sigma: float, repeats: int, batch: int = BATCH) -> dict[str, float]:

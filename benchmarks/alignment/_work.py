@@ -3,24 +3,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from _passes import BATCH, GUIDANCE, Counted, measure_costs, whole_forwards
 from _pictures import NAIVE, PAIRS, PICTURE_COUNT, naive_runs
-from support import STEPS, DemoModel, preset_settings, print_table, timed
+from support import STEPS, preset_settings, print_table, shifted_average, timed
 
 from mental_averages.dma.alignment import Monitor, align
 from mental_averages.dma.baselines import zero_latent_sample
 from mental_averages.dma.execution import BatchSize, Progress
 
+SHIFTED, ZERO = "mean shift", "zero-latent sample"
 SHARE = 0.02  # of the naive recipe's iterations, measured
 
 
@@ -46,8 +44,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Work:
-    """What was measured at one K. naive: seconds of one iteration of one latent, by round. runs: of the presets and the
-    zero latent."""
+    """What was measured at one K. naive: seconds of one iteration of one latent, by round. runs: of the presets, of
+    mean shift and of the zero latent."""
 
     costs: dict[str, float]
     naive: list[float]
@@ -67,13 +65,13 @@ class FirstEstimate:
 
 def measure_work(subject: Subject, concepts: list[str], count: int, rounds: int, batch: int = BATCH,
                  naive_rows: int = 0) -> Work:
-    """Time and passes of the naive recipe and of the presets at K `count`, in turns in one run.
+    """Time and passes of the naive recipe, of the presets and of mean shift at K `count`, in turns in one run.
 
     The naive recipe runs SHARE of its iterations, dealt out to concepts and rounds, on `naive_rows` latents (0: on all
     K).
     """
     iterations = math.ceil(SHARE * NAIVE.aligned_steps * NAIVE.solver.iterations / rounds / len(concepts))
-    rows, found = naive_rows or count, Work({}, [], {name: [] for name in (*PAIRS, "zero")})
+    rows, found = naive_rows or count, Work({}, [], {name: [] for name in (*PAIRS, SHIFTED, ZERO)})
     measured = []
 
     def run(denoiser, sigmas):
@@ -97,8 +95,11 @@ def measure_work(subject: Subject, concepts: list[str], count: int, rounds: int,
                 found.runs[name].append(Run(seconds, counted.equivalents(costs), steps[0].mean_count,
                                             tuple(float(np.mean(step.residual_after)) for step in steps),
                                             guess.seconds / seconds))
+            counted = Counted(denoiser)
+            seconds, shifted = timed(shifted_average, counted, sigmas, subject.shape, GUIDANCE, number, count=count)
+            found.runs[SHIFTED].append(Run(seconds, counted.equivalents(costs), shifted.report.levels[0].count))
             seconds, _ = timed(zero_latent_sample, denoiser, sigmas, subject.shape)
-            found.runs["zero"].append(Run(seconds, 2 * STEPS * costs["whole"]))
+            found.runs[ZERO].append(Run(seconds, 2 * STEPS * costs["whole"]))
 
     for concept in concepts:
         subject.with_denoiser(concept, GUIDANCE, run)
@@ -138,15 +139,17 @@ def work_table(found: dict[int, Work], concepts: list[str]) -> dict[str, float]:
             taken, needed, averaged = (float(np.mean([getattr(run, field) for run in runs]))
                                        for field in ("seconds", "passes", "averaged"))
             residuals = listed(np.mean([run.residuals for run in runs], axis=0)) or "none"
-            title = "zero-latent sample" if name == "zero" else name
-            rows.append([f"{title}, K {count}", f"{averaged:.0f}", f"{needed:.0f}", f"{passes / needed:.0f}",
+            rows.append([f"{name}, K {count}", f"{averaged:.0f}", f"{needed:.0f}", f"{passes / needed:.0f}",
                          f"{needed / floor:.2f}", f"{taken:.2f}", f"{seconds / taken:.0f}", residuals])
             if name in PAIRS:
                 errors = [100 * (run.estimate - 1) for run in runs]
                 estimates.append([f"{name}, K {count}", f"{min(errors):+.0f} % to {max(errors):+.0f} %",
                                   f"{np.mean(np.abs(errors)):.0f} %"])
-            if count == largest and name in PAIRS:
-                suffix = "" if name == "standard" else f"_{name}"
+            if name == SHIFTED:
+                sample = float(np.mean([run.passes for run in work.runs[ZERO]]))
+                figures[f"mean_shift_over_a_sample_{count}"] = needed / sample
+            if count == largest and name in (*PAIRS, SHIFTED):
+                suffix = "" if name == "standard" else f"_{name.replace(' ', '_')}"
                 figures |= {f"passes_ratio{suffix}": passes / needed, f"wall_ratio{suffix}": seconds / taken}
     print_table(["recipe", "latents averaged", "encoder-pass equivalents", "naive over this", "of the floor", "seconds",
                  "naive over this", "residual after each aligned step"], rows)
@@ -157,28 +160,3 @@ def work_table(found: dict[int, Work], concepts: list[str]) -> dict[str, float]:
 
 def listed(residuals) -> str:
     return ", ".join(f"{value:.4f}" for value in residuals)
-
-
-def memory_of(concept: str, count: int) -> None:
-    """In a process of its own: an average of exactly `count` latents, then the most memory it had as the last line, in
-    MiB."""
-    demo = DemoModel()
-    settings = dataclasses.replace(preset_settings("standard", count), mean_error=0.0)
-
-    def run(denoiser, sigmas) -> None:
-        # The kernel's own high-water mark, which loading the model has raised, starts anew.
-        Path("/proc/self/clear_refs").write_text("5")
-        align(denoiser, sigmas, demo.shape, settings, batch=BatchSize(BATCH))
-
-    demo.with_denoiser(concept, GUIDANCE, run)
-    high_water = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    print(int(high_water.split()[1]) / 1024)
-
-
-def memory_ratio(script: str) -> float:
-    """Peak memory at K 1000 over that at K 32, of a process on the CPU. Linux alone tells it."""
-    peaks = [float(subprocess.run([sys.executable, script, "--memory-of", str(count)], check=True, capture_output=True,
-                                  text=True).stdout.split()[-1]) for count in (32, 1000)]
-    print(f"\npeak memory of the process during the alignment: {peaks[0]:.0f} MiB at K 32, {peaks[1]:.0f} MiB at K "
-          "1000, all averaged")
-    return peaks[1] / peaks[0]

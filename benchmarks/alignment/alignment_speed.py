@@ -16,9 +16,10 @@ from pathlib import Path
 
 import _full_size
 import _levers
+from _memory import memory_figures, memory_of
 from _passes import BATCH
 from _pictures import make_naive_pictures, measure_pictures
-from _work import measure_work, memory_of, memory_ratio, work_table
+from _work import measure_work, work_table
 from support import DemoModel, fill_in, parse_arguments, write_figures
 
 CONCEPTS = ["red heart", "cat face", "woman", "red apple"]
@@ -34,9 +35,11 @@ def main() -> None:
         formats=dict(action="store_true", help="memory layout, precision and compilation, and stop"),
         count=dict(type=int, default=32, help="K of --solvers, --warm-starts and --carried"),
         sheet=dict(type=Path, help="write a sheet of all recipes"),
-        memory_of=dict(type=int, help="used by the memory measurement"))
+        memory_of=dict(nargs=2, metavar=("RECIPE", "COUNT"), help="used by the memory measurement"),
+        work_only=dict(action="store_true", help="leave out the pictures"))
     if arguments.memory_of:
-        return memory_of(CONCEPTS[0], arguments.memory_of)
+        recipe, count = arguments.memory_of
+        return memory_of(CONCEPTS[0], recipe, int(count))
     fill_in(arguments, concepts=(len(CONCEPTS), 1), repetitions=(10, 3))
     concepts, repetitions = CONCEPTS[: arguments.concepts], arguments.repetitions
     counts = [256] if arguments.quick else [32, 256]
@@ -55,8 +58,9 @@ def main() -> None:
     rounds, rows = (3, BATCH) if arguments.quick else (2, 0)
     figures = work_table({count: measure_work(demo, concepts, count, rounds, naive_rows=rows) for count in counts},
                          concepts)
-    figures["memory_ratio"] = memory_ratio(__file__)
-    measure_pictures(demo, concepts, repetitions, not arguments.quick, figures, arguments.sheet)
+    figures |= memory_figures(__file__)
+    if not arguments.work_only:
+        measure_pictures(demo, concepts, repetitions, not arguments.quick, figures, arguments.sheet)
     _full_size.measure()
     write_figures(figures, arguments.json)
 

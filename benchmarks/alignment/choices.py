@@ -124,7 +124,8 @@ def main() -> None:
         results = list(pool.map(run, choices))
     rows, figures = [], {}
     for choice, result in zip(choices, results):
-        consistency, representativeness, sharp, _, plain_distance, residual, iterations = result["measured"].mean(axis=0)
+        found = result["measured"].mean(axis=0)
+        consistency, representativeness, sharp, _, plain_distance, residual, iterations = found
         rows.append([choice.name, f"{consistency:.3f}", f"{consistency / plain_distance:.2f}",
                      f"{representativeness:.3f}", f"{sharp:.2f}", f"{residual:.4f}", f"{iterations:.0f}"])
         key = "".join(letter if letter.isalnum() else "_" for letter in choice.name)

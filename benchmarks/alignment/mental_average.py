@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +55,6 @@ def methods(arguments) -> list[str]:
 def pictures_of(demo, concept, arguments, judge):
     """Pictures (R, kept, H, W, 3) by method, all plain samples' pictures, reports and seconds, of one concept."""
     found, plain, reports, seconds = {method: [] for method in methods(arguments)}, [], [], {ALIGNED: [], SHIFTED: []}
-    shift = MeanShiftSettings(count=arguments.count, averaged_steps=arguments.averaged_steps,
-                              restored_noise=arguments.shift_noise)
 
     def aligned(denoiser, sigmas, count, seed):
         settings = preset_settings(arguments.preset, count, seed, restored_noise=arguments.restored_noise, keep=KEPT)
@@ -70,8 +67,9 @@ def pictures_of(demo, concept, arguments, judge):
             taken, average = timed(aligned, denoiser, sigmas, arguments.count, seed)
             seconds[ALIGNED].append(taken)
             reports.append(average.report)
-            taken, shifted = timed(shifted_average, denoiser, sigmas, demo.shape, replace(shift, seed=seed),
-                                   arguments.guidance, arguments.guidance_share)
+            taken, shifted = timed(shifted_average, denoiser, sigmas, demo.shape, arguments.guidance, seed,
+                                   share=arguments.guidance_share, noise=arguments.shift_noise, count=arguments.count,
+                                   averaged_steps=arguments.averaged_steps)
             seconds[SHIFTED].append(taken)
             decoded = demo.decode(samples)
             plain.append(decoded)
@@ -122,7 +120,7 @@ def main() -> None:
         restored_noise=dict(type=float, default=0.0, help="of the aligned average"),
         averaged_steps=dict(type=int, default=MeanShiftSettings.averaged_steps, help="of mean shift"),
         guidance_share=dict(type=float, default=GUIDANCE_SHARE, help="of mean shift"),
-        shift_noise=dict(type=float, default=MeanShiftSettings.restored_noise, help="restored noise of mean shift"),
+        shift_noise=dict(type=float, help="restored noise of mean shift (default: what suits the guidance)"),
         large_count=dict(type=int, default=0, help="K of a large aligned average, 0 for none"),
         transformer=dict(action="store_true", help="the demo transformer in place of the demo U-Net"),
         workers=dict(type=int, default=2, help="processes that share the concepts"),
@@ -140,7 +138,8 @@ def main() -> None:
     print(f"\nK {arguments.count} (large average: {arguments.large_count}), {arguments.repetitions} repetitions, "
           f"{len(concepts)} concepts, guidance {arguments.guidance}, preset {arguments.preset}, branch "
           f"{arguments.branch}, restored noise {arguments.restored_noise}; mean shift: {arguments.averaged_steps} "
-          f"levels, guidance share {arguments.guidance_share}, restored noise {arguments.shift_noise}")
+          f"levels, guidance share {arguments.guidance_share}, restored noise "
+          f"{'by guidance' if arguments.shift_noise is None else arguments.shift_noise}")
     print(f"residual left after each aligned step: {np.round(residuals.mean(axis=(0, 1)), 5).tolist()}; "
           f"{np.mean([result['iterations'] for result in results]):.0f} iterations per latent in all\n")
     print_table(["method", "consistency between ensembles", "within an ensemble", "representativeness distance",

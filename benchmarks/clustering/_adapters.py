@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from support import SCHEDULER, STEPS, DemoModel, on_model, plain_samples, preset_settings
+from support import SCHEDULER, STEPS, DemoModel, on_model, plain_samples, preset_settings, shifted_average
 from torch import Tensor
 
 import pack
 from mental_averages.dma.alignment import align
 from mental_averages.dma.execution import BatchSize
+from mental_averages.dma.mean_shift import Start
 
 BATCH = 16
 GUIDANCE = 3.0  # the paper's with adapters
@@ -116,6 +117,15 @@ def average_of(demo: DemoModel, source: Source, guidance: float, preset: str, co
     settings = preset_settings(preset, count, seed)
     return _on(demo, source, guidance,
                lambda denoiser, sigmas: align(denoiser, sigmas, demo.shape, settings, batch=BatchSize(BATCH)).latents)
+
+
+def shifted(demo: DemoModel, source: Source, guidance: float, seed: int, members: Tensor | None = None,
+            first: int = 0) -> Tensor:
+    """An average by mean shift (1, C, H, W), in the model's units; from `members` (N, C, H, W) on at the step `first`
+    if there are any."""
+    start = None if members is None else Start.of(members, first)
+    return _on(demo, source, guidance, lambda denoiser, sigmas: shifted_average(
+        denoiser, sigmas, demo.shape, guidance, seed, start=start).latents, layer=None)
 
 
 def _on(demo: DemoModel, source: Source, guidance: float, function: Callable, **options: Any) -> Any:

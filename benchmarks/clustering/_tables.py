@@ -9,9 +9,10 @@ from support import print_table, with_interval
 
 from mental_averages.dma import statistics
 
-METHODS = ("none", "lora", "embedding", "members", "mixture")
+METHODS = ("none", "lora", "embedding", "members", "mixture", "lora_shifted", "members_shifted")
 TITLES = {"none": "plain prompt", "lora": "LoRA", "embedding": "embedding", "members": "its samples, no training",
-          "mixture": "mixture, no training"}
+          "mixture": "mixture, no training", "lora_shifted": "LoRA, mean shift",
+          "members_shifted": "mean shift from its samples, no training"}
 
 
 def print_modes(results: list[dict], arguments) -> None:

@@ -6,7 +6,8 @@ clusters the judge, a logistic regression in the features of an independent Imag
 modes are not visible. For the largest modes of the others a LoRA and an embedding are trained on the members' own
 latents. Measured are the share of samples from new noise that fall into the mode, as judged, and the mental averages of
 the modes by the plain prompt, the LoRA, the embedding, and without training: of the mode's own samples, and of the mode
-of a mixture in the semantic space that shares most samples with it. Distances are 1 - cosine in those features;
+of a mixture in the semantic space that shares most samples with it. Two more are by mean shift: with the LoRA, and from
+the mode's samples on. Distances are 1 - cosine in those features;
 intervals are 95 % bootstrap intervals over modes. All times are CPU seconds.
 """
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import functools
 import os
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import _adapters as adapters
@@ -120,11 +122,15 @@ def measure_concept(concept: str, arguments) -> dict:
     labels = [clusters.labels.numpy(), *(classifier.predict(found.numpy()) for found in features[1:])]
     members = [features[0][list(rows)] for rows in clusters.members]
 
-    def averages(source: adapters.Source) -> tuple[Tensor, float]:
+    def averages(make: Callable[[int], Tensor], chosen: Sequence[int] = seeds) -> tuple[Tensor, float]:
         begun = time.process_time()
-        latents = [adapters.average_of(demo, source, GUIDANCE, arguments.preset, arguments.count, seed)
-                   for seed in seeds]
-        return demo.decode(torch.cat(latents)), (time.process_time() - begun) / len(seeds)
+        latents = [make(seed) for seed in chosen]
+        return demo.decode(torch.cat(latents)), (time.process_time() - begun) / len(chosen)
+
+    def aligned(source: adapters.Source) -> Callable[[int], Tensor]:
+        return lambda seed: adapters.average_of(demo, source, GUIDANCE, arguments.preset, arguments.count, seed)
+
+    prompt = adapters.plain(demo, concept)
 
     def measures(pictures: Tensor, mode: int, training: float, averaging: float) -> dict:
         found = judge(pictures)  # (seeds, D)
@@ -134,7 +140,7 @@ def measure_concept(concept: str, arguments) -> dict:
                 "other": float(distances[:, others].min(1).values.mean()),
                 "consistency": pairwise_distance(found), "training": training, "averaging": averaging}
 
-    plain_pictures, plain_seconds = averages(adapters.plain(demo, concept))
+    plain_pictures, plain_seconds = averages(aligned(prompt))
     found = []
     for mode in range(min(arguments.modes, len(clusters.members))):
         rows = list(clusters.members[mode])
@@ -147,25 +153,32 @@ def measure_concept(concept: str, arguments) -> dict:
             source = train(demo, concept, mixtures[0].samples[rows], *settings)
             news[method] = demo.decode(adapters.samples_of(demo, source, GUIDANCE, arguments.samples, NEW_SEED))
             shares[method] = float((classifier.predict(judge(news[method]).numpy()) == mode).mean())
-            pictures[method], seconds = averages(source)
+            pictures[method], seconds = averages(aligned(source))
             costs[method] = source.seconds, seconds
-        begun = time.process_time()
-        pictures["members"] = demo.decode(torch.cat([
-            adapters.average_of_members(demo, concept, mixture.samples[torch.from_numpy(label == mode)], GUIDANCE,
-                                        arguments.preset, seed)
-            for seed, (mixture, label) in enumerate(zip(mixtures, labels)) if (label == mode).sum() >= 2]))
-        costs["members"] = 0.0, (time.process_time() - begun) / len(pictures["members"])
+            if method == "lora":
+                pictures["lora_shifted"], seconds = averages(
+                    lambda seed, source=source: adapters.shifted(demo, source, GUIDANCE, seed))
+                costs["lora_shifted"] = source.seconds, seconds
+        own = [mixture.samples[torch.from_numpy(label == mode)] for mixture, label in zip(mixtures, labels)]
+        enough = [seed for seed in seeds if len(own[seed]) >= 2]
+        for method, make in (
+                ("members", lambda seed, own=own: adapters.average_of_members(
+                    demo, concept, own[seed], GUIDANCE, arguments.preset, seed)),
+                ("members_shifted", lambda seed, own=own: adapters.shifted(
+                    demo, prompt, GUIDANCE, seed, own[seed], arguments.start_step))):
+            pictures[method], seconds = averages(make, enough)
+            costs[method] = 0.0, seconds
         # A mixture finds modes of its own: the one that shares most samples with this mode stands for it.
-        nearest = [max(range(len(mixture.members)), key=lambda own: overlap(mixture.members[own], label == mode))
+        nearest = [max(range(len(mixture.members)), key=lambda part: overlap(mixture.members[part], label == mode))
                    for mixture, label in zip(mixtures, labels)]
-        pictures["mixture"] = demo.decode(torch.cat([mixture.averages[own : own + 1]
-                                                     for mixture, own in zip(mixtures, nearest)]))
+        pictures["mixture"] = demo.decode(torch.cat([mixture.averages[part : part + 1]
+                                                     for mixture, part in zip(mixtures, nearest)]))
         costs["mixture"] = 0.0, float(np.mean([mixture.seconds for mixture in mixtures]))
         found.append({
             "concept": concept, "mode": mode, "members": len(rows), "shares": shares, "kappa": kappa,
             "spread": pairwise_distance(members[mode]), "encoding_seconds": encoding_seconds,
-            "mixture_overlap": float(np.mean([overlap(mixture.members[own], label == mode)
-                                              for mixture, label, own in zip(mixtures, labels, nearest)])),
+            "mixture_overlap": float(np.mean([overlap(mixture.members[part], label == mode)
+                                              for mixture, label, part in zip(mixtures, labels, nearest)])),
             "mixture_in_own_mode": float(np.mean([mixture.in_own_mode for mixture in mixtures])),
             "methods": {method: measures(pictures[method], mode, *costs[method]) for method in METHODS},
             "shown": torch.cat([decoded[0][rows[:SHOWN]], *(pictures[method][:2] for method in METHODS),
@@ -196,6 +209,7 @@ def main() -> None:
         modes=dict(default, help="adapters for so many of the largest modes of a concept"),
         count=dict(default, help="K"), repetitions=dict(default, help="averages of each kind"),
         samples=dict(default, help="new samples for the share of a mode"),
+        start_step=dict(type=int, default=4, help="from which mean shift goes on from a mode's samples"),
         steps_lora=default, steps_embedding=default, preset=dict(choices=list(PRESETS)),
         rate_lora=dict(type=float, help="learning rate; the paper's is 1e-4, for 2000 steps"),
         # The demo U-Net has attention in few places: a LoRA of these alone hardly changes colours.

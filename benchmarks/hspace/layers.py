@@ -80,7 +80,7 @@ def end_to_end(concept: str, arguments, layers: list[str]) -> dict:
     for layer in layers:
         pictures = model.decode(on_prompt(averages, layer=layer))
         features = judge(pictures)
-        measured.append(worth(pictures, features, samples, reference))
+        measured.append(worth(pictures, features, samples, reference)[:3])
         to_zero.append(float(1 - (features @ zero.T).mean()))
         shown.append(pictures[:2])
         print(f"{concept}, {layer}: " + " / ".join(f"{value:.3f}" for value in measured[-1]), flush=True)

@@ -35,14 +35,13 @@ from torch import Tensor
 import dataset
 from mental_averages.dma.alignment import align
 from mental_averages.dma.execution import BatchSize
-from mental_averages.dma.mean_shift import GUIDANCE_SHARE, MeanShiftSettings
 
 STYLE, TONE = "drawing style", "skin tone"
 CONCEPTS = {
     STYLE: ["red heart", "cat face", "dog face", "red apple", "grinning face", "house", "pizza", "tree", "fish", "car"],
     TONE: ["woman", "man", "health worker", "person", "raised hand", "thumbs up"],
 }
-MOST_PICTURES = 6000  # for the classifier
+MOST_PICTURES = 2500  # for the classifier
 SHIFTED, ALIGNED = "mean shift", "aligned average"
 PLAIN_SEED = 1000
 
@@ -76,13 +75,11 @@ def draw(task: tuple[str, str], arguments) -> dict:
     """Features of a concept's plain samples and averages, some pictures, and features of samples that name a look."""
     kind, concept = task
     demo, judge = demo_and_judge(arguments.transformer)
-    shift = MeanShiftSettings(count=32, averaged_steps=arguments.averaged_steps)
 
     def run(denoiser, sigmas):
         plain = plain_samples(denoiser, sigmas, demo.shape, arguments.samples, PLAIN_SEED)
-        shifted = [shifted_average(denoiser, sigmas, demo.shape, MeanShiftSettings(
-            shift.count, shift.averaged_steps, seed), arguments.guidance, arguments.guidance_share).latents
-            for seed in range(arguments.repetitions)]
+        shifted = [shifted_average(denoiser, sigmas, demo.shape, arguments.guidance, seed).latents
+                   for seed in range(arguments.repetitions)]
         aligned = [align(denoiser, sigmas, demo.shape, preset_settings("standard", 32, seed),
                          batch=BatchSize(32)).latents for seed in range(arguments.repetitions)]
         return {"plain": plain, SHIFTED: torch.cat(shifted), ALIGNED: torch.cat(aligned)}
@@ -107,8 +104,6 @@ def main() -> None:
         samples=dict(type=int, help="plain samples of a concept"), repetitions=dict(type=int),
         concepts=dict(type=int, help="concepts of each kind of look"),
         named=dict(type=int, help="samples for each look that the prompt names"),
-        averaged_steps=dict(type=int, default=MeanShiftSettings.averaged_steps),
-        guidance_share=dict(type=float, default=GUIDANCE_SHARE),
         transformer=dict(action="store_true", help="the demo transformer in place of the demo U-Net"),
         workers=dict(type=int, default=2), sheet=dict(type=Path))
     fill_in(arguments, samples=(128, 32), repetitions=(4, 2), concepts=(10, 2), named=(4, 2))

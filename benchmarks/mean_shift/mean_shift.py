@@ -8,14 +8,26 @@ brightness are relative to plain samples. Means over concepts; in parentheses th
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 
+import torch
 from _grid import Point, in_words, pictures, plain_pictures, qualities
-from support import SCHEDULER, STEPS, DemoModel, FeatureSpace, fill_in, parse_arguments, print_table, processes
-from support import save_sheet, write_figures
+from support import (
+    SCHEDULER,
+    STEPS,
+    DemoModel,
+    FeatureSpace,
+    fill_in,
+    parse_arguments,
+    print_table,
+    processes,
+    save_sheet,
+    write_figures,
+)
 
 import pack
-from mental_averages.dma.mean_shift import GUIDANCE_SHARE, averaged_guidance
+from mental_averages.dma.mean_shift import GUIDANCE_SHARE, MeanShiftSettings, averaged_guidance, noise_for
 
 CONCEPTS = ["woman", "red heart", "red apple", "house", "cat face", "tree"]
 COUNTS = [4, 8, 16, 32, 64, 128, 256]
@@ -31,13 +43,23 @@ def grid(arguments) -> list[Point]:
     """The choices of a table."""
     share = arguments.guidance_share
     if arguments.table == "count":
-        return [Point(averaged_guidance(guidance, share), guidance, arguments.levels, count)
+        return [Point(averaged_guidance(guidance, share), guidance, arguments.levels, count, noise_for(guidance))
                 for guidance in arguments.guidances for count in COUNTS]
     if arguments.table == "schedule":
-        return [Point(averaged_guidance(guidance, share), guidance, levels)
+        return [Point(averaged_guidance(guidance, share), guidance, levels, noise=noise_for(guidance))
                 for guidance in arguments.guidances for levels in (2, 4, 8)]
-    return [Point(averaged_guidance(guidance, each), guidance, levels, noise=noise)
-            for guidance in arguments.guidances for each in SHARES for levels in LEVELS for noise in NOISES]
+    if arguments.table == "grid":
+        return [Point(averaged_guidance(guidance, each), guidance, levels, noise=noise)
+                for guidance in arguments.guidances for each in SHARES for levels in LEVELS for noise in NOISES]
+    return [point for guidance in arguments.guidances for point in around(guidance, share, arguments.levels)]
+
+
+def around(guidance: float, share: float, levels: int) -> list[Point]:
+    """The rule's point, and those that differ from it in one choice."""
+    rule = Point(averaged_guidance(guidance, share), guidance, levels, noise=noise_for(guidance))
+    return list(dict.fromkeys([
+        rule, *(replace(rule, averaging=averaged_guidance(guidance, share + more)) for more in (-0.2, 0.2)),
+        *(replace(rule, levels=levels + more) for more in (-2, 2)), *(replace(rule, noise=noise) for noise in NOISES)]))
 
 
 @functools.cache
@@ -61,16 +83,16 @@ def measure(task: tuple[str, str, int], arguments) -> dict:
 
 def main() -> None:
     arguments = parse_arguments(
-        __doc__.splitlines()[0], table=dict(choices=["rule", "count", "schedule"], default="rule"),
+        __doc__.splitlines()[0], table=dict(choices=["rule", "grid", "count", "schedule"], default="rule"),
         checkpoint=dict(type=Path, default=None, help="an assembled checkpoint in place of the demo U-Net's"),
         transformer=dict(action="store_true", help="the demo transformer in place of the demo U-Net"),
         guidances=dict(type=float, nargs="+", help="in the end"), concepts=dict(type=int), repetitions=dict(type=int),
-        levels=dict(type=int, default=4, help="of the table of counts"),
-        guidance_share=dict(type=float, default=GUIDANCE_SHARE, help="of the tables of counts and schedules"),
+        levels=dict(type=int, default=MeanShiftSettings.averaged_steps, help="of the rule and the table of counts"),
+        guidance_share=dict(type=float, default=GUIDANCE_SHARE, help="of all tables but the grid"),
         plain=dict(type=int, help="plain samples of a concept and guidance"),
         workers=dict(type=int, default=2, help="processes that share the concepts"),
-        sheet=dict(type=Path, help="write a sheet of the rule's table without restored noise"))
-    fill_in(arguments, guidances=(GUIDANCES, [7.0]), concepts=(len(CONCEPTS), 2), repetitions=(3, 2), plain=(48, 16))
+        sheet=dict(type=Path, help="write a sheet of the table"))
+    fill_in(arguments, guidances=(GUIDANCES, [7.0]), concepts=(len(CONCEPTS), 2), repetitions=(3, 2), plain=(32, 16))
     if arguments.checkpoint is None:
         arguments.checkpoint = pack.demo_transformer() if arguments.transformer else pack.demo_checkpoint()
     schedules = SCHEDULES if arguments.table == "schedule" else [(SCHEDULER, STEPS)]
@@ -94,22 +116,13 @@ def main() -> None:
     print_table(["scheduler", "steps", "guidance", "share", "levels", "K", "restored noise", "agreement", "typical",
                  "sharpness", "brightness"], rows)
     if arguments.sheet:
-        shown = [(concept, result, guidance, share) for concept, result in zip(concepts, results)
-                 for guidance in arguments.guidances for share in SHARES]
-        save_sheet([_row(result, guidance, averaged_guidance(guidance, share))
-                    for _, result, guidance, share in shown],
-                   [f"{concept}, guidance {guidance:g}, share {share:g}" for concept, _, guidance, share in shown],
-                   "2 plain samples, then by number of averaged levels", arguments.sheet, cell=64,
-                   columns=2 + 2 * len(LEVELS))
+        save_sheet([torch.cat([result["plain"][guidance][:2], *(rows for point, rows in result["pictures"].items()
+                                                                if point.finishing == guidance)])
+                    for result in results for guidance in arguments.guidances],
+                   [f"{concept}, {scheduler}, {steps} steps, guidance {guidance:g}"
+                    for concept, scheduler, steps in tasks for guidance in arguments.guidances],
+                   "2 plain samples, then the rows of the table, 2 pictures each", arguments.sheet, cell=64, columns=22)
     write_figures(figures, arguments.json)
-
-
-def _row(result: dict, guidance: float, averaging: float):
-    import torch
-
-    return torch.cat([result["plain"][guidance][:2],
-                      *(rows for point, rows in result["pictures"].items()
-                        if (point.finishing, point.averaging, point.noise) == (guidance, averaging, 0))])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,15 @@ from torch import Tensor
 from mental_averages.dma.alignment import PRESETS, AlignmentSettings
 from mental_averages.dma.diffusion import Denoiser, initial_latent, sample, starting_noise
 from mental_averages.dma.execution import BatchSize
-from mental_averages.dma.mean_shift import GUIDANCE_SHARE, MeanShift, MeanShiftSettings, averaged_guidance, mean_shift
+from mental_averages.dma.mean_shift import (
+    GUIDANCE_SHARE,
+    MeanShift,
+    MeanShiftSettings,
+    Start,
+    averaged_guidance,
+    mean_shift,
+    noise_for,
+)
 
 from ._demo_model import STEPS
 
@@ -26,8 +34,11 @@ def preset_settings(preset: str, count: int, seed: int = 0, *, keep: int = 1, **
     return PRESETS[preset].apply(AlignmentSettings(count=count, seed=seed, keep=keep, **further), STEPS)
 
 
-def shifted_average(denoiser: Any, sigmas: Tensor, shape: tuple[int, ...], settings: MeanShiftSettings,
-                    guidance: float, share: float = GUIDANCE_SHARE, **further: Any) -> MeanShift:
+def shifted_average(denoiser: Any, sigmas: Tensor, shape: tuple[int, ...], guidance: float, seed: int, *,
+                    share: float = GUIDANCE_SHARE, noise: float | None = None, start: Start | None = None,
+                    **settings: Any) -> MeanShift:
     """An average by mean shift as the node MentalAverage makes it, finished at a guidance."""
-    return mean_shift(denoiser, sigmas, shape, settings, batch=BatchSize(32),
-                      averaging=denoiser.with_guidance(averaged_guidance(guidance, share)), **further)
+    restored = noise_for(guidance) if noise is None else noise
+    return mean_shift(denoiser, sigmas, shape, MeanShiftSettings(seed=seed, restored_noise=restored, **settings),
+                      batch=BatchSize(32), averaging=denoiser.with_guidance(averaged_guidance(guidance, share)),
+                      start=start)

@@ -11,7 +11,16 @@ from dataclasses import asdict, dataclass
 
 from torch import Tensor
 
-from ..diffusion import Denoiser, at_step, paper_scale, restore_noise, sampling, starting_noise, stepping
+from ..diffusion import (
+    RESTORED_NOISE_SEED,
+    Denoiser,
+    at_step,
+    paper_scale,
+    restore_noise,
+    sampling,
+    starting_noise,
+    stepping,
+)
 from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive
 from ._match import match
 from ._report import AlignmentReport
@@ -20,7 +29,6 @@ from ._start import Noise, Start
 from ._state import State, moments_of, spread_and_norm
 from ._target import take_mean
 
-RESTORED_NOISE_SEED = 0x5EED
 # Part of the key of every saved run. Raise the number when a run of the same settings gives other results than before.
 ALGORITHM = "alignment 1"
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from ..diffusion import Denoiser, paper_scale
 from ..execution import BatchSize, Event, split_at_multiples
 from ..models import features_of, read_features
-from ..statistics import RunningMoments
+from ..statistics import LOOK_AFTER, RunningMoments
 from ._settings import AlignmentSettings
 from ._start import Start
-from ._state import BLOCK, State, spread_and_norm
+from ._state import State, spread_and_norm
 
 Events = Generator[Event, None, None]
 
@@ -46,12 +46,10 @@ def _of_all(denoiser: Denoiser, sigma: float, start: Start, settings: AlignmentS
         return found, features_of(denoiser, found, sigma)
 
     def enough() -> bool:
-        return (settings.mean_error > 0 and drawn.count % BLOCK == 0
-                and drawn.count >= max(settings.keep, settings.carried)
-                and features.standard_error <= settings.mean_error)
+        return drawn.count >= max(settings.keep, settings.carried) and features.is_certain(settings.mean_error)
 
     for rows, (found, values) in batch.over(settings.count, measure):
-        for part in split_at_multiples(rows, BLOCK):
+        for part in split_at_multiples(rows, LOOK_AFTER):
             weights = start.weights_of(slice(rows.start + part.start, rows.start + part.stop))
             features.update(values[part], weights)
             drawn.update(found[part], weights)

@@ -1,15 +1,25 @@
 """What the methods know of diffusion: the Denoiser, noise laws and noise levels, noise, deterministic steps."""
 from ._denoiser import Denoiser, EmbeddingDenoiser, LayeredDenoiser, RowsDenoiser, of_rows
 from ._latents import NotFiniteError, at_step, check_finite, check_latents
-from ._noise import NoiseRows, add_noise, initial_latent, noise_in, noise_of, shell_norm, start_scale, starting_noise
+from ._noise import (
+    RESTORED_NOISE_SEED,
+    NoiseRows,
+    add_noise,
+    initial_latent,
+    noise_in,
+    noise_of,
+    shell_norm,
+    start_scale,
+    starting_noise,
+)
 from ._parametrization import Parametrization, denoised_from_output, paper_scale
 from ._sampling import clean_estimate, deterministic_step, restore_noise, sample, sampling, stepping
 from ._schedule import falling, rising, steps_at
 
 __all__ = [
-    "Denoiser", "EmbeddingDenoiser", "LayeredDenoiser", "NoiseRows", "NotFiniteError", "Parametrization",
-    "RowsDenoiser", "add_noise", "at_step", "check_finite", "check_latents", "clean_estimate", "denoised_from_output",
-    "deterministic_step", "falling", "initial_latent", "noise_in", "noise_of", "of_rows", "paper_scale",
-    "restore_noise", "rising", "sample", "sampling", "shell_norm", "start_scale", "starting_noise", "stepping",
-    "steps_at",
+    "RESTORED_NOISE_SEED", "Denoiser", "EmbeddingDenoiser", "LayeredDenoiser", "NoiseRows", "NotFiniteError",
+    "Parametrization", "RowsDenoiser", "add_noise", "at_step", "check_finite", "check_latents", "clean_estimate",
+    "denoised_from_output", "deterministic_step", "falling", "initial_latent", "noise_in", "noise_of", "of_rows",
+    "paper_scale", "restore_noise", "rising", "sample", "sampling", "shell_norm", "start_scale", "starting_noise",
+    "stepping", "steps_at",
 ]

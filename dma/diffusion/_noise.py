@@ -12,6 +12,8 @@ from ._parametrization import Parametrization, paper_scale
 # PyTorch draws the same normal numbers in parts as at once if every part but the last has a multiple of 16 of them, and
 # the last no fewer than 16.
 ROWS_AT_ONCE = 16
+# Of the noise that averages get back, the same for all: any number would do.
+RESTORED_NOISE_SEED = 0x5EED
 
 
 def starting_noise(count: int, shape: tuple[int, ...], seed: int) -> Tensor:

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from ..diffusion import (
+    RESTORED_NOISE_SEED,
     Denoiser,
     NoiseRows,
     add_noise,
@@ -35,15 +36,13 @@ from ..diffusion import (
 )
 from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive, split_at_multiples
 from ..precision import in_double
+from ..statistics import LOOK_AFTER
 from ._report import MeanShiftReport
 from ._settings import MeanShiftSettings
 from ._state import MeanShiftState
 
 # Part of the key of every saved run. Raise the number when one of the same settings gives another picture than before.
 ALGORITHM = "mean shift 1"
-# Noises after which the error of the mean is looked at again, whatever the batch size.
-BLOCK = 16
-SHARED_SEED = 0x5EED
 
 
 @dataclass(frozen=True)
@@ -130,21 +129,17 @@ def take_mean(averaging: Denoiser, sigma: float, step: int, shape: tuple[int, ..
              else add_noise(averaging.parametrization, state.mean, eps, sigma))
         return check_finite(averaging.denoise(x.to(averaging.device), sigma), "Predictions", sigma)
 
-    def enough() -> bool:
-        return (settings.mean_error > 0 and moments.count % BLOCK == 0 and moments.count > 1
-                and moments.standard_error <= settings.mean_error)
-
-    if enough():
+    if moments.is_certain(settings.mean_error):
         return
     for rows, predicted in batch.over(settings.count, predict, first=moments.count):
-        for part in split_at_multiples(rows, BLOCK):
+        for part in split_at_multiples(rows, LOOK_AFTER):
             moments.update(predicted[part])
-            if enough():
+            if moments.is_certain(settings.mean_error):
                 break
         error = moments.standard_error if moments.count > 1 else None
         yield Event("predict", len(predicted), rows.stop, settings.count, value=error,
                     clean=moments.mean.float()[None], changed=True)
-        if enough():
+        if moments.is_certain(settings.mean_error):
             return
 
 
@@ -158,4 +153,5 @@ def level_seed(seed: int, step: int) -> int:
 
 def restored(shape: tuple[int, ...], settings: MeanShiftSettings) -> Tensor:
     """The noise (keep, C, H, W) that pictures are finished with."""
-    return starting_noise(settings.keep, shape, SHARED_SEED if settings.shared_noise else settings.seed ^ SHARED_SEED)
+    return starting_noise(settings.keep, shape, RESTORED_NOISE_SEED if settings.shared_noise
+                          else settings.seed ^ RESTORED_NOISE_SEED)

@@ -10,6 +10,9 @@ from torch import Tensor
 from ..precision import in_double
 from ._effective_count import effective_count_of_sums
 
+# Rows after which it is asked again whether a mean is certain enough, whatever the batch size.
+LOOK_AFTER = 16
+
 
 @dataclass
 class RunningMoments:
@@ -66,3 +69,11 @@ class RunningMoments:
     def standard_error(self) -> float:
         """Standard error of the mean, as a norm relative to the mean's: sqrt(sum var / effective count) / |mean|."""
         return (self.variance.sum() / self.effective_count).sqrt().item() / max(self.mean.norm().item(), 1e-30)
+
+    def is_certain(self, mean_error: float) -> bool:
+        """Whether the standard error is known and at most `mean_error`; asked after every LOOK_AFTER rows only.
+
+        A mean that takes rows until this is true takes the same in batches of any size. 0 is never reached.
+        """
+        return (mean_error > 0 and self.count > 0 and self.count % LOOK_AFTER == 0
+                and self.standard_error <= mean_error)

@@ -13,6 +13,7 @@ from ..inputs import REPORT, checked
 
 STANDARD = mean_shift.MeanShiftSettings()
 START_STEP = 4
+BY_GUIDANCE = -1.0
 
 
 class MentalAverage(io.ComfyNode):
@@ -46,11 +47,11 @@ class MentalAverage(io.ComfyNode):
                                tooltip="Guidance of the averaged levels: 1 + this share of (cfg - 1). It is applied at "
                                        "every level again, so that less of it is right. 1: the same as in the end; 0: "
                                        "none."),
-                io.Float.Input("restored_noise", default=STANDARD.restored_noise, min=0.0, max=1.0, step=0.05,
-                               optional=True, advanced=True,
+                io.Float.Input("restored_noise", default=BY_GUIDANCE, min=-1.0, max=1.0, step=0.05, optional=True,
+                               advanced=True,
                                tooltip="Share of the noise of a step that the average gets back before it is sampled "
-                                       "to the end, the same for every seed: more detail on models that draw too "
-                                       "little. 0: none."),
+                                       "to the end, the same for every seed: without it, low guidance draws too "
+                                       "smoothly. -1: what suits cfg, all of it up to 3 and none from 9 on."),
                 io.Float.Input("mean_error", default=STANDARD.mean_error, min=0.0, max=1.0, step=0.001, round=False,
                                optional=True, advanced=True,
                                tooltip="A level takes no more noises when the standard error of its mean, relative to "
@@ -80,9 +81,11 @@ class MentalAverage(io.ComfyNode):
     @classmethod
     @checked()
     def execute(cls, model, positive, negative, latent_image, count, steps, averaged_steps, cfg, scheduler, seed,
-                guidance_share=mean_shift.GUIDANCE_SHARE, restored_noise=STANDARD.restored_noise,
+                guidance_share=mean_shift.GUIDANCE_SHARE, restored_noise=BY_GUIDANCE,
                 mean_error=STANDARD.mean_error, batch_size=0, resume=True, start=None, start_step=START_STEP,
                 start_weights="") -> io.NodeOutput:
+        if restored_noise == BY_GUIDANCE:
+            restored_noise = mean_shift.noise_for(cfg)
         settings = mean_shift.MeanShiftSettings(count=count, averaged_steps=averaged_steps, seed=seed,
                                                 mean_error=mean_error, restored_noise=restored_noise)
         comfyui.check_one_prompt(positive, "positive")

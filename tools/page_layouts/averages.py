@@ -9,22 +9,23 @@ LAYOUTS: dict[str, Layout] = {
 
 What does the model think of when it reads your prompt? Type a concept into **Prompt** and press **Run**.
 
-The sheet shows six pictures of it:
+The sheet shows seven pictures of it:
 
 1. **plain samples**: what the model draws, each from its own noise
 2. **pixel mean**: the mean of those pictures, blurry
 3. **average of latents**: the mean before decoding, blurry too
 4. **medoid**: the most central of the plain samples
 5. **zero-latent sample**: one sample that starts from zero instead of noise
-6. **mental average**: many trajectories pulled to their mean in the model's semantic space. Several are finished; \
-that they look alike is the check.
+6. **mental average, aligned**: many trajectories pulled to their mean in the model's semantic space, as published. \
+Several are finished; that they look alike is the check.
+7. **mental average, mean shift**: one clean picture, noised again and again and moved to the mean of what the model \
+sees in it. It hardly depends on the seed, and works on any model.
 
 - **More trajectories**: raise `count` of *Align trajectories*, to 256 for a steadier average; only its first mean \
 takes longer. `batch_size` of *Size* is the number of plain samples.
 - **The paper's own recipe**: its advanced `preset` *paper* with `count` 1000, which takes hours.
 - **Another model**: choose its checkpoint, and its own resolution in *Size*.
-- **Another seed**: the seeds of *Plain samples* and *Align trajectories* stay equal, so that both start from the same \
-noise.
+- **Another seed**: the seeds of *Plain samples* and of both averages stay equal, so that all start from the same noise.
 
 An interrupted run goes on where it stopped when you press Run again. What was measured on the way is saved as JSON; \
 *Load Report* also reads the file of an earlier run.
@@ -33,13 +34,14 @@ An interrupted run goes on where it stopped when you press Run again. What was m
             (Group("1. Model and prompt", MODEL, (("1", "2", "3", "4", NOTE),)),),
             (Group("2. Plain samples and their averages", WORK,
                    (("5", "13"), ("6", "8", "9", "14"), ("7", "11", "12"))),
-             Group("3. The mental average", OTHER, (("10",), ("15",), ("16",)))),
-            (Group("4. Pictures", PICTURES, (("17", "18"), ("19",))),
+             Group("3. The mental average, in two ways", OTHER, (("10", "16", "25"), ("15",), ("24",)))),
+            (Group("4. Pictures", PICTURES, (("17", "18"), ("19", "26"))),
              Group("5. What was measured: saved, read back, plotted", REPORTS, (("20", "21", "22"), ("23",)))),
         ),
-        widths={NOTE: 440, "18": 700, "19": 400, "20": 340, "23": 760},
+        widths={NOTE: 440, "18": 700, "19": 400, "26": 400, "20": 340, "23": 760},
         # Room for the note, for the pictures, and for the previews under nodes that sample.
-        extra_heights={NOTE: 560, "5": PREVIEW, "13": PREVIEW, "15": PREVIEW, "18": 640, "19": 380, "23": 500},
+        extra_heights={NOTE: 660, "5": PREVIEW, "13": PREVIEW, "15": PREVIEW, "24": PREVIEW, "18": 700, "19": 380,
+                       "26": 380, "23": 500},
     ),
     "10_semantic_layer": Layout(
         note="""## Which layer stands for meaning?

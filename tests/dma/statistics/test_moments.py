@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from mental_averages.dma.statistics import RunningMoments
+from mental_averages.dma.statistics import LOOK_AFTER, RunningMoments
 
 
 @settings(max_examples=50, deadline=None)
@@ -61,3 +61,14 @@ def test_rows_without_weight_do_not_count():
 
 def test_before_any_row():
     assert RunningMoments().effective_count == 0
+
+
+def test_a_mean_is_certain_after_whole_blocks_alone_and_never_of_nothing():
+    rows = torch.randn(3 * LOOK_AFTER, 4, generator=torch.Generator().manual_seed(0)) + 5
+    moments = RunningMoments()
+    assert not moments.is_certain(1.0)
+    for row in rows:
+        moments.update(row[None])
+        expected = moments.count % LOOK_AFTER == 0 and moments.standard_error <= 0.05
+        assert moments.is_certain(0.05) == expected and not moments.is_certain(0.0)
+    assert moments.is_certain(0.05) and not moments.is_certain(moments.standard_error / 2)

@@ -13,7 +13,7 @@ def average(model, prompts, shape=(4, 8, 8), **change):
     from mental_averages.nodes.mean_shift import MentalAverage
 
     arguments = dict(count=COUNT, steps=STEPS, averaged_steps=AVERAGED, cfg=CFG, scheduler="normal", seed=SEED,
-                     guidance_share=SHARE, resume=False)
+                     guidance_share=SHARE, restored_noise=0.0, resume=False)
     with torch.inference_mode():
         return MentalAverage.execute(model, *prompts, {"samples": torch.zeros(1, *shape)},
                                      **{**arguments, **change}).args
@@ -232,6 +232,13 @@ def test_variety_has_the_size_of_the_picture(small):
     assert variety.shape == (1, 64, 64, 3) and variety.min() >= 0 and variety.max() <= 1
     assert report.settings["averaged_guidance_scale"] == 1 + SHARE * (CFG - 1)
     assert report.settings["guidance_scale"] == CFG
+
+
+def test_restored_noise_follows_guidance_unless_it_is_chosen(small):
+    for cfg, noise in ((3.0, 1.0), (6.0, 0.5), (9.0, 0.0)):
+        by_guidance, chosen = (average(*small, cfg=cfg, restored_noise=value) for value in (-1.0, noise))
+        assert torch.equal(by_guidance[0]["samples"], chosen[0]["samples"])
+        assert by_guidance[2].settings["restored_noise"] == noise
 
 
 @pytest.mark.parametrize("change, match", [
