@@ -8,16 +8,28 @@ bootstrap over classes.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from _classes import (
+    CLASSES,
+    GUIDANCE,
+    POOL,
+    QUICK_POOL,
+    Class,
+    Way,
+    centroids,
+    in_words,
+    load_class,
+    pooled_frechet,
+    random_subsets,
+    sampled,
+)
 from support import (
     ICONS,
     DemoModel,
     FeatureSpace,
-    as_pictures,
     fill_in,
     interval,
     median_seconds,
@@ -28,32 +40,14 @@ from support import (
     with_interval,
     write_figures,
 )
-from torch import Tensor
 
 import dataset
 from mental_averages.dma import interpolation
-from mental_averages.dma.execution import BatchSize
 from mental_averages.dma.interpolation import interpolate, norm_guided_centroid
-from mental_averages.dma.inversion import invert, sample_back
-from mental_averages.dma.metrics import frechet_distance, kernel_distance
+from mental_averages.dma.metrics import kernel_distance
 
-# A class is every picture whose caption has this word; the word is its prompt.
-CLASSES = ["face", "hand", "heart", "worker", "wheelchair", "button", "kiss", "wrestling"]
 COUNTS, QUICK_COUNTS, COMPARED = [2, 4, 8, 16, 32, 64, 96], [2, 16, 64], 64
-POOL, QUICK_POOL = 192, 96  # inverted pictures per class
-GUIDANCE = 7.0
 NORM_GUIDED, NORM_GUIDED_COUNTS = "norm-guided (NAO)", (2, 4)
-COMPONENTS = 16
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way to a centroid, under the name that the paper gives such a way."""
-
-    name: str
-    method: str
-    mean_adjustment: str
-    low_pass_width: float = float("inf")
 
 
 WAYS = [Way("lin", "lin", "none"), Way("fix/0", "fix", "none"), Way("nin/0", "nin", "none"),
@@ -61,60 +55,6 @@ WAYS = [Way("lin", "lin", "none"), Way("fix/0", "fix", "none"), Way("nin/0", "ni
         Way("lol/chm", "lol", "channel"), Way("ours/chm", "restored_variance", "channel"),
         Way("ours/low pass 2", "restored_variance", "low_pass", 2.0)]
 FIX, FIX_CHANNEL, OURS, FRESH = "fix/0", "fix/chm", "ours/chm", "fresh noise"
-
-
-@dataclass
-class Class:
-    """The real pictures of a class: their features, and the noise of the inverted ones."""
-
-    name: str
-    features: Tensor  # (P, D)
-    pictures: Tensor  # the inverted ones (n, H, W, 3)
-    noise: Tensor  # (n, C, H, W)
-
-
-def load_class(demo: DemoModel, judge: FeatureSpace, name: str, pictures: list, images: np.ndarray, pool: int) -> Class:
-    rows = [row for row, picture in enumerate(pictures) if name in picture.caption.split()]
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0)).tolist()
-    chosen = as_pictures(images[[rows[place] for place in order]])
-    clean = demo.latents_of(chosen[:pool])
-
-    def up(denoiser, sigmas):
-        return invert(denoiser, clean, sigmas, batch=BatchSize(32), measure=False).trajectory.noise
-
-    return Class(name, judge(chosen[: 2 * POOL]), chosen[:pool], demo.with_denoiser(name, 1.0, up, layer=None))
-
-
-def sampled(demo: DemoModel, prompt: str, noise: Tensor, guidance: float) -> Tensor:
-    """Pictures of noise z (N, C, H, W)."""
-    return demo.decode(demo.with_denoiser(prompt, guidance, layer=None, function=lambda denoiser, sigmas: sample_back(
-        denoiser, noise, sigmas, batch=BatchSize(32))))
-
-
-def random_subsets(total: int, count: int, subsets: int) -> Tensor:
-    """Weights (subsets, total) of centroids of `count` latents; the same for every class and way."""
-    generator = torch.Generator().manual_seed(count)
-    rows = torch.zeros(subsets, total)
-    for row in rows:
-        row[torch.randperm(total, generator=generator)[:count]] = 1 / count
-    return rows
-
-
-def centroids(way: Way, noise: Tensor, rows: Tensor) -> Tensor:
-    return interpolate(noise, rows, method=way.method, mean_adjustment=way.mean_adjustment,
-                       low_pass_width=way.low_pass_width).latents
-
-
-def pooled_frechet(found: list[Tensor], classes: list[Class], draws: int) -> list[float]:
-    """The distance over all classes together, then of `draws` bootstrap samples of classes."""
-    least = min(len(group.features) for group in classes)
-    real = torch.stack([group.features[:least] for group in classes])  # (classes, P, D)
-    centre = real.mean(dim=(0, 1))
-    axes = torch.linalg.eigh(torch.cov(real.flatten(0, 1).T)).eigenvectors[:, -COMPONENTS:]  # (D, 16)
-    real, made = (real - centre) @ axes, (torch.stack(found) - centre) @ axes
-    generator = np.random.default_rng(0)
-    samples = [np.arange(len(classes)), *generator.integers(0, len(classes), (draws, len(classes)))]
-    return [frechet_distance(made[sample].flatten(0, 1), real[sample].flatten(0, 1)) for sample in samples]
 
 
 def growth_of_bias(classes: list[Class], counts: list[int], subsets: int) -> dict[str, float]:
@@ -168,11 +108,6 @@ def cost_of_a_centroid(demo: DemoModel, group: Class, count: int) -> dict[str, f
     centroid = median_seconds(
         lambda: interpolate(chosen, method=way.method, mean_adjustment=way.mean_adjustment), 10)
     return {"seconds_per_centroid": centroid, "seconds_per_model_call": call}
-
-
-def in_words(values: tuple[float, float, float]) -> str:
-    """A value with its interval, whose ends may be negative."""
-    return "{:.3f} ({:.3f} to {:.3f})".format(*values)
 
 
 def plot(quality: dict, counts: list[int], path: Path) -> None:
