@@ -51,7 +51,7 @@ class MentalAverage(io.ComfyNode):
                                advanced=True,
                                tooltip="Share of the noise of a step that the average gets back before it is sampled "
                                        "to the end, the same for every seed: without it, low guidance draws too "
-                                       "smoothly. -1: what suits cfg, all of it up to 3 and none from 7 on."),
+                                       "smoothly. -1: what suits cfg, all of it up to 3 and half from 7 on."),
                 io.Float.Input("mean_error", default=STANDARD.mean_error, min=0.0, max=1.0, step=0.001, round=False,
                                optional=True, advanced=True,
                                tooltip="A level takes no more noises when the standard error of its mean, relative to "

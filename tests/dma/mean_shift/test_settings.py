@@ -23,7 +23,7 @@ def test_settings_that_make_no_sense_are_refused_before_any_work(change, message
         mean_shift(denoiser, LEVELS, SHAPE, MeanShiftSettings(), start=Start(torch.zeros(1, 2, 4, 4), 2))
 
 
-@pytest.mark.parametrize("guidance, noise", [(0.0, 1.0), (1.0, 1.0), (3.0, 1.0), (5.0, 0.5), (7.0, 0.0), (30.0, 0.0)])
+@pytest.mark.parametrize("guidance, noise", [(0.0, 1.0), (1.0, 1.0), (3.0, 1.0), (5.0, 0.75), (7.0, 0.5), (30.0, 0.5)])
 def test_low_guidance_gets_noise_back_and_high_guidance_none(guidance, noise):
     assert noise_for(guidance) == noise
 
