@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from support import DemoModel, FeatureSpace, pairwise_distance, plain_samples, worth
 from torch import Tensor
@@ -90,11 +89,3 @@ def qualities(judge: FeatureSpace, found: dict[Point, Tensor], plain: dict[float
         measured[point] = Quality(near.consistency / apart[point.finishing],
                                   near.representativeness / apart[point.finishing], near.sharpness, near.brightness)
     return measured
-
-
-def in_words(rows: Sequence[Quality]) -> list[str]:
-    """Means over concepts; of brightness also the least, since one dark picture is a fault."""
-    values = np.array(rows)  # (concepts, 4)
-    return [f"{values[:, 0].mean():.3f}", f"{values[:, 1].mean():.3f}", f"{values[:, 2].mean():.2f} "
-            f"({values[:, 2].min():.2f}-{values[:, 2].max():.2f})", f"{values[:, 3].mean():.3f} "
-            f"({values[:, 3].min():.2f}-{values[:, 3].max():.2f})"]

@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from _grid import Point, in_words, pictures, plain_pictures, qualities
+from _grid import Point, pictures, plain_pictures, qualities
+from _tables import figures_of, print_matrices, print_rows
 from support import (
     SCHEDULER,
     STEPS,
@@ -20,7 +21,6 @@ from support import (
     FeatureSpace,
     fill_in,
     parse_arguments,
-    print_table,
     processes,
     save_sheet,
     write_figures,
@@ -100,21 +100,12 @@ def main() -> None:
     tasks = [(concept, *schedule) for schedule in schedules for concept in concepts]
     with processes(arguments.workers) as pool:
         results = list(pool.map(functools.partial(measure, arguments=arguments), tasks))
-    figures, rows = {}, []
-    for number, (scheduler, steps) in enumerate(schedules):
+    measured = {}
+    for number, schedule in enumerate(schedules):
         own = results[number * len(concepts) : (number + 1) * len(concepts)]
-        for point in own[0]["qualities"]:
-            found = [result["qualities"][point] for result in own]
-            share = (point.averaging - 1) / (point.finishing - 1) if point.finishing != 1 else 1.0
-            rows.append([scheduler, str(steps), f"{point.finishing:g}", f"{share:.2f}", str(point.levels),
-                         str(point.count), f"{point.noise:g}", *in_words(found)])
-            key = f"{scheduler}_{steps}_g{point.finishing:g}_share{share:.2f}_levels{point.levels}_k{point.count}" \
-                  f"_noise{point.noise:g}"
-            for name in found[0]._fields:
-                figures[f"{name}_{key}"] = sum(getattr(each, name) for each in found) / len(found)
+        measured[schedule] = {point: [result["qualities"][point] for result in own] for point in own[0]["qualities"]}
     print(f"\n{len(concepts)} concepts, {arguments.repetitions} ensembles, {arguments.plain} plain samples\n")
-    print_table(["scheduler", "steps", "guidance", "share", "levels", "K", "restored noise", "agreement", "typical",
-                 "sharpness", "brightness"], rows)
+    (print_matrices if arguments.table == "grid" else print_rows)(measured)
     if arguments.sheet:
         save_sheet([torch.cat([result["plain"][guidance][:2], *(rows for point, rows in result["pictures"].items()
                                                                 if point.finishing == guidance)])
@@ -122,7 +113,7 @@ def main() -> None:
                    [f"{concept}, {scheduler}, {steps} steps, guidance {guidance:g}"
                     for concept, scheduler, steps in tasks for guidance in arguments.guidances],
                    "2 plain samples, then the rows of the table, 2 pictures each", arguments.sheet, cell=64, columns=22)
-    write_figures(figures, arguments.json)
+    write_figures(figures_of(measured), arguments.json)
 
 
 if __name__ == "__main__":
