@@ -70,7 +70,7 @@ def test_every_number_choice_and_text_of_every_node_is_checked(comfyui):
             for option in item.options if isinstance(item, io.DynamicCombo.Input) else ():
                 for nested in option.inputs:
                     for value, sentence in bad_values(nested):
-                        if value is None and nested.optional:
+                        if value is None and nested.optional and nested.default is None:
                             continue
                         refused(node, {**values, item.id: chosen(item, option, **{nested.id: value})},
                                 f"{item.id}.{nested.id}", sentence)
@@ -151,6 +151,38 @@ def test_the_cases_that_users_met(comfyui, demo, prompts, empty_latent, hspace):
     refused(LabelledSheet, {**sheet, "columns": 0}, "columns is 0: choose a number from 1 to 64")
     refused(LabelledSheet, {**sheet, "cell": 100000}, "cell is 100000: choose a number from 32 to 1024")
     refused(PlotReport, dict(report=None, width=0), "width is 0: choose a number from 256 to 4096")
+
+
+def test_none_is_taken_where_an_optional_input_is_none_without_a_value(comfyui):
+    """One rule for inputs of the node and for those that a choice brings."""
+    from comfy_api.latest import io
+
+    from mental_averages.nodes.inputs import checked
+
+    def inputs():
+        return [io.Int.Input("free", optional=True), io.Int.Input("five", default=5, optional=True),
+                io.Float.Input("half", default=0.5, optional=True), io.String.Input("text", default="", optional=True),
+                io.Combo.Input("kind", options=["a", "b"], default="b", optional=True),
+                io.Latent.Input("latent", optional=True), io.Int.Input("needed", min=0, max=9)]
+
+    class Node(io.ComfyNode):
+        @classmethod
+        def define_schema(cls):
+            return io.Schema("Node", inputs=[*inputs(), io.DynamicCombo.Input("choice", options=[
+                io.DynamicCombo.Option("first", inputs())])])
+
+        @classmethod
+        @checked()
+        def execute(cls, needed, choice, free=None, five=5, half=0.5, text="", kind="b", latent=None):
+            return io.NodeOutput(free)
+
+    nested = {"choice": "first", "needed": 1}
+    plain = {"needed": 1, "choice": nested}
+    assert Node.execute(**plain, free=None, latent=None).args[0] is None
+    Node.execute(**{**plain, "choice": {**nested, "free": None, "latent": None}})
+    for name in ("five", "half", "text", "kind", "needed"):
+        refused(Node, {**plain, name: None}, name, "None")
+        refused(Node, {**plain, "choice": {**nested, name: None}}, f"choice.{name}", "None")
 
 
 def test_a_layer_that_is_not_in_the_list_may_be_one_of_the_model(hspace, demo):
