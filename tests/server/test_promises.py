@@ -177,7 +177,8 @@ PROMISES = {
     "FreeU": Promise(on_model("FreeU_V2", b1=1.3, b2=1.4, s1=0.9, s2=0.2), set()),
     "HyperTile": Promise(on_model("HyperTile", tile_size=32, swap_size=2, max_depth=1, scale_depth=False), set()),
     "ToMe": Promise(on_model("TomePatchModel", ratio=0.5), set()),
-    "v": Promise(on_model("ModelSamplingDiscrete", sampling="v_prediction", zsnr=False), EVERY),
+    # The network is asked the same.
+    "v": Promise(on_model("ModelSamplingDiscrete", sampling="v_prediction", zsnr=False), EVERY - {"features", "probe"}),
     "v with zero terminal SNR": Promise(on_model("ModelSamplingDiscrete", sampling="v_prediction", zsnr=True), EVERY),
     "lcm": Promise(on_model("ModelSamplingDiscrete", sampling="lcm", zsnr=False), EVERY),
     "weights of 8 bits": Promise(in_8_bits, EVERY),
@@ -199,7 +200,8 @@ PROMISES = {
     "a scheduled LoRA": Promise(hooked, AS_CORE, names=AS_CORE),
 }
 NO_REGION = "mental averages cannot use: connect a plain prompt for the whole picture"
-# What is refused, by which nodes, and in which words.
+ONE_OF_EACH_ROOM = {"aligned", "average", "sampled", "lora", "probe"}
+# What is refused, by which nodes, and in which words. Laws of noise are refused where all nodes look at the model.
 REFUSED = {
     "an area": (with_area, PROMPTED - AS_CORE, f"carries an area, which {NO_REGION}"),
     "a mask": (masked("negative"), PROMPTED - AS_CORE - {"features", "lora"},
@@ -208,13 +210,11 @@ REFUSED = {
     "a reference picture": (referring, PROMPTED - AS_CORE, f"carries a reference picture, which {NO_REGION}"),
     "hints for single latents": (lambda graph: controlled(graph, 2), PROMPTED - BY_ROW,
                                  "conditioning has a ControlNet with 2 different hints, one for each"),
-    "a law of noise": (on_model("ModelSamplingDiscrete", sampling="img_to_img", zsnr=False), EVERY,
+    "a law of noise": (on_model("ModelSamplingDiscrete", sampling="img_to_img", zsnr=False), ONE_OF_EACH_ROOM,
                        "The noise law IMG_TO_IMG of this model is not supported"),
     "data of another size": (on_model("ModelSamplingContinuousEDM", sampling="edm", sigma_max=120.0, sigma_min=0.002),
-                             EVERY, "This model is made for data of standard deviation 0.5 (sigma_data)"),
+                             ONE_OF_EACH_ROOM, "This model is made for data of standard deviation 0.5 (sigma_data)"),
 }
-
-
 
 
 @pytest.mark.parametrize("name", PROMISES)
