@@ -60,3 +60,28 @@ def test_adam_comes_as_far_as_in_single_precision(comfyui):
     reached, expected = (matched(dtype, LATE, Adam(learning_rate=0.3, iterations=12))[0]
                          for dtype in (torch.float16, torch.float32))
     assert reached < 1.02 * expected
+
+
+def test_null_text_comes_as_far_as_in_single_precision(comfyui):
+    """Of two prompts that are nearly the same, whose difference is what guidance loses on the way back."""
+    gained = {dtype: lost_on_the_way_back(dtype, 0) - lost_on_the_way_back(dtype, 4)
+              for dtype in (torch.float32, torch.float16)}
+    assert gained[torch.float32] > 0.02
+    assert gained[torch.float16] == pytest.approx(gained[torch.float32], rel=0.1)
+
+
+def lost_on_the_way_back(dtype, iterations):
+    """The relative error of a latent that DDIMInvert has inverted with null-text, after so many iterations a step."""
+    from mental_averages.nodes.inversion import DDIMInvert
+
+    small, weight = MODELS["SD1.5"], "diffusion_model.out.2.weight"
+    model = small.build(dtype).clone()
+    model.add_patches({weight: ("diff", (-0.9 * model.model.state_dict()[weight].float(),))}, 1.0)
+    (positive, options), (other, _) = small.conditioning(1)[0], small.conditioning(2)[0]
+    latent = {"samples": torch.randn(1, 4, 64, 64, generator=torch.Generator().manual_seed(4))}
+    with torch.inference_mode():
+        report = DDIMInvert.execute(
+            model, [[positive, options]], latent, 2, "simple", 5.0,
+            {"method": "null_text", "iterations": iterations, "learning_rate": 0.005}, 0,
+            [[positive + 0.02 * other, dict(options)]]).args[2]
+    return report.round_trip.relative[0]
