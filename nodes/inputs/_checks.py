@@ -41,13 +41,13 @@ def checked(*, elsewhere: Collection[str] = ()) -> Callable[[Callable], Callable
     return decorate
 
 
-def check_input(item: io.Input, value: Any, name: str) -> None:
+def check_input(item: io.Input, value: Any, name: str, *, left_out: tuple[Any, ...] = (MISSING,)) -> None:
     """Raise ValueError, calling the input `name`, unless a widget of this schema would take the value.
 
-    An optional input may be left out. None stands for that only where it is what the input is without a value: a number
-    that is None would be an error further inside.
+    An optional input may be left out, which the values `left_out` stand for. None stands for that also where it is what
+    the input is without a value; elsewhere a number that is None would be an error further inside.
     """
-    if item.optional and (value is MISSING or (value is None and getattr(item, "default", None) is None)):
+    if item.optional and (any(value is nothing for nothing in left_out) or (value is None and getattr(item, "default", None) is None)):
         return
     if isinstance(item, io.DynamicCombo.Input):
         check_dynamic(item, {} if value is MISSING else value, name)
@@ -72,7 +72,8 @@ def check_dynamic(item: io.DynamicCombo.Input, given: dict[str, Any], name: str)
                          f"{', '.join(options)} on the node itself.")
     check_choice(given[item.id], list(options), name)
     for nested in options[given[item.id]]:
-        check_input(nested, given.get(nested.id, MISSING), f"{name}.{nested.id}")
+        # ComfyUI hands over None for an input of a choice that the graph does not name.
+        check_input(nested, given.get(nested.id, MISSING), f"{name}.{nested.id}", left_out=(MISSING, None))
 
 
 def check_number(name: str, value: Any, kind: type, lowest: float | None = None, highest: float | None = None,

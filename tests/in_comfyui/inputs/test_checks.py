@@ -70,7 +70,7 @@ def test_every_number_choice_and_text_of_every_node_is_checked(comfyui):
             for option in item.options if isinstance(item, io.DynamicCombo.Input) else ():
                 for nested in option.inputs:
                     for value, sentence in bad_values(nested):
-                        if value is None and nested.optional and nested.default is None:
+                        if value is None and nested.optional:
                             continue
                         refused(node, {**values, item.id: chosen(item, option, **{nested.id: value})},
                                 f"{item.id}.{nested.id}", sentence)
@@ -153,8 +153,9 @@ def test_the_cases_that_users_met(comfyui, demo, prompts, empty_latent, hspace):
     refused(PlotReport, dict(report=None, width=0), "width is 0: choose a number from 256 to 4096")
 
 
-def test_none_is_taken_where_an_optional_input_is_none_without_a_value(comfyui):
-    """One rule for inputs of the node and for those that a choice brings."""
+def test_none_is_taken_where_an_optional_input_is_left_out(comfyui):
+    """Of an input of the node None means that only where it is its default; for one that a choice brings, ComfyUI hands
+    it over for whatever the graph does not name."""
     from comfy_api.latest import io
 
     from mental_averages.nodes.inputs import checked
@@ -180,9 +181,11 @@ def test_none_is_taken_where_an_optional_input_is_none_without_a_value(comfyui):
     plain = {"needed": 1, "choice": nested}
     assert Node.execute(**plain, free=None, latent=None).args[0] is None
     Node.execute(**{**plain, "choice": {**nested, "free": None, "latent": None}})
-    for name in ("five", "half", "text", "kind", "needed"):
+    for name in ("five", "half", "text", "kind"):
         refused(Node, {**plain, name: None}, name, "None")
-        refused(Node, {**plain, "choice": {**nested, name: None}}, f"choice.{name}", "None")
+        Node.execute(**{**plain, "choice": {**nested, name: None}})
+    refused(Node, {**plain, "needed": None}, "needed", "None")
+    refused(Node, {**plain, "choice": {**nested, "needed": None}}, "choice.needed", "None")
 
 
 def test_a_layer_that_is_not_in_the_list_may_be_one_of_the_model(hspace, demo):
