@@ -47,7 +47,8 @@ def check_input(item: io.Input, value: Any, name: str, *, left_out: tuple[Any, .
     An optional input may be left out, which the values `left_out` stand for. None stands for that also where it is what
     the input is without a value; elsewhere a number that is None would be an error further inside.
     """
-    if item.optional and (any(value is nothing for nothing in left_out) or (value is None and getattr(item, "default", None) is None)):
+    nothing = any(value is each for each in left_out)  # compared by ==, tensors would be compared number by number
+    if item.optional and (nothing or (value is None and getattr(item, "default", None) is None)):
         return
     if isinstance(item, io.DynamicCombo.Input):
         check_dynamic(item, {} if value is MISSING else value, name)

@@ -120,14 +120,15 @@ def hooked(graph: Graph) -> None:
 def masked(side: str) -> Callable[[Graph], None]:
     def patch(graph: Graph) -> None:
         mask = graph.add("SolidMask", value=0.5, width=64, height=64)
-        graph.on[side] = graph.add("ConditioningSetMask", conditioning=graph.on[side], mask=mask, strength=1.0,
-                                   set_cond_area="default")
+        part = graph.add("ConditioningSetMask", conditioning=graph.on[side], mask=mask, strength=1.0,
+                         set_cond_area="default")
+        graph.on[side] = graph.add("ConditioningCombine", conditioning_1=part, conditioning_2=graph.on["other"])
     return patch
 
 
 def with_area(graph: Graph) -> None:
-    part = graph.add("ConditioningSetArea", conditioning=graph.on["positive"], width=64, height=32, x=0, y=0,
-                     strength=1.0)
+    part = graph.add("ConditioningSetAreaPercentage", conditioning=graph.on["positive"], width=1.0, height=0.5, x=0.0,
+                     y=0.0, strength=1.0)
     graph.on["positive"] = graph.add("ConditioningCombine", conditioning_1=part, conditioning_2=graph.on["other"])
 
 
@@ -179,8 +180,10 @@ PROMISES = {
     "ToMe": Promise(on_model("TomePatchModel", ratio=0.5), set()),
     # The network is asked the same.
     "v": Promise(on_model("ModelSamplingDiscrete", sampling="v_prediction", zsnr=False), EVERY - {"features", "probe"}),
-    "v with zero terminal SNR": Promise(on_model("ModelSamplingDiscrete", sampling="v_prediction", zsnr=True), EVERY),
-    "lcm": Promise(on_model("ModelSamplingDiscrete", sampling="lcm", zsnr=False), EVERY),
+    # The probe reads pure noise here, which is the same under all laws.
+    "v with zero terminal SNR": Promise(on_model("ModelSamplingDiscrete", sampling="v_prediction", zsnr=True),
+                                        EVERY - {"probe"}),
+    "lcm": Promise(on_model("ModelSamplingDiscrete", sampling="lcm", zsnr=False), EVERY - {"probe"}),
     "weights of 8 bits": Promise(in_8_bits, EVERY),
     "EasyCache": Promise(on_model("EasyCache", reuse_threshold=3.0, start_percent=0.0, end_percent=1.0, verbose=False),
                          set(), equal=set()),
@@ -190,11 +193,12 @@ PROMISES = {
                                          verbose=False), set(), "transformer", equal=set()),
     "TorchCompileModel": Promise(on_model("TorchCompileModel", backend="inductor"), set(), core=False,
                                  names=EVERY - {"from_a_seed"}),
-    "a shift of SD3": Promise(on_model("ModelSamplingSD3", shift=5.0), EVERY - {"embedding"}, "transformer"),
+    "a shift of SD3": Promise(on_model("ModelSamplingSD3", shift=5.0), EVERY - {"embedding", "probe"},
+                              "transformer"),
     "skipped layers": Promise(on_model("SkipLayerGuidanceDiT", double_layers="1", single_layers="", scale=3.0,
                                        start_percent=0.0, end_percent=1.0, rescaling_scale=0.0), AT_1_TOO,
                               "transformer"),
-    "a hint for each latent": Promise(lambda graph: controlled(graph, 2), BY_ROW, names=BY_ROW),
+    "a hint for each latent": Promise(lambda graph: controlled(graph, 2), BY_ROW - {"features"}, names=BY_ROW),
     "an area": Promise(with_area, AS_CORE, names=AS_CORE),
     "a mask": Promise(masked("positive"), AS_CORE, names=AS_CORE),
     "a scheduled LoRA": Promise(hooked, AS_CORE, names=AS_CORE),
