@@ -55,7 +55,8 @@ class RunState:
     `fingerprint` is what the model answers to a fixed question, one answer (n,) or a row for each of several (rows, n).
     It is part of the file's name, so that runs of one key on several models are kept side by side. A state belongs to
     this model if no row of its own fingerprint is further from it than `tolerance`, relative to the row's norm; among
-    several the nearest is taken. `unreadable` are files that could not be read for now: they are left as they are.
+    several the nearest is taken, and among equally near ones that into which more time has gone. `unreadable` are files
+    that could not be read for now: they are left as they are.
     """
 
     folder: Path
@@ -63,13 +64,17 @@ class RunState:
     fingerprint: Tensor
     tolerance: float = 1e-5
     unreadable: set[Path] = field(default_factory=set, compare=False, repr=False)
+    # Where the state was found, or is to be: to look means to read all files of the run.
+    looked_up: list[Path] = field(default_factory=list, init=False, compare=False, repr=False)
 
     @property
     def path(self) -> Path:
-        """Where the state of this model is, or will be."""
-        found = self._nearest()
-        if found is not None:
-            return found
+        """Where the state of this model is, or will be; it is looked for once, and again by `load`."""
+        if not self.looked_up or self.looked_up[0] in self.unreadable:
+            self.looked_up[:] = [self._nearest() or self._new()]
+        return self.looked_up[0]
+
+    def _new(self) -> Path:
         model = hashlib.sha256(_bytes_of(self.fingerprint)).hexdigest()[:16]
         path = self.folder / f"{model}.{self.key}{ENDING}"
         return path.with_name(f"{model}-again.{self.key}{ENDING}") if path in self.unreadable else path
@@ -81,6 +86,7 @@ class RunState:
         damaged: it stays, and states are saved beside it. What is loaded counts as used now.
         """
         path = self._nearest()
+        self.looked_up[:] = [] if path is None else [path]
         if path is None:
             return None
         found = self._opened(path, _whole)
@@ -117,17 +123,19 @@ class RunState:
     def _nearest(self) -> Path | None:
         """The file of the model whose answers are nearest, among those within the tolerance."""
         candidates = [path for path in saved_states(self.folder, self.key) if path not in self.unreadable]
-        distances = [(self._distance(self._opened(path, _fingerprint)), path) for path in candidates]
-        # Of two of the same model the shorter name is that of the one which was there first.
-        near = min(((distance, len(path.name), path) for distance, path in distances if distance <= self.tolerance),
-                   default=None)
+        known = [(path, self._opened(path, _fingerprint_and_seconds)) for path in candidates]
+        distances = [(self._distance(found[0]), -found[1], path) for path, found in known if found is not None]
+        # Of two of the same model one may be the beginning of a run for which the other was out of reach. Where times
+        # are not known, the shorter name is that of the one which was there first.
+        near = min(((distance, seconds, len(path.name), path) for distance, seconds, path in distances
+                    if distance <= self.tolerance), default=None)
         if near is None and candidates:
             logging.info("The saved states for these settings come from other models: starting anew.")
-        return near[2] if near else None
+        return near[3] if near else None
 
-    def _distance(self, other: Tensor | None) -> float:
+    def _distance(self, other: Tensor) -> float:
         """The largest relative distance |f - g| / |f| of two rows, infinite for another shape or no numbers."""
-        if other is None or other.shape != self.fingerprint.shape:
+        if other.shape != self.fingerprint.shape:
             return math.inf
         mine, found = (torch.atleast_2d(in_double(value)) for value in (self.fingerprint, other))
         apart, size = (mine - found).norm(dim=1), mine.norm(dim=1)
@@ -144,10 +152,15 @@ class RunState:
         for seconds in (0.0, *SECONDS_BETWEEN_TRIES):
             time.sleep(seconds)
             try:
+                before = _modified(path)
                 with safe_open(path, framework="pt") as file:
                     if (file.metadata() or {}).get("format") != FORMAT:
                         raise ValueError("unknown format")
-                    return read(file)
+                    found = read(file)
+                # It is opened by its name more than once: the tensors may be those of another save than the rest.
+                if _modified(path) == before:
+                    return found
+                problem = OSError("it is being replaced")
             except (ValueError, KeyError) as error:
                 problem = error
                 break
@@ -176,10 +189,10 @@ def _bytes_of(value: Tensor) -> bytes:
     return value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
 
 
-def _fingerprint(file: Any) -> Tensor:
+def _fingerprint_and_seconds(file: Any) -> tuple[Tensor, float]:
     if "fingerprint" not in file.keys():
         raise KeyError("fingerprint")
-    return file.get_tensor("fingerprint").clone()
+    return file.get_tensor("fingerprint").clone(), float(json.loads(file.metadata()["meta"]).get("seconds", 0.0))
 
 
 def _whole(file: Any) -> tuple[dict[str, Tensor], dict]:
@@ -203,6 +216,14 @@ def _is_whole(path: Path) -> bool:
                                              if name != "__metadata__"), default=0)
         except (ValueError, TypeError, KeyError, AttributeError, IndexError):
             return False
+
+
+def _modified(path: Path) -> float:
+    """When a file was written or last used; long ago if that cannot be said."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return -math.inf
 
 
 def _remove(path: Path) -> None:

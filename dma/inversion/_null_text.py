@@ -90,12 +90,13 @@ def optimising(denoiser: EmbeddingDenoiser, inverted: Inversion, settings: NullT
     embeddings = torch.empty((count, steps, *start.shape[1:]))
     x, current = pivot.latents[-1].clone(), start.repeat(count, 1, 1)  # (B, C, H, W), (B, T, D)
     records: list[InvertedStep] = []
+    retries = 0
     for step in range(steps):
         index = steps - step
         rate = settings.learning_rate * (1 - step / (2 * steps))
         tolerance = settings.tolerance + settings.tolerance_rise * step / steps
 
-        def fit(rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+        def fit(rows: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
             upper, goal, found = (part.to(denoiser.device)
                                   for part in (x[rows], pivot.latents[index - 1, rows], current[rows]))
             return _fit(of_rows(denoiser, rows), upper, goal, found, levels[index], levels[index - 1], rate,
@@ -103,27 +104,29 @@ def optimising(denoiser: EmbeddingDenoiser, inverted: Inversion, settings: NullT
 
         taken: list[int] = []
         with at_step(step + 1, steps):
-            for rows, (embedding, lower, iterations) in batch.over(count, fit):
+            for rows, (embedding, lower, iterations, again) in batch.over(count, fit):
                 embeddings[rows, index - 1] = current[rows] = embedding.cpu()
                 x[rows] = check_finite(lower.cpu(), "The latents predicted", levels[index])
                 taken += iterations.tolist()
+                retries += again.sum().item()
                 yield Event("fit", rows.stop - rows.start, rows.stop, count)
         noise = noise_of(pivot.parametrization, pivot.latents[index], levels[index])
         records.insert(0, InvertedStep(levels[index], relative_distances(x, pivot.latents[index - 1]).tolist(), taken,
                                        nominal_norms(noise)))
     trajectory = replace(pivot, method=settings, companion=embeddings)
     error = (yield from round_trip(denoiser, trajectory, batch)) if measure else None
-    calls = inverted.report.calls + sum(sum(record.iterations) / count + 1 for record in records)
+    calls = inverted.report.calls + retries / count + sum(sum(record.iterations) / count + 1 for record in records)
     choices = {"method": settings.name, **asdict(settings), "count": count, "sigmas": list(levels)}
     return Inversion(trajectory, InversionReport(choices, records, error, calls, cost.seconds))
 
 
 def _fit(denoiser: EmbeddingDenoiser, x: Tensor, pivot: Tensor, embedding: Tensor, sigma: float, sigma_next: float,
-         rate: float, iterations: int, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Best embeddings (B, T, D) of one step, the latents they lead to, and the iterations taken (B,)."""
+         rate: float, iterations: int, tolerance: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Best embeddings (B, T, D) of one step, the latents they lead to, the iterations taken (B,), and how many passes
+    (B,) had to be taken again because something overflowed."""
     best = BestRows(torch.full((len(x),), torch.inf, device=x.device), embedding.clone(),
                     torch.full_like(x, torch.nan))
-    taken = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+    taken, again = (torch.zeros(len(x), dtype=torch.int64, device=x.device) for _ in range(2))
     active = torch.arange(len(x), device=x.device)  # latents still moving
     moments, moves = AdamMoments(embedding), Backtracking(embedding, torch.zeros_like(embedding))
     scale = LossScale(len(x))
@@ -142,6 +145,7 @@ def _fit(denoiser: EmbeddingDenoiser, x: Tensor, pivot: Tensor, embedding: Tenso
         # Nothing is tried again for latents that are done.
         pull = torch.where(going, pull, 0.0)
         gradient = scale.apply(backward(lambda: step()[0], embedding, loss), torch.ones_like(pull), pull)
+        again[active] = scale.retries.to(again.device)
         active = active[going]
         moments.keep(going)
         moves.keep(going)
@@ -150,4 +154,4 @@ def _fit(denoiser: EmbeddingDenoiser, x: Tensor, pivot: Tensor, embedding: Tenso
         embedding = moves.towards(embedding - moments.step(gradient, rate))
         taken[active] += 1
     embeddings, lower = best.items
-    return embeddings, lower, taken
+    return embeddings, lower, taken, again

@@ -57,6 +57,7 @@ class GaussNewton(Limits):
         tracker = Tracker(start, target, self.tolerance, self.plateau, self.patience)
         point = tracker.latents.clone()
         damping = torch.full_like(tracker.best, self.damping)  # (b,)
+        back, forth = tracker.scale, LossScale(len(start))
         with torch.no_grad():
             value = tracker.residual(features(point))  # (b,)
         going = tracker.see(point, value)
@@ -65,7 +66,11 @@ class GaussNewton(Limits):
                 break
             point, value, damping = point[going], value[going], damping[going]
             tracker.take(going, backwards=1 + 2 * self.inner)
-            step, predicted = self.step(features, point, target, damping)
+            forth.keep(going)
+            retries = back.retries + forth.retries
+            step, predicted = self.step(features, point, target, damping, scales=(back, forth))
+            # What is scaled down and done again takes no other forward pass: the graph is kept.
+            tracker.backwards[tracker.active] += (back.retries + forth.retries - retries).to(point.device)
             tracker.forwards[tracker.active] += 1
             trial = point + step
             with torch.no_grad():
@@ -79,15 +84,18 @@ class GaussNewton(Limits):
             value = torch.where(fell, residual, value)
         return tracker.match()
 
-    def step(self, features: Features, point: Tensor, target: Tensor, damping: Tensor) -> tuple[Tensor, Tensor]:
-        """A step for each latent of `point` (b, ...), and the squared difference (b,) that J predicts after it."""
+    def step(self, features: Features, point: Tensor, target: Tensor, damping: Tensor, *,
+             scales: tuple[LossScale, LossScale] | None = None) -> tuple[Tensor, Tensor]:
+        """A step for each latent of `point` (b, ...), and the squared difference (b,) that J predicts after it.
+
+        scales: those of J^T u and of J v, which know from the steps before how far a row has to be scaled down.
+        """
+        back, forth = scales or (LossScale(len(point)), LossScale(len(point)))
         with torch.enable_grad(), MathAttention():
             leaf = point.detach().requires_grad_()
             found = features(leaf)  # (b, ...)
             dual = torch.zeros_like(found, requires_grad=True)
             (transposed,) = torch.autograd.grad(found, leaf, dual, create_graph=True)
-
-            back, forth = LossScale(len(point)), LossScale(len(point))
 
             def transposed_times(u: Tensor) -> Tensor:
                 return back.apply(lambda u: torch.autograd.grad(found, leaf, u.view_as(found),

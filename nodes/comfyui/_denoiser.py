@@ -19,7 +19,7 @@ from ...dma.models import output_of, outputs_of
 from ._architectures import Place, places
 from ._draws import Draws
 from ._gradients import attention_with_backward
-from ._rows import check_patches, of_latents, per_latent
+from ._rows import check_patches, of_latents, per_latent, row_by_row
 
 # What core's EasyCache and LazyCache wrap around a model. They take every call for the next step of one sampling, while
 # those of a Denoiser are micro-batches, readings of features and previews.
@@ -81,7 +81,7 @@ class ComfyDenoiser:
                  parametrization: Parametrization, layer: str | None, pooling: str, branch: str, draws: Draws,
                  latents: int | None):
         self.guider, self.options, self.recording, self.parametrization = guider, options, recording, parametrization
-        self.draws, self.options = draws, draws.through(options)
+        self.draws, self.options = draws, row_by_row(draws.through(options))
         check_patches(self.options["model_options"])
         differing = per_latent(guider.conds)
         if differing and latents is None:
@@ -102,13 +102,19 @@ class ComfyDenoiser:
         chosen = tuple(self.rows[row] for row in rows)
         if chosen in (self.parts or ()):
             return self.parts[chosen]
-        part = copy.copy(self)
-        part.rows, part.parts, part.guider = chosen, None, copy.copy(self.guider)
+        part = self.changed(rows=chosen, parts=None, guider=copy.copy(self.guider))
         part.guider.conds = of_latents(self.conditions, chosen)
         if self.parts is not None:
             # Micro-batches come again at every step, and a ControlNet has encoded their hints; parts of them do not.
             self.parts[chosen] = part
         return part
+
+    def changed(self, **changes: Any) -> ComfyDenoiser:
+        """A copy with other attributes. It makes the Denoisers of parts of its latents anew, as they have to change,
+        too."""
+        other = copy.copy(self)
+        vars(other).update({"parts": None if self.parts is None else {}, **changes})
+        return other
 
     def denoise(self, x: Tensor, sigma: float) -> Tensor:
         self._begin(x, sigma)
@@ -117,8 +123,7 @@ class ComfyDenoiser:
 
     def with_guidance(self, scale: float) -> ComfyDenoiser:
         """The same Denoiser at another guidance scale."""
-        other = copy.copy(self)
-        other.guider = copy.copy(self.guider)
+        other = self.changed(guider=copy.copy(self.guider))
         other.guider.set_cfg(scale)
         return other
 
@@ -202,9 +207,7 @@ class ComfyDenoiser:
 
     def at(self, layer: str) -> ComfyDenoiser:
         """The same Denoiser with its features read at another layer."""
-        other = copy.copy(self)
-        other.layer, other.place = layer, places(self.guider.inner_model.diffusion_model)[layer]
-        return other
+        return self.changed(layer=layer, place=places(self.guider.inner_model.diffusion_model)[layer])
 
     def _begin(self, x: Tensor, sigma: float | None) -> None:
         """Before every evaluation of the model."""

@@ -7,7 +7,8 @@ differentiated.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterable, Iterator
 
 import comfy.model_patcher
 import comfy.samplers
@@ -20,12 +21,19 @@ from ._denoiser import ComfyDenoiser
 
 # What torch and core raise where sizes, names or types do not fit.
 FAILURES = (RuntimeError, KeyError, IndexError, TypeError, AttributeError, AssertionError, ValueError)
+PREPARING = comfy.samplers.encode_model_conds.__name__
 OWN_CLIP = "connect CLIP Text Encode with the CLIP of the model's own checkpoint"
 
 
-def missing_part(error: KeyError) -> ValueError:
-    """What a KeyError says that core raises while it makes of prompts what the model reads."""
-    return ValueError(f"A prompt has no {error.args[0]}, which this model reads besides the text, so it was made with "
+def missing_part(error: KeyError, conditionings: Iterable[list]) -> ValueError | None:
+    """What a KeyError says that core raises while it makes of prompts what the model reads; None for one that does not
+    come from there, or is of something else than what a prompt lacks."""
+    name = error.args[0] if error.args else None
+    asked = any(frame.f_code.co_name == PREPARING for frame, _ in traceback.walk_tb(error.__traceback__))
+    options = [options for conditioning in conditionings for _, options in conditioning]
+    if not asked or not isinstance(name, str) or all(name in option for option in options):
+        return None
+    return ValueError(f"A prompt has no {name}, which this model reads besides the text, so it was made with "
                       f"the CLIP of another kind of model: {OWN_CLIP}.")
 
 

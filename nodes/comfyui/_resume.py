@@ -1,7 +1,6 @@
 """Saved states of runs: where they lie, and which model they are of."""
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,9 +55,7 @@ def _one_prompt_at_a_time(denoiser: ComfyDenoiser) -> ComfyDenoiser:
     memory for it, which rounds otherwise."""
     options = comfy.model_patcher.create_model_options_clone(denoiser.options["model_options"])
     options.setdefault("sampler_calc_cond_batch_function", _each_by_itself)
-    other = copy.copy(denoiser)
-    other.options = {**denoiser.options, "model_options": options}
-    return other
+    return denoiser.changed(options={**denoiser.options, "model_options": options})
 
 
 def _each_by_itself(arguments: dict) -> list:

@@ -6,15 +6,19 @@ batch in parts, so the entries have to be dealt out to each part here; core woul
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import comfy.conds
+import comfy.model_patcher
+import torch
 from torch import Tensor
 
 Conditions = dict[str, list[dict]]  # of a CFGGuider, by the name of its side
 # What core's patches that draw pictures into blocks call theirs.
 PICTURES_OF_PATCHES = ("image", "inpaint_image", "encoded_image", "mask")
+# Core's functions after guidance that take a mean over the batch, by their names.
+MIXING_ROWS = ("Mahiro.execute.<locals>.mahiro_normd",)
 
 
 def per_latent(conditions: Conditions) -> list[str]:
@@ -63,6 +67,33 @@ def check_patches(model_options: dict) -> None:
                 raise ValueError(f"A patch of this model ({type(patch).__name__}) holds {len(held)} pictures, "
                                  "one for each latent, which cannot be dealt out: connect one picture to the node that "
                                  "made it.")
+
+
+def row_by_row(options: dict) -> dict:
+    """A sampler's options in which what another node has added after guidance sees one latent at a time, where core
+    would mix those of a batch, so that a latent comes out as it does alone, whatever is evaluated with it."""
+    functions = options["model_options"].get("sampler_post_cfg_function", [])
+    if not any(_mixes(function) for function in functions):
+        return options
+    model_options = comfy.model_patcher.create_model_options_clone(options["model_options"])
+    model_options["sampler_post_cfg_function"] = [_alone(function) if _mixes(function) else function
+                                                  for function in functions]
+    return {**options, "model_options": model_options}
+
+
+def _mixes(function: Any) -> bool:
+    return getattr(function, "__qualname__", "") in MIXING_ROWS
+
+
+def _alone(function: Callable[[dict], Tensor]) -> Callable[[dict], Tensor]:
+    def each(arguments: dict) -> Tensor:
+        count = len(arguments["denoised"])
+        rows = {name: value.split(1) for name, value in arguments.items()
+                if isinstance(value, Tensor) and value.shape[:1] == (count,)}
+        return torch.cat([function({**arguments, **{name: parts[row] for name, parts in rows.items()}})
+                          for row in range(count)])
+
+    return each
 
 
 def _differs(batch: Tensor) -> bool:

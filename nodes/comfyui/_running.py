@@ -108,9 +108,10 @@ def with_denoiser(model: Any, positive: list, negative: list, guidance_scale: fl
                 guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, seed=seed)
         except KeyError as error:
             # Before the sampler core makes of prompts what the model reads.
-            if sampler.reached:
+            lacking = None if sampler.reached else missing_part(error, (positive, negative))
+            if lacking is None:
                 raise
-            raise missing_part(error) from error
+            raise lacking from error
         return sampler.result
 
 

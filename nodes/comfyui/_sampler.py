@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import comfy.model_management
 import comfy.samplers
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ...dma.diffusion import clean_estimate, falling, start_scale
+from ...dma.execution import Event
 from ...dma.inversion import InversionMonitor, Method, Velocity, check_clean, invert, sample_back
 from ._advice import FINISHED_LATENT, ORDINARY_SIGMAS, advising, advising_on_results
 from ._denoiser import ComfyDenoiser, predictor
@@ -74,17 +76,23 @@ class DeterministicSampler(comfy.samplers.Sampler):
             start = law.noise_scaling(sigmas[0], noise, latent_image, whole)
             method = _Remembering(self.method)
             found = sample_back(denoiser, start / start_scale(denoiser, sigmas[0].item()), schedule, method=method,
-                                watchers=watchers)
+                                watchers=[*watchers, method.keep])
             # Below all levels that the network knows, FlipSigmas' .0001 for one, the latent is the clean one.
             reporter.finish(found if schedule[-1] < law.sigma_min else torch.cat(method.clean))
             return law.inverse_noise_scaling(sigmas[-1], found.to(latent_image.device)).view(form)
 
 
 class _Remembering:
-    """A method's way back that remembers the clean latents at which its last step points, in micro-batches."""
+    """A method's way back that remembers the clean latents at which its last step points, in micro-batches.
+
+    Only of those that are finished, of which `keep` hears: one that runs out of memory after that is taken again in
+    parts.
+    """
 
     def __init__(self, method: Method):
-        self.method, self.name, self.clean = method, method.name, []
+        self.method, self.name = method, method.name
+        self.clean: list[Tensor] = []
+        self.pending: Tensor | None = None
 
     def resume(self, latents: Tensor, companion: Tensor | None) -> tuple[Tensor, ...]:
         return self.method.resume(latents, companion)
@@ -93,8 +101,13 @@ class _Remembering:
                 index: int) -> tuple[Tensor, ...]:
         lower = self.method.descend(velocity, state, levels, index)
         if index == 1:
-            self.clean.append(clean_estimate(state[0], lower[0], levels[1], levels[0]))
+            self.pending = clean_estimate(state[0], lower[0], levels[1], levels[0])
         return lower
+
+    def keep(self, event: Event, state: Any) -> None:
+        if self.pending is not None:
+            self.clean.append(self.pending)
+            self.pending = None
 
 
 class _Callback:

@@ -32,9 +32,8 @@ def checked(*, elsewhere: Collection[str] = ()) -> Callable[[Callable], Callable
         def run(cls: type[io.ComfyNode], *args: Any, **values: Any) -> Any:
             given = signature.bind_partial(cls, *args, **values).arguments
             for item in cls.define_schema().inputs:
-                value = given.get(item.id, MISSING)
-                if item.id not in elsewhere and (value is not MISSING or not item.optional):
-                    check_input(item, value, item.id)
+                if item.id not in elsewhere:
+                    check_input(item, given.get(item.id, MISSING), item.id)
             return execute(cls, *args, **values)
 
         return run
@@ -42,8 +41,14 @@ def checked(*, elsewhere: Collection[str] = ()) -> Callable[[Callable], Callable
     return decorate
 
 
-def check_input(item: io.Input, value: Any, name: str) -> None:
-    """Raise ValueError, calling the input `name`, unless a widget of this schema would take the value."""
+def check_input(item: io.Input, value: Any, name: str, *, left_out: tuple[Any, ...] = (MISSING,)) -> None:
+    """Raise ValueError, calling the input `name`, unless a widget of this schema would take the value.
+
+    An optional input may be left out, which the values `left_out` stand for. None stands for that also where it is what
+    the input is without a value; elsewhere a number that is None would be an error further inside.
+    """
+    if item.optional and (any(value is nothing for nothing in left_out) or (value is None and getattr(item, "default", None) is None)):
+        return
     if isinstance(item, io.DynamicCombo.Input):
         check_dynamic(item, {} if value is MISSING else value, name)
     elif value is MISSING:
@@ -67,9 +72,8 @@ def check_dynamic(item: io.DynamicCombo.Input, given: dict[str, Any], name: str)
                          f"{', '.join(options)} on the node itself.")
     check_choice(given[item.id], list(options), name)
     for nested in options[given[item.id]]:
-        value = given.get(nested.id, MISSING)
-        if not nested.optional or (value is not MISSING and value is not None):
-            check_input(nested, value, f"{name}.{nested.id}")
+        # ComfyUI hands over None for an input of a choice that the graph does not name.
+        check_input(nested, given.get(nested.id, MISSING), f"{name}.{nested.id}", left_out=(MISSING, None))
 
 
 def check_number(name: str, value: Any, kind: type, lowest: float | None = None, highest: float | None = None,

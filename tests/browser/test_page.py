@@ -1,6 +1,7 @@
 """ComfyUI's own page in headless Chromium: the template is found, runs, and shows its sheet."""
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -24,6 +25,18 @@ SET_WIDGETS = """values => {
         app.graph.nodes.find(node => node.title === title).widgets.find(item => item.name === widget).value = value
 }"""
 SHOWN_PICTURE = "title => app.graph.nodes.find(node => node.title === title)?.imgs?.[0]?.naturalHeight"
+# `app` is there before the page loads the workflow that it opens with, which would take the place of another one.
+OPENED = "() => window.app?.extensionManager?.spinner === false"
+CHOSEN = """name => app.extensionManager.workflow.activeWorkflow?.path?.includes(name)
+    && app.graph.nodes.some(node => node.type === 'AlignTrajectories')"""
+# Asked of the document at each try: the page puts another element in the place of a picture that it loads late.
+SHOWN_THUMBNAIL = """card => {
+    const image = document.querySelector(`[data-testid="${card}"] img`)
+    return image && image.complete && image.naturalWidth > 0
+}"""
+# What the page complains of in a fresh folder, whatever is done in it, and at no certain time: a user's files that are
+# not there, the models of the workflow that it opens with, and its own order of things.
+OF_A_FRESH_FOLDER = re.compile(r"/userdata\b|/user\.css|huggingface\.co/Comfy-Org/|accessed before initialization")
 
 
 @pytest.fixture(scope="module")
@@ -51,30 +64,24 @@ def browser():
 
 
 def test_template_runs_and_shows_its_sheet(server, browser):
-    """From the pack's entry in the template browser to the sheet, without an error in the page's console.
-
-    ComfyUI's page complains on its own while it opens in a fresh folder (settings and models that are not there), so
-    errors before the template is chosen count only where they name this pack.
-    """
+    """From the pack's entry in the template browser to the sheet, without an error in the page's console."""
     page = browser.new_page(viewport={"width": 1600, "height": 900})
     errors = []
     page.on("console", lambda message: message.type == "error" and errors.append(f"{message.text} {message.location}"))
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(server.address, wait_until="domcontentloaded")
     page.set_default_timeout(START_SECONDS * 1000)
+    page.goto(server.address, wait_until="domcontentloaded")
+    page.wait_for_function(OPENED)
 
     page.get_by_role("button", name="Templates").first.click()
     page.get_by_text("Diffusion Mental Averages", exact=True).first.click()
     card = page.get_by_test_id(f"template-workflow-{TEMPLATE}")
     card.wait_for()
     # A thumbnail that is missing is an error in the console, and another picture in its place.
-    thumbnail = card.locator("img").first.element_handle()
-    page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=thumbnail)
-    while_opening = [error for error in errors if workspace.PACK_NAME in error or "DMA_" in error]
-    errors.clear()
+    page.wait_for_function(SHOWN_THUMBNAIL, arg=f"template-workflow-{TEMPLATE}")
 
     card.click()
-    page.wait_for_function("() => app.graph.nodes.some(node => node.type === 'AlignTrajectories')")
+    page.wait_for_function(CHOSEN, arg=TEMPLATE)
     assert page.evaluate("() => app.graph.nodes.filter(node => node.has_errors).map(node => node.type)") == []
     page.evaluate(SET_WIDGETS, [["Size", "batch_size", 2], ["Align trajectories", "count", 2],
                                 ["Align trajectories", "keep", 1], ["Align trajectories", "iterations", 3],
@@ -87,7 +94,8 @@ def test_template_runs_and_shows_its_sheet(server, browser):
     assert page.evaluate(SHOWN_PICTURE, "Sheet") > 6 * 128  # six rows
     for title in ("Mental average", "Report"):
         page.wait_for_function(SHOWN_PICTURE, arg=title, timeout=RUN_SECONDS * 1000)
-    assert while_opening + errors == []
+    page.close()
+    assert [error for error in errors if workspace.PACK_NAME in error or not OF_A_FRESH_FOLDER.search(error)] == []
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (workspace.PACK / "example_workflows").glob("*.json")))
@@ -98,7 +106,7 @@ def test_page_queues_what_the_api_form_says(server, browser, name):
     page = browser.new_page()
     page.set_default_timeout(START_SECONDS * 1000)
     page.goto(server.address, wait_until="domcontentloaded")
-    page.wait_for_function("() => window.app?.graph && window.app.extensionManager")
+    page.wait_for_function(OPENED)
     queued = page.evaluate("async workflow => { await app.loadGraphData(workflow); return (await "
                            "app.graphToPrompt()).output }",
                            json.loads((folder / f"{name}.json").read_text(encoding="utf-8")))

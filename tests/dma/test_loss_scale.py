@@ -32,10 +32,10 @@ def test_rows_that_overflow_are_lowered_alone_and_stay_so():
     for expected in ([1, 2, 1], [1, 1, 1]):
         found = scale.apply(product, seed)
         torch.testing.assert_close(found, torch.tensor([[1e-9], [2e5], [3.0]]), rtol=2e-3, atol=0)
-        assert scale.tries.tolist() == expected
+        assert scale.tries.tolist() == expected and scale.retries.tolist() == [0, 1, 0]
     assert len(calls) == 3
     scale.keep(torch.tensor([False, True, False]))
-    assert scale.lowered.tolist() == [2.0**-4]
+    assert scale.lowered.tolist() == [2.0**-4] and scale.retries.tolist() == [1]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

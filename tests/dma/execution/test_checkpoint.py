@@ -195,6 +195,33 @@ def test_a_passing_error_leaves_a_good_state(state, failing, monkeypatch, caplog
     assert execution.RunState(state.folder, "abc", state.fingerprint).load()[1] == {"step": 5}
 
 
+@pytest.mark.parametrize("seconds, expected", [(5.0, 10.0), (20.0, 20.0)])
+def test_of_two_states_of_one_model_that_is_taken_which_took_longer(state, failing, seconds, expected):
+    """The older was out of reach for a while, and the run began anew beside it."""
+    state.save({}, {"seconds": 10.0})
+    failing(safetensors, "safe_open", OSError(errno.EIO, "Input/output error"), times=3)
+    assert state.load() is None
+    state.save({}, {"seconds": seconds})
+    again = execution.RunState(state.folder, "abc", state.fingerprint)
+    assert len(execution.saved_states(state.folder, "abc")) == 2 and again.load()[1] == {"seconds": expected}
+
+
+def test_the_files_of_other_models_are_read_once_and_not_at_each_save(state, monkeypatch):
+    for number in range(1, 4):
+        of_model(state, number / 100).save({}, {"model": number})
+    opened, original = [], safetensors.safe_open
+    monkeypatch.setattr(safetensors, "safe_open", lambda *given, **options: opened.append(given) or
+                        original(*given, **options))
+    for step in range(5):
+        state.save({}, {"step": step})
+    assert len(opened) == 3
+    assert state.load()[1] == {"step": 4} and len(execution.saved_states(state.folder, "abc")) == 4
+    opened.clear()
+    for step in range(5):
+        state.save({}, {"step": step})
+    assert not opened and dataclasses.replace(state, key="other").path != state.path
+
+
 def test_what_is_over_at_the_next_try_is_no_trouble(state, failing):
     state.save({}, {"step": 5})
     failing(safetensors, "safe_open", OSError(errno.EIO, "Input/output error"), times=2)

@@ -30,6 +30,18 @@ def test_slerp_turns_evenly_and_the_common_form_agrees_on_the_sphere(seed, t, sc
                                  for method in ("slerp", "slerp_common")))
 
 
+@pytest.mark.parametrize("method", ["slerp", "slerp_common"])
+def test_nearly_opposite_inputs_stay_on_the_sphere(method):
+    """The linear mixture of these all but cancels, and slerp goes half round the sphere."""
+    one, across = (noise(2, 3).double()[index: index + 1] for index in range(2))
+    other = -one + 1e-4 * across
+    other *= one.norm() / other.norm()
+    latents = torch.cat([one, other])
+    middle = mix(latents, torch.tensor([[0.5, 0.5]], dtype=torch.float64), method, ("none", math.inf))
+    assert (latents.mean(0).norm() / one.norm()) < 1e-3
+    assert norms(middle).item() == pytest.approx(one.norm().item(), rel=1e-5)
+
+
 def test_the_common_slerp_leaves_the_range_of_the_inputs_norms():
     """What section 3.3 of the paper warns of, here with inputs at 30 degrees and norms 1 and 2 (times 16)."""
     first, second = torch.zeros(2, 256)

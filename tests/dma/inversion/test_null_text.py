@@ -143,6 +143,32 @@ def test_every_finished_batch_is_heard_of_and_the_costs_of_the_pivot_are_counted
     assert found.report.settings["sigmas"] == SIGMAS.flip(0).tolist()
 
 
+class Overflowing(torch.autograd.Function):
+    """Nothing on its way forwards, and in 16 bits on its way back."""
+
+    @staticmethod
+    def forward(context, values):
+        return values.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return (gradient * 1e7).half().float() / 1e7
+
+
+def test_passes_that_are_taken_again_because_of_an_overflow_are_counted(pivot):
+    calls = []
+
+    class Half(Guided):
+        def denoise_with(self, x, sigma, embedding):
+            calls.append(len(x))
+            return super().denoise_with(x, sigma, Overflowing.apply(embedding))
+
+    pivot = dataclasses.replace(pivot, latents=pivot.latents[:, :1])
+    found = optimised(Half(7.5), pivot, NullText(iterations=3, tolerance=0, tolerance_rise=0), measure=False)
+    usual = sum(sum(step.iterations) + 1 for step in found.report.steps)
+    assert found.report.calls == 5 + len(calls) > 5 + usual
+
+
 @pytest.mark.parametrize("beyond", [math.nan, math.inf])
 def test_embeddings_that_lead_to_no_numbers_are_taken_back(pivot, beyond):
     """The first step of Adam, of the size of its rate, goes where the model has no answer; shorter ones do not."""

@@ -26,6 +26,32 @@ def test_bf16_comes_as_far_as_fp32():
     assert residual(LBFGS(iterations=12), SDXL, torch.bfloat16) < 1.3 * 1.54e-3
 
 
+def test_gauss_newton_counts_what_it_does_again_and_does_it_in_its_first_step_alone(monkeypatch):
+    generator, kind = torch.Generator().manual_seed(3), (256, 1280, 200.0)
+    start, goal = (torch.randn(1, 1, LATENT, generator=generator) for _ in range(2))
+    target = network(torch.float32, *kind, shared=True)(goal)[0]
+    passes, inside, retries, grad = [], [], [], torch.autograd.grad
+
+    def counted(*given, **options):
+        if inside:  # where attention is replaced PyTorch calls it once more
+            return grad(*given, **options)
+        passes.append(1)
+        inside.append(1)
+        try:
+            return grad(*given, **options)
+        finally:
+            inside.pop()
+
+    monkeypatch.setattr(torch.autograd, "grad", counted)
+    for iterations in (1, 3):
+        passes.clear()
+        solver = GaussNewton(iterations=iterations)
+        match = solver.solve(network(torch.float16, *kind, shared=True), start, target)
+        assert match.backwards.item() == len(passes) and match.iterations.item() == iterations
+        retries.append(len(passes) - iterations * (1 + 2 * solver.inner))
+    assert 0 < retries[0] == retries[1]
+
+
 def test_what_overflows_inside_is_scaled_down_and_counted():
     """Every token reads the same 64 numbers, so that a backward pass adds up what comes from all of them."""
     generator, kind = torch.Generator().manual_seed(3), (256, 1280, 200.0)

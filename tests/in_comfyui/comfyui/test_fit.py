@@ -72,6 +72,34 @@ def test_a_failure_of_something_else_stays_what_it_is(bridge, small):
         bridge.with_denoiser(model, *prompts, 3.0, torch.tensor([5.0, 0.0]), (4, 8, 8), 0, function)
 
 
+@pytest.mark.parametrize("error", [KeyError("a table of another node"), KeyError("pooled_output"), KeyError()])
+def test_what_fails_before_the_sampler_is_not_the_prompt_unless_it_is(bridge, small, error):
+    """Another node's code runs there, too."""
+    from comfy.patcher_extension import WrappersMP
+
+    def failing(executor, *arguments, **options):
+        raise error
+
+    model, prompts = small
+    model = model.clone()
+    model.add_wrapper(WrappersMP.OUTER_SAMPLE, failing)
+    with pytest.raises(KeyError) as raised:
+        bridge.with_denoiser(model, *prompts, 3.0, torch.tensor([5.0, 0.0]), (4, 8, 8), 0, lambda denoiser: None)
+    assert raised.value is error
+
+
+def test_a_missing_key_that_prompts_have_is_not_theirs(bridge, built, monkeypatch):
+    prompts = prompts_of("SDXL")
+    model = built("SDXL")
+
+    def failing(**options):
+        raise KeyError("pooled_output")
+
+    monkeypatch.setattr(model.model, "extra_conds", failing, raising=False)
+    with pytest.raises(KeyError):
+        bridge.with_denoiser(model, *prompts, 3.0, torch.tensor([5.0, 0.0]), (4, 8, 8), 0, lambda denoiser: None)
+
+
 def test_nothing_is_asked_where_nothing_fails(small):
     from stopping import Calls
 

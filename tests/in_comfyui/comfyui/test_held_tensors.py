@@ -5,6 +5,7 @@ import pytest
 import torch
 from alignments import align, steps_of_ksampler
 from inversions import method
+from model_files import random_hypernetwork, random_lora
 
 from mental_averages.dma.models import check_gradient
 
@@ -13,15 +14,7 @@ def with_hypernetwork(model, folder):
     """By core's own loader, under inference mode as a node runs it."""
     from comfy_extras.nodes_hypernetwork import load_hypernetwork_patch
 
-    generator = torch.Generator().manual_seed(3)
-
-    def layers(width):
-        return {f"linear.{index}.{name}": 0.3 * torch.randn(shape, generator=generator)
-                for index, (high, low) in enumerate(((2 * width, width), (width, 2 * width)))
-                for name, shape in (("weight", (high, low)), ("bias", (high,)))}
-
-    torch.save({"activation_func": "swish", **{width: [layers(width), layers(width)] for width in (16, 64)}},
-               folder / "hypernetwork.pt")
+    torch.save(random_hypernetwork(16, 64), folder / "hypernetwork.pt")
     with torch.inference_mode():
         patch = load_hypernetwork_patch(str(folder / "hypernetwork.pt"), 0.8)
         model = model.clone()
@@ -36,13 +29,9 @@ def with_bypass(model, folder):
 
     from mental_averages.nodes import comfyui
 
-    generator, lora = torch.Generator().manual_seed(4), {}
+    layers = comfyui.target_layers(model.model.diffusion_model, comfyui.ATTENTION)
     with torch.inference_mode():
-        for name, layer in comfyui.target_layers(model.model.diffusion_model, comfyui.ATTENTION).items():
-            rows, columns = layer.weight.shape[:2]
-            lora[f"diffusion_model.{name}.lora_up.weight"] = torch.randn((rows, 2), generator=generator)
-            lora[f"diffusion_model.{name}.lora_down.weight"] = 0.1 * torch.randn((2, columns), generator=generator)
-            lora[f"diffusion_model.{name}.alpha"] = torch.tensor(2.0)
+        lora = random_lora({name: tuple(layer.weight.shape) for name, layer in layers.items()})
         return comfy.sd.load_bypass_lora_for_models(model, None, lora, 0.7, 0.0)[0]
 
 

@@ -122,6 +122,19 @@ def test_another_version_of_the_algorithm_starts_anew(unet, folders, monkeypatch
     assert len(saved_states(folders)) == 2
 
 
+def test_in_half_precision_near_checkpoints_do_not_share_a_state(comfyui, folders):
+    """A merge of 1 % predicts the same as the first model up to rounding, and is another model."""
+    models = [MODELS["SD1.5"].build(torch.bfloat16) for _ in range(3)]
+    generator = torch.Generator().manual_seed(1)
+    with torch.inference_mode():
+        for value in models[2].model.diffusion_model.parameters():
+            value.lerp_(value.std(correction=0) * torch.randn(value.shape, generator=generator).to(value), 0.01)
+    few = dict(steps=3, aligned_steps=0)
+    first, again, near = (aligned(model, prompts(), **few) for model in models)
+    assert len(saved_states(folders)) == 2 and torch.equal(first, again)
+    assert torch.equal(near, aligned(models[2], prompts(), resume=False, **few)) and not torch.equal(near, first)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_in_half_precision_a_state_is_found_whatever_memory_is_free(bridge, folders, monkeypatch, dtype):
     """With much free memory core evaluates both prompts in one pass, with little in two; the results differ."""

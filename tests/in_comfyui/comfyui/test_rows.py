@@ -141,3 +141,41 @@ def test_averages_refuse_what_belongs_to_single_latents(unet, built):
     torch.testing.assert_close(
         *(ZeroLatent.execute(unet, *which, empty, 2, 2.0, "simple", 0.0, 0).args[0]["samples"]
           for which in (same, alone)), rtol=1e-3, atol=1e-3)
+
+
+def test_changed_copies_of_a_denoiser_make_their_parts_anew(bridge, unet):
+    """At another guidance scale, at another layer, or one prompt at a time, after parts have been asked for."""
+    texts = controlled(prompts()[0], hints=3), controlled(prompts()[1], hints=3)
+    x = torch.randn((1, 4, 8, 8), generator=torch.Generator().manual_seed(4))
+
+    def with_one(layer, cfg, function):
+        return bridge.with_denoiser(unet, *texts, cfg, torch.tensor([5.0, 0.0]), (4, 8, 8), 0, function, layer=layer,
+                                    latents=3)
+
+    def changed(denoiser):
+        part = denoiser.of([1])
+        part.denoise(x, 5.0), part.features(x, 5.0)
+        guided, elsewhere = denoiser.with_guidance(7.0).of([1]), denoiser.at("output_blocks.3").of([1])
+        assert denoiser.of([1]) is part and guided is not part
+        return guided.denoise(x, 5.0), elsewhere.features(x, 5.0)
+
+    found = with_one("middle_block", 1.0, changed)
+    expected = (with_one("middle_block", 7.0, lambda denoiser: denoiser.of([1]).denoise(x, 5.0)),
+                with_one("output_blocks.3", 1.0, lambda denoiser: denoiser.of([1]).features(x, 5.0)))
+    for ours, theirs in zip(found, expected):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_mahiro_does_not_mix_the_latents_of_a_batch(bridge, unet):
+    from comfy_extras.nodes_mahiro import Mahiro
+
+    patched = Mahiro.execute(unet).args[0]
+    x = torch.randn((3, 4, 6, 4), generator=torch.Generator().manual_seed(4))
+
+    def by_us(rows):
+        return bridge.with_denoiser(patched, *prompts(), 4.0, torch.tensor([5.0, 0.0]), (4, 6, 4), 0,
+                                    lambda denoiser: denoiser.denoise(x[rows], 5.0))
+
+    together = by_us(slice(None))
+    for row in range(3):
+        torch.testing.assert_close(together[row: row + 1], by_us(slice(row, row + 1)), rtol=1e-4, atol=1e-4)

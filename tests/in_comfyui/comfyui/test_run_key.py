@@ -65,6 +65,7 @@ def test_patches_of_weights(bridge, unet, key):
 
 
 def test_patches_of_models_by_cores_nodes(unet, key):
+    from comfy_extras.nodes_freelunch import FreeU, FreeU_V2
     from comfy_extras.nodes_hypertile import HyperTile
     from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete, RescaleCFG
     from comfy_extras.nodes_slg import SkipLayerGuidanceDiT
@@ -73,7 +74,9 @@ def test_patches_of_models_by_cores_nodes(unet, key):
                (SkipLayerGuidanceDiT, (3.0, 0.01, 0.15, "0", "")), (SkipLayerGuidanceDiT, (3.0, 0.02, 0.15, "1", "")),
                (RescaleCFG, (0.7,)), (RescaleCFG, (0.6,)), (ModelSamplingDiscrete, ("v_prediction", False)),
                (ModelSamplingDiscrete, ("v_prediction", True)),
-               (HyperTile, (256, 2, 0, False)), (HyperTile, (128, 2, 0, False))]
+               (HyperTile, (256, 2, 0, False)), (HyperTile, (128, 2, 0, False)),
+               (FreeU, (1.1, 1.2, 0.9, 0.2)), (FreeU, (1.11, 1.2, 0.9, 0.2)), (FreeU, (1.1, 1.2, 0.9, 0.21)),
+               (FreeU_V2, (1.3, 1.4, 0.9, 0.2)), (FreeU_V2, (1.31, 1.4, 0.9, 0.2)), (FreeU_V2, (1.3, 1.4, 0.9, 0.21))]
 
     def patched(node, values):
         function = getattr(node, "execute", None) or getattr(node(), node.FUNCTION)
@@ -82,6 +85,27 @@ def test_patches_of_models_by_cores_nodes(unet, key):
 
     found, again = ([key(model=patched(*patch)) for patch in patches] for _ in range(2))
     assert found == again and len({key(), *found}) == len(found) + 1
+
+
+def test_a_key_is_the_same_after_a_run_with_cores_patches(bridge, key):
+    """A model stays loaded with another law of noise, which is then one of its own parts."""
+    from comfy_extras.nodes_freelunch import FreeU
+    from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+
+    plain = MODELS["SD1.5"].build()
+    for patched in (ModelSamplingDiscrete().patch(plain, "v_prediction", True)[0],
+                    FreeU.execute(plain, 1.1, 1.2, 0.9, 0.2).args[0]):
+        before = key(model=plain), key(model=patched)
+        by_us(bridge, patched, *prompts(), 4.0, 5.0, (4, 6, 4), "auto")
+        assert (key(model=plain), key(model=patched)) == before and before[0] != before[1]
+
+
+def test_near_checkpoints(key):
+    first, second = (MODELS["SD1.5"].build(torch.bfloat16) for _ in range(2))
+    assert key(model=first) == key(model=second)
+    with torch.inference_mode():
+        second.model.diffusion_model.middle_block[0].in_layers[2].weight.mul_(1.01)
+    assert key(model=first) != key(model=second)
 
 
 def counting(scale):
@@ -169,6 +193,36 @@ def test_large_tensors_and_those_of_quantised_checkpoints(unet, key):
         patched.append(model)
     found = [key(model=model) for model in patched]
     assert found == [key(model=model) for model in patched] and len(set(found)) == 5  # two have no values to read
+
+
+def test_pictures_count_as_a_whole(key):
+    """However large they are: one value of a hint, a latent or a patch's picture is another picture."""
+    size, place = (1, 3, 2400, 2400), (0, 1, 7, 1001)
+    one, other = (torch.zeros(size) for _ in range(2))
+    other[place] = 1.0
+    assert one.numel() > 2**24
+    assert len({key(with_control(cond_hint_original=picture)) for picture in (one, other)}) == 2
+    assert len({key(with_option(prompts()[0], concat_latent_image=picture)) for picture in (one, other)}) == 2
+
+
+def test_two_functions_of_which_one_writes_what_the_other_reads(unet, key):
+    table, seen = {"scale": 2.0}, {"steps": 0}
+
+    def reading(arguments):
+        return arguments["denoised"] * table["scale"] * (1 + seen["steps"])
+
+    def writing(arguments):
+        seen["steps"] += 1
+        return arguments["denoised"]
+
+    patched = unet.clone()
+    for function in (reading, writing):
+        patched.set_model_sampler_post_cfg_function(function)
+    before = key(model=patched)
+    writing({"denoised": 1})
+    assert key(model=patched) == before
+    table["scale"] = 3.0
+    assert key(model=patched) != before
 
 
 def test_every_small_model_has_a_key(bridge, built):

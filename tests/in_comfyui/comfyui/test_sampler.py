@@ -143,3 +143,24 @@ def test_levels_without_a_step(models, texts):
                            latent["samples"])
     with pytest.raises(ValueError, match="two or more noise levels.*at least one step"):
         run(models["eps"], texts, OURS, torch.tensor([3.0]), latent)
+
+
+def test_a_last_step_that_runs_out_of_memory_after_its_model_calls(models, texts, monkeypatch):
+    """It is taken again in parts, and each latent comes out once as the denoised output."""
+    import importlib
+
+    way_back = importlib.import_module("mental_averages.dma.inversion._way_back")
+    empty, sigmas = {"samples": torch.zeros(4, *SHAPE)}, split(levels_of(models["eps"]))[0]
+    plain, last = run(models["eps"], texts, OURS, sigmas, empty, seed=3)
+    check = way_back.check_finite
+
+    def exhausted(latents, *arguments):
+        if len(latents) > 2 and arguments[-1] < 1.01 * sigmas[-2]:
+            raise torch.OutOfMemoryError("out of memory")
+        return check(latents, *arguments)
+
+    monkeypatch.setattr(way_back, "check_finite", exhausted)
+    found, denoised = run(models["eps"], texts, OURS, sigmas, empty, seed=3)
+    close(found, plain)
+    assert denoised["samples"].shape == last["samples"].shape
+    close(denoised, last)

@@ -153,6 +153,41 @@ def test_the_cases_that_users_met(comfyui, demo, prompts, empty_latent, hspace):
     refused(PlotReport, dict(report=None, width=0), "width is 0: choose a number from 256 to 4096")
 
 
+def test_none_is_taken_where_an_optional_input_is_left_out(comfyui):
+    """Of an input of the node None means that only where it is its default; for one that a choice brings, ComfyUI hands
+    it over for whatever the graph does not name."""
+    from comfy_api.latest import io
+
+    from mental_averages.nodes.inputs import checked
+
+    def inputs():
+        return [io.Int.Input("free", optional=True), io.Int.Input("five", default=5, optional=True),
+                io.Float.Input("half", default=0.5, optional=True), io.String.Input("text", default="", optional=True),
+                io.Combo.Input("kind", options=["a", "b"], default="b", optional=True),
+                io.Latent.Input("latent", optional=True), io.Int.Input("needed", min=0, max=9)]
+
+    class Node(io.ComfyNode):
+        @classmethod
+        def define_schema(cls):
+            return io.Schema("Node", inputs=[*inputs(), io.DynamicCombo.Input("choice", options=[
+                io.DynamicCombo.Option("first", inputs())])])
+
+        @classmethod
+        @checked()
+        def execute(cls, needed, choice, free=None, five=5, half=0.5, text="", kind="b", latent=None):
+            return io.NodeOutput(free)
+
+    nested = {"choice": "first", "needed": 1}
+    plain = {"needed": 1, "choice": nested}
+    assert Node.execute(**plain, free=None, latent=None).args[0] is None
+    Node.execute(**{**plain, "choice": {**nested, "free": None, "latent": None}})
+    for name in ("five", "half", "text", "kind"):
+        refused(Node, {**plain, name: None}, name, "None")
+        Node.execute(**{**plain, "choice": {**nested, name: None}})
+    refused(Node, {**plain, "needed": None}, "needed", "None")
+    refused(Node, {**plain, "choice": {**nested, "needed": None}}, "choice.needed", "None")
+
+
 def test_a_layer_that_is_not_in_the_list_may_be_one_of_the_model(hspace, demo):
     from mental_averages.nodes.hspace import HSpaceHook
 
