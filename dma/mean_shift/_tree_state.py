@@ -121,11 +121,13 @@ FLOWS = ("points", "moved", "left", "error")
 
 def components(points: Tensor, radius: float) -> Tensor:
     """The number (M,) of the group of points (M, ...) that each is in; points at most `radius` apart are in one."""
-    from scipy.sparse.csgraph import connected_components
-
     flat = points.flatten(1).double()
-    near = torch.cdist(flat, flat) <= radius
-    return torch.from_numpy(connected_components(near.numpy(), directed=False)[1]).long()
+    near = torch.cdist(flat, flat) <= radius  # (M, M)
+    groups, before = torch.arange(len(points)), None
+    while before is None or not torch.equal(groups, before):
+        # Each point takes the least number of those near it, so that it goes along a chain of them.
+        before, groups = groups, torch.where(near, groups, len(points)).min(dim=1).values
+    return groups.unique(return_inverse=True)[1]
 
 
 def by_size(labels: Tensor) -> Tensor:

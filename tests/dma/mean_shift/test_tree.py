@@ -142,17 +142,6 @@ def test_a_flow_that_does_not_come_to_stand_still_is_told():
     assert not found.levels[0].still and found.levels[0].iterations == 3
 
 
-@pytest.mark.parametrize("change, samples, message", [
-    (dict(), 1, "at least two samples"), (dict(steps=()), 3, "one or more"), (dict(steps=(2, 2)), 3, "all different"),
-    (dict(steps=(20,)), 3, "between 0 and 19"), (dict(steps=(-1,)), 3, "between 0 and 19"),
-    (dict(count=1), 3, "count is 1"), (dict(iterations=2), 3, "iterations is 2")])
-def test_bad_settings_are_refused_before_any_work(change, samples, message):
-    denoiser = Mixture(FAMILY.means)
-    denoiser.denoise = None
-    with pytest.raises(ValueError, match=message):
-        mode_tree(denoiser, torch.zeros(samples, *SHAPE), LEVELS, TreeSettings(**{"steps": (3,), **change}))
-
-
 def test_samples_that_are_not_finite_are_refused():
     with pytest.raises(ValueError, match="NaN"):
         mode_tree(FAMILY, torch.full((2, *SHAPE), math.nan), LEVELS, SETTINGS)
