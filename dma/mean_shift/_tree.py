@@ -1,0 +1,106 @@
+"""The family tree of a concept: the modes of samples at rising noise levels.
+
+At a noise level sigma with K fixed noises eps_k, the map
+
+    y <- mean_k D(add_noise(y, eps_k, sigma), sigma)
+
+is deterministic, a step of mean shift in the density that the model knows, blurred by sigma. A sample that is moved by
+it until it stands still ends in a mode. Samples that end in the same one are one flow from there on; at the next,
+higher level their flows are moved on, and modes merge as the blur grows (mode seeking along a scale space: Fukunaga and
+Hostetler 1975; Sclocchi, Favero and Wyart, arXiv 2402.16991, see the same hierarchy in a diffusion model). It starts
+from the samples' own clean latents, at the lowest of the levels.
+
+Guidance is applied again at each iteration: with more than a little of it the iteration runs away. Look for modes at
+guidance 1, and draw their averages (`mean_shift` from a mode's point on) at the guidance that pictures want.
+
+Two flows have met when they are no farther apart than the standard error of the mean that both move to, which is what
+the K noises can tell; a flow stands still when what is left of its way is less than half of that.
+"""
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..diffusion import Denoiser, add_noise, at_step, check_finite, starting_noise
+from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive
+from ..precision import in_double
+from ._mean_shift import level_seed
+from ._tree_settings import TreeSettings
+from ._tree_state import TreeLevel, TreeState
+
+# Part of the key of every saved run. Raise the number when one of the same settings gives another tree than before.
+TREE_ALGORITHM = "mode tree 1"
+
+
+@dataclass(frozen=True)
+class ModeTree:
+    """The levels of a family tree, from the lowest noise level on: modes of a level merge at the next."""
+
+    levels: tuple[TreeLevel, ...]
+    seconds: float
+
+    def parents(self, level: int) -> list[int]:
+        """For each mode of a level the mode of the next one that it is a part of."""
+        below, above = self.levels[level].labels, self.levels[level + 1].labels
+        return [above[below == mode][0].item() for mode in range(len(self.levels[level].points))]
+
+
+def mode_tree(denoiser: Denoiser, clean: Tensor, sigmas: Tensor, settings: TreeSettings, *,
+              batch: BatchSize | None = None, watchers: Sequence[Watcher] = (),
+              state: TreeState | None = None) -> ModeTree:
+    """The family tree of finished samples, clean latents (N, C, H, W), at levels of the schedule `sigmas` (S + 1,).
+
+    denoiser: the prompt at low guidance. The result does not depend on `batch` beyond rounding. Costs at most N * K *
+    iterations predictions at the lowest level, and less at each higher one.
+
+    Raises ValueError for settings that make no sense and for samples that are not finite, and, as NotFiniteError that
+    names the step, where the model predicts NaN or infinity.
+    """
+    settings.check(len(clean), len(sigmas) - 1)
+    clean = check_finite(clean.detach().cpu().float(), "The samples", 0.0)
+    state = state or TreeState.of(clean)
+    drive(tree_levels(denoiser, sigmas.tolist(), settings, choose_batch(batch, clean.shape[1:]), state), state,
+          (Clock(), *watchers))
+    return ModeTree(tuple(state.levels), state.seconds)
+
+
+def tree_levels(denoiser: Denoiser, sigmas: Sequence[float], settings: TreeSettings, batch: BatchSize,
+                state: TreeState) -> Generator[Event, None, None]:
+    """The loop of `mode_tree`: works on `state` from where it stands to its end."""
+    for step in sorted(settings.steps, reverse=True)[len(state.levels) :]:
+        noise = starting_noise(settings.count, state.flows.points.shape[1:], level_seed(settings.seed, step))
+        with at_step(step + 1, len(sigmas) - 1):
+            while state.flows.iteration < settings.iterations and len(moving := state.flows.moving):
+                means, errors = yield from shifted(denoiser, state.flows.points[moving], noise, sigmas[step], batch)
+                state.flows.move(moving, means, errors)
+                yield Event("iteration", 0.0, value=state.flows.left.max().item(), changed=True)
+        state.close_level(step, sigmas[step])
+        yield Event("level", 0.0, value=float(len(state.flows.points)), closes=True)
+
+
+def shifted(denoiser: Denoiser, points: Tensor, noise: Tensor, sigma: float,
+            batch: BatchSize) -> Generator[Event, None, tuple[Tensor, Tensor]]:
+    """The mean prediction of each point (M, C, H, W) noised by all of the noise (K, C, H, W), and its standard error
+    (M,), a distance."""
+    count, total = len(noise), len(points) * len(noise)
+    sums = torch.zeros(points.shape, dtype=torch.float64)
+    squares = torch.zeros(len(points), dtype=torch.float64)
+
+    def predict(rows: slice) -> Tensor:
+        numbers = torch.arange(rows.start, rows.stop)
+        x = add_noise(denoiser.parametrization, points[numbers // count], noise[numbers % count], sigma)
+        return check_finite(denoiser.denoise(x.to(denoiser.device), sigma), "Predictions", sigma)
+
+    for rows, predicted in batch.over(total, predict):
+        owners = torch.arange(rows.start, rows.stop) // count
+        # Relative to the point, so that the difference of squares below loses nothing.
+        apart = in_double(predicted) - points[owners].double()
+        sums.index_add_(0, owners, apart)
+        squares.index_add_(0, owners, apart.square().flatten(1).sum(1))
+        yield Event("predict", rows.stop - rows.start, rows.stop, total, clean=predicted[:1])
+    means = sums / count
+    variance = (squares / count - means.square().flatten(1).sum(1)).clamp_min(0) * count / (count - 1)  # (M,)
+    return (points.double() + means).float(), (variance / count).sqrt()
