@@ -45,7 +45,7 @@ class ModeTree:
     def parents(self, level: int) -> list[int]:
         """For each mode of a level the mode of the next one that it is a part of."""
         below, above = self.levels[level].labels, self.levels[level + 1].labels
-        return [above[below == mode][0].item() for mode in range(len(self.levels[level].points))]
+        return [int(above[below == mode][0]) for mode in range(len(self.levels[level].points))]
 
 
 def mode_tree(denoiser: Denoiser, clean: Tensor, sigmas: Tensor, settings: TreeSettings, *,
