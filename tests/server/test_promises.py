@@ -151,7 +151,7 @@ class Promise:
     names: frozenset[str] | set[str] = EVERY
     equal: frozenset[str] | set[str] = frozenset(EQUAL)
     core: bool = True
-    # It begins at a noise level of 4518 with a terminal SNR of zero, where a latent is known to 5e-4 in single precision.
+    # With a terminal SNR of zero a sampling begins at sigma 4518, where single precision knows a latent to 5e-4.
     rounding: float = 1e-3
 
 
