@@ -85,14 +85,15 @@ def test_template_runs_and_shows_its_sheet(server, browser):
     assert page.evaluate("() => app.graph.nodes.filter(node => node.has_errors).map(node => node.type)") == []
     page.evaluate(SET_WIDGETS, [["Size", "batch_size", 2], ["Align trajectories", "count", 2],
                                 ["Align trajectories", "keep", 1], ["Align trajectories", "iterations", 3],
-                                ["Align trajectories", "aligned_steps", 1]])
+                                ["Align trajectories", "aligned_steps", 1],
+                                ["Mental average by mean shift", "count", 2]])
     page.get_by_test_id("queue-button").click()
     try:
         page.wait_for_function(SHOWN_PICTURE, arg="Sheet", timeout=RUN_SECONDS * 1000)
     except Exception as failure:
         pytest.fail(f"The sheet did not appear: {failure}\nThe page's errors: {errors}\n{server.log(15)}")
-    assert page.evaluate(SHOWN_PICTURE, "Sheet") > 6 * 128  # six rows
-    for title in ("Mental average", "Report"):
+    assert page.evaluate(SHOWN_PICTURE, "Sheet") > 7 * 128  # seven rows
+    for title in ("Aligned average", "Average by mean shift", "Report"):
         page.wait_for_function(SHOWN_PICTURE, arg=title, timeout=RUN_SECONDS * 1000)
     page.close()
     assert [error for error in errors if workspace.PACK_NAME in error or not OF_A_FRESH_FOLDER.search(error)] == []
