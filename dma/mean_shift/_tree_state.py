@@ -96,10 +96,12 @@ class TreeState:
         points = (points / counted.view(-1, *[1] * (points.ndim - 1))).to(self.flows.points)
         self.levels.append(TreeLevel(step, sigma, labels, points, self.flows.iteration, self.flows.radius,
                                      not len(self.flows.moving)))
-        self.labels, self.flows = labels, Flows.of(points.clone())
+        self.labels, self.flows = labels.clone(), Flows.of(points.clone())
 
     def packed(self) -> tuple[dict[str, Tensor], dict]:
-        tensors = {"labels": self.labels, **{f"flows.{name}": getattr(self.flows, name) for name in FLOWS}}
+        # What is not known is infinite here, which no saved state may hold.
+        tensors = {"labels": self.labels, **{f"flows.{name}": torch.where(value.isinf(), UNKNOWN, value)
+                                             for name in FLOWS for value in [getattr(self.flows, name)]}}
         for number, level in enumerate(self.levels):
             tensors |= {f"{number}.labels": level.labels, f"{number}.points": level.points}
         levels = [{name: value for name, value in asdict(level).items() if name not in ("labels", "points")}
@@ -110,19 +112,22 @@ class TreeState:
     @classmethod
     def unpacked(cls, tensors: dict[str, Tensor], meta: dict[str, Any]) -> TreeState:
         """The state that `packed` was asked for."""
-        flows = Flows(*(tensors[f"flows.{name}"] for name in FLOWS), iteration=meta["iteration"])
+        points, *numbers = (tensors[f"flows.{name}"] for name in FLOWS)
+        flows = Flows(points, *(torch.where(value == UNKNOWN, math.inf, value) for value in numbers),
+                      iteration=meta["iteration"])
         levels = [TreeLevel(**values, labels=tensors[f"{number}.labels"], points=tensors[f"{number}.points"])
                   for number, values in enumerate(meta["levels"])]
         return cls(tensors["labels"], flows, levels, meta["seconds"], meta["pace"])
 
 
-FLOWS = ("points", "moved", "left", "error")
+FLOWS, UNKNOWN = ("points", "moved", "left", "error"), -1.0  # distances are never negative
 
 
 def components(points: Tensor, radius: float) -> Tensor:
     """The number (M,) of the group of points (M, ...) that each is in; points at most `radius` apart are in one."""
     flat = points.flatten(1).double()
-    near = torch.cdist(flat, flat) <= radius  # (M, M)
+    # By matrix products a point would have a distance to itself.
+    near = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist") <= radius  # (M, M)
     groups, before = torch.arange(len(points)), None
     while before is None or not torch.equal(groups, before):
         # Each point takes the least number of those near it, so that it goes along a chain of them.

@@ -1,5 +1,6 @@
 import torch
 
+from mental_averages.dma.execution import RunState
 from mental_averages.dma.mean_shift import TreeState
 from mental_averages.dma.mean_shift._tree_state import Flows, by_size, components
 
@@ -25,6 +26,21 @@ def test_what_is_left_of_a_way_follows_from_how_moves_shrink():
     assert flows.left.tolist() == [4.0, 0.0] and flows.moving.tolist() == [0]
     flows.move(flows.moving, torch.tensor([20.0]).view(1, 1, 1, 1), error[:1])  # farther than before
     assert flows.left[0].isinf() and flows.iteration == 3
+
+
+def test_a_state_is_kept_on_disk_at_any_time(tmp_path):
+    place = RunState(tmp_path, "tree", torch.ones(3))
+    state = TreeState.of(torch.randn(3, 2, 1, 1, generator=torch.Generator().manual_seed(0)))
+    assert place.save(*state.packed())
+    again = TreeState.unpacked(*place.load())
+    assert again.flows.left.isinf().all() and torch.equal(again.flows.points, state.flows.points)
+    state.close_level(3, 0.5)
+    assert place.save(*state.packed()) and len(TreeState.unpacked(*place.load()).levels) == 1
+
+
+def test_many_points_that_are_all_different_are_groups_of_their_own():
+    points = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    assert len(components(points, 0.0).unique()) == 40
 
 
 def test_a_packed_state_comes_back():
