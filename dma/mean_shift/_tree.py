@@ -97,10 +97,10 @@ def shifted(denoiser: Denoiser, points: Tensor, noise: Tensor, sigma: float,
     for rows, predicted in batch.over(total, predict):
         owners = torch.arange(rows.start, rows.stop) // count
         # Relative to the point, so that the difference of squares below loses nothing.
-        apart = in_double(predicted) - points[owners].double()
+        apart = in_double(predicted) - in_double(points[owners])
         sums.index_add_(0, owners, apart)
         squares.index_add_(0, owners, apart.square().flatten(1).sum(1))
         yield Event("predict", rows.stop - rows.start, rows.stop, total, clean=predicted[:1])
     means = sums / count
     variance = (squares / count - means.square().flatten(1).sum(1)).clamp_min(0) * count / (count - 1)  # (M,)
-    return (points.double() + means).float(), (variance / count).sqrt()
+    return (in_double(points) + means).float(), (variance / count).sqrt()

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..precision import in_double
+
 
 @dataclass(frozen=True)
 class TreeLevel:
@@ -61,7 +63,7 @@ class Flows:
 
         A flow whose moves shrink by a factor r has a way of move * r / (1 - r) left.
         """
-        moves = (means - self.points[moving]).flatten(1).double().norm(dim=1)
+        moves = in_double(means - self.points[moving]).flatten(1).norm(dim=1)
         before = self.moved[moving]
         ratio = torch.where(before.isfinite(), moves / before.clamp_min(1e-30), math.inf)
         self.left[moving] = torch.where(moves == 0, 0.0, torch.where(
@@ -90,9 +92,9 @@ class TreeState:
         joined = components(self.flows.points, self.flows.radius)[self.labels]  # (N,)
         order = by_size(joined)
         labels = order[joined]
-        counted = torch.bincount(labels).double()
-        points = torch.zeros(len(counted), *self.flows.points.shape[1:], dtype=torch.float64)
-        points.index_add_(0, labels, self.flows.points[self.labels].double())
+        points = torch.zeros(len(order), *self.flows.points.shape[1:], dtype=torch.float64)
+        counted = torch.bincount(labels).to(points)
+        points.index_add_(0, labels, in_double(self.flows.points[self.labels]))
         points = (points / counted.view(-1, *[1] * (points.ndim - 1))).to(self.flows.points)
         self.levels.append(TreeLevel(step, sigma, labels, points, self.flows.iteration, self.flows.radius,
                                      not len(self.flows.moving)))
@@ -125,7 +127,7 @@ FLOWS, UNKNOWN = ("points", "moved", "left", "error"), -1.0  # distances are nev
 
 def components(points: Tensor, radius: float) -> Tensor:
     """The number (M,) of the group of points (M, ...) that each is in; points at most `radius` apart are in one."""
-    flat = points.flatten(1).double()
+    flat = in_double(points).flatten(1)
     # By matrix products a point would have a distance to itself.
     near = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist") <= radius  # (M, M)
     groups, before = torch.arange(len(points)), None

@@ -89,7 +89,7 @@ def test_template_runs_headless_and_writes_its_pictures(server, checkpoint):
             assert outputs["images"], node["_meta"]["title"]
         if node["class_type"] == "SaveReport":
             assert outputs["text"][0].endswith(".json")
-    assert len(run.pictures) == 4  # the sheet, the report's plot, and both finished trajectories
+    assert len(run.pictures) == 5  # the sheet, the report's plot, the average by mean shift and both of alignment's
     for number, path in enumerate(run.pictures):
         assert run.pixels(number).std() > 5, path.name
 
