@@ -3,6 +3,7 @@ from ._denoiser import Denoiser, EmbeddingDenoiser, LayeredDenoiser, RowsDenoise
 from ._latents import NotFiniteError, at_step, check_finite, check_latents
 from ._noise import (
     RESTORED_NOISE_SEED,
+    NoisePairs,
     NoiseRows,
     add_noise,
     initial_latent,
@@ -17,7 +18,7 @@ from ._sampling import clean_estimate, deterministic_step, restore_noise, sample
 from ._schedule import falling, rising, steps_at
 
 __all__ = [
-    "RESTORED_NOISE_SEED", "Denoiser", "EmbeddingDenoiser", "LayeredDenoiser", "NoiseRows", "NotFiniteError",
+    "RESTORED_NOISE_SEED", "Denoiser", "EmbeddingDenoiser", "LayeredDenoiser", "NoisePairs", "NoiseRows", "NotFiniteError",
     "Parametrization", "RowsDenoiser", "add_noise", "at_step", "check_finite", "check_latents", "clean_estimate",
     "denoised_from_output", "deterministic_step", "falling", "initial_latent", "noise_in", "noise_of", "of_rows",
     "paper_scale", "restore_noise", "rising", "sample", "sampling", "shell_norm", "start_scale", "starting_noise",

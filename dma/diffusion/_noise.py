@@ -49,6 +49,27 @@ class NoiseRows:
             self.rows = torch.cat([self.rows, self.scale * torch.randn((size, *self.shape), generator=self.generator)])
 
 
+class NoisePairs:
+    """Rows of noise (count, *shape) in pairs: row 2 j is row j of `starting_noise`, and row 2 j + 1 its negative.
+
+    Drawn when they are asked for, as those of `NoiseRows`, and independent of how they are asked for.
+
+    >>> rows = NoisePairs(3, (1, 2, 2), seed=1)[0:3]
+    >>> bool((rows[1] == -rows[0]).all()), bool((rows[2] == starting_noise(2, (1, 2, 2), seed=1)[1]).all())
+    (True, True)
+    """
+
+    def __init__(self, count: int, shape: tuple[int, ...], seed: int):
+        self.halves = NoiseRows((count + 1) // 2, shape, seed)
+
+    def __getitem__(self, wanted: slice) -> Tensor:
+        """Rows from `wanted.start`, which must never fall from call to call, to `wanted.stop`."""
+        first = wanted.start // 2
+        halves = self.halves[first : (wanted.stop + 1) // 2]
+        pairs = torch.stack([halves, -halves], dim=1).flatten(0, 1)  # (2 B, *shape)
+        return pairs[wanted.start - 2 * first : wanted.stop - 2 * first]
+
+
 def initial_latent(parametrization: Parametrization, noise: Tensor, sigma: float) -> Tensor:
     """The latent at the first noise level that standard normal `noise` stands for, where nothing but noise is left.
 

@@ -12,6 +12,10 @@ By Tweedie's formula E_eps[D(m + sigma eps)] = m + sigma^2 grad log p_sigma, smo
 of mean shift (Fukunaga and Hostetler 1975; Comaniciu and Meer 2002) in the density that the model knows, annealed from
 coarse to fine. There is no gradient, no feature and no layer; the network only sees latents such as it was trained on;
 the error of m is known at every level and falls with sqrt(K).
+
+Noises come in pairs, eps and -eps (antithetic variates): whatever is odd in the noise, as the whole of a linear
+prediction is, cancels within a pair, and the error is smaller at the same K (Jia et al., arXiv 2506.06185, find sampling
+itself to be nearly odd in its noise).
 """
 from __future__ import annotations
 
@@ -26,7 +30,7 @@ from torch import Tensor
 from ..diffusion import (
     RESTORED_NOISE_SEED,
     Denoiser,
-    NoiseRows,
+    NoisePairs,
     add_noise,
     at_step,
     check_finite,
@@ -42,7 +46,7 @@ from ._settings import MeanShiftSettings
 from ._state import MeanShiftState
 
 # Part of the key of every saved run. Raise the number when one of the same settings gives another picture than before.
-ALGORITHM = "mean shift 1"
+ALGORITHM = "mean shift 2"
 
 
 @dataclass(frozen=True)
@@ -120,8 +124,7 @@ def averages(denoiser: Denoiser, averaging: Denoiser, sigmas: Sequence[float], s
 def take_mean(averaging: Denoiser, sigma: float, step: int, shape: tuple[int, ...], settings: MeanShiftSettings,
               batch: BatchSize, state: MeanShiftState) -> Generator[Event, None, None]:
     """Predictions of the state's mean, noised afresh, until their mean's error is small enough or all are taken."""
-    noise = NoiseRows(settings.count, shape, level_seed(settings.seed, step))
-    moments = state.moments
+    noise = NoisePairs(settings.count, shape, level_seed(settings.seed, step))
 
     def predict(rows: slice) -> Tensor:
         eps = noise[rows]
@@ -129,6 +132,7 @@ def take_mean(averaging: Denoiser, sigma: float, step: int, shape: tuple[int, ..
              else add_noise(averaging.parametrization, state.mean, eps, sigma))
         return check_finite(averaging.denoise(x.to(averaging.device), sigma), "Predictions", sigma)
 
+    moments = state.moments
     if moments.is_certain(settings.mean_error):
         return
     for rows, predicted in batch.over(settings.count, predict, first=moments.count):
@@ -136,8 +140,7 @@ def take_mean(averaging: Denoiser, sigma: float, step: int, shape: tuple[int, ..
             moments.update(predicted[part])
             if moments.is_certain(settings.mean_error):
                 break
-        error = moments.standard_error if moments.count > 1 else None
-        yield Event("predict", len(predicted), rows.stop, settings.count, value=error,
+        yield Event("predict", len(predicted), rows.stop, settings.count, value=moments.standard_error,
                     clean=moments.mean.float()[None], changed=True)
         if moments.is_certain(settings.mean_error):
             return

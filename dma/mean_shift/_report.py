@@ -12,7 +12,7 @@ class AveragedLevel:
 
     sigma: float
     count: int  # noises the mean was taken over
-    mean_error: float | None  # standard error of the mean, relative to the mean's norm; null for a single noise
+    mean_error: float | None  # standard error of the mean, relative to the mean's norm; null with fewer than two pairs
     spread: float  # root mean square distance of a prediction from their mean
     moved: float | None  # distance of the mean from that of the level before; null where there is none
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..statistics import RunningMoments
+from ..statistics import PairedMoments
 from ._report import AveragedLevel
 
 
@@ -22,7 +22,7 @@ class MeanShiftState:
     """
 
     mean: Any = None  # tensors, None before there are any
-    moments: RunningMoments = field(default_factory=RunningMoments)
+    moments: PairedMoments = field(default_factory=PairedMoments)
     variance: Any = None
     records: list[AveragedLevel] = field(default_factory=list)
     latents: Any = None
@@ -39,31 +39,27 @@ class MeanShiftState:
         moments, before = self.moments, self.mean
         size = math.sqrt(moments.mean.numel())
         mean = moments.mean.float()[None]
-        certain = moments.effective_count > 1
         self.records.append(AveragedLevel(
-            sigma, moments.count, moments.standard_error if certain else None,
-            math.sqrt(moments.deviations.sum().item() / moments.weight) / size,
+            sigma, moments.count, moments.standard_error,
+            math.sqrt(moments.rows.deviations.sum().item() / moments.count) / size,
             None if before is None else (mean - before).norm().item() / size))
-        self.mean, self.variance = mean, moments.variance.float() if certain else torch.zeros_like(moments.mean).float()
-        self.moments = RunningMoments()
+        self.mean = mean
+        self.variance = (moments.variance if moments.count > 1 else torch.zeros_like(moments.mean)).float()
+        self.moments = PairedMoments()
 
     def packed(self) -> tuple[dict[str, Tensor], dict]:
         named = {"mean": self.mean, "variance": self.variance, "latents": self.latents}
         tensors = {name: value for name, value in named.items() if value is not None}
-        moments = self.moments
-        if moments.count:
-            tensors |= {"moments.mean": moments.mean, "moments.deviations": moments.deviations}
-        return tensors, {"records": [asdict(record) for record in self.records], "seconds": self.seconds,
-                         "pace": self.pace, "moments": [moments.count, moments.weight, moments.squared_weight]}
+        moments, numbers = self.moments.packed()
+        return tensors | {f"moments.{name}": value for name, value in moments.items()}, {
+            "records": [asdict(record) for record in self.records], "seconds": self.seconds, "pace": self.pace,
+            "moments": numbers}
 
     @classmethod
     def unpacked(cls, tensors: dict[str, Tensor], meta: dict) -> MeanShiftState:
         """The state that `packed` was asked for."""
-        moments = RunningMoments()
-        count, weight, squared_weight = meta["moments"]
-        if count:
-            moments = RunningMoments(count, weight, squared_weight, tensors["moments.mean"],
-                                     tensors["moments.deviations"])
+        moments = PairedMoments.unpacked({name.removeprefix("moments."): value for name, value in tensors.items()
+                                          if name.startswith("moments.")}, meta["moments"])
         return cls(tensors.get("mean"), moments, tensors.get("variance"),
                    [AveragedLevel(**record) for record in meta["records"]], tensors.get("latents"), meta["seconds"],
                    meta["pace"])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mental_averages.dma import diffusion
-from mental_averages.dma.diffusion import NoiseRows, Parametrization, starting_noise
+from mental_averages.dma.diffusion import NoisePairs, NoiseRows, Parametrization, starting_noise
 
 EPS, V, FLOW = Parametrization.EPS, Parametrization.V, Parametrization.FLOW
 SHAPE = (2, 3, 3)
@@ -71,3 +71,16 @@ def test_noise_starts_as_the_denoiser_says_or_as_pure_noise(parametrization):
     assert diffusion.start_scale(Own(), 2.0) == 6
     scaled = NoiseRows(2, SHAPE, 0, 3.0)
     assert torch.equal(scaled[0:2], 3 * noise)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 64, 95])
+@pytest.mark.parametrize("size", [1, 2, 5, 16])
+def test_pairs_are_noise_and_its_negative_however_they_are_asked_for(count, size):
+    pairs = NoisePairs(count, SHAPE, 3)
+    rows = torch.cat([pairs[first : min(first + size, count)] for first in range(0, count, size)])
+    halves = starting_noise((count + 1) // 2, SHAPE, 3)
+    assert torch.equal(rows[0::2], halves) and torch.equal(rows[1::2], -halves[: count // 2])
+
+
+def test_pairs_may_begin_anywhere():
+    assert torch.equal(NoisePairs(40, SHAPE, 3)[17:40], NoisePairs(40, SHAPE, 3)[0:40][17:])

@@ -1,6 +1,7 @@
 import torch
 from memory import Memory
-from toys import LinearGaussian, sigmas
+from toys import sigmas
+from two_modes import TwoModes
 
 from mental_averages.dma.execution import BatchSize, Checkpoint, resumed
 from mental_averages.dma.mean_shift import MeanShiftSettings, MeanShiftState, mean_shift
@@ -11,12 +12,12 @@ SETTINGS = MeanShiftSettings(count=48, averaged_steps=3, seed=5)
 
 def test_it_goes_on_in_the_middle_of_a_level():
     memory = Memory()
-    expected = mean_shift(LinearGaussian(), LEVELS, SHAPE, SETTINGS, batch=BatchSize(20),
+    expected = mean_shift(TwoModes(), LEVELS, SHAPE, SETTINGS, batch=BatchSize(19),
                           watchers=[Checkpoint(memory, seconds=-1)])
     for tensors, meta in memory.saves:
         place = Memory()
         place.save(tensors, meta)
-        found = mean_shift(LinearGaussian(), LEVELS, SHAPE, SETTINGS, batch=BatchSize(20),
+        found = mean_shift(TwoModes(), LEVELS, SHAPE, SETTINGS, batch=BatchSize(19),
                            state=resumed(MeanShiftState.unpacked, place))
         assert torch.equal(found.latents, expected.latents) and found.report.levels == expected.report.levels
         assert torch.equal(found.spread, expected.spread)

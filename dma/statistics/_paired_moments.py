@@ -1,0 +1,82 @@
+"""Streaming mean of values whose noises come in pairs, with the error that pairs leave."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..precision import in_double
+from ._moments import LOOK_AFTER, RunningMoments
+
+
+@dataclass
+class PairedMoments:
+    """Mean and variance of rows, and the standard error of their mean where rows 2 j and 2 j + 1 are not independent.
+
+    Pairs are independent of each other, so that the error of the mean is that of the mean of pairs' means. A last row
+    without its partner counts in the mean and not in the error.
+
+    >>> moments = PairedMoments()
+    >>> moments.update(torch.tensor([[1.0], [3.0], [0.0]])); moments.update(torch.tensor([[4.0]]))
+    >>> moments.mean.item(), moments.standard_error
+    (2.0, 0.0)
+    """
+
+    rows: RunningMoments = field(default_factory=RunningMoments)
+    pairs: RunningMoments = field(default_factory=RunningMoments)
+    waiting: Tensor = field(default_factory=lambda: torch.zeros(0))  # the row (1, ...) whose partner has not come
+
+    def update(self, rows: Tensor) -> None:
+        """Add rows (B, ...), in their order."""
+        self.rows.update(rows)
+        rows = in_double(rows)
+        if len(self.waiting):
+            rows = torch.cat([self.waiting, rows])
+        complete = len(rows) // 2
+        if complete:
+            self.pairs.update((rows[0 : 2 * complete : 2] + rows[1 : 2 * complete : 2]) / 2)
+        self.waiting = rows[2 * complete :].clone()
+
+    @property
+    def count(self) -> int:
+        return self.rows.count
+
+    @property
+    def mean(self) -> Tensor:
+        return self.rows.mean
+
+    @property
+    def variance(self) -> Tensor:
+        """Unbiased variance of single rows; NaN with fewer than two."""
+        return self.rows.variance
+
+    @property
+    def standard_error(self) -> float | None:
+        """Standard error of the mean, as a norm relative to the mean's; None with fewer than two pairs."""
+        return self.pairs.standard_error if self.pairs.count > 1 else None
+
+    def is_certain(self, mean_error: float) -> bool:
+        """Whether the standard error is known and at most `mean_error`, as `RunningMoments` says it."""
+        error = self.standard_error
+        return mean_error > 0 and self.count % LOOK_AFTER == 0 and error is not None and error <= mean_error
+
+    def packed(self) -> tuple[dict[str, Tensor], dict[str, list]]:
+        """Tensors and numbers to be saved."""
+        tensors: dict[str, Tensor] = {}
+        numbers: dict[str, list] = {}
+        for name, moments in (("rows", self.rows), ("pairs", self.pairs)):
+            numbers[name] = [moments.count, moments.weight, moments.squared_weight]
+            if moments.count:
+                tensors |= {f"{name}.mean": moments.mean, f"{name}.deviations": moments.deviations}
+        return tensors | ({"waiting": self.waiting} if len(self.waiting) else {}), numbers
+
+    @classmethod
+    def unpacked(cls, tensors: dict[str, Tensor], numbers: dict[str, list]) -> PairedMoments:
+        """The moments that `packed` was asked for."""
+        def moments(name: str) -> RunningMoments:
+            count, weight, squared_weight = numbers[name]
+            return RunningMoments(count, weight, squared_weight, tensors[f"{name}.mean"],
+                                  tensors[f"{name}.deviations"]) if count else RunningMoments()
+
+        return cls(moments("rows"), moments("pairs"), tensors.get("waiting", torch.zeros(0)))

@@ -1,0 +1,52 @@
+import pytest
+import torch
+
+from mental_averages.dma.statistics import PairedMoments
+
+ROWS = torch.randn(33, 2, 3, generator=torch.Generator().manual_seed(0))
+
+
+def taken(*sizes):
+    moments = PairedMoments()
+    for rows in ROWS[: sum(sizes)].split(sizes):
+        moments.update(rows)
+    return moments
+
+
+def test_mean_and_variance_are_of_rows_and_the_error_of_pairs():
+    moments, rows = taken(33), ROWS.double()
+    torch.testing.assert_close(moments.mean, rows.mean(0))
+    torch.testing.assert_close(moments.variance, rows.var(0))
+    pairs = rows[:32].view(16, 2, 2, 3).mean(1)
+    error = (pairs.var(0).sum() / 16).sqrt() / rows[:32].mean(0).norm()
+    assert moments.standard_error == pytest.approx(error.item()) and moments.count == 33
+
+
+@pytest.mark.parametrize("sizes", [(1,) * 33, (3, 30), (7, 7, 7, 7, 5), (16, 1, 16)])
+def test_the_parts_do_not_matter(sizes):
+    found, expected = taken(*sizes), taken(33)
+    torch.testing.assert_close(found.mean, expected.mean)
+    assert found.standard_error == pytest.approx(expected.standard_error) and len(found.waiting) == 1
+
+
+def test_what_is_odd_cancels():
+    """The error of a mean over eps and -eps of a linear function is nothing; that of independent rows would not be."""
+    moments = PairedMoments()
+    moments.update(1 + torch.stack([ROWS[:16], -ROWS[:16]], dim=1).flatten(0, 1))
+    assert moments.standard_error == pytest.approx(0, abs=1e-7)
+    torch.testing.assert_close(moments.mean, torch.ones(2, 3, dtype=torch.float64))
+
+
+def test_the_error_is_known_from_two_pairs_on_and_asked_after_whole_looks():
+    assert taken(3).standard_error is None and taken(4).standard_error is not None
+    assert not taken(3).is_certain(1e9) and not taken(17).is_certain(1e9) and taken(16).is_certain(1e9)
+    assert not taken(16).is_certain(0.0)
+
+
+@pytest.mark.parametrize("count", [0, 1, 6, 7])
+def test_it_is_packed_and_unpacked(count):
+    moments = taken(count) if count else PairedMoments()
+    again = PairedMoments.unpacked(*moments.packed())
+    for each in (moments, again):
+        each.update(ROWS[count : count + 5])
+    assert torch.equal(again.mean, moments.mean) and again.standard_error == moments.standard_error
