@@ -6,6 +6,6 @@ from ._moments import LOOK_AFTER, RunningMoments
 from ._paired_moments import PairedMoments
 
 __all__ = [
-    "LOOK_AFTER", "PairedMoments", "RunningMoments", "blocks", "bootstrap_interval", "effective_count", "effective_count_of_sums",
-    "finite_rows", "jackknife_error", "leave_one_out", "rows_in_double", "wilson_interval",
+    "LOOK_AFTER", "PairedMoments", "RunningMoments", "blocks", "bootstrap_interval", "effective_count",
+    "effective_count_of_sums", "finite_rows", "jackknife_error", "leave_one_out", "rows_in_double", "wilson_interval",
 ]
