@@ -19,8 +19,8 @@ from ._schedule import falling, rising, steps_at
 
 __all__ = [
     "RESTORED_NOISE_SEED", "Denoiser", "EmbeddingDenoiser", "LayeredDenoiser", "NoisePairs", "NoiseRows",
-    "NotFiniteError", "Parametrization", "RowsDenoiser", "add_noise", "at_step", "check_finite", "check_latents", "clean_estimate",
-    "denoised_from_output", "deterministic_step", "falling", "initial_latent", "noise_in", "noise_of", "of_rows",
-    "paper_scale", "restore_noise", "rising", "sample", "sampling", "shell_norm", "start_scale", "starting_noise",
-    "stepping", "steps_at",
+    "NotFiniteError", "Parametrization", "RowsDenoiser", "add_noise", "at_step", "check_finite", "check_latents",
+    "clean_estimate", "denoised_from_output", "deterministic_step", "falling", "initial_latent", "noise_in",
+    "noise_of", "of_rows", "paper_scale", "restore_noise", "rising", "sample", "sampling", "shell_norm",
+    "start_scale", "starting_noise", "stepping", "steps_at",
 ]

@@ -14,8 +14,8 @@ coarse to fine. There is no gradient, no feature and no layer; the network only 
 the error of m is known at every level and falls with sqrt(K).
 
 Noises come in pairs, eps and -eps (antithetic variates): whatever is odd in the noise, as the whole of a linear
-prediction is, cancels within a pair, and the error is smaller at the same K (Jia et al., arXiv 2506.06185, find sampling itself to be
-nearly odd in its noise).
+prediction is, cancels within a pair, and the error is smaller at the same K. (Jia et al., arXiv 2506.06185, find
+sampling itself to be nearly odd in its noise.)
 """
 from __future__ import annotations
 

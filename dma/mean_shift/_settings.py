@@ -56,7 +56,7 @@ class MeanShiftSettings:
             raise ValueError(f"averaged_steps is {self.averaged_steps}: an average needs at least 1 averaged level.")
         if not 0 <= first < steps or first + self.averaged_steps > steps:
             raise ValueError(f"{self.averaged_steps} levels from step {first} on are to be averaged, but there are "
-                             f"only {steps} steps: lower averaged_steps or raise steps.")
+                             f"only {steps} steps: lower averaged_steps{', begin earlier' if first else ''} or raise steps.")
         if not (math.isfinite(self.mean_error) and self.mean_error >= 0):
             raise ValueError(f"mean_error is {self.mean_error}: use 0 to take all noises, or a positive number.")
         if not 0 <= self.restored_noise <= 1:

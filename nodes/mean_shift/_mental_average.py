@@ -84,7 +84,7 @@ class MentalAverage(io.ComfyNode):
                 guidance_share=mean_shift.GUIDANCE_SHARE, restored_noise=BY_GUIDANCE,
                 mean_error=STANDARD.mean_error, batch_size=0, resume=True, start=None, start_step=START_STEP,
                 start_weights="") -> io.NodeOutput:
-        if restored_noise == BY_GUIDANCE:
+        if restored_noise < 0:
             restored_noise = mean_shift.noise_for(cfg)
         settings = mean_shift.MeanShiftSettings(count=count, averaged_steps=averaged_steps, seed=seed,
                                                 mean_error=mean_error, restored_noise=restored_noise)
