@@ -4,8 +4,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-# Measured on the demo models: see docs/results.md.
-GUIDANCE_SHARE = 0.5  # of the guidance in the end, in the averaged levels
+# Measured on the demo models: see docs/mean_shift.md.
+GUIDANCE_SHARE = 0.7  # of the guidance in the end, in the averaged levels
 FULL_NOISE, LEAST_NOISE = 3.0, 0.5  # the guidance up to which all noise is given back, and what is in any case
 NOISE_PER_GUIDANCE = 1 / 8  # by which it is less for more guidance
 
@@ -41,7 +41,7 @@ class MeanShiftSettings:
     """
 
     count: int = 32
-    averaged_steps: int = 4
+    averaged_steps: int = 6
     seed: int = 0
     mean_error: float = 0.0
     restored_noise: float = 0.0
@@ -56,7 +56,8 @@ class MeanShiftSettings:
             raise ValueError(f"averaged_steps is {self.averaged_steps}: an average needs at least 1 averaged level.")
         if not 0 <= first < steps or first + self.averaged_steps > steps:
             raise ValueError(f"{self.averaged_steps} levels from step {first} on are to be averaged, but there are "
-                             f"only {steps} steps: lower averaged_steps{', begin earlier' if first else ''} or raise steps.")
+                             f"only {steps} steps: lower averaged_steps{', begin earlier' if first else ''} or raise "
+                             "steps.")
         if not (math.isfinite(self.mean_error) and self.mean_error >= 0):
             raise ValueError(f"mean_error is {self.mean_error}: use 0 to take all noises, or a positive number.")
         if not 0 <= self.restored_noise <= 1:
