@@ -11,6 +11,7 @@ from .interpolation import ChannelMeanInterpolate, LatentOffset, LatentStatistic
 from .inversion import DDIMInvert, DDIMSample, DDIMSamplerSelect
 from .mean_shift import MentalAverage
 from .modes import AlignModes, AttributeEmbed, CLIPGMMClusters, LoadImageEncoder, SelectMode
+from .steering import TypicalityGuidance
 from .training import TrainModeEmbedding, TrainModeLoRA
 
 
@@ -20,4 +21,4 @@ class MentalAverages(ComfyExtension):
                 MedoidSelect, ZeroLatent, SaveReport, LoadReport, DDIMInvert, DDIMSample, DDIMSamplerSelect,
                 ChannelMeanInterpolate, MixingWeights, LatentStatistics, LatentOffset, LoadImageEncoder, AttributeEmbed,
                 CLIPGMMClusters, SelectMode, TrainModeLoRA, TrainModeEmbedding,
-                AlignMixtureModes, AlignModes, SemanticLayerProbe, MentalAverage]
+                AlignMixtureModes, AlignModes, SemanticLayerProbe, MentalAverage, TypicalityGuidance]
