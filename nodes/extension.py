@@ -10,6 +10,7 @@ from .hspace import CaptureHSpace, HSpaceHook, SemanticLayerProbe
 from .interpolation import ChannelMeanInterpolate, LatentOffset, LatentStatistics, MixingWeights
 from .inversion import DDIMInvert, DDIMSample, DDIMSamplerSelect
 from .mean_shift import MentalAverage
+from .metrics import SamenessMeter
 from .modes import AlignModes, AttributeEmbed, CLIPGMMClusters, LoadImageEncoder, SelectMode
 from .steering import TypicalityGuidance
 from .training import TrainModeEmbedding, TrainModeLoRA
@@ -21,4 +22,4 @@ class MentalAverages(ComfyExtension):
                 MedoidSelect, ZeroLatent, SaveReport, LoadReport, DDIMInvert, DDIMSample, DDIMSamplerSelect,
                 ChannelMeanInterpolate, MixingWeights, LatentStatistics, LatentOffset, LoadImageEncoder, AttributeEmbed,
                 CLIPGMMClusters, SelectMode, TrainModeLoRA, TrainModeEmbedding,
-                AlignMixtureModes, AlignModes, SemanticLayerProbe, MentalAverage, TypicalityGuidance]
+                AlignMixtureModes, AlignModes, SemanticLayerProbe, MentalAverage, TypicalityGuidance, SamenessMeter]

@@ -11,6 +11,7 @@ from ..hspace import LayerReport
 from ..interpolation import InterpolationReport, LatentStatisticsReport
 from ..inversion import InversionReport
 from ..mean_shift import MeanShiftReport
+from ..metrics import SamenessReport
 from ..training import TrainingReport
 from ._alignment import plot_alignment
 from ._interpolation import plot_interpolation
@@ -19,15 +20,17 @@ from ._latent_statistics import plot_latent_statistics
 from ._layers import plot_layers
 from ._mean_shift import plot_mean_shift
 from ._mixture import plot_mixture
+from ._sameness import plot_sameness
 from ._training import plot_training
 
 Report = (AlignmentReport | MixtureReport | InversionReport | InterpolationReport | LatentStatisticsReport
-          | LayerReport | TrainingReport | MeanShiftReport)
+          | LayerReport | TrainingReport | MeanShiftReport | SamenessReport)
 
 PLOTS: dict[type[Report], Callable[..., Tensor]] = {
     AlignmentReport: plot_alignment, MixtureReport: plot_mixture, InversionReport: plot_inversion,
     InterpolationReport: plot_interpolation, LatentStatisticsReport: plot_latent_statistics, LayerReport: plot_layers,
     TrainingReport: plot_training, MeanShiftReport: plot_mean_shift,
+    SamenessReport: plot_sameness,
 }
 
 

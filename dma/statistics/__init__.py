@@ -1,11 +1,12 @@
 """Blocks of large tensors, streamed moments, effective counts, intervals and standard errors."""
 from ._blocks import blocks, finite_rows, rows_in_double
 from ._effective_count import effective_count, effective_count_of_sums
-from ._intervals import bootstrap_interval, jackknife_error, leave_one_out, wilson_interval
+from ._intervals import bootstrap_interval, jackknife_error, leave_one_out, student_quantile, wilson_interval
 from ._moments import LOOK_AFTER, RunningMoments
 from ._paired_moments import PairedMoments
 
 __all__ = [
     "LOOK_AFTER", "PairedMoments", "RunningMoments", "blocks", "bootstrap_interval", "effective_count",
-    "effective_count_of_sums", "finite_rows", "jackknife_error", "leave_one_out", "rows_in_double", "wilson_interval",
+    "effective_count_of_sums", "finite_rows", "jackknife_error", "leave_one_out", "rows_in_double", "student_quantile",
+    "wilson_interval",
 ]

@@ -1,4 +1,5 @@
-"""Intervals and standard errors: Wilson's for shares, the bootstrap for means, the jackknife for anything."""
+"""Intervals and standard errors: Wilson's for shares, the bootstrap for means, the jackknife for anything, Student's
+quantile for how many errors an interval is wide."""
 from __future__ import annotations
 
 import math
@@ -57,3 +58,19 @@ def jackknife_error(replicates: Tensor) -> Tensor:
     """
     count = len(replicates)
     return ((count - 1) / count * (replicates - replicates.mean(0)).square().sum(0)).sqrt()
+
+
+def student_quantile(degrees: int, *, confidence: float = 0.95) -> float:
+    """How many standard errors an interval reaches to both sides where the error is estimated with so many degrees of
+    freedom, 1 or more: the quantile of Student's t by Fisher's expansion around the normal one, z,
+
+        z + (z^3 + z) / 4d + (5 z^5 + 16 z^3 + 3 z) / 96d^2 + (3 z^7 + 19 z^5 + 17 z^3 - 15 z) / 384d^3
+
+    which at 95 % is exact to 0.2 % from 5 degrees on, and a little small below.
+
+    >>> round(student_quantile(15), 2), round(student_quantile(10**6), 2)
+    (2.13, 1.96)
+    """
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    return (z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
+            + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * degrees**3))

@@ -63,6 +63,22 @@ def latents_out_of_model(model: Any, latents: Tensor) -> dict:
         return {"samples": samples.to(comfy.model_management.intermediate_device())}
 
 
+def check_vae(vae: Any, model: Any) -> None:
+    """Raise ValueError unless there is a VAE, and it has as many channels as the latents of this MODEL."""
+    if vae is None:
+        raise ValueError("This checkpoint has no VAE: connect one from Load VAE.")
+    channels = model.model.latent_format.latent_channels
+    if getattr(vae, "latent_channels", channels) != channels:
+        raise ValueError(f"This VAE decodes latents of {vae.latent_channels} channels, but those of the model have "
+                         f"{channels}: connect the VAE of this model.")
+
+
+def decoded(vae: Any, latent: dict) -> Tensor:
+    """The pictures (N, H, W, 3) of a LATENT, as VAE Decode makes them."""
+    pictures = vae.decode(latent["samples"])
+    return pictures.flatten(0, 1) if pictures.ndim == 5 else pictures  # of videos of one frame
+
+
 def image_latents(latent: dict, what: str) -> Tensor:
     """The samples (N, C, H, W) of a LATENT, also of one in the form of videos (N, C, 1, H, W) of one frame.
 

@@ -78,6 +78,13 @@ class Prompt:
         return self.clip.encode_from_tokens_scheduled(found)
 
 
+def encoded(clip: Any, text: str) -> list:
+    """The CONDITIONING of a text, as CLIP Text Encode makes it. Raises ValueError where there is no CLIP."""
+    if clip is None:
+        raise ValueError("This checkpoint has no CLIP: connect one from Load CLIP.")
+    return clip.encode_from_tokens_scheduled(clip.tokenize(text))
+
+
 def _key(name: str) -> str:
     """A text encoder's name in lists of tokens."""
     return name.removeprefix("clip_")

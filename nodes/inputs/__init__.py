@@ -1,6 +1,7 @@
 """Inputs that several nodes share, and the pack's own socket types."""
 from ._batches import check_batch, count_of, take
 from ._checks import check_number, checked
+from ._encoders import picture_embeddings
 from ._latents import growing_latents, joined_noise
 from ._method import method_of, solver_options
 from ._number_text import numbers, words
@@ -24,7 +25,7 @@ __all__ = [
     "CLUSTERS", "EMBEDDINGS", "FEATURES", "HSPACE", "IMAGE_ENCODER", "PREVIEW_STEPS", "REPORT", "TRAJECTORY",
     "batch_size", "check_batch", "check_number", "check_training_latents", "checked", "concept", "count_of",
     "growing_latents", "joined_noise", "latent_size", "learning_rate_of_training", "lora_target", "method_of",
-    "mode_latents", "negative", "noise_seed", "numbers", "previewing", "resume", "saved_training", "schedule",
-    "scheduler", "solver_options", "steps", "take", "training_batch_size", "training_records", "training_steps",
-    "words",
+    "mode_latents", "negative", "noise_seed", "numbers", "picture_embeddings", "previewing", "resume",
+    "saved_training", "schedule", "scheduler", "solver_options", "steps", "take", "training_batch_size",
+    "training_records", "training_steps", "words",
 ]

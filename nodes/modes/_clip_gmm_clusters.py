@@ -7,7 +7,7 @@ import torch
 from comfy_api.latest import io
 
 from ...dma import clustering, encoders, figures
-from ..comfyui import reading_pictures
+from .. import inputs
 from ..inputs import CLUSTERS, EMBEDDINGS, IMAGE_ENCODER, checked
 
 
@@ -118,8 +118,4 @@ def embedded(images: torch.Tensor, clip_vision: Any, image_encoder: Any, embeddi
             raise ValueError(f"There are {len(images)} pictures but embeddings of {len(embeddings.values)}: connect "
                              "the same pictures to AttributeEmbed.")
         return embeddings.values
-    if image_encoder is not None:
-        return encoders.embed_images(image_encoder.on_device(), images, watchers=reading_pictures())
-    return encoders.unit_embeddings(images,
-                                    lambda pictures: clip_vision.encode_image(pictures[..., :3])["image_embeds"],
-                                    watchers=reading_pictures())
+    return inputs.picture_embeddings(images, clip_vision, image_encoder)

@@ -1,7 +1,7 @@
 """A saved report of each kind, written by hand in the format of the first release: what users have on their disks."""
 import json
 
-from mental_averages.dma import alignment, hspace, interpolation, inversion, mean_shift, training
+from mental_averages.dma import alignment, hspace, interpolation, inversion, mean_shift, metrics, training
 
 ALIGNMENT = """{"format": "mental-averages/alignment-report", "version": 2,
 "settings": {"count": 2, "aligned_steps": 2, "solver": {"name": "LBFGS", "iterations": 40}, "sigmas": [14.6, 7.0, 0.0]},
@@ -69,13 +69,19 @@ MEAN_SHIFT = """{"format": "mental-averages/mean-shift-report", "version": 1,
  {"sigma": 8.1, "count": 16, "mean_error": 0.03, "spread": 0.25, "moved": 0.2}],
 "seconds": 2.5}"""
 
+SAMENESS = """{"format": "mental-averages/sameness-report", "version": 1,
+"settings": {"count": 16, "source": "clip_vision", "steps": 20},
+"prompts": [{"prompt": "a cat", "sameness": 0.81, "low": 0.78, "high": 0.84},
+ {"prompt": "costs $5 and $6", "sameness": 0.52, "low": 0.41, "high": 0.63}],
+"seconds": 9.5}"""
+
 KINDS = {
     "alignment": (alignment.AlignmentReport, ALIGNMENT), "mixture": (alignment.MixtureReport, MIXTURE),
     "inversion": (inversion.InversionReport, INVERSION),
     "interpolation": (interpolation.InterpolationReport, INTERPOLATION),
     "latent_statistics": (interpolation.LatentStatisticsReport, LATENT_STATISTICS),
     "layers": (hspace.LayerReport, LAYERS), "training": (training.TrainingReport, TRAINING),
-    "mean_shift": (mean_shift.MeanShiftReport, MEAN_SHIFT),
+    "mean_shift": (mean_shift.MeanShiftReport, MEAN_SHIFT), "sameness": (metrics.SamenessReport, SAMENESS),
 }
 
 

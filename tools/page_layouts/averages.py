@@ -92,4 +92,37 @@ An interrupted run goes on where it stopped when you press Run again.
         widths={NOTE: 440, "12": 700, "14": 760},
         extra_heights={NOTE: 470, "5": PREVIEW, "7": PREVIEW, "9": PREVIEW, "12": 560, "14": 460},
     ),
+    "13_typical_and_unusual": Layout(
+        note="""## Typical and unusual
+
+Every seed looks the same? Type a concept into **Prompt** and press **Run**.
+
+*Mental average* draws the typical picture. Each *Typicality Guidance* then pushes the samples of a KSampler away from \
+it or towards it, in the first steps, in which layout and kind are decided. All start from the same noise. The sheet \
+shows:
+
+1. **the typical**: the mental average
+2. **strength -0.5**: samples pushed towards it
+3. **0**: samples as they are
+4. **0.5** and **1**: samples pushed away from it. At 1 colours begin to saturate.
+
+- **Between two things**: connect the average of another prompt to `second`.
+- **Longer or shorter**: `end_percent` of *Typicality Guidance*.
+- **Another model or size**: choose both; the average is to have the size of the samples, so that one *Size* serves all.
+
+*How alike samples are* measures the sameness of some prompts' samples: 1 is the same every time. Connect a patched \
+model to see what a patch does.
+""",
+        groups=(
+            (Group("1. Model and prompt", MODEL, (("1", "2", "3", "4", NOTE),)),),
+            (Group("2. The typical picture", OTHER, (("5", "6"),)),),
+            (Group("3. Samples by strength", WORK, (("7", "8", "9"), ("10", "11", "12"), ("13", "14", "15"),
+                                                    ("16", "17", "18"))),),
+            (Group("4. Pictures", PICTURES, (("19",), ("20",))),
+             Group("5. How alike samples are", REPORTS, (("21",), ("22",), ("23",), ("24",)))),
+        ),
+        widths={NOTE: 440, "20": 700, "22": 700, "24": 700},
+        extra_heights={NOTE: 600, "5": PREVIEW, "8": PREVIEW, "11": PREVIEW, "14": PREVIEW, "17": PREVIEW, "20": 560,
+                       "21": 120, "22": 360, "24": 260},
+    ),
 }

@@ -42,3 +42,10 @@ def test_the_jackknife_of_a_mean_is_its_standard_error():
     values = torch.randn(30, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     error = statistics.jackknife_error(statistics.leave_one_out(lambda kept: values[kept].mean(0), 30))
     torch.testing.assert_close(error, values.std(0) / math.sqrt(30))
+
+
+@pytest.mark.parametrize("degrees, confidence, expected", [
+    (3, 0.95, 3.182), (5, 0.95, 2.571), (7, 0.95, 2.365), (15, 0.95, 2.131), (31, 0.95, 2.040), (15, 0.99, 2.947)])
+def test_students_quantiles_are_those_of_the_tables(degrees, confidence, expected):
+    tolerance = 0.01 if degrees < 5 else 0.003
+    assert statistics.student_quantile(degrees, confidence=confidence) == pytest.approx(expected, rel=tolerance)

@@ -2,8 +2,7 @@
 import pytest
 import torch
 from alignments import align
-from inversions import invert, method
-from inversions import sample as sample_back
+from inversions import invert, method, sample as sample_back
 from small_models import MODELS
 from stopping import untouched
 

@@ -1,0 +1,60 @@
+"""How alike samples are: the mean cosine similarity of two of them."""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from ..precision import in_double
+from ..statistics import jackknife_error, student_quantile
+
+FEWEST_SAMPLES = 3
+
+
+class Sameness(NamedTuple):
+    """The mean cosine similarity of two different samples, from -1 to 1, and its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def sameness(embeddings: Tensor) -> Sameness:
+    """The mean over all pairs i < j of cos(e_i, e_j), for embeddings e (N, D) of N samples of one thing, in fp64.
+
+    It estimates without bias, at any N, how alike two new samples will be: 1 if every sample is the same. The interval
+    is that of Student's t with N - 1 degrees of freedom, cut at -1 and 1, around the standard error by the jackknife:
+    the means without sample k, for each k, which know that pairs share their samples. It holds the true mean in 95 of
+    100 cases where samples scatter around one thing, and in about 87 where they fall into a few groups, of which 16
+    samples or so say little.
+
+    Raises ValueError for embeddings of another shape, of fewer than 3 samples, with values that are not finite or of
+    length 0, and where all are the same, which is a fault in what made them rather than a measurement.
+
+    >>> found = sameness(torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]]))
+    >>> round(found.mean, 4)
+    0.4714
+    """
+    if embeddings.ndim != 2 or not embeddings.shape[1]:
+        raise ValueError(f"Embeddings have the shape (N, D), but these are {tuple(embeddings.shape)}.")
+    count = len(embeddings)
+    if count < FEWEST_SAMPLES:
+        raise ValueError(f"There {'is' if count == 1 else 'are'} {count} sample{'s' * (count != 1)}, but how alike "
+                         f"samples are is known from {FEWEST_SAMPLES} or more.")
+    rows = in_double(embeddings)
+    if not rows.isfinite().all():
+        raise ValueError("The embeddings must be finite, but some values are NaN or infinite.")
+    lengths = rows.norm(dim=1, keepdim=True)
+    if not lengths.all():
+        raise ValueError("Some embeddings are 0 everywhere, and have no direction.")
+    if (rows == rows[0]).all():
+        raise ValueError(f"All {count} samples are the same.")
+    rows = rows / lengths
+    total = rows.sum(0)
+    # Of each sample with all others; a sample with itself is 1.
+    with_others = rows @ total - rows.square().sum(1)  # (N,)
+    pairs = with_others.sum()  # each twice
+    mean = max(-1.0, min(1.0, (pairs / (count * (count - 1))).item()))
+    without = (pairs - 2 * with_others) / ((count - 1) * (count - 2))  # (N,), replicates of the mean
+    half = student_quantile(count - 1) * jackknife_error(without).item()
+    return Sameness(mean, max(-1.0, mean - half), min(1.0, mean + half))
