@@ -10,12 +10,14 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-import numpy as np
 import torch
 from support import (
     ICONS,
+    Recogniser,
     as_pictures,
+    choose_concepts,
     demo_and_judge,
+    features_by_concept,
     parse_arguments,
     picture_psnr,
     plain_samples,
@@ -29,30 +31,6 @@ from mental_averages.dma.statistics import wilson_interval
 
 GUIDANCE = 7.0
 CONCEPTS = 80
-TRAINING_PICTURES = 5
-
-
-def choose_concepts(pictures: list[dataset.Picture], count: int) -> list[str]:
-    """Concepts with at least one held-out picture and enough training pictures in different styles, spread evenly."""
-    held_out, styles = set(), defaultdict(set)
-    for picture in pictures:
-        if picture.held_out:
-            held_out.add(picture.concept)
-        else:
-            styles[picture.concept].add(picture.style)
-    usable = sorted(concept for concept in held_out if len(styles[concept]) >= TRAINING_PICTURES - 1)
-    return [usable[index] for index in np.linspace(0, len(usable) - 1, min(count, len(usable))).astype(int)]
-
-
-def features_by_concept(pictures, images, concepts, judge, held_out, most=12):
-    """Features (N, D) and concept numbers (N,) of real pictures on one side of the split."""
-    chosen, labels = [], []
-    for number, concept in enumerate(concepts):
-        rows = [row for row, picture in enumerate(pictures) if picture.concept == concept
-                and picture.held_out == held_out]
-        chosen += rows[:: max(1, len(rows) // most)][:most]
-        labels += [number] * (len(chosen) - len(labels))
-    return judge(as_pictures(images[chosen])), np.array(labels)
 
 
 def main() -> None:
@@ -61,8 +39,6 @@ def main() -> None:
                                 transformer=dict(action="store_true",
                                                  help="measure the demo transformer instead of the U-Net"),
                                 sheet=dict(type=Path, help="write a sheet of generated pictures"))
-    from sklearn.linear_model import LogisticRegression
-
     pictures, images = dataset.load(arguments.data)
     demo, judge = demo_and_judge(arguments.transformer)
     held = [row for row, picture in enumerate(pictures) if picture.held_out]
@@ -71,10 +47,9 @@ def main() -> None:
     psnr = picture_psnr(restored, originals)
 
     concepts = choose_concepts(pictures, 60 if arguments.quick else CONCEPTS)
-    train_features, train_labels = features_by_concept(pictures, images, concepts, judge, held_out=False)
-    classifier = LogisticRegression(C=30.0, max_iter=2000).fit(train_features.numpy(), train_labels)
+    recogniser = Recogniser(pictures, images, concepts, judge)
     real_features, real_labels = features_by_concept(pictures, images, concepts, judge, held_out=True)
-    real_right = int((classifier.predict(real_features.numpy()) == real_labels).sum())
+    real_right = int((recogniser.classifier.predict(real_features.numpy()) == real_labels).sum())
 
     per_concept, right, total, shown = (1 if arguments.quick else 4), 0, 0, []
     started = time.monotonic()
@@ -84,7 +59,7 @@ def main() -> None:
             return plain_samples(denoiser, sigmas, demo.shape, per_concept, seed=number, batch=8)
 
         generated = demo.decode(demo.with_denoiser(concept, arguments.guidance, generate))
-        found = classifier.predict(judge(generated).numpy()) == number
+        found = recogniser.right(judge(generated), concept)
         right, total = right + int(found.sum()), total + per_concept
         hits[concept] = int(found.sum())
         shown.append(generated[:1])

@@ -22,13 +22,15 @@ from ._labels import (
 from ._output import print_table, save_sheet, write_figures
 from ._random_models import ARCHITECTURES, RandomModel, random_model, random_prompt
 from ._recipes import plain_samples, preset_settings, shifted_average
+from ._recognition import Recogniser, choose_concepts, features_by_concept
 from ._timing import median_seconds, timed, wait_for_gpu, with_gradient
 
 __all__ = [
     "ARCHITECTURES", "ATTRIBUTES", "DIMENSIONS", "ICONS", "LARGEST_COUNT", "PER_LABEL", "ROOT", "SCHEDULER", "STEPS",
-    "Attribute", "DemoModel", "FeatureSpace", "RandomModel", "Worth", "agreement", "as_pictures", "brightness",
-    "demo_and_judge", "fill_in", "interval", "labelled_pictures", "labels_of", "median_seconds", "on_model",
-    "pairwise_distance", "parse_arguments", "picture_psnr", "plain_samples", "preset_settings", "print_table",
-    "processes", "random_model", "random_prompt", "save_sheet", "sharpness", "shifted_average", "timed",
-    "wait_for_gpu", "with_gradient", "with_interval", "worth", "write_figures",
+    "Attribute", "DemoModel", "FeatureSpace", "RandomModel", "Recogniser", "Worth", "agreement", "as_pictures",
+    "brightness", "choose_concepts", "demo_and_judge", "features_by_concept", "fill_in", "interval",
+    "labelled_pictures", "labels_of", "median_seconds", "on_model", "pairwise_distance", "parse_arguments",
+    "picture_psnr", "plain_samples", "preset_settings", "print_table", "processes", "random_model", "random_prompt",
+    "save_sheet", "sharpness", "shifted_average", "timed", "wait_for_gpu", "with_gradient", "with_interval", "worth",
+    "write_figures",
 ]
