@@ -74,6 +74,16 @@ SAMENESS = """{"format": "mental-averages/sameness-report", "version": 1,
 "prompts": [{"prompt": "a cat", "sameness": 0.81, "low": 0.78, "high": 0.84},
  {"prompt": "costs $5 and $6", "sameness": 0.52, "low": 0.41, "high": 0.63}],
 "seconds": 9.5}"""
+MODE_TREE = """{"format": "mental-averages/mode-tree", "version": 1,
+"settings": {"steps": [4, 9], "count": 16, "iterations": 20, "seed": 0},
+"levels": [{"step": 9, "sigma": 1.5, "iterations": 14, "error": 0.5, "still": true, "labels": [0, 1, 0, 2, 0],
+  "modes": [{"count": 3, "share": 0.6, "low": 0.23, "high": 0.88, "parent": 0},
+   {"count": 1, "share": 0.2, "low": 0.04, "high": 0.62, "parent": 1},
+   {"count": 1, "share": 0.2, "low": 0.04, "high": 0.62, "parent": 0}]},
+ {"step": 4, "sigma": 4.0, "iterations": 9, "error": 0.9, "still": false, "labels": [0, 1, 0, 0, 0],
+  "modes": [{"count": 4, "share": 0.8, "low": 0.38, "high": 0.96, "parent": null},
+   {"count": 1, "share": 0.2, "low": 0.04, "high": 0.62, "parent": null}]}],
+"seconds": 12.5}"""
 
 KINDS = {
     "alignment": (alignment.AlignmentReport, ALIGNMENT), "mixture": (alignment.MixtureReport, MIXTURE),
@@ -82,6 +92,7 @@ KINDS = {
     "latent_statistics": (interpolation.LatentStatisticsReport, LATENT_STATISTICS),
     "layers": (hspace.LayerReport, LAYERS), "training": (training.TrainingReport, TRAINING),
     "mean_shift": (mean_shift.MeanShiftReport, MEAN_SHIFT), "sameness": (metrics.SamenessReport, SAMENESS),
+    "mode_tree": (mean_shift.ModeTreeReport, MODE_TREE),
 }
 
 
