@@ -26,10 +26,10 @@ def in_words(rows: Sequence[Quality]) -> list[str]:
 
 def print_rows(measured: Measured) -> None:
     """A row for each choice on each schedule."""
-    print_table(["scheduler", "steps", "guidance", "share", "levels", "K", "restored noise", "agreement", "typical",
-                 "sharpness", "brightness"],
+    print_table(["scheduler", "steps", "guidance", "share", "levels", "K", "noises", "restored noise",
+                 "agreement", "typical", "sharpness", "brightness"],
                 [[scheduler, str(steps), f"{point.finishing:g}", f"{share_of(point):.2f}", str(point.levels),
-                  str(point.count), f"{point.noise:.2f}", *in_words(found)]
+                  str(point.count), "pairs" if point.pairs else "independent", f"{point.noise:.2f}", *in_words(found)]
                  for (scheduler, steps), choices in measured.items()
                  for point, found in sorted(choices.items(), key=lambda pair: pair[0].finishing)])
 
@@ -53,7 +53,7 @@ def figures_of(measured: Measured) -> dict[str, float]:
     for (scheduler, steps), choices in measured.items():
         for point, found in choices.items():
             key = f"{scheduler}_{steps}_g{point.finishing:g}_share{share_of(point):.2f}_levels{point.levels}" \
-                  f"_k{point.count}_noise{point.noise:g}"
+                  f"_k{point.count}{'' if point.pairs else '_independent'}_noise{point.noise:g}"
             figures |= {f"{name}_{key}": float(np.mean([getattr(each, name) for each in found]))
                         for name in Quality._fields}
     return figures

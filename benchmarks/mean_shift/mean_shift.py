@@ -31,8 +31,9 @@ from mental_averages.dma.mean_shift import GUIDANCE_SHARE, MeanShiftSettings, av
 
 CONCEPTS = ["woman", "red heart", "red apple", "house", "cat face", "tree"]
 COUNTS = [4, 8, 16, 32, 64, 128, 256]
+PAIRED_COUNTS = [8, 16, 32, 64]
 SHARES = [0.0, 0.35, 0.5, 0.7, 1.0]
-LEVELS = [1, 2, 4, 6, 8]
+LEVELS = [2, 4, 5, 6, 8]
 NOISES = [0.0, 1.0]
 GUIDANCES = [3.0, 5.0, 7.0]
 SCHEDULES = [(scheduler, steps) for scheduler in ("ddim_uniform", "normal", "karras", "exponential")
@@ -45,9 +46,12 @@ def grid(arguments) -> list[Point]:
     if arguments.table == "count":
         return [Point(averaged_guidance(guidance, share), guidance, arguments.levels, count, noise_for(guidance))
                 for guidance in arguments.guidances for count in COUNTS]
+    if arguments.table == "pairs":
+        return [Point(averaged_guidance(guidance, share), guidance, arguments.levels, count, noise_for(guidance), pairs)
+                for guidance in arguments.guidances for count in PAIRED_COUNTS for pairs in (False, True)]
     if arguments.table == "schedule":
         return [Point(averaged_guidance(guidance, share), guidance, levels, noise=noise_for(guidance))
-                for guidance in arguments.guidances for levels in (2, 4, 8)]
+                for guidance in arguments.guidances for levels in (3, 6)]
     if arguments.table == "grid":
         return [Point(averaged_guidance(guidance, each), guidance, levels, noise=noise)
                 for guidance in arguments.guidances for each in SHARES for levels in LEVELS for noise in NOISES]
@@ -83,7 +87,7 @@ def measure(task: tuple[str, str, int], arguments) -> dict:
 
 def main() -> None:
     arguments = parse_arguments(
-        __doc__.splitlines()[0], table=dict(choices=["rule", "grid", "count", "schedule"], default="rule"),
+        __doc__.splitlines()[0], table=dict(choices=["rule", "grid", "count", "pairs", "schedule"], default="rule"),
         checkpoint=dict(type=Path, default=None, help="an assembled checkpoint in place of the demo U-Net's"),
         transformer=dict(action="store_true", help="the demo transformer in place of the demo U-Net"),
         guidances=dict(type=float, nargs="+", help="in the end"), concepts=dict(type=int), repetitions=dict(type=int),
