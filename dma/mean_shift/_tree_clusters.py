@@ -71,6 +71,6 @@ def tree_clusters(tree: ModeTree, samples: Tensor, level: int, settings: TreeSet
     total = len(samples)
     shares = tuple(Share(size, size / total, *wilson_interval(size, total)) for size in found.sizes)
     coordinates, explained = principal_components(flat, DIMENSIONS)
-    responsibilities = torch.nn.functional.one_hot(found.labels, len(points)).double()
+    responsibilities = in_double(torch.nn.functional.one_hot(found.labels, len(points)))
     return Clusters(found.labels, responsibilities, members, shares, coordinates, explained, (),
                     TreeClusterSettings(found.step, found.sigma, settings))
