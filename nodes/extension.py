@@ -9,7 +9,7 @@ from .figures import LabelledSheet, LoadReport, PlotReport, SaveReport
 from .hspace import CaptureHSpace, HSpaceHook, SemanticLayerProbe
 from .interpolation import ChannelMeanInterpolate, LatentOffset, LatentStatistics, MixingWeights
 from .inversion import DDIMInvert, DDIMSample, DDIMSamplerSelect
-from .mean_shift import MentalAverage
+from .mean_shift import MentalAverage, ModeTree
 from .modes import AlignModes, AttributeEmbed, CLIPGMMClusters, LoadImageEncoder, SelectMode
 from .training import TrainModeEmbedding, TrainModeLoRA
 
@@ -20,4 +20,4 @@ class MentalAverages(ComfyExtension):
                 MedoidSelect, ZeroLatent, SaveReport, LoadReport, DDIMInvert, DDIMSample, DDIMSamplerSelect,
                 ChannelMeanInterpolate, MixingWeights, LatentStatistics, LatentOffset, LoadImageEncoder, AttributeEmbed,
                 CLIPGMMClusters, SelectMode, TrainModeLoRA, TrainModeEmbedding,
-                AlignMixtureModes, AlignModes, SemanticLayerProbe, MentalAverage]
+                AlignMixtureModes, AlignModes, SemanticLayerProbe, MentalAverage, ModeTree]

@@ -30,8 +30,8 @@ class Share:
 
 @dataclass(frozen=True, eq=False)
 class Clusters:
-    """N pictures in C clusters, the largest first (cluster 0); between equals the one with the smaller mean
-    coordinates."""
+    """N pictures in C clusters, the largest first (cluster 0); between equals, of a mixture, the one with the smaller
+    mean coordinates."""
 
     FORMAT = "mental-averages/clusters"
     VERSION = 1
@@ -39,13 +39,13 @@ class Clusters:
     labels: Tensor  # (N,) int64, cluster of each picture; -1: left out
     # (N, C) fp64, probability of each cluster; sums to less than 1 where clusters were left out.
     responsibilities: Tensor
-    # Pictures of each cluster, the most typical (densest under its Gaussian) first.
+    # Pictures of each cluster, the most typical first: of a mixture that where the cluster's Gaussian is densest.
     members: tuple[tuple[int, ...], ...]
     shares: tuple[Share, ...]  # of all N pictures, the left out ones included
     coordinates: Tensor  # (N, d) fp64, principal components, the mean variance of a column is 1
     explained_variance: tuple[float, ...]  # share of the variance of the embeddings in each of the d components
-    bic: tuple[tuple[int, float], ...]  # number of components, BIC
-    settings: ClusterSettings
+    bic: tuple[tuple[int, float], ...]  # number of components, BIC; empty where no mixture was fitted
+    settings: Any  # a dataclass, that of whatever found them; `ClusterSettings` of a mixture
 
     @property
     def left_out(self) -> tuple[int, ...]:

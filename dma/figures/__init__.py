@@ -7,12 +7,13 @@ from ._latent_statistics import plot_latent_statistics
 from ._layers import plot_layers
 from ._mean_shift import heat_map, plot_mean_shift
 from ._mixture import plot_mixture
+from ._mode_tree import mode_sheet, mode_tree, plot_mode_tree
 from ._plot import Report, plot, read_report
 from ._sheet import labelled_sheet
 from ._training import plot_training
 
 __all__ = [
-    "Report", "bic_curve", "contact_sheet", "heat_map", "labelled_sheet", "plot", "plot_alignment",
-    "plot_interpolation", "plot_inversion", "plot_latent_statistics", "plot_layers", "plot_mean_shift", "plot_mixture",
-    "plot_training", "read_report", "scatter_plot",
+    "Report", "bic_curve", "contact_sheet", "heat_map", "labelled_sheet", "mode_sheet", "mode_tree", "plot",
+    "plot_alignment", "plot_interpolation", "plot_inversion", "plot_latent_statistics", "plot_layers",
+    "plot_mean_shift", "plot_mixture", "plot_mode_tree", "plot_training", "read_report", "scatter_plot",
 ]

@@ -50,7 +50,12 @@ def scatter_plot(clusters: Clusters, *, width: int = 768) -> Tensor:
 
 
 def bic_curve(clusters: Clusters, *, width: int = 768) -> Tensor:
-    """BIC by number of components; the lowest is marked. One point if the number was fixed."""
+    """BIC by number of components; the lowest is marked. One point if the number was fixed.
+
+    Raises ValueError for clusters that are not those of a mixture.
+    """
+    if not clusters.bic:
+        raise ValueError("These clusters have no BIC: no mixture was fitted to find them.")
     figure = new_figure(width, 0.72)
     axes = figure.subplots()
     counts, values = zip(*clusters.bic)

@@ -10,7 +10,7 @@ from ..alignment import AlignmentReport, MixtureReport
 from ..hspace import LayerReport
 from ..interpolation import InterpolationReport, LatentStatisticsReport
 from ..inversion import InversionReport
-from ..mean_shift import MeanShiftReport
+from ..mean_shift import MeanShiftReport, ModeTreeReport
 from ..training import TrainingReport
 from ._alignment import plot_alignment
 from ._interpolation import plot_interpolation
@@ -19,15 +19,17 @@ from ._latent_statistics import plot_latent_statistics
 from ._layers import plot_layers
 from ._mean_shift import plot_mean_shift
 from ._mixture import plot_mixture
+from ._mode_tree import plot_mode_tree
 from ._training import plot_training
 
 Report = (AlignmentReport | MixtureReport | InversionReport | InterpolationReport | LatentStatisticsReport
-          | LayerReport | TrainingReport | MeanShiftReport)
+          | LayerReport | TrainingReport | MeanShiftReport | ModeTreeReport)
 
 PLOTS: dict[type[Report], Callable[..., Tensor]] = {
     AlignmentReport: plot_alignment, MixtureReport: plot_mixture, InversionReport: plot_inversion,
     InterpolationReport: plot_interpolation, LatentStatisticsReport: plot_latent_statistics, LayerReport: plot_layers,
     TrainingReport: plot_training, MeanShiftReport: plot_mean_shift,
+    ModeTreeReport: plot_mode_tree,
 }
 
 

@@ -52,7 +52,7 @@ def labelled_sheet(rows: list[Tensor], captions: list[str], *, title: str = "", 
         small.draw(draw, MARGIN, top + (height - len(block) * small.height) / 2, block)
         for index, picture in enumerate(row[:columns]):
             place = left + index * (_width(row, cell) + MARGIN), top + (height - cell) // 2
-            sheet.paste(_scaled(picture, cell), place)
+            sheet.paste(scaled(picture, cell), place)
         top += height + MARGIN
     return torch.from_numpy(np.asarray(sheet).copy()).float()[None] / 255
 
@@ -73,7 +73,7 @@ def _width(row: Tensor, height: int) -> int:
     return max(1, round(row.shape[2] * height / row.shape[1]))
 
 
-def _scaled(image: Tensor, height: int) -> Any:
+def scaled(image: Tensor, height: int) -> Any:
     """A picture (H, W, C) as PIL image of a height; small ones are enlarged smoothly."""
     from PIL import Image
 

@@ -14,7 +14,8 @@ Guidance is applied again at each iteration: with more than a little of it the i
 guidance 1, and draw their averages (`mean_shift` from a mode's point on) at the guidance that pictures want.
 
 Two flows have met when they are no farther apart than the standard error of the mean that both move to, which is what
-the K noises can tell; a flow stands still when what is left of its way is less than half of that.
+the K noises can tell; they are one from there on. A flow stands still when at its pace it would not go half as far in
+all of the iterations. Where a mode is wider than the noise plain steps are short for long, so flows have momentum.
 """
 from __future__ import annotations
 
@@ -73,11 +74,14 @@ def tree_levels(denoiser: Denoiser, sigmas: Sequence[float], settings: TreeSetti
     for step in sorted(settings.steps, reverse=True)[len(state.levels) :]:
         noise = starting_noise(settings.count, state.flows.points.shape[1:], level_seed(settings.seed, step))
         with at_step(step + 1, len(sigmas) - 1):
-            while state.flows.iteration < settings.iterations and len(moving := state.flows.moving):
-                means, errors = yield from shifted(denoiser, state.flows.points[moving], noise, sigmas[step], batch)
-                state.flows.move(moving, means, errors)
-                yield Event("iteration", 0.0, value=state.flows.left.max().item(), changed=True)
-        state.close_level(step, sigmas[step])
+            while (flows := state.flows).iteration < settings.iterations and len(
+                    moving := flows.moving(settings.iterations)):
+                asked = flows.asked(moving)
+                means, errors = yield from shifted(denoiser, asked, noise, sigmas[step], batch)
+                flows.move(moving, asked, means, errors)
+                state.join()
+                yield Event("iteration", 0.0, value=state.flows.pace.max().item(), changed=True)
+        state.close_level(step, sigmas[step], still=not len(state.flows.moving(settings.iterations)))
         yield Event("level", 0.0, value=float(len(state.flows.points)), closes=True)
 
 

@@ -1,7 +1,14 @@
 """The choices of a family tree of modes that its result depends on."""
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from ..diffusion import Parametrization
+
+# Where modes part: measured on the demo models, whose latents have a side of 8.
+HIGHEST, RANGE, SIDE = 2.0, 3.0, 8
 
 
 @dataclass(frozen=True)
@@ -12,7 +19,7 @@ class TreeSettings:
     all samples share at a level. iterations: the most that a sample moves at one level.
     """
 
-    steps: tuple[int, ...] = (5, 7, 9, 11)
+    steps: tuple[int, ...] = (4, 6, 8, 10, 12)
     count: int = 16
     iterations: int = 20
     seed: int = 0
@@ -32,3 +39,33 @@ class TreeSettings:
         if self.iterations < 3:
             raise ValueError(f"iterations is {self.iterations}: whether a sample stands still shows after 3 at the "
                              "earliest.")
+
+
+def spread_steps(count: int, sigmas: Sequence[float], parametrization: Parametrization,
+                 shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The steps along `sigmas` (S + 1,), at most `count` of them, whose noise parts the modes of pictures in latents of
+    `shape` (C, H, W): in equal ratios over a factor of `RANGE`.
+
+    What pictures are as a whole stands in all of a latent's places, so that it drowns at a noise that grows with the
+    side of the latent; the highest level is at `HIGHEST` for a side of `SIDE`, and no higher than the schedule's second.
+    Noise is measured beside what it is added to.
+
+    Raises ValueError if no level is asked for.
+
+    >>> spread_steps(3, [16.0, 8.0, 4.0, 2.0, 1.0, 0.5, 0.0], Parametrization.EPS, (4, 8, 8))
+    (3, 4)
+    """
+    if count < 1:
+        raise ValueError(f"A family tree needs at least one level, but {count} are asked for.")
+    noises = [noise_ratio(sigma, parametrization) for sigma in sigmas[:-1]]
+    highest = min(HIGHEST * math.sqrt(shape[-1] * shape[-2]) / SIDE, noises[min(1, len(noises) - 1)])
+    wanted = [highest * RANGE ** -(index / max(1, count - 1)) for index in range(count)]
+    return tuple(sorted({min(range(len(noises)), key=lambda step: abs(math.log(noises[step] / noise)))
+                         for noise in wanted}))
+
+
+def noise_ratio(sigma: float, parametrization: Parametrization) -> float:
+    """How strong noise is beside the clean latent that it is added to."""
+    if parametrization is not Parametrization.FLOW:
+        return sigma
+    return sigma / (1 - sigma) if sigma < 1 else math.inf

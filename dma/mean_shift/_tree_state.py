@@ -35,41 +35,52 @@ class TreeLevel:
 
 @dataclass
 class Flows:
-    """The flows of one level under way. What is left of a flow's way is unknown, infinite, at first."""
+    """The flows of one level under way, each moved by accelerated steps (see `move`)."""
 
     points: Tensor  # (M, C, H, W)
-    moved: Tensor  # (M,), by the iteration before
-    left: Tensor  # (M,)
-    error: Tensor  # (M,) standard error of each flow's last mean
+    before: Tensor  # (M, C, H, W) a move earlier, where the next move leads on from
+    age: Tensor  # (M,) moves since the last that went back
+    pace: Tensor  # (M,) distance of the last mean from where it was asked for; infinite, unknown, at first
+    error: Tensor  # (M,) standard error of that mean
     iteration: int = 0
 
     @classmethod
     def of(cls, points: Tensor) -> Flows:
-        unknown = torch.full((len(points),), math.inf, dtype=torch.float64)
-        return cls(points, unknown.clone(), unknown.clone(), torch.zeros_like(unknown))
+        none = torch.zeros(len(points), dtype=torch.float64)
+        return cls(points, points.clone(), torch.zeros(len(points), dtype=torch.int64), none + math.inf, none)
 
     @property
     def radius(self) -> float:
         """Flows as near as this cannot be told apart: the error of the mean that they move to."""
         return self.error.square().mean().sqrt().item()
 
-    @property
-    def moving(self) -> Tensor:
-        """The flows (indices) that are farther from where they end than half of that."""
-        return torch.nonzero(self.left > self.radius / 2).flatten()
+    def moving(self, iterations: int) -> Tensor:
+        """The flows (indices) that at their pace would go more than half of the radius in so many iterations."""
+        return torch.nonzero(self.pace * iterations > self.radius / 2).flatten()
 
-    def move(self, moving: Tensor, means: Tensor, errors: Tensor) -> None:
-        """Take the flows `moving` to the means of their predictions.
+    def asked(self, moving: Tensor) -> Tensor:
+        """Where the means of the flows `moving` are taken: ahead, in the direction of their last move (Nesterov)."""
+        ahead = (self.age[moving] / (self.age[moving] + 3.0)).float().view(-1, 1, 1, 1)
+        return self.points[moving] + ahead * (self.points[moving] - self.before[moving])
 
-        A flow whose moves shrink by a factor r has a way of move * r / (1 - r) left.
+    def move(self, moving: Tensor, asked: Tensor, means: Tensor, errors: Tensor) -> None:
+        """Take the flows `moving` to the means of the predictions `asked` for.
+
+        In directions in which a mode is wider than the noise plain steps shrink slowly, which momentum makes up for. A
+        flow whose mean points back against its move begins anew without (O'Donoghue and Candes, Adaptive Restart for
+        Accelerated Gradient Schemes, 2015).
         """
-        moves = in_double(means - self.points[moving]).flatten(1).norm(dim=1)
-        before = self.moved[moving]
-        ratio = torch.where(before.isfinite(), moves / before.clamp_min(1e-30), math.inf)
-        self.left[moving] = torch.where(moves == 0, 0.0, torch.where(
-            ratio < 1, moves * ratio / (1 - ratio).clamp_min(1e-12), math.inf))
-        self.points[moving], self.moved[moving], self.error[moving] = means, moves, errors
+        moves = in_double(means - self.points[moving]).flatten(1)
+        back = (in_double(asked - means).flatten(1) * moves).sum(1) > 0
+        self.before[moving] = torch.where(back.view(-1, 1, 1, 1), means, self.points[moving])
+        self.age[moving] = torch.where(back, 0, self.age[moving] + 1)
+        self.pace[moving] = in_double(means - asked).flatten(1).norm(dim=1)
+        self.points[moving], self.error[moving] = means, errors
         self.iteration += 1
+
+    def of_rows(self, rows: Tensor) -> Flows:
+        return Flows(self.points[rows], self.before[rows], self.age[rows], self.pace[rows], self.error[rows],
+                     self.iteration)
 
 
 @dataclass
@@ -87,18 +98,21 @@ class TreeState:
     def of(cls, clean: Tensor) -> TreeState:
         return cls(torch.arange(len(clean)), Flows.of(clean.clone()))
 
-    def close_level(self, step: int, sigma: float) -> None:
-        """Join flows that have met, and begin the next level with one flow for each mode."""
-        joined = components(self.flows.points, self.flows.radius)[self.labels]  # (N,)
-        order = by_size(joined)
-        labels = order[joined]
-        points = torch.zeros(len(order), *self.flows.points.shape[1:], dtype=torch.float64)
-        counted = torch.bincount(labels).to(points)
-        points.index_add_(0, labels, in_double(self.flows.points[self.labels]))
-        points = (points / counted.view(-1, *[1] * (points.ndim - 1))).to(self.flows.points)
-        self.levels.append(TreeLevel(step, sigma, labels, points, self.flows.iteration, self.flows.radius,
-                                     not len(self.flows.moving)))
-        self.labels, self.flows = labels.clone(), Flows.of(points.clone())
+    def join(self) -> None:
+        """Flows that have met are one from here on: that of most samples, between equals of the earliest."""
+        order = by_size(self.labels)  # the new number of each flow
+        self.labels, rows = order[self.labels], order.argsort()
+        leaders = led(self.flows.points[rows], self.flows.radius)  # (M,)
+        kept, numbers = leaders.unique(return_inverse=True)
+        labels, flows = numbers[self.labels], self.flows.of_rows(rows[kept])
+        order = by_size(labels)
+        self.labels, self.flows = order[labels], flows.of_rows(order.argsort())
+
+    def close_level(self, step: int, sigma: float, *, still: bool) -> None:
+        """The flows are the modes of this level, and begin the next one."""
+        points = self.flows.points
+        self.levels.append(TreeLevel(step, sigma, self.labels, points, self.flows.iteration, self.flows.radius, still))
+        self.labels, self.flows = self.labels.clone(), Flows.of(points.clone())
 
     def packed(self) -> tuple[dict[str, Tensor], dict]:
         # What is not known is infinite here, which no saved state may hold.
@@ -114,27 +128,32 @@ class TreeState:
     @classmethod
     def unpacked(cls, tensors: dict[str, Tensor], meta: dict[str, Any]) -> TreeState:
         """The state that `packed` was asked for."""
-        points, *numbers = (tensors[f"flows.{name}"] for name in FLOWS)
-        flows = Flows(points, *(torch.where(value == UNKNOWN, math.inf, value) for value in numbers),
-                      iteration=meta["iteration"])
-        levels = [TreeLevel(**values, labels=tensors[f"{number}.labels"], points=tensors[f"{number}.points"])
-                  for number, values in enumerate(meta["levels"])]
-        return cls(tensors["labels"], flows, levels, meta["seconds"], meta["pace"])
+        values = {name: tensors[f"flows.{name}"] for name in FLOWS}
+        values["pace"] = torch.where(values["pace"] == UNKNOWN, math.inf, values["pace"])
+        levels = [TreeLevel(**level, labels=tensors[f"{number}.labels"], points=tensors[f"{number}.points"])
+                  for number, level in enumerate(meta["levels"])]
+        return cls(tensors["labels"], Flows(**values, iteration=meta["iteration"]), levels, meta["seconds"],
+                   meta["pace"])
 
 
-FLOWS, UNKNOWN = ("points", "moved", "left", "error"), -1.0  # distances are never negative
+FLOWS, UNKNOWN = ("points", "before", "age", "pace", "error"), -1  # distances are never negative
 
 
-def components(points: Tensor, radius: float) -> Tensor:
-    """The number (M,) of the group of points (M, ...) that each is in; points at most `radius` apart are in one."""
+def led(points: Tensor, radius: float) -> Tensor:
+    """For each point (M, ...) the number (M,) of its leader: the first of those before it that is its own leader and no
+    farther than `radius`, or else itself.
+
+    Leaders, and not chains of neighbours, because modes may be joined by a row of flows that are on their way.
+    """
     flat = in_double(points).flatten(1)
     # By matrix products a point would have a distance to itself.
     near = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist") <= radius  # (M, M)
-    groups, before = torch.arange(len(points)), None
-    while before is None or not torch.equal(groups, before):
-        # Each point takes the least number of those near it, so that it goes along a chain of them.
-        before, groups = groups, torch.where(near, groups, len(points)).min(dim=1).values
-    return groups.unique(return_inverse=True)[1]
+    leaders = torch.arange(len(points))
+    for point in range(len(points)):
+        found = torch.nonzero(near[point, :point] & (leaders[:point] == torch.arange(point))).flatten()
+        if len(found):
+            leaders[point] = found[0]
+    return leaders
 
 
 def by_size(labels: Tensor) -> Tensor:

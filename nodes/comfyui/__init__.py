@@ -2,7 +2,7 @@
 from ._adapters import ATTENTION, NAMES, attached, check_rank, lora_model, parameters_of, target_layers, with_lora
 from ._advice import ORDINARY_SIGMAS, OTHER_LAYER, OWN_LATENTS, advising, advising_on_gradients
 from ._architectures import AUTO_LAYER, default_layer, places, works_in_place
-from ._conditioning import check_conditioning, check_one_prompt
+from ._conditioning import check_conditioning, check_no_hooks, check_one_prompt
 from ._denoiser import ComfyDenoiser, parametrization_of
 from ._embedding_files import (
     ENDING,
@@ -25,6 +25,7 @@ from ._files import (
 from ._gradients import differentiable, normal_weights
 from ._image_encoders import IMAGE_ENCODERS, encoder_folder, encoder_names, managed_encoder
 from ._latents import (
+    decoded,
     described,
     finite,
     image_latents,
@@ -53,14 +54,14 @@ from ._text_encoder import (
 __all__ = [
     "ATTENTION", "AUTO_LAYER", "BRANCHES", "ENDING", "IMAGE_ENCODERS", "NAMES", "ORDINARY_SIGMAS", "OTHER_LAYER",
     "OWN_LATENTS", "ComfyDenoiser", "DeterministicSampler", "HSpace", "ProgressReporter", "Prompt", "advising",
-    "advising_on_gradients", "attached", "check_conditioning", "check_fits", "check_model", "check_one_prompt",
-    "check_rank", "check_readable", "check_template", "checkpoints", "content_hash", "default_layer", "described",
-    "differentiable", "differentiable_encoding", "embedding_path", "encoder_folder", "encoder_names", "encoders",
-    "explaining_what_cannot_be_written", "finite", "image_latents", "is_from", "is_writable_prefix", "latent_shape",
-    "latents_into_model", "latents_out_of_model", "layer_names", "loaded_with_model", "lora_model", "managed_encoder",
-    "name_is_taken", "network_of", "normal_weights", "output_name", "output_path", "parameters_of",
-    "parametrization_of", "places", "plain_name", "progress_bar", "prompt_with_vectors", "readable_path",
-    "reading_pictures", "resolve_layer", "run_key", "run_state_folder", "samples_of", "saved_run", "schedulers",
-    "set_positive", "sigmas_of", "target_layers", "with_denoiser", "with_lora", "works_in_place", "write_embedding",
-    "write_output_text",
+    "advising_on_gradients", "attached", "check_conditioning", "check_fits", "check_model", "check_no_hooks",
+    "check_one_prompt", "check_rank", "check_readable", "check_template", "checkpoints", "content_hash", "decoded",
+    "default_layer", "described", "differentiable", "differentiable_encoding", "embedding_path", "encoder_folder",
+    "encoder_names", "encoders", "explaining_what_cannot_be_written", "finite", "image_latents", "is_from",
+    "is_writable_prefix", "latent_shape", "latents_into_model", "latents_out_of_model", "layer_names",
+    "loaded_with_model", "lora_model", "managed_encoder", "name_is_taken", "network_of", "normal_weights",
+    "output_name", "output_path", "parameters_of", "parametrization_of", "places", "plain_name", "progress_bar",
+    "prompt_with_vectors", "readable_path", "reading_pictures", "resolve_layer", "run_key", "run_state_folder",
+    "samples_of", "saved_run", "schedulers", "set_positive", "sigmas_of", "target_layers", "with_denoiser", "with_lora",
+    "works_in_place", "write_embedding", "write_output_text",
 ]

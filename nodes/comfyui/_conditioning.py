@@ -30,6 +30,13 @@ def check_conditioning(conditioning: list, name: str) -> None:
                                  "plain prompt for the whole picture.")
 
 
+def check_no_hooks(conditioning: list, name: str) -> None:
+    """Raise ValueError if a conditioning changes weights on the way down, from where ComfyUI never takes them back."""
+    if any(options.get("hooks") is not None for _, options in conditioning):
+        raise ValueError(f"The {name} conditioning carries {UNSUPPORTED_CONDITIONING['hooks']}, which cannot be used "
+                         "where noise rises again: connect a prompt without it, or load the LoRA with Load LoRA.")
+
+
 def normal_tensors(value: Any) -> Any:
     """A copy of nested lists, tuples and dicts in which every tensor is cloned, hence no inference tensor."""
     if isinstance(value, Tensor):

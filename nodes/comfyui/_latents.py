@@ -63,6 +63,12 @@ def latents_out_of_model(model: Any, latents: Tensor) -> dict:
         return {"samples": samples.to(comfy.model_management.intermediate_device())}
 
 
+def decoded(vae: Any, latent: dict) -> Tensor:
+    """The pictures (N, H, W, 3) of a LATENT, as VAE Decode makes them."""
+    pictures = vae.decode(latent["samples"])
+    return pictures.reshape(-1, *pictures.shape[-3:])  # those of videos are (N, frames, H, W, 3)
+
+
 def image_latents(latent: dict, what: str) -> Tensor:
     """The samples (N, C, H, W) of a LATENT, also of one in the form of videos (N, C, 1, H, W) of one frame.
 

@@ -69,6 +69,17 @@ MEAN_SHIFT = """{"format": "mental-averages/mean-shift-report", "version": 1,
  {"sigma": 8.1, "count": 16, "mean_error": 0.03, "spread": 0.25, "moved": 0.2}],
 "seconds": 2.5}"""
 
+MODE_TREE = """{"format": "mental-averages/mode-tree", "version": 1,
+"settings": {"steps": [4, 9], "count": 16, "iterations": 20, "seed": 0},
+"levels": [{"step": 9, "sigma": 1.5, "iterations": 14, "error": 0.5, "still": true, "labels": [0, 1, 0, 2, 0],
+  "modes": [{"count": 3, "share": 0.6, "low": 0.23, "high": 0.88, "parent": 0},
+   {"count": 1, "share": 0.2, "low": 0.04, "high": 0.62, "parent": 1},
+   {"count": 1, "share": 0.2, "low": 0.04, "high": 0.62, "parent": 0}]},
+ {"step": 4, "sigma": 4.0, "iterations": 9, "error": 0.9, "still": false, "labels": [0, 1, 0, 0, 0],
+  "modes": [{"count": 4, "share": 0.8, "low": 0.38, "high": 0.96, "parent": null},
+   {"count": 1, "share": 0.2, "low": 0.04, "high": 0.62, "parent": null}]}],
+"seconds": 12.5}"""
+
 KINDS = {
     "alignment": (alignment.AlignmentReport, ALIGNMENT), "mixture": (alignment.MixtureReport, MIXTURE),
     "inversion": (inversion.InversionReport, INVERSION),
@@ -76,6 +87,7 @@ KINDS = {
     "latent_statistics": (interpolation.LatentStatisticsReport, LATENT_STATISTICS),
     "layers": (hspace.LayerReport, LAYERS), "training": (training.TrainingReport, TRAINING),
     "mean_shift": (mean_shift.MeanShiftReport, MEAN_SHIFT),
+    "mode_tree": (mean_shift.ModeTreeReport, MODE_TREE),
 }
 
 

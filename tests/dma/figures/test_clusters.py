@@ -66,3 +66,8 @@ def test_one_dimension_and_one_number_of_components(blobs):
     line = cluster(blobs[0][:, :1], ClusterSettings(1, 2))
     check_picture(figures.scatter_plot(line, width=512), 512)
     check_picture(figures.bic_curve(cluster(blobs[0], ClusterSettings(2, 2)), width=512), 512)
+
+
+def test_clusters_without_a_mixture_have_no_curve(found):
+    with pytest.raises(ValueError, match="no BIC"):
+        figures.bic_curve(dataclasses.replace(found, bic=()))

@@ -2,7 +2,8 @@ import pytest
 import torch
 from toys import LinearGaussian, sigmas
 
-from mental_averages.dma.mean_shift import TreeSettings, mode_tree
+from mental_averages.dma.diffusion import Parametrization
+from mental_averages.dma.mean_shift import TreeSettings, mode_tree, spread_steps
 
 SHAPE, LEVELS = (1, 2, 2), sigmas(20)
 
@@ -16,3 +17,24 @@ def test_bad_settings_are_refused_before_any_work(change, samples, message):
     denoiser.denoise = None
     with pytest.raises(ValueError, match=message):
         mode_tree(denoiser, torch.zeros(samples, *SHAPE), LEVELS, TreeSettings(**{"steps": (3,), **change}))
+
+
+def test_levels_lie_where_modes_part_whatever_the_law_of_noise():
+    falling = [2.0 ** (3 - step / 4) for step in range(25)]
+    assert spread_steps(5, [*falling, 0.0], Parametrization.EPS, (4, 8, 8)) == (8, 10, 11, 13, 14)  # 2 ... 0.7
+    assert spread_steps(1, [*falling, 0.0], Parametrization.V, (4, 8, 8)) == (8,)
+    flow = [noise / (1 + noise) for noise in falling]
+    assert spread_steps(5, [*flow, 0.0], Parametrization.FLOW, (4, 8, 8)) == (8, 10, 11, 13, 14)
+
+
+def test_levels_of_larger_latents_are_higher_but_leave_the_first_step_out():
+    falling = [2.0 ** (3 - step / 4) for step in range(25)]
+    assert spread_steps(5, [*falling, 0.0], Parametrization.EPS, (4, 16, 16)) == (4, 6, 7, 9, 10)
+    assert spread_steps(5, [*falling, 0.0], Parametrization.EPS, (4, 128, 128)) == (1, 3, 4, 6, 7)
+
+
+def test_a_short_schedule_has_room_for_few_levels():
+    assert spread_steps(5, [1.0, 0.9, 0.75, 0.5, 0.0], Parametrization.FLOW, (4, 64, 64)) == (1, 2)
+    assert spread_steps(5, [1.0, 0.0], Parametrization.FLOW, (4, 64, 64)) == (0,)
+    with pytest.raises(ValueError, match="at least one level"):
+        spread_steps(0, [1.0, 0.0], Parametrization.EPS, (4, 8, 8))

@@ -1,14 +1,15 @@
+import pytest
 import torch
 
 from mental_averages.dma.execution import RunState
 from mental_averages.dma.mean_shift import TreeState
-from mental_averages.dma.mean_shift._tree_state import Flows, by_size, components
+from mental_averages.dma.mean_shift._tree_state import Flows, by_size, led
 
 
-def test_points_within_the_radius_of_a_chain_are_one_group():
+def test_points_near_a_leader_follow_it_and_chains_do_not():
     points = torch.tensor([[0.0], [0.9], [1.8], [5.0]])
-    assert components(points, 1.0).tolist() == [0, 0, 0, 1]
-    assert components(points, 0.5).unique().tolist() == [0, 1, 2, 3]
+    assert led(points, 1.0).tolist() == [0, 0, 2, 3]
+    assert led(points, 0.5).tolist() == [0, 1, 2, 3]
 
 
 def test_the_largest_group_is_the_first_and_between_equals_that_of_the_earlier_sample():
@@ -16,16 +17,41 @@ def test_the_largest_group_is_the_first_and_between_equals_that_of_the_earlier_s
     assert by_size(labels)[labels].tolist() == [0, 1, 1, 2, 0, 3]
 
 
-def test_what_is_left_of_a_way_follows_from_how_moves_shrink():
-    flows = Flows.of(torch.zeros(2, 1, 1, 1))
-    error = torch.full((2,), 0.01, dtype=torch.float64)
-    every = torch.arange(2)
-    flows.move(every, torch.tensor([8.0, 1.0]).view(2, 1, 1, 1), error)
-    assert flows.left.isinf().all() and flows.moving.tolist() == [0, 1]
-    flows.move(every, torch.tensor([12.0, 1.0]).view(2, 1, 1, 1), error)  # half of the way before; none at all
-    assert flows.left.tolist() == [4.0, 0.0] and flows.moving.tolist() == [0]
-    flows.move(flows.moving, torch.tensor([20.0]).view(1, 1, 1, 1), error[:1])  # farther than before
-    assert flows.left[0].isinf() and flows.iteration == 3
+def flows_of(*numbers):
+    return Flows.of(torch.tensor(numbers).view(-1, 1, 1, 1))
+
+
+def moved(flows, moving, *means, error=0.01):
+    asked = flows.asked(moving)
+    flows.move(moving, asked, torch.tensor(means).view(-1, 1, 1, 1), torch.full((len(means),), error).double())
+    return asked.flatten().tolist()
+
+
+def test_flows_gather_momentum_and_lose_it_where_the_mean_points_back():
+    flows, every = flows_of(0.0, 0.0), torch.arange(2)
+    assert moved(flows, every, 8.0, 8.0) == [0.0, 0.0]
+    assert moved(flows, every, 12.0, 12.0) == [10.0, 10.0]  # a quarter of the last move ahead
+    asked = moved(flows, every, 14.0, 12.5)
+    assert asked == pytest.approx([13.6, 13.6]) and flows.age.tolist() == [3, 0]  # 12.5 lies behind 13.6
+    assert flows.asked(every).flatten().tolist() == pytest.approx([14 + 0.5 * 2, 12.5])
+    assert flows.pace.tolist() == pytest.approx([0.4, 1.1], abs=1e-5) and flows.iteration == 3
+
+
+def test_a_flow_stands_still_when_at_its_pace_it_would_not_go_half_of_the_radius():
+    flows, every = flows_of(0.0, 0.0), torch.arange(2)
+    assert flows.moving(10).tolist() == [0, 1]
+    moved(flows, every, 1.0, 0.04, error=1.0)
+    assert flows.radius == 1.0 and flows.moving(10).tolist() == [0] and flows.moving(20).tolist() == [0, 1]
+
+
+def test_flows_that_have_met_are_one_and_the_largest_comes_first():
+    state = TreeState.of(torch.tensor([0.0, 3.0, 3.5, 9.0]).view(-1, 1, 1, 1))
+    moved(state.flows, torch.arange(4), 0.0, 3.0, 3.5, 9.0, error=1.0)
+    state.join()
+    assert state.labels.tolist() == [1, 0, 0, 2] and state.flows.points.flatten().tolist() == [3.0, 0.0, 9.0]
+    moved(state.flows, torch.arange(3), 8.5, 0.0, 9.0, error=1.0)
+    state.join()
+    assert state.labels.tolist() == [1, 0, 0, 0] and state.flows.points.flatten().tolist() == [8.5, 0.0]
 
 
 def test_a_state_is_kept_on_disk_at_any_time(tmp_path):
@@ -33,20 +59,15 @@ def test_a_state_is_kept_on_disk_at_any_time(tmp_path):
     state = TreeState.of(torch.randn(3, 2, 1, 1, generator=torch.Generator().manual_seed(0)))
     assert place.save(*state.packed())
     again = TreeState.unpacked(*place.load())
-    assert again.flows.left.isinf().all() and torch.equal(again.flows.points, state.flows.points)
-    state.close_level(3, 0.5)
+    assert again.flows.pace.isinf().all() and torch.equal(again.flows.points, state.flows.points)
+    state.close_level(3, 0.5, still=True)
     assert place.save(*state.packed()) and len(TreeState.unpacked(*place.load()).levels) == 1
 
 
-def test_many_points_that_are_all_different_are_groups_of_their_own():
-    points = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
-    assert len(components(points, 0.0).unique()) == 40
-
-
 def test_a_packed_state_comes_back():
-    state = TreeState.of(torch.randn(4, 2, 1, 1, generator=torch.Generator().manual_seed(0)))
-    state.flows.move(torch.arange(4), state.flows.points.clone(), torch.ones(4, dtype=torch.float64))
-    state.close_level(3, 0.5)
+    state = TreeState.of(100 * torch.randn(4, 2, 1, 1, generator=torch.Generator().manual_seed(0)))
+    state.flows.move(torch.arange(4), state.flows.points, state.flows.points + 1, torch.ones(4, dtype=torch.float64))
+    state.close_level(3, 0.5, still=True)
     again = TreeState.unpacked(*state.packed())
     assert torch.equal(again.labels, state.labels) and torch.equal(again.flows.points, state.flows.points)
     assert again.flows.iteration == 0 and again.levels[0].step == 3 and again.levels[0].sizes == state.levels[0].sizes

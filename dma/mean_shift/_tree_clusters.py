@@ -1,0 +1,76 @@
+"""One level of a family tree as the clusters that other methods take."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..clustering import Clusters, Share, principal_components
+from ..precision import in_double
+from ..statistics import wilson_interval
+from ._tree import ModeTree
+from ._tree_settings import TreeSettings
+
+DIMENSIONS = 16  # principal components of the samples that are kept to be looked at
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Which level of a family tree is taken: `level`, counted from 1 for the highest noise level, or the highest that
+    has at least `modes` modes of two samples or more, or else the one with most of them. One of the two is None."""
+
+    modes: int | None = None
+    level: int | None = None
+
+    def check(self, levels: int) -> None:
+        """Raise ValueError unless a tree of so many levels can be cut so."""
+        if (self.modes is None) == (self.level is None):
+            raise ValueError("A family tree is cut at a level or at a number of modes: give one of them.")
+        if self.modes is not None and self.modes < 1:
+            raise ValueError(f"modes is {self.modes}: a family tree has at least one mode.")
+        if self.level is not None and not 1 <= self.level <= levels:
+            raise ValueError(f"level is {self.level}, but the family tree has {levels} levels: choose one from 1, the "
+                             f"highest noise level, to {levels}.")
+
+    def of(self, tree: ModeTree) -> int:
+        """The number of the level among those of the tree, which begin with the lowest."""
+        if self.level is not None:
+            return len(tree.levels) - self.level
+        families = [sum(size > 1 for size in level.sizes) for level in tree.levels]
+        wanted = min(self.modes or 1, max(families))
+        return max(number for number, count in enumerate(families) if count >= wanted)
+
+
+@dataclass(frozen=True)
+class TreeClusterSettings:
+    """How modes were found: at which step and noise level of a family tree, and by which settings of it."""
+
+    step: int
+    sigma: float
+    tree: TreeSettings
+    method: str = "mode tree"
+
+
+def tree_clusters(tree: ModeTree, samples: Tensor, level: int, settings: TreeSettings) -> Clusters:
+    """The modes at a level (number) of the tree of finished samples, clean latents (N, C, H, W).
+
+    A sample is in one mode alone, and the nearer it is to where the mode stands the more typical. Coordinates are
+    principal components of the samples. There is no BIC.
+
+    Raises ValueError for samples that are all the same, or not those of the tree.
+    """
+    found = tree.levels[level]
+    if len(samples) != len(found.labels):
+        raise ValueError(f"The tree is of {len(found.labels)} samples, but these are {len(samples)}.")
+    flat = in_double(samples.detach().cpu()).flatten(1)
+    points = in_double(found.points).flatten(1)
+    apart = (flat - points[found.labels]).norm(dim=1)  # (N,)
+    members = tuple(tuple(sorted(torch.nonzero(found.labels == mode).flatten().tolist(),
+                                 key=lambda row: (round(apart[row].item(), 9), row))) for mode in range(len(points)))
+    total = len(samples)
+    shares = tuple(Share(size, size / total, *wilson_interval(size, total)) for size in found.sizes)
+    coordinates, explained = principal_components(flat, DIMENSIONS)
+    responsibilities = torch.nn.functional.one_hot(found.labels, len(points)).double()
+    return Clusters(found.labels, responsibilities, members, shares, coordinates, explained, (),
+                    TreeClusterSettings(found.step, found.sigma, settings))

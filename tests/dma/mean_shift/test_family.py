@@ -1,0 +1,133 @@
+"""A family tree from samples to averages, on a mixture whose tree is known."""
+import dataclasses
+import math
+
+import pytest
+import torch
+from families import FAMILY, LEVELS, SHAPE, STEPS, Mixture
+
+from mental_averages.dma.execution import BatchSize, Checkpoint
+from mental_averages.dma.mean_shift import (
+    SAMPLES,
+    TREE,
+    Cut,
+    FamilySettings,
+    MeanShiftSettings,
+    TreeSettings,
+    check_samples,
+    family_tree,
+    part_of,
+)
+
+SETTINGS = FamilySettings(24, 5, TreeSettings(steps=STEPS, count=16, iterations=30),
+                          MeanShiftSettings(count=8, averaged_steps=3), Cut(modes=2))
+
+
+def grow(settings=SETTINGS, denoiser=FAMILY, **options):
+    return family_tree(denoiser, LEVELS, SHAPE, settings, seeking=denoiser, averaging=denoiser, **options)
+
+
+@pytest.fixture(scope="module")
+def family():
+    return grow()
+
+
+def test_every_mode_has_an_average_of_its_own(family):
+    assert [len(made) for made in family.averages] == [4, 2, 1] and family.chosen == 1
+    ends = torch.cat([family.averages[0][mode].latents for mode in range(4)])[:, 0, 0, 0]
+    stands = family.tree.levels[0].points[:, 0, 0, 0]
+    torch.testing.assert_close(ends, stands, rtol=0.05, atol=0.2)
+    assert family.latents.shape == (2, *SHAPE) and family.leading == 2
+    assert [share.count for share in family.clusters.shares] == family.tree.levels[1].sizes
+    assert family.report.seconds >= family.tree.seconds
+
+
+def test_given_samples_are_taken_instead():
+    samples, own = FAMILY.samples(12)
+    found = grow(samples=samples)
+    assert torch.equal(found.samples, samples) and found.tree.levels[0].sizes == [3, 3, 3, 3]
+    assert all(len(own[found.tree.levels[0].labels == mode].unique()) == 1 for mode in range(4))
+
+
+def test_only_the_largest_are_averaged():
+    found = grow(dataclasses.replace(SETTINGS, most=1, cut=Cut(level=3)))
+    assert [list(made) for made in found.averages][0] == [0] and found.latents.shape == (1, *SHAPE)
+    assert all(len(made) == 1 for made in found.averages)
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_results_do_not_depend_on_batches(family, size):
+    found = grow(batch=BatchSize(size))
+    torch.testing.assert_close(found.latents, family.latents, rtol=1e-4, atol=1e-4)
+    assert torch.equal(found.clusters.labels, family.clusters.labels)
+
+
+class Shelf:
+    """A place for the state of each part, as JSON and tensors."""
+
+    def __init__(self):
+        self.kept = {}
+
+    def place(self, part):
+        shelf = self
+
+        class Place:
+            def save(self, tensors, meta):
+                shelf.kept[part] = ({name: value.clone() for name, value in tensors.items()}, meta)
+                return True
+
+        return Place()
+
+
+@pytest.mark.parametrize("stop", [3, 25, 60, 75])
+def test_an_interrupted_family_goes_on_in_the_part_where_it_was(family, stop):
+    shelf, heard = Shelf(), []
+
+    def interrupt(event, state):
+        heard.append(event)
+        if len(heard) == stop:
+            raise KeyboardInterrupt
+
+    def watchers(part):
+        return [Checkpoint(shelf.place(part), seconds=0), interrupt]
+
+    with pytest.raises(KeyboardInterrupt):
+        grow(watchers=watchers)
+    asked = Mixture(FAMILY.means)
+    found = grow(denoiser=asked, restored=shelf.kept.get)
+    whole = Mixture(FAMILY.means)
+    grow(denoiser=whole)
+    assert torch.equal(found.latents, family.latents) and torch.equal(found.clusters.labels, family.clusters.labels)
+    assert asked.asked < whole.asked
+
+
+def test_parts_are_named():
+    parts = []
+    grow(watchers=lambda part: parts.append(part) or ())
+    assert parts[:2] == [SAMPLES, TREE] and parts[2] == part_of(0, 0) and len(parts) == 9
+
+
+def test_the_most_that_it_can_cost_is_told_before():
+    denoiser = Mixture(FAMILY.means)
+    grow(denoiser=denoiser)
+    assert denoiser.asked <= SETTINGS.most_predictions(24, 20)
+    assert SETTINGS.most_predictions(24, 20, drawn=False) == SETTINGS.most_predictions(24, 20) - 24 * 20
+
+
+@pytest.mark.parametrize("change, message", [
+    (dict(samples=1), "at least two samples"), (dict(most=0), "most is 0"), (dict(cut=Cut(level=4)), "has 3 levels"),
+    (dict(tree=TreeSettings(steps=(25,))), "between 0 and 19"),
+    (dict(average=MeanShiftSettings(count=0)), "at least 1 noise")])
+def test_bad_settings_are_refused_before_any_work(change, message):
+    denoiser = Mixture(FAMILY.means)
+    with pytest.raises(ValueError, match=message):
+        grow(dataclasses.replace(SETTINGS, **change), denoiser)
+    assert not denoiser.asked
+
+
+@pytest.mark.parametrize("samples, message", [
+    (torch.zeros(1, *SHAPE), "at least two"), (torch.ones(3, *SHAPE), "All 3 samples are the same"),
+    (torch.full((2, *SHAPE), math.nan), "NaN"), (torch.zeros(3, 1, 4, 4), "have the shape")])
+def test_samples_that_no_tree_grows_from(samples, message):
+    with pytest.raises(ValueError, match=message):
+        check_samples(samples, SHAPE)
