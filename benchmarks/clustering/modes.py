@@ -22,7 +22,7 @@ import _adapters as adapters
 import numpy as np
 import torch
 from _adapters import GUIDANCE
-from _labels import label_figures, load_encoder, measure_attribute, print_labels
+from _labels import label_figures, measure_attribute, print_labels
 from _tables import METHODS, TITLES, mode_figures, print_modes
 from support import (
     ATTRIBUTES,
@@ -31,6 +31,7 @@ from support import (
     FeatureSpace,
     demo_and_judge,
     fill_in,
+    load_encoder,
     pairwise_distance,
     parse_arguments,
     print_table,

@@ -16,10 +16,11 @@ import torch
 from support import (
     ATTRIBUTES,
     ICONS,
-    as_pictures,
+    LOOKS,
+    STYLE,
     demo_and_judge,
     fill_in,
-    labels_of,
+    look_teller,
     parse_arguments,
     plain_samples,
     preset_settings,
@@ -30,45 +31,13 @@ from support import (
     with_interval,
     write_figures,
 )
-from torch import Tensor
 
 import dataset
 from mental_averages.dma.alignment import align
 from mental_averages.dma.execution import BatchSize
 
-STYLE, TONE = "drawing style", "skin tone"
-CONCEPTS = {
-    STYLE: ["red heart", "cat face", "dog face", "red apple", "grinning face", "house", "pizza", "tree", "fish", "car"],
-    TONE: ["woman", "man", "health worker", "person", "raised hand", "thumbs up"],
-}
-MOST_PICTURES = 2500  # for the classifier
 SHIFTED, ALIGNED = "mean shift", "aligned average"
 PLAIN_SEED = 1000
-
-
-def looks(folder: Path, kind: str) -> tuple[Tensor, list[str], np.ndarray]:
-    """Real pictures (N, H, W, 3) in [0, 1], their looks, and which are held out."""
-    pictures, images = dataset.load(folder)
-    tones = labels_of("skin_tone", pictures, folder)
-    labels = [picture.style if kind == STYLE else tone for picture, tone in zip(pictures, tones)]
-    rows = [row for row, label in enumerate(labels) if label]
-    if len(rows) > MOST_PICTURES:
-        rows = sorted(np.random.default_rng(0).choice(rows, MOST_PICTURES, replace=False))
-    return (as_pictures(images[rows]), [labels[row] for row in rows],
-            np.array([pictures[row].held_out for row in rows]))
-
-
-def classifier(judge, folder: Path, kind: str):
-    """What tells looks by features, and how often it is right on held-out pictures."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    images, labels, held_out = looks(folder, kind)
-    features, labels = judge(images).numpy(), np.array(labels)
-    teller = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
-    teller.fit(features[~held_out], labels[~held_out])
-    return teller, teller.score(features[held_out], labels[held_out])
 
 
 def draw(task: tuple[str, str], arguments) -> dict:
@@ -107,9 +76,9 @@ def main() -> None:
         transformer=dict(action="store_true", help="the demo transformer in place of the demo U-Net"),
         workers=dict(type=int, default=2), sheet=dict(type=Path))
     fill_in(arguments, samples=(128, 32), repetitions=(4, 2), concepts=(10, 2), named=(4, 2))
-    tasks = [(kind, concept) for kind, concepts in CONCEPTS.items() for concept in concepts[: arguments.concepts]]
+    tasks = [(kind, concept) for kind, concepts in LOOKS.items() for concept in concepts[: arguments.concepts]]
     _, judge = demo_and_judge(arguments.transformer)
-    tellers = {kind: classifier(judge, arguments.data, kind) for kind in CONCEPTS}
+    tellers = {kind: look_teller(judge, arguments.data, kind) for kind in LOOKS}
     with processes(arguments.workers) as pool:
         results = list(pool.map(functools.partial(draw, arguments=arguments), tasks))
     figures, rows, frequent, shares = {}, [], {}, {}

@@ -6,6 +6,7 @@ tools/ and demo/ importable, and the pack as `mental_averages`.
 from ._paths import ROOT  # isort: skip  the others need the import path that it sets
 from ._command_line import ICONS, fill_in, parse_arguments, processes
 from ._demo_model import SCHEDULER, STEPS, DemoModel, demo_and_judge, on_model
+from ._encoder import load_encoder
 from ._intervals import interval, with_interval
 from ._judge import FeatureSpace, Worth, brightness, pairwise_distance, picture_psnr, sharpness, worth
 from ._labels import (
@@ -19,16 +20,17 @@ from ._labels import (
     labelled_pictures,
     labels_of,
 )
+from ._looks import LOOKS, STYLE, TONE, look_teller
 from ._output import print_table, save_sheet, write_figures
 from ._random_models import ARCHITECTURES, RandomModel, random_model, random_prompt
 from ._recipes import plain_samples, preset_settings, shifted_average
 from ._timing import median_seconds, timed, wait_for_gpu, with_gradient
 
 __all__ = [
-    "ARCHITECTURES", "ATTRIBUTES", "DIMENSIONS", "ICONS", "LARGEST_COUNT", "PER_LABEL", "ROOT", "SCHEDULER", "STEPS",
-    "Attribute", "DemoModel", "FeatureSpace", "RandomModel", "Worth", "agreement", "as_pictures", "brightness",
-    "demo_and_judge", "fill_in", "interval", "labelled_pictures", "labels_of", "median_seconds", "on_model",
-    "pairwise_distance", "parse_arguments", "picture_psnr", "plain_samples", "preset_settings", "print_table",
-    "processes", "random_model", "random_prompt", "save_sheet", "sharpness", "shifted_average", "timed",
-    "wait_for_gpu", "with_gradient", "with_interval", "worth", "write_figures",
+    "ARCHITECTURES", "ATTRIBUTES", "DIMENSIONS", "ICONS", "LARGEST_COUNT", "LOOKS", "PER_LABEL", "ROOT", "SCHEDULER",
+    "STEPS", "STYLE", "TONE", "Attribute", "DemoModel", "FeatureSpace", "RandomModel", "Worth", "agreement",
+    "as_pictures", "brightness", "demo_and_judge", "fill_in", "interval", "labelled_pictures", "labels_of",
+    "load_encoder", "look_teller", "median_seconds", "on_model", "pairwise_distance", "parse_arguments", "picture_psnr",
+    "plain_samples", "preset_settings", "print_table", "processes", "random_model", "random_prompt", "save_sheet",
+    "sharpness", "shifted_average", "timed", "wait_for_gpu", "with_gradient", "with_interval", "worth", "write_figures",
 ]

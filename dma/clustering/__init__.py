@@ -4,6 +4,6 @@ from ._pca import principal_components
 from ._settings import COVARIANCES, SMALL_CLUSTERS, ClusterSettings
 
 __all__ = [
-    "COVARIANCES", "SMALL_CLUSTERS", "ClusterSettings", "Clusters", "Share", "check_count", "check_different", "cluster",
-    "principal_components",
+    "COVARIANCES", "SMALL_CLUSTERS", "ClusterSettings", "Clusters", "Share", "check_count", "check_different",
+    "cluster", "principal_components",
 ]

@@ -108,7 +108,7 @@ def family_tree(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], sett
                 seeking: Denoiser, averaging: Denoiser, samples: Tensor | None = None, batch: BatchSize | None = None,
                 watchers: Callable[[str], Sequence[Watcher]] = lambda part: (),
                 restored: Callable[[str], Packed | None] = lambda part: None) -> Family:
-    """The family tree of a concept in latents of `shape` (C, H, W) along `sigmas` (S + 1,), falling to 0, with averages.
+    """The family tree of a concept in latents of `shape` (C, H, W) along `sigmas` (S + 1,), falling to 0.
 
     denoiser: draws the samples, and each average from its averaged levels on. seeking: finds the modes, at little
     guidance. averaging: predicts in the averaged levels. samples: finished latents (N, C, H, W) instead of drawn ones.

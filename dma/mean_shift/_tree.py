@@ -4,17 +4,20 @@ At a noise level sigma with K fixed noises eps_k, the map
 
     y <- mean_k D(add_noise(y, eps_k, sigma), sigma)
 
-is deterministic, a step of mean shift in the density that the model knows, blurred by sigma. A sample that is moved by
-it until it stands still ends in a mode. Samples that end in the same one are one flow from there on; at the next,
-higher level their flows are moved on, and modes merge as the blur grows (mode seeking along a scale space: Fukunaga and
-Hostetler 1975; Sclocchi, Favero and Wyart, arXiv 2402.16991, see the same hierarchy in a diffusion model). It starts
-from the samples' own clean latents, at the lowest of the levels.
+is deterministic, a step of mean shift in the density that the model knows, blurred by sigma. The noises come in pairs
+of both signs: a mean e of their own would move the modes, by s^2 e / sigma where the data vary by s, which with 16
+noises is farther than the data go.
+
+A sample that is moved by the map until it stands still ends in a mode. Samples that end in the same one are one flow
+from there on; at the next, higher level their flows are moved on, and modes merge as the blur grows (mode seeking along
+a scale space: Fukunaga and Hostetler 1975; Sclocchi, Favero and Wyart, arXiv 2402.16991, see the same hierarchy in a
+diffusion model). It starts from the samples' own clean latents, at the lowest of the levels.
 
 Guidance is applied again at each iteration: with more than a little of it the iteration runs away. Look for modes at
 guidance 1, and draw their averages (`mean_shift` from a mode's point on) at the guidance that pictures want.
 
-Two flows have met when they are no farther apart than the standard error of the mean that both move to, which is what
-the K noises can tell; they are one from there on. A flow stands still when at its pace it would not go half as far in
+Two flows have met when they are no farther apart than the standard error of the mean that both move to, as if the K
+noises were not paired; they are one from there on. A flow stands still when at its pace it would not go half as far in
 all of the iterations. Where a mode is wider than the noise plain steps are short for long, so flows have momentum.
 """
 from __future__ import annotations
@@ -33,7 +36,7 @@ from ._tree_settings import TreeSettings
 from ._tree_state import TreeLevel, TreeState
 
 # Part of the key of every saved run. Raise the number when one of the same settings gives another tree than before.
-TREE_ALGORITHM = "mode tree 1"
+TREE_ALGORITHM = "mode tree 2"
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def tree_levels(denoiser: Denoiser, sigmas: Sequence[float], settings: TreeSetti
                 state: TreeState) -> Generator[Event, None, None]:
     """The loop of `mode_tree`: works on `state` from where it stands to its end."""
     for step in sorted(settings.steps, reverse=True)[len(state.levels) :]:
-        noise = starting_noise(settings.count, state.flows.points.shape[1:], level_seed(settings.seed, step))
+        noise = paired_noise(settings.count, tuple(state.flows.points.shape[1:]), level_seed(settings.seed, step))
         with at_step(step + 1, len(sigmas) - 1):
             while (flows := state.flows).iteration < settings.iterations and len(
                     moving := flows.moving(settings.iterations)):
@@ -83,6 +86,12 @@ def tree_levels(denoiser: Denoiser, sigmas: Sequence[float], settings: TreeSetti
                 yield Event("iteration", 0.0, value=state.flows.pace.max().item(), changed=True)
         state.close_level(step, sigmas[step], still=not len(state.flows.moving(settings.iterations)))
         yield Event("level", 0.0, value=float(len(state.flows.points)), closes=True)
+
+
+def paired_noise(count: int, shape: tuple[int, ...], seed: int) -> Tensor:
+    """Noise (count, C, H, W) of which the second half is the first with the other sign."""
+    noise = starting_noise(count // 2, shape, seed)
+    return torch.cat([noise, -noise])
 
 
 def shifted(denoiser: Denoiser, points: Tensor, noise: Tensor, sigma: float,

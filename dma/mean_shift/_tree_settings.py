@@ -16,7 +16,7 @@ class TreeSettings:
     """The choices of a family tree of modes that its result depends on.
 
     steps: the steps of the schedule at whose noise levels modes are looked for, in any order. count: K, the noises that
-    all samples share at a level. iterations: the most that a sample moves at one level.
+    all samples share at a level, an even number. iterations: the most that a sample moves at one level.
     """
 
     steps: tuple[int, ...] = (4, 6, 8, 10, 12)
@@ -33,9 +33,9 @@ class TreeSettings:
         if min(self.steps) < 0 or max(self.steps) >= steps:
             raise ValueError(f"The steps {list(self.steps)} must lie between 0 and {steps - 1}, the last of {steps} "
                              "steps.")
-        if self.count < 2:
-            raise ValueError(f"count is {self.count}: the error of a mean takes at least 2 noises (16 is a good "
-                             "start).")
+        if self.count < 2 or self.count % 2:
+            raise ValueError(f"count is {self.count}: noises come in pairs of both signs, at least 2 noises (16 is a "
+                             "good start).")
         if self.iterations < 3:
             raise ValueError(f"iterations is {self.iterations}: whether a sample stands still shows after 3 at the "
                              "earliest.")
@@ -47,13 +47,13 @@ def spread_steps(count: int, sigmas: Sequence[float], parametrization: Parametri
     `shape` (C, H, W): in equal ratios over a factor of `RANGE`.
 
     What pictures are as a whole stands in all of a latent's places, so that it drowns at a noise that grows with the
-    side of the latent; the highest level is at `HIGHEST` for a side of `SIDE`, and no higher than the schedule's second.
+    side of the latent; the highest level is at `HIGHEST` for a side of `SIDE`, and at most at the schedule's second.
     Noise is measured beside what it is added to.
 
     Raises ValueError if no level is asked for.
 
     >>> spread_steps(3, [16.0, 8.0, 4.0, 2.0, 1.0, 0.5, 0.0], Parametrization.EPS, (4, 8, 8))
-    (3, 4)
+    (3, 4, 5)
     """
     if count < 1:
         raise ValueError(f"A family tree needs at least one level, but {count} are asked for.")

@@ -58,8 +58,8 @@ class ModeTree(io.ComfyNode):
                                         "draws: those of another sampler, or pictures from VAE Encode. count is then "
                                         "theirs."),
                 io.Int.Input("noises", default=STANDARD.tree.count, min=0, max=4096, optional=True, advanced=True,
-                             tooltip="K: how many noises the samples are moved by at each level (2 or more), the same "
-                                     "for all. What they cannot tell apart is one mode, so that more noises tell "
+                             tooltip="K: how many noises the samples are moved by at each level (an even number), the "
+                                     "same for all. What they cannot tell apart is one mode, so that more noises tell "
                                      "finer modes apart. The cost grows with it."),
                 io.Int.Input("iterations", default=STANDARD.tree.iterations, min=0, max=1000, optional=True,
                              advanced=True,

@@ -82,7 +82,7 @@ class AlignModes(io.ComfyNode):
                 inputs.negative(),
                 io.Latent.Input(
                     "latents", tooltip="The latents of the samples, one for each clustered picture in the same order."),
-                CLUSTERS.Input("clusters", tooltip="From CLIPGMMClusters or AlignMixtureModes."),
+                CLUSTERS.Input("clusters", tooltip="From CLIPGMMClusters, AlignMixtureModes or ModeTree."),
                 io.DynamicCombo.Input("adapter", options=adapter,
                                       tooltip="What turns the model towards a mode. lora: TrainModeLoRA (the paper's "
                                               "choice). embedding: TrainModeEmbedding. none: no training; alignment "

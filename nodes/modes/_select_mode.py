@@ -16,7 +16,7 @@ class SelectMode(io.ComfyNode):
             description="Picks the members of one mode out of a batch of images, latents or masks.",
             search_aliases=["cluster", "members", "split batch", "filter"],
             inputs=[
-                CLUSTERS.Input("clusters", tooltip="From CLIPGMMClusters."),
+                CLUSTERS.Input("clusters", tooltip="From CLIPGMMClusters, AlignMixtureModes or ModeTree."),
                 io.MatchType.Input("batch", template=batched,
                                    tooltip="The clustered pictures, or anything with one entry for each in the same "
                                            "order, such as the latents they were decoded from."),

@@ -138,4 +138,36 @@ models have enough layers in `attention`.
         widths={NOTE: 440, "13": 760, "9": 760},
         extra_heights={NOTE: 420, "5": PREVIEW, "12": 60, "13": 520, "9": 460},
     ),
+    "12_family_tree": Layout(
+        note="""## The family tree of a concept
+
+What do the pictures of your prompt have in common? Type a concept into **Prompt** and press **Run**.
+
+*Family tree* draws many samples. Then it moves each to where the model's pictures lie most densely, at a low noise \
+level first, and at higher ones after that: samples that end in one place are one **mode**, and modes merge as noise \
+hides what tells them apart. Nothing is trained, and no image encoder is needed.
+
+- *Tree*: the highest noise level on top; each picture is the average of a mode, and a branch is as wide as its share \
+of the samples
+- *Modes of the chosen level*: one row per mode, its average first, then its most typical samples
+- *Samples of the largest mode*: what *Select Mode* picks; 0 is the largest
+
+- **Which level goes out**: `cut` asks for a number of modes, or for a row of the tree. Another cut costs next to \
+nothing: samples, tree and averages are kept.
+- **Finer modes**: raise `count`, and the advanced `noises`; both cost in proportion.
+- **Another model**: choose its checkpoint and its own resolution in *Size*. Where its levels lie is the advanced \
+`levels`: if all samples are one mode, choose later steps; if each is its own, earlier ones.
+- **An average with an adapter for each mode**: connect *Family tree*'s `clusters` and `samples` to *Align Modes* of \
+template 09.
+
+An interrupted run goes on where it stopped when you press Run again.
+""",
+        groups=(
+            (Group("1. Model and prompt", MODEL, (("1", "2", "3", "4", NOTE),)),),
+            (Group("2. The tree", WORK, (("5",),)), Group("3. One mode", OTHER, (("8", "9"), ("10",)))),
+            (Group("4. Pictures", PICTURES, (("6",), ("7",))), Group("5. As numbers", REPORTS, (("11",),))),
+        ),
+        widths={NOTE: 440, "6": 760, "7": 760, "10": 400},
+        extra_heights={NOTE: 640, "5": PREVIEW, "6": 640, "7": 640, "10": 400},
+    ),
 }

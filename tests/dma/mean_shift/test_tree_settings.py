@@ -11,7 +11,7 @@ SHAPE, LEVELS = (1, 2, 2), sigmas(20)
 @pytest.mark.parametrize("change, samples, message", [
     (dict(), 1, "at least two samples"), (dict(steps=()), 3, "one or more"), (dict(steps=(2, 2)), 3, "all different"),
     (dict(steps=(20,)), 3, "between 0 and 19"), (dict(steps=(-1,)), 3, "between 0 and 19"),
-    (dict(count=1), 3, "count is 1"), (dict(iterations=2), 3, "iterations is 2")])
+    (dict(count=1), 3, "count is 1"), (dict(count=5), 3, "in pairs"), (dict(iterations=2), 3, "iterations is 2")])
 def test_bad_settings_are_refused_before_any_work(change, samples, message):
     denoiser = LinearGaussian(SHAPE)
     denoiser.denoise = None
