@@ -19,7 +19,8 @@ import pack
 import workspace
 
 # What is guided; and what other nodes' guidance changes at a scale of 1 too.
-GUIDED = {"not_aligned", "aligned", "mixture", "average", "zero", "sampled", "from_a_seed", "modes_none", "modes_lora"}
+GUIDED = {"not_aligned", "aligned", "mixture", "average", "tree", "zero", "sampled", "from_a_seed", "modes_none",
+          "modes_lora"}
 AT_1_TOO = GUIDED | {"inverted", "null_text"}
 EVERY = frozenset(NODES)
 PROMPTED = EVERY - {"embedding"}
@@ -156,7 +157,7 @@ class Promise:
 
 
 # Honoured as core does, because no mean of features is taken.
-AS_CORE = {"average", "from_a_seed"}
+AS_CORE = {"average", "tree", "from_a_seed"}
 # A batch of the user's own latents.
 BY_ROW = {"inverted", "null_text", "sampled", "from_a_seed", "features"}
 PROMISES = {
@@ -203,7 +204,7 @@ PROMISES = {
     "a hint for each latent": Promise(lambda graph: controlled(graph, 2), BY_ROW - {"features"}, names=BY_ROW),
     "an area": Promise(with_area, AS_CORE, names=AS_CORE),
     "a mask": Promise(masked("positive"), AS_CORE, names=AS_CORE),
-    "a scheduled LoRA": Promise(hooked, AS_CORE, names=AS_CORE),
+    "a scheduled LoRA": Promise(hooked, AS_CORE - {"tree"}, names=AS_CORE - {"tree"}),
 }
 NO_REGION = "mental averages cannot use: connect a plain prompt for the whole picture"
 ONE_OF_EACH_ROOM = {"aligned", "average", "sampled", "lora", "probe"}
@@ -213,6 +214,7 @@ REFUSED = {
     "a mask": (masked("negative"), PROMPTED - AS_CORE - {"features", "lora"},
                f"The negative conditioning carries a mask, which {NO_REGION}"),
     "a scheduled LoRA": (hooked, PROMPTED - AS_CORE, f"carries a scheduled LoRA or another hook, which {NO_REGION}"),
+    "a scheduled LoRA in a tree": (hooked, {"tree"}, "cannot be used where noise rises again"),
     "a reference picture": (referring, PROMPTED - AS_CORE, f"carries a reference picture, which {NO_REGION}"),
     "hints for single latents": (lambda graph: controlled(graph, 2), PROMPTED - BY_ROW,
                                  "conditioning has a ControlNet with 2 different hints, one for each"),

@@ -114,6 +114,14 @@ def average(graph: Graph) -> None:
                                     averaged_steps=1, **SHORT))
 
 
+def tree(graph: Graph) -> None:
+    averages = graph.add("ModeTree", 4, **graph.prompted("model", "vae", "positive", "negative"), count=2,
+                         latent_image=["size", 0], cut="level", noises=2, iterations=3, levels="1", **SHORT,
+                         **{"cut.level": 1})
+    # There may be one, or two.
+    graph.save("tree", graph.add("LatentFromBatch", samples=averages, batch_index=0, length=1))
+
+
 def zero(graph: Graph) -> None:
     graph.save("zero", graph.add("ZeroLatent", **graph.prompted(), latent_image=["size", 0], noise_scale=1.0, **SHORT))
 
@@ -194,8 +202,8 @@ def core(graph: Graph) -> None:
 
 # Whatever of ours takes a MODEL, by what is saved of it.
 NODES: dict[str, Callable[[Graph], None]] = {
-    "aligned": align, "not_aligned": align_nothing, "mixture": mixture, "average": average, "zero": zero,
-    "inverted": invert, "null_text": invert_by_null_text, "sampled": sample, "from_a_seed": sampler,
+    "aligned": align, "not_aligned": align_nothing, "mixture": mixture, "average": average, "tree": tree,
+    "zero": zero, "inverted": invert, "null_text": invert_by_null_text, "sampled": sample, "from_a_seed": sampler,
     "features": capture, "probe": probe, "lora": lora, "embedding": embedding, "modes_none": modes,
     "modes_lora": modes_with_lora,
 }

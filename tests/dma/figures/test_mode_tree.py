@@ -37,7 +37,7 @@ def test_every_mode_is_its_picture_the_highest_noise_on_top_and_parts_below_thei
     pictures = pictures_of(report)
     check_picture(image := figures.mode_tree(report, pictures), 1024)
     places = {place: where(image, picture[0, 0]).mean(0) for place, picture in pictures.items()}
-    for (number, mode), place in places.items():
+    for (number, _), place in places.items():
         others = [other for (above, _), other in places.items() if above > number]
         assert all(place[0] > other[0] for other in others)
     order = sorted((0, 1, 2), key=lambda mode: places[0, mode][1])

@@ -9,7 +9,7 @@ from stopping import Calls, saved_states, untouched
 
 import pack
 
-COUNT, STEPS, CFG, SEED = 6, 6, 3.0, 9
+COUNT, STEPS, CFG, SEED = 4, 6, 3.0, 9
 MODES, LEVEL = {"cut": "modes", "modes": 2}, {"cut": "level", "level": 1}
 
 
@@ -25,7 +25,7 @@ def grow(model, prompts, shape=(4, 8, 8), vae=None, **change):
     from mental_averages.nodes.mean_shift import ModeTree
 
     arguments = dict(count=COUNT, steps=STEPS, cfg=CFG, scheduler="normal", seed=SEED, cut=MODES, noises=4,
-                     iterations=4, levels="2, 3, 4", resume=False)
+                     iterations=4, levels="2, 4", resume=False)
     with torch.inference_mode():
         return ModeTree.execute(model, vae or Decoder(), *prompts, {"samples": torch.zeros(1, *shape)},
                                 **{**arguments, **change}).args
@@ -46,7 +46,7 @@ def test_outputs_belong_together(found):
     level = report.levels[len(report.levels) - report.settings["chosen"]]
     assert level.labels == clusters.labels.tolist() and [mode.count for mode in level.modes] == [
         share.count for share in clusters.shares]
-    assert [level.step for level in report.levels] == [4, 3, 2] and report.settings["guidance_scale"] == CFG
+    assert [level.step for level in report.levels] == [4, 2] and report.settings["guidance_scale"] == CFG
     assert type(report).from_json(report.to_json()).levels == report.levels
 
 
@@ -100,8 +100,8 @@ def test_micro_batches_change_nothing(small, found):
         torch.testing.assert_close(other[4]["samples"], found[4]["samples"], rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("end", ["interrupt", "error"])
-@pytest.mark.parametrize("share", [0.05, 0.4, 0.9], ids=["samples", "tree", "averages"])
+@pytest.mark.parametrize("end, share", [("error", 0.02), ("interrupt", 0.15), ("error", 0.9)],
+                         ids=["samples", "tree", "averages"])
 def test_goes_on_where_it_was_stopped(small, folders, found, end, share):
     model, prompts = small
     calls = Calls(model)
@@ -129,8 +129,8 @@ def test_another_cut_and_another_tree_use_what_is_kept(small, folders):
 
 
 def test_a_level_is_chosen_by_its_row(small):
-    top, bottom = (grow(*small, cut={"cut": "level", "level": row}) for row in (1, 3))
-    assert top[6].settings["chosen"] == 1 and bottom[6].settings["chosen"] == 3
+    top, bottom = (grow(*small, cut={"cut": "level", "level": row}) for row in (1, 2))
+    assert top[6].settings["chosen"] == 1 and bottom[6].settings["chosen"] == 2
     assert len(top[3].shares) <= len(bottom[3].shares)
     assert bottom[3].labels.tolist() == bottom[6].levels[0].labels
 
@@ -145,7 +145,7 @@ def test_costs_are_told_before_the_run(small, caplog):
     with caplog.at_level(logging.INFO):
         grow(*small)
     told = next(message for message in caplog.messages if message.startswith("ModeTree: at most"))
-    assert int(told.split()[3]) >= COUNT * STEPS + 3 * COUNT * 4 * 4
+    assert int(told.split()[3]) >= COUNT * STEPS + 2 * COUNT * 4 * 4
 
 
 @pytest.mark.parametrize("change, match", [
@@ -154,7 +154,7 @@ def test_costs_are_told_before_the_run(small, caplog):
     (dict(levels="4, 2"), "rising steps"), (dict(levels="2, 2"), "rising steps"),
     (dict(levels="2, 6"), "between 0 and 5"), (dict(levels="0"), "how many there are"),
     (dict(levels="two"), "whole numbers"), (dict(levels="-1, 2"), "between 0 and 5"),
-    (dict(cut={"cut": "level", "level": 4}), "has 3 levels"), (dict(cut={"cut": "modes", "modes": 0}), "cut.modes"),
+    (dict(cut={"cut": "level", "level": 3}), "has 2 levels"), (dict(cut={"cut": "modes", "modes": 0}), "cut.modes"),
     (dict(cut={}), "cut has no choice"), (dict(tree_guidance=float("nan")), "tree_guidance")])
 def test_bad_widgets_are_refused_before_any_work(small, change, match):
     model, prompts = small
