@@ -29,7 +29,7 @@ LEVELS = 5
 
 
 def grown(demo: DemoModel, prompt: str, guidance: float, *, count: int = 48, seed: int = 0, noises: int = 16,
-          iterations: int = 20, modes: int = 2, samples: Tensor | None = None) -> tuple[Family, float]:
+          iterations: int = 30, modes: int = 2, samples: Tensor | None = None) -> tuple[Family, float]:
     """A family tree with the values of a new ModeTree, and the CPU seconds that it took."""
     def run(denoiser: Any, sigmas: Tensor) -> Family:
         steps = spread_steps(LEVELS, sigmas.tolist(), denoiser.parametrization, demo.shape)

@@ -107,7 +107,7 @@ def measure_concept(concept: str, arguments) -> dict:
 def main() -> None:
     size = dict(type=int)
     arguments = parse_arguments(
-        __doc__.splitlines()[0], data=ICONS, guidance=dict(type=float, default=4.0),
+        __doc__.splitlines()[0], data=ICONS, guidance=dict(type=float, default=3.0),
         count=dict(size, help="samples of a tree"), noises=dict(size), iterations=dict(size),
         modes=dict(type=int, default=2, help="the level that is taken has so many modes of two samples or more"),
         concepts=dict(size, help="of docs/modes.md"), looks=dict(size, help="concepts of each kind of look"),
@@ -115,7 +115,7 @@ def main() -> None:
         subsets=dict(size, help="of real pictures"), per_label=dict(size, help="pictures of a label in a subset"),
         transformer=dict(action="store_true", help="the demo transformer in place of the demo U-Net"),
         workers=dict(type=int, default=2), sheet=dict(type=Path, help="write all trees"))
-    fill_in(arguments, count=(48, 8), noises=(16, 4), iterations=(20, 4), concepts=(10, 1), looks=(10, 1),
+    fill_in(arguments, count=(48, 8), noises=(16, 4), iterations=(30, 4), concepts=(10, 1), looks=(10, 1),
             plain=(128, 8), subsets=(4, 1), per_label=(12, 2))
     labels = [(attribute.name, subset) for attribute in ATTRIBUTES for subset in range(arguments.subsets)]
     looks = [(kind, concept) for kind, concepts in LOOKS.items() for concept in concepts[: arguments.looks]]

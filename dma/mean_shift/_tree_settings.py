@@ -21,7 +21,7 @@ class TreeSettings:
 
     steps: tuple[int, ...] = (4, 6, 8, 10, 12)
     count: int = 16
-    iterations: int = 20
+    iterations: int = 30
     seed: int = 0
 
     def check(self, samples: int, steps: int) -> None:

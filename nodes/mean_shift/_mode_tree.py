@@ -45,7 +45,7 @@ class ModeTree(io.ComfyNode):
                              tooltip="How many samples the tree is grown from (2 or more). A mode that holds a tenth "
                                      "of what the model draws wants 48. The cost grows with it."),
                 inputs.steps(),
-                io.Float.Input("cfg", default=4.0, min=0.0, max=100.0, step=0.1,
+                io.Float.Input("cfg", default=3.0, min=0.0, max=100.0, step=0.1,
                                tooltip="Guidance scale of the samples and of the averages in the end. High values "
                                        "leave little of a concept's variety, and so few modes."),
                 inputs.scheduler(),
