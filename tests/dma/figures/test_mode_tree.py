@@ -97,3 +97,13 @@ def test_the_sheet_shows_the_average_and_typical_samples_of_each_mode():
     members = [COLOURS[2].expand(4, 16, 16, 3), COLOURS[3].expand(3, 16, 16, 3)]
     sheet = figures.mode_sheet(averages, members, clusters, cell=32, columns=4)
     assert [len(where(sheet, colour)) // 32**2 for colour in COLOURS[:4]] == [1, 1, 3, 3]
+
+
+def test_modes_of_a_tree_are_drawn_as_other_clusters_are():
+    tree, _ = report_of(*FAMILY)
+    samples = torch.randn(10, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    clusters = tree_clusters(tree, samples, 0, TreeSettings())
+    check_picture(figures.scatter_plot(clusters, width=512), 512)
+    assert figures.contact_sheet(torch.rand(10, 8, 8, 3), clusters, cell=32).shape[1] > 3 * 32
+    with pytest.raises(ValueError, match="no BIC"):
+        figures.bic_curve(clusters)
