@@ -59,8 +59,9 @@ class ModeTree(io.ComfyNode):
                                         "theirs."),
                 io.Int.Input("noises", default=STANDARD.tree.count, min=0, max=4096, optional=True, advanced=True,
                              tooltip="K: how many noises the samples are moved by at each level (an even number), the "
-                                     "same for all. What they cannot tell apart is one mode, so that more noises tell "
-                                     "finer modes apart. The cost grows with it."),
+                                     "same for all, and how many an average takes its means over. What they cannot "
+                                     "tell apart is one mode, so that more noises tell finer modes apart. The cost "
+                                     "grows with it."),
                 io.Int.Input("iterations", default=STANDARD.tree.iterations, min=0, max=1000, optional=True,
                              advanced=True,
                              tooltip="How often a sample is moved at one level at most (3 or more); one that stands "
@@ -112,7 +113,8 @@ class ModeTree(io.ComfyNode):
         settings = dataclasses.replace(
             STANDARD, samples=count, seed=seed,
             tree=mean_shift.TreeSettings(steps_of(levels, model, sigmas, shape), noises, iterations, seed),
-            average=dataclasses.replace(STANDARD.average, seed=seed, restored_noise=mean_shift.noise_for(cfg)),
+            average=dataclasses.replace(STANDARD.average, count=noises, seed=seed,
+                                        restored_noise=mean_shift.noise_for(cfg)),
             cut=mean_shift.Cut(**{cut["cut"]: cut[cut["cut"]]}))
         drawn = given is None
         count = count if given is None else len(given)
