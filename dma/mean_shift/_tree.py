@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..diffusion import Denoiser, add_noise, at_step, check_finite, starting_noise
+from ..diffusion import Denoiser, NoisePairs, add_noise, at_step, check_finite
 from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive
 from ..precision import in_double
 from ._mean_shift import level_seed
@@ -75,7 +75,8 @@ def tree_levels(denoiser: Denoiser, sigmas: Sequence[float], settings: TreeSetti
                 state: TreeState) -> Generator[Event, None, None]:
     """The loop of `mode_tree`: works on `state` from where it stands to its end."""
     for step in sorted(settings.steps, reverse=True)[len(state.levels) :]:
-        noise = paired_noise(settings.count, tuple(state.flows.points.shape[1:]), level_seed(settings.seed, step))
+        pairs = NoisePairs(settings.count, tuple(state.flows.points.shape[1:]), level_seed(settings.seed, step))
+        noise = pairs[0 : settings.count]  # (K, C, H, W)
         with at_step(step + 1, len(sigmas) - 1):
             while (flows := state.flows).iteration < settings.iterations and len(
                     moving := flows.moving(settings.iterations)):
@@ -86,12 +87,6 @@ def tree_levels(denoiser: Denoiser, sigmas: Sequence[float], settings: TreeSetti
                 yield Event("iteration", 0.0, value=state.flows.pace.max().item(), changed=True)
         state.close_level(step, sigmas[step], still=not len(state.flows.moving(settings.iterations)))
         yield Event("level", 0.0, value=float(len(state.flows.points)), closes=True)
-
-
-def paired_noise(count: int, shape: tuple[int, ...], seed: int) -> Tensor:
-    """Noise (count, C, H, W) of which the second half is the first with the other sign."""
-    noise = starting_noise(count // 2, shape, seed)
-    return torch.cat([noise, -noise])
 
 
 def shifted(denoiser: Denoiser, points: Tensor, noise: Tensor, sigma: float,
