@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ import pack
 from mental_averages.dma.clustering import Clusters
 from mental_averages.dma.execution import BatchSize
 from mental_averages.dma.mean_shift import (
+    MODE_SHARE,
     Cut,
     Family,
     FamilySettings,
-    MeanShiftSettings,
     TreeSettings,
     averaged_guidance,
     family_tree,
@@ -33,10 +34,10 @@ def grown(demo: DemoModel, prompt: str, guidance: float, *, count: int = 48, see
     """A family tree with the values of a new ModeTree, and the CPU seconds that it took."""
     def run(denoiser: Any, sigmas: Tensor) -> Family:
         steps = spread_steps(LEVELS, sigmas.tolist(), denoiser.parametrization, demo.shape)
-        settings = FamilySettings(count, 0, TreeSettings(steps, noises, iterations, seed), MeanShiftSettings(
-            count=16, seed=seed, restored_noise=noise_for(guidance)), Cut(modes=modes))
+        settings = FamilySettings(count, 0, TreeSettings(steps, noises, iterations, seed), replace(
+            FamilySettings().average, count=noises, seed=seed, restored_noise=noise_for(guidance)), Cut(modes=modes))
         return family_tree(denoiser, sigmas, demo.shape, settings, seeking=denoiser.with_guidance(1.0),
-                           averaging=denoiser.with_guidance(averaged_guidance(guidance)), samples=samples,
+                           averaging=denoiser.with_guidance(averaged_guidance(guidance, MODE_SHARE)), samples=samples,
                            batch=BatchSize(BATCH))
 
     started = time.process_time()

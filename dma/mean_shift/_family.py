@@ -23,6 +23,10 @@ from ._tree_samples import SamplesState, draw_samples
 from ._tree_settings import TreeSettings
 from ._tree_state import TreeLevel, TreeState
 
+# A mode has been found, so that its average has to go less far than one from nothing, and keeps nearer to where it
+# stands at less guidance.
+MODE_SHARE, AVERAGED = 0.5, 4
+
 Packed = tuple[dict[str, Tensor], dict]
 SAMPLES, TREE = "samples", "tree"
 
@@ -46,7 +50,7 @@ class FamilySettings:
     samples: int = 48
     seed: int = 0
     tree: TreeSettings = field(default_factory=TreeSettings)
-    average: MeanShiftSettings = field(default_factory=lambda: MeanShiftSettings(count=16, averaged_steps=4))
+    average: MeanShiftSettings = field(default_factory=lambda: MeanShiftSettings(count=16, averaged_steps=AVERAGED))
     cut: Cut = Cut(modes=4)
     most: int = MOST_LEAVES
 

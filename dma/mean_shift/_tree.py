@@ -75,8 +75,8 @@ def tree_levels(denoiser: Denoiser, sigmas: Sequence[float], settings: TreeSetti
                 state: TreeState) -> Generator[Event, None, None]:
     """The loop of `mode_tree`: works on `state` from where it stands to its end."""
     for step in sorted(settings.steps, reverse=True)[len(state.levels) :]:
-        noise = NoisePairs(settings.count, tuple(state.flows.points.shape[1:]),
-                           level_seed(settings.seed, step))[0 : settings.count]
+        pairs = NoisePairs(settings.count, tuple(state.flows.points.shape[1:]), level_seed(settings.seed, step))
+        noise = pairs[0 : settings.count]  # (K, C, H, W)
         with at_step(step + 1, len(sigmas) - 1):
             while (flows := state.flows).iteration < settings.iterations and len(
                     moving := flows.moving(settings.iterations)):
