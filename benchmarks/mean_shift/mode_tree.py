@@ -157,8 +157,9 @@ def main() -> None:
     for way, name in zip(ways, ("averages_in_own_mode", "averages_in_own_mode_align_modes",
                                 "averages_in_own_mode_mixture")):
         inside = [each for result in trees for each in result["own"][way]]
-        found |= {name: float(np.mean(inside)) if inside else 0.0,
-                  f"seconds_{way}": float(np.mean([result["seconds"][way] for result in trees]))}
+        found[f"seconds_{way}"] = float(np.mean([result["seconds"][way] for result in trees]))
+        if inside:  # a concept with one mode of two samples or more says nothing
+            found[name] = float(np.mean(inside))
     found["tree_stability"] = float(np.mean([result["stable"] for result in trees]))
     if arguments.sheet:
         save_sheet([result["tree"] for result in trees], [result["concept"] for result in trees], "family trees",
