@@ -27,6 +27,10 @@ class Share:
     low: float
     high: float
 
+    @classmethod
+    def of(cls, count: int, total: int) -> Share:
+        return cls(count, count / total, *wilson_interval(count, total))
+
 
 @dataclass(frozen=True, eq=False)
 class Clusters:
@@ -176,5 +180,5 @@ def _describe(components: Tensor, kept: list[int], densities: Tensor, responsibi
         # Rounded, so that equal pictures keep their order whatever the last bit says.
         members.append(tuple(row for _, row in sorted((-round(value, 9), row)
                                                       for value, row in zip(typical, rows.tolist()))))
-        shares.append(Share(len(rows), len(rows) / len(labels), *wilson_interval(len(rows), len(labels))))
+        shares.append(Share.of(len(rows), len(labels)))
     return Clusters(labels, responsibilities, tuple(members), tuple(shares), coordinates, explained, bic, settings)

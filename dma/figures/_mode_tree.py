@@ -37,14 +37,15 @@ def mode_tree(report: ModeTreeReport, pictures: Pictures, *, width: int = 1024, 
     if not report.levels:
         raise ValueError("This family tree has no levels.")
     plan = _Plan(report, width, most, LARGEST if pictures else DISC)
-    heading = Lettering(round(width / 1024 * 20)).wrapped(writable(title), width - 2 * EDGE)
-    top = EDGE + (len(heading) * Lettering(round(width / 1024 * 20)).height + GAP if title else 0)
+    large = Lettering(round(width / 1024 * 20))
+    heading = large.wrapped(writable(title), width - 2 * EDGE)
+    top = EDGE + (len(heading) * large.height + GAP if title else 0)
     note = plan.small.wrapped(plan.note(), width - 2 * EDGE)
     height = top + plan.height + len(note) * plan.small.height + EDGE
     sheet = Image.new("RGB", (width, height), "white")
     draw_branches(sheet, [branch.moved(top) for branch in plan.branches()])
     draw = ImageDraw.Draw(sheet)
-    Lettering(round(width / 1024 * 20)).draw(draw, EDGE, EDGE, heading)
+    large.draw(draw, EDGE, EDGE, heading)
     for number in range(len(report.levels)):
         above = top + plan.tops[number]
         plan.label(draw, number, above)

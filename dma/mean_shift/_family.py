@@ -69,15 +69,16 @@ class FamilySettings:
     def most_predictions(self, samples: int, steps: int, *, drawn: bool = True) -> int:
         """The most predictions that a tree of so many samples can take: with every sample a mode of its own at each
         level, and every flow in need of all of its iterations."""
-        modes = min(samples, self.most)
-        tree = len(self.tree.steps) * samples * self.tree.count * self.tree.iterations
-        averages = sum(self.average_cost(step, steps) for step in self.tree.steps) * modes
-        return samples * steps * drawn + tree + averages
+        return samples * steps * drawn + self.most_of_tree(samples) + self.most_of_averages(samples, steps)
 
-    def average_cost(self, step: int, steps: int) -> int:
-        """The most predictions of one average of a mode of the level at `step`."""
-        settings = self.average_at(step, steps)
-        return settings.count * settings.averaged_steps + steps - step - settings.averaged_steps
+    def most_of_tree(self, samples: int) -> int:
+        return len(self.tree.steps) * samples * self.tree.count * self.tree.iterations
+
+    def most_of_averages(self, samples: int, steps: int) -> int:
+        averages = ((step, self.average_at(step, steps)) for step in self.tree.steps)
+        return min(samples, self.most) * sum(
+            average.count * average.averaged_steps + steps - step - average.averaged_steps
+            for step, average in averages)
 
 
 @dataclass(frozen=True)

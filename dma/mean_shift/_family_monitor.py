@@ -20,8 +20,7 @@ class FamilyMonitor:
         self.tell, self.settings, self.count, self.steps = tell, settings, count, steps
         self.drawn, self.done, self.fraction = drawn, 0.0, 0.0
         self.sampling = count * steps * drawn
-        self.averages = sum(settings.average_cost(step, steps) for step in settings.tree.steps) * min(
-            count, settings.most)
+        self.averages = settings.most_of_averages(count, steps)
 
     def watch(self, part: str) -> Watcher:
         listen = {SAMPLES: self.sampled, TREE: self.grown}.get(part, self.averaged)
@@ -29,9 +28,8 @@ class FamilyMonitor:
 
     def sampled(self, event: Event, state: Any) -> None:
         done = state.step * event.rows + event.row
-        left = self.sampling - done + self.count * self.settings.tree.count * self.settings.tree.iterations * len(
-            self.settings.tree.steps)
-        self.report(done, left + self.averages, f"sampling, step {state.step + 1} of {self.steps}", event, state)
+        left = self.sampling - done + self.settings.most_of_tree(self.count) + self.averages
+        self.report(done, left, f"sampling, step {state.step + 1} of {self.steps}", event, state)
 
     def grown(self, event: Event, state: TreeState) -> None:
         tree, level, flows = self.settings.tree, len(state.levels), state.flows

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from ..clustering import Clusters, Share, principal_components
 from ..precision import in_double
-from ..statistics import wilson_interval
 from ._tree import ModeTree
 from ._tree_settings import TreeSettings
 
@@ -63,13 +62,12 @@ def tree_clusters(tree: ModeTree, samples: Tensor, level: int, settings: TreeSet
     found = tree.levels[level]
     if len(samples) != len(found.labels):
         raise ValueError(f"The tree is of {len(found.labels)} samples, but these are {len(samples)}.")
-    flat = in_double(samples.detach().cpu()).flatten(1)
+    flat = in_double(samples).flatten(1)
     points = in_double(found.points).flatten(1)
     apart = (flat - points[found.labels]).norm(dim=1)  # (N,)
     members = tuple(tuple(sorted(torch.nonzero(found.labels == mode).flatten().tolist(),
                                  key=lambda row: (round(apart[row].item(), 9), row))) for mode in range(len(points)))
-    total = len(samples)
-    shares = tuple(Share(size, size / total, *wilson_interval(size, total)) for size in found.sizes)
+    shares = tuple(Share.of(size, len(samples)) for size in found.sizes)
     coordinates, explained = principal_components(flat, DIMENSIONS)
     responsibilities = in_double(torch.nn.functional.one_hot(found.labels, len(points)))
     return Clusters(found.labels, responsibilities, members, shares, coordinates, explained, (),

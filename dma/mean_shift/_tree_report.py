@@ -4,8 +4,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from ..clustering import Share
 from ..records import Record
-from ..statistics import wilson_interval
 from ._tree import ModeTree
 from ._tree_settings import TreeSettings
 
@@ -54,8 +54,7 @@ class ModeTreeReport(Record):
         records = []
         for number, level in enumerate(tree.levels):
             parents = tree.parents(number) if number + 1 < len(tree.levels) else [None] * len(level.points)
-            total = len(level.labels)
-            modes = [TreeMode(count, count / total, *wilson_interval(count, total), parent)
+            modes = [TreeMode(**asdict(Share.of(count, len(level.labels))), parent=parent)
                      for count, parent in zip(level.sizes, parents)]
             records.append(TreeLevelRecord(level.step, level.sigma, level.iterations, level.error, level.still,
                                            level.labels.tolist(), modes))

@@ -58,8 +58,10 @@ class PairedMoments:
 
     def is_certain(self, mean_error: float) -> bool:
         """Whether the standard error is known and at most `mean_error`, as `RunningMoments` says it."""
+        if mean_error <= 0 or self.count % LOOK_AFTER:
+            return False
         error = self.standard_error
-        return mean_error > 0 and self.count % LOOK_AFTER == 0 and error is not None and error <= mean_error
+        return error is not None and error <= mean_error
 
     def packed(self) -> tuple[dict[str, Tensor], dict[str, list]]:
         """Tensors and numbers to be saved."""

@@ -34,6 +34,7 @@ from ._latents import (
     latents_into_model,
     latents_out_of_model,
     samples_of,
+    samples_of_size,
 )
 from ._model import HSpace, check_model, layer_names, network_of, resolve_layer, schedulers, sigmas_of
 from ._progress import ProgressReporter, progress_bar, reading_pictures
@@ -65,6 +66,6 @@ __all__ = [
     "loaded_with_model", "lora_model", "managed_encoder", "name_is_taken", "network_of", "normal_weights",
     "output_name", "output_path", "parameters_of", "parametrization_of", "places", "plain_name", "progress_bar",
     "prompt_with_vectors", "pushed_model", "readable_path", "reading_pictures", "resolve_layer", "run_key",
-    "run_state_folder", "samples_of", "saved_run", "schedulers", "set_positive", "sigmas_of", "target_layers",
-    "with_denoiser", "with_lora", "works_in_place", "write_embedding", "write_output_text",
+    "run_state_folder", "samples_of", "samples_of_size", "saved_run", "schedulers", "set_positive", "sigmas_of",
+    "target_layers", "with_denoiser", "with_lora", "works_in_place", "write_embedding", "write_output_text",
 ]

@@ -36,6 +36,16 @@ def samples_of(model: Any, latent: dict) -> Tensor:
     return samples if samples.shape[1:] == shape else torch.zeros((len(samples), *shape))
 
 
+def samples_of_size(model: Any, latent: dict, name: str, shape: tuple[int, ...]) -> Tensor:
+    """`samples_of` the LATENT input `name`. Raises ValueError also unless they have the shape (C, H, W) that another
+    input, latent_image, asks for."""
+    samples = samples_of(model, latent)
+    if samples.shape[1:] != shape:
+        raise ValueError(f"{name} holds latents of {described(samples)}, but latent_image asks for "
+                         f"{shape[2]} x {shape[1]}: connect {name} to latent_image as well.")
+    return samples
+
+
 def latents_into_model(model: Any, samples: Tensor) -> Tensor:
     """LATENT samples (N, C, H, W) or (N, C, 1, H, W) in the units that the Denoiser works in, (N, C, H, W), on the CPU,
     where latents wait.

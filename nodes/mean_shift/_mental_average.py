@@ -129,10 +129,7 @@ def start_of(model, start: dict | None, step: int, weights: str,
     fit."""
     if start is None:
         return None
-    samples = comfyui.samples_of(model, start)
-    if samples.shape[1:] != shape:
-        raise ValueError(f"start holds latents of {comfyui.described(samples)}, but latent_image asks for "
-                         f"{shape[2]} x {shape[1]}: connect start to latent_image as well.")
+    samples = comfyui.samples_of_size(model, start, "start", shape)
     if not samples.any():
         raise ValueError("start is an empty latent: connect encoded pictures or finished samples, or nothing.")
     given = inputs.numbers(weights, "start_weights", "1, 2, 1", float) if weights.strip() else [1.0] * len(samples)

@@ -106,6 +106,7 @@ class ModeTree(io.ComfyNode):
         for conditioning, name in ((positive, "positive"), (negative, "negative")):
             comfyui.check_one_prompt(conditioning, name)
             comfyui.check_no_hooks(conditioning, name)
+        comfyui.check_vae(vae, model)
         shape = comfyui.latent_shape(model, latent_image)
         given = given_samples(model, samples, shape)
         sigmas = comfyui.sigmas_of(model, scheduler, steps)
@@ -164,10 +165,7 @@ def given_samples(model: Any, samples: dict | None, shape: tuple[int, ...]) -> t
     that no tree can be grown from."""
     if samples is None:
         return None
-    found = comfyui.samples_of(model, samples)
-    if found.shape[1:] != shape:
-        raise ValueError(f"samples holds latents of {comfyui.described(found)}, but latent_image asks for "
-                         f"{shape[2]} x {shape[1]}: connect samples to latent_image as well.")
+    found = comfyui.samples_of_size(model, samples, "samples", shape)
     check_training_latents(samples["samples"])
     clean = comfyui.latents_into_model(model, found)
     with comfyui.advising("Connect samples of different seeds."):

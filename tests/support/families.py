@@ -2,6 +2,8 @@
 import torch
 from toys import LinearGaussian, sigmas
 
+from mental_averages.dma.mean_shift import Cut, FamilySettings, MeanShiftSettings, TreeSettings
+
 SHAPE, LEVELS = (1, 2, 2), sigmas(20, largest=20.0, smallest=0.1)
 
 
@@ -39,3 +41,5 @@ def step_near(sigma):
 
 FAMILY = Mixture(places(-6.0, -4.0, 4.0, 6.0))
 STEPS = tuple(step_near(sigma) for sigma in (0.3, 2.0, 8.0))
+SETTINGS = FamilySettings(24, 5, TreeSettings(steps=STEPS, count=16, iterations=30),
+                          MeanShiftSettings(count=8, averaged_steps=3), Cut(modes=2))

@@ -4,23 +4,19 @@ import math
 
 import pytest
 import torch
-from families import FAMILY, LEVELS, SHAPE, STEPS, Mixture
+from families import FAMILY, LEVELS, SETTINGS, SHAPE, Mixture
 
 from mental_averages.dma.execution import BatchSize, Checkpoint
 from mental_averages.dma.mean_shift import (
     SAMPLES,
     TREE,
     Cut,
-    FamilySettings,
     MeanShiftSettings,
     TreeSettings,
     check_samples,
     family_tree,
     part_of,
 )
-
-SETTINGS = FamilySettings(24, 5, TreeSettings(steps=STEPS, count=16, iterations=30),
-                          MeanShiftSettings(count=8, averaged_steps=3), Cut(modes=2))
 
 
 def grow(settings=SETTINGS, denoiser=FAMILY, **options):

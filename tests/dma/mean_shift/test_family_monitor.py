@@ -1,18 +1,13 @@
+from dataclasses import replace
+
+import families
 import pytest
-from families import FAMILY, LEVELS, SHAPE, STEPS
+from families import FAMILY, LEVELS, SHAPE
 
 from mental_averages.dma.execution import BatchSize
-from mental_averages.dma.mean_shift import (
-    Cut,
-    FamilyMonitor,
-    FamilySettings,
-    MeanShiftSettings,
-    TreeSettings,
-    family_tree,
-)
+from mental_averages.dma.mean_shift import FamilyMonitor, family_tree
 
-SETTINGS = FamilySettings(12, 5, TreeSettings(steps=STEPS, count=16, iterations=30),
-                          MeanShiftSettings(count=8, averaged_steps=3), Cut(modes=2))
+SETTINGS = replace(families.SETTINGS, samples=12)
 
 
 @pytest.mark.parametrize("given", [False, True])
