@@ -135,6 +135,7 @@ def family_tree(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], sett
                      state=TreeState.unpacked(*saved) if saved else None)
     report = ModeTreeReport.of(tree, settings.tree)
     chosen = settings.cut.of(tree)
+    clusters = tree_clusters(tree, samples, chosen, settings.tree)  # before the averages: it may refuse the samples
     wanted = [set(modes) for modes in report.shown(settings.most)]
     wanted[chosen] |= set(range(min(settings.most, len(tree.levels[chosen].points))))
     averages: list[dict[int, MeanShift]] = []
@@ -146,18 +147,24 @@ def family_tree(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], sett
                 denoiser, sigmas, level, mode, settings.average_at(level.step, steps), averaging=averaging, batch=batch,
                 watchers=watchers(part), saved=restored(part))
     seconds = tree.seconds + sum(average.report.seconds for made in averages for average in made.values())
-    return Family(samples, tree, tuple(averages), chosen, tree_clusters(tree, samples, chosen, settings.tree),
-                  replace(report, seconds=seconds))
+    return Family(samples, tree, tuple(averages), chosen, clusters, replace(report, seconds=seconds))
 
 
 def mode_average(denoiser: Denoiser, sigmas: Tensor, level: TreeLevel, mode: int, settings: MeanShiftSettings, *,
                  averaging: Denoiser, batch: BatchSize | None = None, watchers: Sequence[Watcher] = (),
                  saved: Packed | None = None) -> MeanShift:
-    """The average of one mode of a level: mean shift from where the mode stands on, at the level's own noise."""
+    """The average of one mode of a level: mean shift from where the mode stands on, at the level's own noise.
+
+    What was saved is gone on with if it began there. Modes are known by their numbers, which a tree that had to be
+    grown again may give to others.
+    """
     point = level.points[mode : mode + 1]
+    state = MeanShiftState.unpacked(*saved) if saved else None
+    if state is not None and not (state.start is not None and torch.equal(state.start, point)):
+        state = None
     return mean_shift(denoiser, sigmas, tuple(point.shape[1:]), settings, averaging=averaging,
                       start=Start(point, first=level.step), batch=batch, watchers=watchers,
-                      state=MeanShiftState.unpacked(*saved) if saved else None)
+                      state=state)
 
 
 def check_samples(samples: Tensor, shape: tuple[int, ...]) -> None:

@@ -96,7 +96,8 @@ def mean_shift(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], setti
     settings.check(len(sigmas) - 1, first=start.first if start else 0)
     if start is not None and tuple(start.mean.shape) != (1, *shape):
         raise ValueError(f"The start has the shape {tuple(start.mean.shape[1:])}, but the average {tuple(shape)}.")
-    state = state or MeanShiftState(mean=start.mean if start else None)
+    if state is None:
+        state = MeanShiftState(start.mean, start.mean.clone()) if start else MeanShiftState()
     drive(averages(denoiser, averaging or denoiser, sigmas.tolist(), shape, settings, start.first if start else 0,
                    choose_batch(batch, shape), state), state, (Clock(), *watchers))
     report = MeanShiftReport({**asdict(settings), "sigmas": sigmas.tolist(), "first": start.first if start else 0},

@@ -18,10 +18,12 @@ class MeanShiftState:
 
     mean: m (1, C, H, W), the clean latent that the last finished level has moved to; None before the first.
     moments: of the predictions of the level under way. variance: of the last finished level's predictions (C, H, W).
-    finished: whether `latents` are the finished ones.
+    start: the clean latent (1, C, H, W) that it began from, if there was one. finished: whether `latents` are the
+    finished ones.
     """
 
     mean: Any = None  # tensors, None before there are any
+    start: Any = None
     moments: PairedMoments = field(default_factory=PairedMoments)
     variance: Any = None
     records: list[AveragedLevel] = field(default_factory=list)
@@ -48,7 +50,7 @@ class MeanShiftState:
         self.moments = PairedMoments()
 
     def packed(self) -> tuple[dict[str, Tensor], dict]:
-        named = {"mean": self.mean, "variance": self.variance, "latents": self.latents}
+        named = {"mean": self.mean, "start": self.start, "variance": self.variance, "latents": self.latents}
         tensors = {name: value for name, value in named.items() if value is not None}
         moments, numbers = self.moments.packed()
         return tensors | {f"moments.{name}": value for name, value in moments.items()}, {
@@ -60,6 +62,6 @@ class MeanShiftState:
         """The state that `packed` was asked for."""
         moments = PairedMoments.unpacked({name.removeprefix("moments."): value for name, value in tensors.items()
                                           if name.startswith("moments.")}, meta["moments"])
-        return cls(tensors.get("mean"), moments, tensors.get("variance"),
+        return cls(tensors.get("mean"), tensors.get("start"), moments, tensors.get("variance"),
                    [AveragedLevel(**record) for record in meta["records"]], tensors.get("latents"), meta["seconds"],
                    meta["pace"])

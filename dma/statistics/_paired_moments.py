@@ -15,7 +15,7 @@ class PairedMoments:
     """Mean and variance of rows, and the standard error of their mean where rows 2 j and 2 j + 1 are not independent.
 
     Pairs are independent of each other, so that the error of the mean is that of the mean of pairs' means. A last row
-    without its partner counts in the mean and not in the error.
+    without its partner counts in the mean like any other, and brings all of a single row's variance into the error.
 
     >>> moments = PairedMoments()
     >>> moments.update(torch.tensor([[1.0], [3.0], [0.0]])); moments.update(torch.tensor([[4.0]]))
@@ -48,13 +48,19 @@ class PairedMoments:
 
     @property
     def variance(self) -> Tensor:
-        """Unbiased variance of single rows; NaN with fewer than two."""
+        """Variance of single rows, as if they were independent: where pairs cancel it is too large by up to
+        count / (count - 1). NaN with fewer than two."""
         return self.rows.variance
 
     @property
     def standard_error(self) -> float | None:
         """Standard error of the mean, as a norm relative to the mean's; None with fewer than two pairs."""
-        return self.pairs.standard_error if self.pairs.count > 1 else None
+        if self.pairs.count < 2:
+            return None
+        variance = self.pairs.variance.sum() / self.pairs.count * (2 * self.pairs.count / self.count) ** 2
+        if len(self.waiting):
+            variance = variance + self.variance.sum() / self.count**2
+        return variance.sqrt().item() / max(self.mean.norm().item(), 1e-30)
 
     def is_certain(self, mean_error: float) -> bool:
         """Whether the standard error is known and at most `mean_error`, as `RunningMoments` says it."""

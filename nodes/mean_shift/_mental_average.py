@@ -84,8 +84,11 @@ class MentalAverage(io.ComfyNode):
                 guidance_share=mean_shift.GUIDANCE_SHARE, restored_noise=BY_GUIDANCE,
                 mean_error=STANDARD.mean_error, batch_size=0, resume=True, start=None, start_step=START_STEP,
                 start_weights="") -> io.NodeOutput:
-        if restored_noise < 0:
+        if restored_noise == BY_GUIDANCE:
             restored_noise = mean_shift.noise_for(cfg)
+        elif restored_noise < 0:
+            raise ValueError(f"restored_noise is {restored_noise:g}: choose a share from 0 to 1, or -1 for what suits "
+                             "cfg.")
         settings = mean_shift.MeanShiftSettings(count=count, averaged_steps=averaged_steps, seed=seed,
                                                 mean_error=mean_error, restored_noise=restored_noise)
         comfyui.check_one_prompt(positive, "positive")

@@ -97,6 +97,18 @@ def test_an_interrupted_family_goes_on_in_the_part_where_it_was(family, stop):
     assert asked.asked < whole.asked
 
 
+def test_an_average_that_began_elsewhere_is_not_taken_for_a_modes_own(family):
+    """As where the tree was lost and grown again, and its modes have other numbers."""
+    shelf = Shelf()
+    grow(watchers=lambda part: [Checkpoint(shelf.place(part), seconds=0)])
+    kept = {part: state for part, state in shelf.kept.items() if part not in (SAMPLES, TREE)}
+    kept[part_of(0, 0)], kept[part_of(0, 1)] = kept[part_of(0, 1)], kept[part_of(0, 0)]
+    found = grow(restored=kept.get)
+    assert torch.equal(found.latents, family.latents)
+    for mode, average in family.averages[0].items():
+        assert torch.equal(found.averages[0][mode].latents, average.latents)
+
+
 def test_parts_are_named():
     parts = []
     grow(watchers=lambda part: parts.append(part) or ())

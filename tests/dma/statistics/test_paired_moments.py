@@ -19,7 +19,20 @@ def test_mean_and_variance_are_of_rows_and_the_error_of_pairs():
     torch.testing.assert_close(moments.variance, rows.var(0))
     pairs = rows[:32].view(16, 2, 2, 3).mean(1)
     error = (pairs.var(0).sum() / 16).sqrt() / rows[:32].mean(0).norm()
-    assert moments.standard_error == pytest.approx(error.item()) and moments.count == 33
+    assert taken(32).standard_error == pytest.approx(error.item()) and moments.count == 33
+
+
+def test_a_row_without_its_partner_is_in_the_error():
+    """Of five rows of 1 + noise four cancel: what is told is the error that the fifth leaves."""
+    noise = torch.randn(2000, 3, 1, 200, generator=torch.Generator().manual_seed(1))
+    told, true = [], []
+    for first, second, single in noise[:200]:
+        moments = PairedMoments()
+        moments.update(1 + torch.stack([first, -first, second, -second, single]))
+        told.append(moments.standard_error)
+        true.append((moments.mean - 1).norm() / moments.mean.norm())
+    true = torch.stack(true).square().mean().sqrt().item()
+    assert sum(told) / len(told) == pytest.approx(true, rel=0.15)
 
 
 @pytest.mark.parametrize("sizes", [(1,) * 33, (3, 30), (7, 7, 7, 7, 5), (16, 1, 16)])

@@ -245,7 +245,8 @@ def test_restored_noise_follows_guidance_unless_it_is_chosen(small):
 @pytest.mark.parametrize("change, match", [
     (dict(count=0), "at least 1 noise"), (dict(averaged_steps=0), "at least 1 averaged level"),
     (dict(averaged_steps=7), "lower averaged_steps or raise steps"), (dict(guidance_share=1.5), "guidance_share"),
-    (dict(guidance_share=float("nan")), "guidance_share"), (dict(restored_noise=-1.5), "restored_noise"),
+    (dict(guidance_share=float("nan")), "guidance_share"), (dict(restored_noise=-0.1), "restored_noise"),
+    (dict(restored_noise=-1.5), "restored_noise"),
     (dict(mean_error=float("inf")), "mean_error")])
 def test_bad_widgets_are_refused_before_any_work(small, change, match):
     model, prompts = small
