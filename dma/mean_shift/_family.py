@@ -13,7 +13,7 @@ from torch import Tensor
 from ..clustering import Clusters
 from ..diffusion import Denoiser
 from ..execution import BatchSize, Watcher
-from ._mean_shift import ALGORITHM, MeanShift, Start, mean_shift
+from ._mean_shift import ALGORITHM, MeanShift, Start, mean_shift, salted_seed
 from ._settings import MeanShiftSettings
 from ._state import MeanShiftState
 from ._tree import TREE_ALGORITHM, ModeTree, mode_tree
@@ -63,8 +63,12 @@ class FamilySettings:
             raise ValueError(f"most is {self.most}: at least one mode of a level is averaged.")
 
     def average_at(self, step: int, steps: int) -> MeanShiftSettings:
-        """How a mode of the level at `step` is averaged in a schedule of so many steps."""
-        return replace(self.average, averaged_steps=min(self.average.averaged_steps, steps - step))
+        """How a mode of the level at `step` is averaged in a schedule of so many steps.
+
+        By noises of their own: at the first step those of an average are what samples of its seed are drawn from.
+        """
+        return replace(self.average, averaged_steps=min(self.average.averaged_steps, steps - step),
+                       seed=salted_seed(self.average.seed, "averages of modes"))
 
     def most_predictions(self, samples: int, steps: int, *, drawn: bool = True) -> int:
         """The most predictions that a tree of so many samples can take: with every sample a mode of its own at each

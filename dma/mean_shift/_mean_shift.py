@@ -149,10 +149,13 @@ def take_mean(averaging: Denoiser, sigma: float, step: int, shape: tuple[int, ..
 
 def level_seed(seed: int, step: int) -> int:
     """The seed of a level's noises. The first level's are those of an ordinary batch with this seed."""
-    if step == 0:
-        return seed
-    # Hashed, because seed + step would give neighbouring seeds the same noises, a level later.
-    return int.from_bytes(hashlib.sha256(f"{seed} level {step}".encode()).digest()[:8], "little")
+    # Not seed + step, which would give neighbouring seeds the same noises, a level later.
+    return seed if step == 0 else salted_seed(seed, f"level {step}")
+
+
+def salted_seed(seed: int, salt: str) -> int:
+    """A seed for noises of their own kind, `salt`: independent of those of the seed itself and of every other kind."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {salt}".encode()).digest()[:8], "little")
 
 
 def restored(shape: tuple[int, ...], settings: MeanShiftSettings) -> Tensor:

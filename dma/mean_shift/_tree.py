@@ -31,12 +31,12 @@ from torch import Tensor
 from ..diffusion import Denoiser, NoisePairs, add_noise, at_step, check_finite
 from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive
 from ..precision import in_double
-from ._mean_shift import level_seed
+from ._mean_shift import salted_seed
 from ._tree_settings import TreeSettings
 from ._tree_state import TreeLevel, TreeState
 
 # Part of the key of every saved run. Raise the number when one of the same settings gives another tree than before.
-TREE_ALGORITHM = "mode tree 2"
+TREE_ALGORITHM = "mode tree 3"
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def tree_levels(denoiser: Denoiser, sigmas: Sequence[float], settings: TreeSetti
                 state: TreeState) -> Generator[Event, None, None]:
     """The loop of `mode_tree`: works on `state` from where it stands to its end."""
     for step in sorted(settings.steps, reverse=True)[len(state.levels) :]:
-        pairs = NoisePairs(settings.count, tuple(state.flows.points.shape[1:]), level_seed(settings.seed, step))
+        pairs = NoisePairs(settings.count, tuple(state.flows.points.shape[1:]), tree_seed(settings.seed, step))
         noise = pairs[0 : settings.count]  # (K, C, H, W)
         with at_step(step + 1, len(sigmas) - 1):
             while (flows := state.flows).iteration < settings.iterations and len(
@@ -87,6 +87,12 @@ def tree_levels(denoiser: Denoiser, sigmas: Sequence[float], settings: TreeSetti
                 yield Event("iteration", 0.0, value=state.flows.pace.max().item(), changed=True)
         state.close_level(step, sigmas[step], still=not len(state.flows.moving(settings.iterations)))
         yield Event("level", 0.0, value=float(len(state.flows.points)), closes=True)
+
+
+def tree_seed(seed: int, step: int) -> int:
+    """The seed of the noises that all samples share at a level: not those that samples of this seed are drawn from, nor
+    those that their averages are taken over, by which a mode would look surer than it is."""
+    return salted_seed(seed, f"tree {step}")
 
 
 def shifted(denoiser: Denoiser, points: Tensor, noise: Tensor, sigma: float,

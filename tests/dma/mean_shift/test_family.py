@@ -6,6 +6,7 @@ import pytest
 import torch
 from families import FAMILY, LEVELS, SETTINGS, SHAPE, Mixture
 
+from mental_averages.dma.diffusion import starting_noise
 from mental_averages.dma.execution import BatchSize, Checkpoint
 from mental_averages.dma.mean_shift import (
     SAMPLES,
@@ -139,3 +140,36 @@ def test_bad_settings_are_refused_before_any_work(change, message):
 def test_samples_that_no_tree_grows_from(samples, message):
     with pytest.raises(ValueError, match=message):
         check_samples(samples, SHAPE)
+
+
+class Listening(Mixture):
+    """Keeps what it is asked."""
+
+    def __init__(self, means):
+        super().__init__(means)
+        self.heard = []
+
+    def denoise(self, x, sigma):
+        self.heard += [(sigma, row) for row in x]
+        return super().denoise(x, sigma)
+
+    def noises(self):
+        """The noises (n, C, H, W) of all pairs of both signs: half of what lies between two that follow each other."""
+        return torch.stack([(one - other) / (2 * sigma)
+                            for (sigma, one), (_, other) in zip(self.heard[::2], self.heard[1::2])])
+
+
+def test_samples_tree_and_averages_of_one_seed_have_noises_of_their_own():
+    drawing, seeking, averaging = (Listening(FAMILY.means) for _ in range(3))
+    steps = (0, *SETTINGS.tree.steps)  # at the first step an average's noises are else those of plain samples
+    settings = dataclasses.replace(SETTINGS, tree=TreeSettings(steps, 16, 30, SETTINGS.seed),
+                                   average=dataclasses.replace(SETTINGS.average, seed=SETTINGS.seed))
+    family_tree(drawing, LEVELS, SHAPE, settings, seeking=seeking, averaging=averaging)
+    started = torch.stack([row for _, row in drawing.heard[: SETTINGS.samples]]) / (1 + LEVELS[0] ** 2).sqrt()
+    torch.testing.assert_close(started, starting_noise(SETTINGS.samples, SHAPE, SETTINGS.seed))
+    kinds = started, seeking.noises(), averaging.noises()
+    for number, kind in enumerate(kinds):
+        assert kind.flatten(1).norm(dim=1).min() > 0.1, "noises of both signs, and not predictions of two points"
+        for other in kinds[number + 1 :]:
+            assert torch.cdist(kind.flatten(1), other.flatten(1)).min() > 1e-3
+    assert seeking.noises().flatten(1).norm(dim=1).max() < 5
