@@ -30,8 +30,8 @@ from torch import Tensor
 
 from ..diffusion import Denoiser, NoisePairs, add_noise, at_step, check_finite
 from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive
-from ..precision import in_double
 from ._mean_shift import salted_seed
+from ._tree_move import Move
 from ._tree_settings import TreeSettings
 from ._tree_state import TreeLevel, TreeState
 
@@ -78,12 +78,11 @@ def tree_levels(denoiser: Denoiser, sigmas: Sequence[float], settings: TreeSetti
         pairs = NoisePairs(settings.count, tuple(state.flows.points.shape[1:]), tree_seed(settings.seed, step))
         noise = pairs[0 : settings.count]  # (K, C, H, W)
         with at_step(step + 1, len(sigmas) - 1):
-            while (flows := state.flows).iteration < settings.iterations and len(
-                    moving := flows.moving(settings.iterations)):
-                asked = flows.asked(moving)
-                means, errors = yield from shifted(denoiser, asked, noise, sigmas[step], batch)
-                flows.move(moving, asked, means, errors)
-                state.join()
+            while state.move or (state.flows.iteration < settings.iterations
+                                 and len(state.flows.moving(settings.iterations))):
+                move = state.move or state.begin_move(state.flows.moving(settings.iterations), settings.count)
+                yield from predicting(denoiser, move, noise, sigmas[step], batch)
+                state.finish_move()
                 yield Event("iteration", 0.0, value=state.flows.pace.max().item(), changed=True)
         state.close_level(step, sigmas[step], still=not len(state.flows.moving(settings.iterations)))
         yield Event("level", 0.0, value=float(len(state.flows.points)), closes=True)
@@ -95,26 +94,16 @@ def tree_seed(seed: int, step: int) -> int:
     return salted_seed(seed, f"tree {step}")
 
 
-def shifted(denoiser: Denoiser, points: Tensor, noise: Tensor, sigma: float,
-            batch: BatchSize) -> Generator[Event, None, tuple[Tensor, Tensor]]:
-    """The mean prediction of each point (M, C, H, W) noised by all of the noise (K, C, H, W), and its standard error
-    (M,), a distance."""
-    count, total = len(noise), len(points) * len(noise)
-    sums = torch.zeros(points.shape, dtype=torch.float64)
-    squares = torch.zeros(len(points), dtype=torch.float64)
+def predicting(denoiser: Denoiser, move: Move, noise: Tensor, sigma: float,
+               batch: BatchSize) -> Generator[Event, None, None]:
+    """The predictions that a move lacks: of each point that it asks for, noised by all of the noise (K, C, H, W)."""
+    count = len(noise)
 
     def predict(rows: slice) -> Tensor:
         numbers = torch.arange(rows.start, rows.stop)
-        x = add_noise(denoiser.parametrization, points[numbers // count], noise[numbers % count], sigma)
+        x = add_noise(denoiser.parametrization, move.asked[numbers // count], noise[numbers % count], sigma)
         return check_finite(denoiser.denoise(x.to(denoiser.device), sigma), "Predictions", sigma)
 
-    for rows, predicted in batch.over(total, predict):
-        owners = torch.arange(rows.start, rows.stop) // count
-        # Relative to the point, so that the difference of squares below loses nothing.
-        apart = in_double(predicted) - in_double(points[owners])
-        sums.index_add_(0, owners, apart)
-        squares.index_add_(0, owners, apart.square().flatten(1).sum(1))
-        yield Event("predict", rows.stop - rows.start, rows.stop, total, clean=predicted[:1])
-    means = sums / count
-    variance = (squares / count - means.square().flatten(1).sum(1)).clamp_min(0) * count / (count - 1)  # (M,)
-    return (in_double(points) + means).float(), (variance / count).sqrt()
+    for rows, predicted in batch.over(move.predictions, predict, first=move.done):
+        move.add(predicted)
+        yield Event("predict", rows.stop - rows.start, rows.stop, move.predictions, clean=predicted[:1], changed=True)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from ..precision import in_double
+from ._tree_meeting import led
+from ._tree_move import Move
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Flows:
     pace: Tensor  # (M,) distance of the last mean from where it was asked for; infinite, unknown, at first
     error: Tensor  # (M,) standard error of that mean
     iteration: int = 0
+    apart: float = 0.0  # a distance that no two were nearer than after the last move, as far as is known
 
     @classmethod
     def of(cls, points: Tensor) -> Flows:
@@ -70,22 +73,27 @@ class Flows:
         flow whose mean points back against its move begins anew without (O'Donoghue and Candes, Adaptive Restart for
         Accelerated Gradient Schemes, 2015).
         """
-        moves = in_double(means - self.points[moving]).flatten(1)
-        back = (in_double(asked - means).flatten(1) * moves).sum(1) > 0
-        self.before[moving] = torch.where(back.view(-1, 1, 1, 1), means, self.points[moving])
-        self.age[moving] = torch.where(back, 0, self.age[moving] + 1)
-        self.pace[moving] = in_double(means - asked).flatten(1).norm(dim=1)
+        for flow, ahead, mean in zip(moving.tolist(), asked, means):  # each alone, because fp64 copies are large
+            short, move = in_double(ahead - mean), in_double(mean - self.points[flow])
+            back = bool((short * move).sum() > 0)
+            self.before[flow] = mean if back else self.points[flow]
+            self.age[flow] = 0 if back else self.age[flow] + 1
+            self.pace[flow] = short.norm()
         self.points[moving], self.error[moving] = means, errors
         self.iteration += 1
 
     def of_rows(self, rows: Tensor) -> Flows:
         return Flows(self.points[rows], self.before[rows], self.age[rows], self.pace[rows], self.error[rows],
-                     self.iteration)
+                     self.iteration, self.apart)
 
 
 @dataclass
 class TreeState:
-    """A family tree between two events. labels: the flow of each sample (N,) at the level under way."""
+    """A family tree between two events.
+
+    labels: the flow of each sample (N,) at the level under way; flows are in the order of `by_size`. move: the one
+    under way, if there is one.
+    """
 
     labels: Tensor
     flows: Flows
@@ -93,20 +101,36 @@ class TreeState:
     seconds: float = 0.0
     pace: dict[str, list[float]] = field(default_factory=dict)
     part: str = ""
+    move: Move | None = None
 
     @classmethod
     def of(cls, clean: Tensor) -> TreeState:
         return cls(torch.arange(len(clean)), Flows.of(clean.clone()))
 
-    def join(self) -> None:
-        """Flows that have met are one from here on: that of most samples, between equals of the earliest."""
-        order = by_size(self.labels)  # the new number of each flow
-        self.labels, rows = order[self.labels], order.argsort()
-        leaders = led(self.flows.points[rows], self.flows.radius)  # (M,)
+    def begin_move(self, moving: Tensor, count: int) -> Move:
+        """The flows `moving` (indices) are to go to the mean of so many predictions each."""
+        self.move = Move.of(moving, self.flows.asked(moving), count)
+        return self.move
+
+    def finish_move(self) -> None:
+        """All predictions of the move are there: its flows go to their means, and those that have met are one."""
+        move, self.move = self.move, None
+        assert move is not None and move.done == move.predictions, "a move is finished once all its predictions are"
+        self.flows.move(move.moving, move.asked, move.means, move.errors)
+        self.join(move.moving)
+
+    def join(self, moving: Tensor) -> None:
+        """Flows that have met are one from here on: that of most samples, between equals of the earliest. `moving`
+        (indices) have moved since the last time."""
+        moved = torch.zeros(len(self.flows.points), dtype=torch.bool)
+        moved[moving] = True
+        leaders, apart = led(self.flows.points, self.flows.radius, moved=moved, apart=self.flows.apart)  # (M,)
+        self.flows.apart = apart
         kept, numbers = leaders.unique(return_inverse=True)
-        labels, flows = numbers[self.labels], self.flows.of_rows(rows[kept])
-        order = by_size(labels)
-        self.labels, self.flows = order[labels], flows.of_rows(order.argsort())
+        if len(kept) < len(leaders):
+            labels = numbers[self.labels]
+            order = by_size(labels)  # the new number of each flow
+            self.labels, self.flows = order[labels], self.flows.of_rows(kept[order.argsort()])
 
     def close_level(self, step: int, sigma: float, *, still: bool) -> None:
         """The flows are the modes of this level, and begin the next one."""
@@ -122,8 +146,10 @@ class TreeState:
             tensors |= {f"{number}.labels": level.labels, f"{number}.points": level.points}
         levels = [{name: value for name, value in asdict(level).items() if name not in ("labels", "points")}
                   for level in self.levels]
+        moved, move = self.move.packed() if self.move else ({}, None)
+        tensors |= {f"move.{name}": value for name, value in moved.items()}
         return tensors, {"levels": levels, "iteration": self.flows.iteration, "seconds": self.seconds,
-                         "pace": self.pace}
+                         "pace": self.pace, "move": move}
 
     @classmethod
     def unpacked(cls, tensors: dict[str, Tensor], meta: dict[str, Any]) -> TreeState:
@@ -132,28 +158,13 @@ class TreeState:
         values["pace"] = torch.where(values["pace"] == UNKNOWN, math.inf, values["pace"])
         levels = [TreeLevel(**level, labels=tensors[f"{number}.labels"], points=tensors[f"{number}.points"])
                   for number, level in enumerate(meta["levels"])]
-        return cls(tensors["labels"], Flows(**values, iteration=meta["iteration"]), levels, meta["seconds"],
-                   meta["pace"])
+        flows = Flows(**values, iteration=meta["iteration"])
+        moved = {name.removeprefix("move."): value for name, value in tensors.items() if name.startswith("move.")}
+        move = Move.unpacked(moved, meta["move"], flows.asked(moved["moving"])) if moved else None
+        return cls(tensors["labels"], flows, levels, meta["seconds"], meta["pace"], move=move)
 
 
 FLOWS, UNKNOWN = ("points", "before", "age", "pace", "error"), -1  # distances are never negative
-
-
-def led(points: Tensor, radius: float) -> Tensor:
-    """For each point (M, ...) the number (M,) of its leader: the first of those before it that is its own leader and no
-    farther than `radius`, or else itself.
-
-    Leaders, and not chains of neighbours, because modes may be joined by a row of flows that are on their way.
-    """
-    flat = in_double(points).flatten(1)
-    # By matrix products a point would have a distance to itself.
-    near = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist") <= radius  # (M, M)
-    leaders = torch.arange(len(points))
-    for point in range(len(points)):
-        found = torch.nonzero(near[point, :point] & (leaders[:point] == torch.arange(point))).flatten()
-        if len(found):
-            leaders[point] = found[0]
-    return leaders
 
 
 def by_size(labels: Tensor) -> Tensor:

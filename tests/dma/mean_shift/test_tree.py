@@ -91,6 +91,30 @@ def test_an_interrupted_tree_goes_on(stop):
         assert torch.equal(one.labels, other.labels) and torch.equal(one.points, other.points)
 
 
+@pytest.mark.parametrize("stop", [1, 7, 18, 19, 60])
+def test_nothing_is_predicted_twice_after_an_interrupt_within_a_move(stop):
+    settings = TreeSettings(steps=STEPS, count=8, iterations=10)
+    denoiser, samples, saved, heard = Mixture(FAMILY.means), FAMILY.samples(9)[0], [], []
+
+    def interrupt(event, state):
+        heard.append(event)
+        if event.changed or event.closes:
+            saved.append(state.packed())
+        if len(heard) == stop:
+            raise KeyboardInterrupt
+
+    whole = mode_tree(denoiser, samples, LEVELS, settings, batch=BatchSize(4))
+    cost, denoiser.asked = denoiser.asked, 0
+    with pytest.raises(KeyboardInterrupt):
+        mode_tree(denoiser, samples, LEVELS, settings, batch=BatchSize(4), watchers=[interrupt])
+    tensors, meta = saved[-1]
+    found = mode_tree(denoiser, samples, LEVELS, settings, batch=BatchSize(4), state=TreeState.unpacked(
+        {name: value.clone() for name, value in tensors.items()}, meta))
+    assert denoiser.asked == cost
+    for one, other in zip(whole.levels, found.levels):
+        assert torch.equal(one.labels, other.labels) and torch.equal(one.points, other.points)
+
+
 def test_samples_in_another_order_are_in_the_same_modes():
     samples, own = FAMILY.samples(12)
     order = torch.randperm(12, generator=torch.Generator().manual_seed(3))

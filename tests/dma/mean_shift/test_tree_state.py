@@ -3,13 +3,7 @@ import torch
 
 from mental_averages.dma.execution import RunState
 from mental_averages.dma.mean_shift import TreeState
-from mental_averages.dma.mean_shift._tree_state import Flows, by_size, led
-
-
-def test_points_near_a_leader_follow_it_and_chains_do_not():
-    points = torch.tensor([[0.0], [0.9], [1.8], [5.0]])
-    assert led(points, 1.0).tolist() == [0, 0, 2, 3]
-    assert led(points, 0.5).tolist() == [0, 1, 2, 3]
+from mental_averages.dma.mean_shift._tree_state import Flows, by_size
 
 
 def test_the_largest_group_is_the_first_and_between_equals_that_of_the_earlier_sample():
@@ -47,10 +41,10 @@ def test_a_flow_stands_still_when_at_its_pace_it_would_not_go_half_of_the_radius
 def test_flows_that_have_met_are_one_and_the_largest_comes_first():
     state = TreeState.of(torch.tensor([0.0, 3.0, 3.5, 9.0]).view(-1, 1, 1, 1))
     moved(state.flows, torch.arange(4), 0.0, 3.0, 3.5, 9.0, error=1.0)
-    state.join()
+    state.join(torch.arange(4))
     assert state.labels.tolist() == [1, 0, 0, 2] and state.flows.points.flatten().tolist() == [3.0, 0.0, 9.0]
     moved(state.flows, torch.arange(3), 8.5, 0.0, 9.0, error=1.0)
-    state.join()
+    state.join(torch.arange(3))
     assert state.labels.tolist() == [1, 0, 0, 0] and state.flows.points.flatten().tolist() == [8.5, 0.0]
 
 
@@ -59,7 +53,17 @@ def test_a_state_is_kept_on_disk_at_any_time(tmp_path):
     state = TreeState.of(torch.randn(3, 2, 1, 1, generator=torch.Generator().manual_seed(0)))
     assert place.save(*state.packed())
     again = TreeState.unpacked(*place.load())
-    assert again.flows.pace.isinf().all() and torch.equal(again.flows.points, state.flows.points)
+    assert again.flows.pace.isinf().all() and torch.equal(again.flows.points, state.flows.points) and not again.move
+    move = state.begin_move(torch.tensor([2, 0]), 4)
+    for done in range(1, 9):
+        move.add(torch.full((1, 2, 1, 1), float(done)))
+        assert place.save(*state.packed())
+        found = TreeState.unpacked(*place.load()).move
+        assert torch.equal(found.asked, move.asked) and torch.equal(found.total, move.total)
+        assert torch.equal(found.means, move.means) and torch.equal(found.errors, move.errors)
+        assert found.done == done and found.moving.tolist() == [2, 0]
+    state.finish_move()
+    assert state.flows.iteration == 1 and state.move is None
     state.close_level(3, 0.5, still=True)
     assert place.save(*state.packed()) and len(TreeState.unpacked(*place.load()).levels) == 1
 
