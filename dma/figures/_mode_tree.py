@@ -27,8 +27,8 @@ def mode_tree(report: ModeTreeReport, pictures: Pictures, *, width: int = 1024, 
     """The tree, the highest noise level on top, `width` pixels wide: (1, H, W, 3) in [0, 1].
 
     A mode is its picture, or a disc of its share's size where it has none; below it its share of the samples. A branch
-    is as wide as the share that it carries, and has the colour of its largest leaf. Of the lowest level the `most`
-    largest modes are drawn; a note says what the others hold.
+    is as wide as the share that it carries, and has the colour of its largest leaf. There are `most` leaves, of the
+    largest modes whatever their level (`ModeTreeReport.shown`); what is not drawn is counted beside each level.
 
     Raises ValueError for a tree without levels.
     """
@@ -40,7 +40,7 @@ def mode_tree(report: ModeTreeReport, pictures: Pictures, *, width: int = 1024, 
     large = Lettering(round(width / 1024 * 20))
     heading = large.wrapped(writable(title), width - 2 * EDGE)
     top = EDGE + (len(heading) * large.height + GAP if title else 0)
-    note = plan.small.wrapped(plan.note(), width - 2 * EDGE)
+    note = plan.small.wrapped(plan.note(pictured=bool(pictures)), width - 2 * EDGE)
     height = top + plan.height + len(note) * plan.small.height + EDGE
     sheet = Image.new("RGB", (width, height), "white")
     draw_branches(sheet, [branch.moved(top) for branch in plan.branches()])
@@ -106,7 +106,8 @@ class _Plan:
                                                  / sum(count for count, _ in parts))
         self.caption = self.text.height + self.small.height + 4
         branch = round(BRANCH * unit)
-        self.row = self.side + self.caption
+        self.row = max(self.side + self.caption, max(len(self.label_lines(number)) for number in range(
+            len(report.levels))) * self.small.height)
         count = len(report.levels)
         self.tops = [(count - 1 - number) * (self.row + branch) for number in range(count)]
         self.height = count * self.row + (count - 1) * branch + GAP
@@ -141,24 +142,29 @@ class _Plan:
         return found
 
     def label_lines(self, number: int) -> list[str]:
-        level, modes = self.report.levels[number], len(self.report.levels[number].modes)
-        return [f"level {len(self.report.levels) - number}", f"noise {level.sigma:.3g}",
-                f"{modes} mode{'s' if modes > 1 else ''}"]
+        level, drawn = self.report.levels[number], len(self.shown[number])
+        lines = [f"level {len(self.report.levels) - number}", f"noise {level.sigma:.3g}", _counted(drawn, "mode")]
+        modes, samples = self.report.hidden(number, self.shown[number])
+        return [*lines, f"and {modes} more", f"of {_counted(samples, 'sample')}"] if modes else lines
 
     def label(self, draw: Any, number: int, above: float) -> None:
         lines = self.label_lines(number)
-        self.small.draw(draw, EDGE, above + (self.side - len(lines) * self.small.height) / 2, lines)
+        self.small.draw(draw, EDGE, above + (self.row - len(lines) * self.small.height) / 2, lines)
 
-    def note(self) -> str:
-        level = self.report.levels[0]
-        total = len(level.labels)
-        text = (f"{total} samples. Branches are as wide as the share of the samples that they carry; below each mode "
-                "its share with its 95 % interval.")
-        hidden = [level.modes[mode].count for mode in range(len(level.modes)) if mode not in self.shown[0]]
-        if hidden:
-            text += (f" Not drawn: {len(hidden)} smaller modes of the lowest level, with {sum(hidden)} of the "
-                     f"{total} samples.")
+    def note(self, *, pictured: bool) -> str:
+        levels = self.report.levels
+        text = (f"{len(levels[0].labels)} samples. Branches are as wide as the share of the samples that they carry; "
+                "below each mode its share with its 95 % interval.")
+        if pictured and any(levels[number].modes[mode].count == 1 for number, modes in enumerate(self.shown)
+                            for mode in modes):
+            text += " A mode of one sample is shown by that sample."
+        if any(self.report.hidden(number, modes)[0] for number, modes in enumerate(self.shown)):
+            text += " Modes that are not drawn are counted beside their level."
         return text
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count > 1 else ''}"
 
 
 def _draw_mode(sheet: Any, draw: Any, plan: _Plan, number: int, mode: int, above: int, picture: Tensor | None) -> None:

@@ -18,7 +18,7 @@ from ._settings import MeanShiftSettings
 from ._state import MeanShiftState
 from ._tree import TREE_ALGORITHM, ModeTree, mode_tree
 from ._tree_clusters import Cut, tree_clusters
-from ._tree_report import MOST_LEAVES, ModeTreeReport
+from ._tree_report import MOST_LEAVES, SEVERAL, ModeTreeReport
 from ._tree_samples import SamplesState, draw_samples
 from ._tree_settings import TreeSettings
 from ._tree_state import TreeLevel, TreeState
@@ -43,8 +43,8 @@ class FamilySettings:
     """The choices of a family tree with averages that its result depends on.
 
     samples: N, how many are drawn. seed: of their noise. average: how a mode is averaged, from its own level on, at as
-    many of the steps from there as there are. most: of the lowest level's modes, the largest, so many are averaged with
-    those that they are a part of, and at the chosen level as many.
+    many of the steps from there as there are. most: the leaves of the tree's picture, whose modes of two samples or
+    more are averaged, and the most that are averaged of the chosen level.
     """
 
     samples: int = 48
@@ -71,8 +71,8 @@ class FamilySettings:
                        seed=salted_seed(self.average.seed, "averages of modes"))
 
     def most_predictions(self, samples: int, steps: int, *, drawn: bool = True) -> int:
-        """The most predictions that a tree of so many samples can take: with every sample a mode of its own at each
-        level, and every flow in need of all of its iterations."""
+        """The most predictions that a tree of so many samples can take: with no two that meet, every flow in need of
+        all of its iterations, and as many averages as there can be."""
         return samples * steps * drawn + self.most_of_tree(samples) + self.most_of_averages(samples, steps)
 
     def most_of_tree(self, samples: int) -> int:
@@ -80,9 +80,10 @@ class FamilySettings:
 
     def most_of_averages(self, samples: int, steps: int) -> int:
         averages = ((step, self.average_at(step, steps)) for step in self.tree.steps)
-        return min(samples, self.most) * sum(
-            average.count * average.averaged_steps + steps - step - average.averaged_steps
-            for step, average in averages)
+        each = [average.count * average.averaged_steps + steps - step - average.averaged_steps
+                for step, average in averages]
+        # Of every level those that are shown, and of the chosen one the largest besides.
+        return min(samples // SEVERAL, self.most) * sum(each) + min(samples, self.most) * max(each)
 
 
 @dataclass(frozen=True)
@@ -90,12 +91,14 @@ class Family:
     """What `family_tree` found.
 
     samples: finished (N, C, H, W). averages: for each level, the lowest first, the averages by mode that were made.
-    chosen: the number of the level that was asked for, and clusters its modes.
+    shown: what the tree's picture shows, by level and mode: the average (1, C, H, W), or of a mode of one sample that
+    sample. chosen: the number of the level that was asked for, and clusters its modes.
     """
 
     samples: Tensor
     tree: ModeTree
     averages: tuple[dict[int, MeanShift], ...]
+    shown: dict[tuple[int, int], Tensor]
     chosen: int
     clusters: Clusters
     report: ModeTreeReport
@@ -140,8 +143,10 @@ def family_tree(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], sett
     report = ModeTreeReport.of(tree, settings.tree)
     chosen = settings.cut.of(tree)
     clusters = tree_clusters(tree, samples, chosen, settings.tree)  # before the averages: it may refuse the samples
-    wanted = [set(modes) for modes in report.shown(settings.most)]
-    wanted[chosen] |= set(range(min(settings.most, len(tree.levels[chosen].points))))
+    shown = report.shown(settings.most)
+    # What a single sample has in common is the sample: an average of it is made only where it was asked for.
+    wanted = [{mode for mode in modes if level.sizes[mode] >= SEVERAL} for level, modes in zip(tree.levels, shown)]
+    wanted[chosen] |= set(range(min(settings.most, settings.cut.taken(tree.levels[chosen]))))
     averages: list[dict[int, MeanShift]] = []
     for number, (level, modes) in enumerate(zip(tree.levels, wanted)):
         averages.append({})
@@ -150,8 +155,11 @@ def family_tree(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], sett
             averages[-1][mode] = mode_average(
                 denoiser, sigmas, level, mode, settings.average_at(level.step, steps), averaging=averaging, batch=batch,
                 watchers=watchers(part), saved=restored(part))
+    pictured = {(number, mode): averages[number][mode].latents if mode in averages[number]
+                else samples[level.labels == mode]
+                for number, (level, modes) in enumerate(zip(tree.levels, shown)) for mode in modes}
     seconds = tree.seconds + sum(average.report.seconds for made in averages for average in made.values())
-    return Family(samples, tree, tuple(averages), chosen, clusters, replace(report, seconds=seconds))
+    return Family(samples, tree, tuple(averages), pictured, chosen, clusters, replace(report, seconds=seconds))
 
 
 def mode_average(denoiser: Denoiser, sigmas: Tensor, level: TreeLevel, mode: int, settings: MeanShiftSettings, *,

@@ -9,7 +9,9 @@ from torch import Tensor
 from ..clustering import Clusters, Share, principal_components
 from ..precision import in_double
 from ._tree import ModeTree
+from ._tree_report import SEVERAL
 from ._tree_settings import TreeSettings
+from ._tree_state import TreeLevel
 
 DIMENSIONS = 16  # principal components of the samples that are kept to be looked at
 
@@ -36,9 +38,19 @@ class Cut:
         """The number of the level among those of the tree, which begin with the lowest."""
         if self.level is not None:
             return len(tree.levels) - self.level
-        families = [sum(size > 1 for size in level.sizes) for level in tree.levels]
+        families = [families_of(level) for level in tree.levels]
         wanted = min(self.modes or 1, max(families))
         return max(number for number, count in enumerate(families) if count >= wanted)
+
+    def taken(self, level: TreeLevel) -> int:
+        """How many modes of the chosen level, from the largest on, are taken: all of a level that was asked for, else
+        those of two samples or more, and single samples only where there is nothing else."""
+        return len(level.sizes) if self.level is not None else families_of(level) or len(level.sizes)
+
+
+def families_of(level: TreeLevel) -> int:
+    """How many modes of a level have two samples or more."""
+    return sum(size >= SEVERAL for size in level.sizes)
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,7 @@ class TreeState:
         values["pace"] = torch.where(values["pace"] == UNKNOWN, math.inf, values["pace"])
         levels = [TreeLevel(**level, labels=tensors[f"{number}.labels"], points=tensors[f"{number}.points"])
                   for number, level in enumerate(meta["levels"])]
-        flows = Flows(**values, iteration=meta["iteration"])
+        flows = Flows(**values, iteration=meta["iteration"], apart=0.0)  # of which nothing is known any more
         moved = {name.removeprefix("move."): value for name, value in tensors.items() if name.startswith("move.")}
         move = Move.unpacked(moved, meta["move"], flows.asked(moved["moving"])) if moved else None
         return cls(tensors["labels"], flows, levels, meta["seconds"], meta["pace"], move=move)

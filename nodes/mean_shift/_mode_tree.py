@@ -79,10 +79,12 @@ class ModeTree(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output("averages", display_name="averages",
-                                tooltip="The average of each mode of the chosen level, the largest first, 12 at most."),
+                                tooltip="The average of each mode of the chosen level, the largest first, 12 at most. "
+                                        "Single samples have one only if the level was chosen by its row, or has "
+                                        "nothing else."),
                 io.Image.Output("tree", display_name="tree",
                                 tooltip="The family tree: averages as its nodes, branches as wide as their shares, the "
-                                        "highest noise level on top."),
+                                        "highest noise level on top. What is not drawn is counted beside each level."),
                 io.Image.Output("sheet", display_name="sheet",
                                 tooltip="One row per mode of the chosen level: its average, then its most typical "
                                         "samples."),
@@ -192,10 +194,11 @@ def last_first(family: mean_shift.Family, number: int) -> int:
 
 def pictured(model: Any, vae: Any, family: mean_shift.Family) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Averages of the chosen level (M, H, W, 3), the tree and the sheet."""
-    places = [(number, mode) for number, made in enumerate(family.averages) for mode in made]
-    latents = torch.cat([family.averages[number][mode].latents for number, mode in places])
-    pictures = dict(zip(places, comfyui.decoded(vae, comfyui.latents_out_of_model(model, latents))))
-    averages = torch.stack([pictures[family.chosen, mode] for mode in range(family.leading)])
+    chosen = {(family.chosen, mode): family.averages[family.chosen][mode].latents for mode in range(family.leading)}
+    latents = chosen | family.shown
+    pictures = dict(zip(latents, comfyui.decoded(vae, comfyui.latents_out_of_model(
+        model, torch.cat(list(latents.values()))))))
+    averages = torch.stack([pictures[place] for place in chosen])
     typical = [family.clusters.representatives(mode, TYPICAL) for mode in range(family.leading)]
     members = comfyui.decoded(vae, comfyui.latents_out_of_model(
         model, family.samples[[row for rows in typical for row in rows]])).split([len(rows) for rows in typical])

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from pictures import check_picture
-from reports import KINDS, saved
+from reports import KINDS
 
 from mental_averages.dma import figures
 from mental_averages.dma.mean_shift import ModeTree, ModeTreeReport, TreeLevel, TreeSettings, tree_clusters
@@ -55,13 +55,24 @@ def test_branches_are_as_wide_as_their_shares():
     assert wide / narrow == pytest.approx(3, rel=0.15)
 
 
-def test_twelve_leaves_have_room_and_further_ones_are_counted():
+def inked(image, report, number):
+    """Rows of text beside a level, to the left of all pictures and above the note."""
+    image = image[:, :-50]
+    high = image.shape[1] / len(report.levels)
+    above = int((len(report.levels) - 1 - number) * high)
+    dark = (image[0, above : above + int(high), 16:60].amax(-1) < 0.7).any(1).int()
+    return int((torch.diff(dark) == 1).sum())
+
+
+def test_twelve_leaves_have_room_and_further_ones_are_counted_beside_each_level():
     few = report_of(list(range(12)) * 2, [0] * 24)[1]
-    many = report_of([*list(range(12)) * 2, 12, 13], [0] * 26)[1]
+    many = report_of([*list(range(12)) * 2, 12, 13], [0] * 24 + [1, 2])[1]
     images = [figures.mode_tree(report, pictures_of(report)) for report in (few, many)]
     for image in images:
         check_picture(image, 1024)
     assert len(many.shown()[0]) == 12 and not torch.equal(*(image[:, -30:] for image in images)), "a note is added"
+    for number in range(2):
+        assert inked(images[1], many, number) == inked(images[0], few, number) + 2
 
 
 def test_a_title_and_other_widths():
@@ -80,7 +91,7 @@ def test_a_forest_and_a_single_mode():
 def test_without_pictures_there_are_discs():
     check_picture(figures.plot_mode_tree(KINDS["mode_tree"][0].from_json(KINDS["mode_tree"][1])), 1024)
     with pytest.raises(ValueError, match="no levels"):
-        figures.plot_mode_tree(saved("mode_tree", levels=[]))
+        figures.plot_mode_tree(ModeTreeReport({}, []))
 
 
 def test_pictures_that_are_not_square_fit():

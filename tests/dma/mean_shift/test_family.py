@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from families import FAMILY, LEVELS, SETTINGS, SHAPE, Mixture
+from families import FAMILY, LEVELS, SETTINGS, SHAPE, STEPS, Mixture, places
 
 from mental_averages.dma.diffusion import starting_noise
 from mental_averages.dma.execution import BatchSize, Checkpoint
@@ -50,6 +50,24 @@ def test_only_the_largest_are_averaged():
     found = grow(dataclasses.replace(SETTINGS, most=1, cut=Cut(level=3)))
     assert [list(made) for made in found.averages][0] == [0] and found.latents.shape == (1, *SHAPE)
     assert all(len(made) == 1 for made in found.averages)
+
+
+@pytest.mark.parametrize("cut, averaged", [(Cut(modes=2), 2), (Cut(level=1), 3)])
+def test_a_single_sample_is_shown_as_it_is_and_averaged_only_where_its_level_was_asked_for(cut, averaged):
+    three = Mixture(places(-6.0, 4.0, 60.0))
+    found = grow(dataclasses.replace(SETTINGS, cut=cut, tree=TreeSettings(STEPS[:1], 16, 30)), three,
+                 samples=three.samples(5)[0])
+    assert found.tree.levels[0].sizes == [2, 2, 1] and found.leading == averaged
+    assert list(found.shown) == [(0, 0), (0, 1)], "a single sample has no branch of its own"
+    assert torch.equal(found.shown[0, 1], found.averages[0][1].latents)
+
+
+def test_a_single_sample_to_which_a_larger_mode_leads_down_is_shown_as_it_is():
+    pair = places(-6.0, -4.0)  # two samples that are apart at the lowest level
+    found = grow(dataclasses.replace(SETTINGS, cut=Cut(level=1), tree=TreeSettings(STEPS[:2], 16, 30)), samples=pair)
+    assert [level.sizes for level in found.tree.levels] == [[1, 1], [2]]
+    assert [list(made) for made in found.averages] == [[], [0]] and torch.equal(found.shown[0, 0], pair[:1])
+    assert torch.equal(found.shown[1, 0], found.latents)
 
 
 @pytest.mark.parametrize("size", [1, 5])
@@ -173,3 +191,14 @@ def test_samples_tree_and_averages_of_one_seed_have_noises_of_their_own():
         for other in kinds[number + 1 :]:
             assert torch.cdist(kind.flatten(1), other.flatten(1)).min() > 1e-3
     assert seeking.noises().flatten(1).norm(dim=1).max() < 5
+
+
+FOUR = places(-6.0, -4.0, 4.0, 6.0)
+
+
+@pytest.mark.parametrize("samples, cut", [(FAMILY.samples(24)[0], Cut(level=3)), (FOUR, Cut(level=3)),
+                                          (FOUR, Cut(modes=2))])
+def test_averages_cost_no_more_than_was_told(samples, cut):
+    settings, averaging, drawing = dataclasses.replace(SETTINGS, cut=cut), Mixture(FAMILY.means), Mixture(FAMILY.means)
+    family_tree(drawing, LEVELS, SHAPE, settings, seeking=FAMILY, averaging=averaging, samples=samples)
+    assert 0 < averaging.asked + drawing.asked <= settings.most_of_averages(len(samples), 20)

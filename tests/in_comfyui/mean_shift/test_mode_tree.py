@@ -38,7 +38,7 @@ def found(small):
 
 def test_outputs_belong_together(found):
     averages, tree, sheet, clusters, latents, samples, report = found
-    modes = len(clusters.shares)
+    modes = sum(share.count > 1 for share in clusters.shares) or len(clusters.shares)
     assert averages.shape == (min(12, modes), 16, 16, 3) and latents["samples"].shape == (len(averages), 4, 8, 8)
     torch.testing.assert_close(averages, Decoder().decode(latents["samples"]))
     assert samples["samples"].shape == (COUNT, 4, 8, 8) and len(clusters.labels) == COUNT
@@ -132,6 +132,8 @@ def test_a_level_is_chosen_by_its_row(small):
     top, bottom = (grow(*small, cut={"cut": "level", "level": row}) for row in (1, 2))
     assert top[6].settings["chosen"] == 1 and bottom[6].settings["chosen"] == 2
     assert len(top[3].shares) <= len(bottom[3].shares)
+    for found in (top, bottom):
+        assert len(found[0]) == len(found[3].shares), "every mode of a row that was asked for has an average"
     assert bottom[3].labels.tolist() == bottom[6].levels[0].labels
 
 
