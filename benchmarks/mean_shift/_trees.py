@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.metrics import adjusted_rand_score
 from support import SCHEDULER, STEPS, DemoModel, FeatureSpace
 from torch import Tensor
 
@@ -78,7 +79,5 @@ def in_own_mode(judge: FeatureSpace, averages: Tensor, samples: Tensor, clusters
 
 def best_agreement(family: Family, labels: np.ndarray) -> tuple[float, float]:
     """The adjusted Rand index with known labels (N,) at the chosen level, and at the best."""
-    from sklearn.metrics import adjusted_rand_score
-
     by_level = [adjusted_rand_score(labels, level.labels.numpy()) for level in family.tree.levels]
     return float(by_level[family.chosen]), float(max(by_level))

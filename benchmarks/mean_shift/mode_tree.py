@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from _trees import best_agreement, grown, in_own_mode, mixture_modes
+from sklearn.metrics import adjusted_rand_score
 from support import (
     ATTRIBUTES,
     DIMENSIONS,
@@ -36,7 +37,7 @@ from support import (
 )
 
 from mental_averages.dma import clustering, encoders, figures
-from mental_averages.dma.mean_shift import agreement
+from mental_averages.dma.mean_shift import tree_agreement
 
 CONCEPTS = ["heart", "circle", "hand", "square", "diamond", "arrow", "star", "man", "face", "woman"]
 PLAIN_SEED, OTHER_NOISES = 1000, 1
@@ -57,7 +58,7 @@ def measure_labels(task: tuple[str, int], arguments) -> dict:
     chosen, best = best_agreement(family, labels)
     clusters = clustering.cluster(encoders.embed_images(load_encoder(None), images), clustering.ClusterSettings(
         count, count, dimensions=DIMENSIONS, minimum_size=2))
-    found = {"tree": chosen, "tree_best": best, "mixture": agreement(labels.tolist(), clusters.labels.tolist()),
+    found = {"tree": chosen, "tree_best": best, "mixture": adjusted_rand_score(labels, clusters.labels.numpy()),
              "seconds": seconds}
     print(f"{name}, subset {subset}: " + ", ".join(f"{key} {value:.2f}" for key, value in found.items()), flush=True)
     return {"name": name, **found}
@@ -83,8 +84,7 @@ def measure_concept(concept: str, arguments) -> dict:
     settings = dict(noises=arguments.noises, iterations=arguments.iterations, modes=arguments.modes)
     family, seconds = grown(demo, concept, arguments.guidance, count=arguments.count, **settings)
     other, _ = grown(demo, concept, arguments.guidance, samples=family.samples, seed=OTHER_NOISES, **settings)
-    stable = [agreement(one.labels.tolist(), two.labels.tolist())
-              for one, two in zip(family.tree.levels, other.tree.levels)]
+    stable = tree_agreement(family.report, other.report)
     pictures, averages = demo.decode(family.samples), demo.decode(family.latents)
     own = {"tree": in_own_mode(judge, averages, pictures, family.clusters)}
     large = [rows for rows in family.clusters.members[: len(averages)] if len(rows) > 1]
@@ -96,10 +96,9 @@ def measure_concept(concept: str, arguments) -> dict:
     print(f"{concept}: modes {family.tree.levels[family.chosen].sizes}, agreement by level from the lowest "
           f"{[round(value, 2) for value in stable]}, " + ", ".join(
               f"{way} {sum(inside)} of {len(inside)}" for way, inside in own.items()), flush=True)
-    drawn = {(number, mode): picture for number, made in enumerate(family.averages) for mode, picture in zip(
-        made, demo.decode(torch.cat([average.latents for average in made.values()])))}
+    drawn = dict(zip(family.shown, demo.decode(torch.cat(list(family.shown.values())))))
     return {"concept": concept, "sizes": family.tree.levels[family.chosen].sizes, "stable": stable[family.chosen],
-            "own": own, "agreement": agreement(family.clusters.labels.tolist(), clusters.labels.tolist()),
+            "own": own, "agreement": adjusted_rand_score(family.clusters.labels.numpy(), clusters.labels.numpy()),
             "seconds": {"tree": seconds, "align_modes": sum(took for _, _, took in aligned), "mixture": spent},
             "tree": figures.mode_tree(family.report, drawn, title=concept)}
 

@@ -166,28 +166,19 @@ def _check_parents(level: TreeLevelRecord, above: TreeLevelRecord | None, place:
                              f"next level, but has samples of its mode {whole}")
 
 
-def agreement(one: Sequence[int], other: Sequence[int]) -> float:
-    """The adjusted Rand index of two ways (N,) to sort the same samples into modes: 1 for the same, 0 for chance
-    (Hubert and Arabie 1985).
+def tree_agreement(one: ModeTreeReport, other: ModeTreeReport) -> list[float]:
+    """How alike two trees sort the same samples: the adjusted Rand index of their modes at each level, the lowest
+    first, 1 for the same and 0 for chance (Hubert and Arabie 1985).
 
-    Raises ValueError unless they are of as many samples.
-
-    >>> agreement([0, 0, 1, 1], [1, 1, 0, 0]), agreement([0, 0, 1, 1], [0, 1, 0, 1])
-    (1.0, -0.5)
+    Raises ValueError for trees of other steps or numbers of samples.
     """
     from sklearn.metrics import adjusted_rand_score
 
-    if len(one) != len(other):
-        raise ValueError(f"Only modes of the same samples can be compared, but these are of {len(one)} and "
-                         f"{len(other)}.")
-    return float(adjusted_rand_score(one, other))
-
-
-def tree_agreement(one: ModeTreeReport, other: ModeTreeReport) -> list[float]:
-    """The adjusted Rand index at each level of two trees of the same samples, the lowest level first.
-
-    Raises ValueError for trees of other noise levels or samples.
-    """
     if [level.step for level in one.levels] != [level.step for level in other.levels]:
         raise ValueError("Only trees with the same levels can be compared.")
-    return [agreement(first.labels, second.labels) for first, second in zip(one.levels, other.levels)]
+    for first, second in zip(one.levels, other.levels):
+        if len(first.labels) != len(second.labels):
+            raise ValueError("Only trees of the same samples can be compared, but these are of "
+                             f"{len(first.labels)} and {len(second.labels)}.")
+    return [float(adjusted_rand_score(first.labels, second.labels))
+            for first, second in zip(one.levels, other.levels)]
