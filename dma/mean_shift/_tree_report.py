@@ -13,6 +13,7 @@ from ._tree_settings import TreeSettings
 
 MOST_LEAVES = 12  # that a picture of a tree has room for
 SEVERAL = 2  # samples, from which on a mode is more than a sample
+ROUNDED = 1e-6  # by how much shares and their intervals may be off: that of all samples may end just below 1
 
 
 @dataclass(frozen=True)
@@ -145,8 +146,8 @@ def _check_level(level: TreeLevelRecord, place: str) -> None:
     for index, (mode, count) in enumerate(zip(level.modes, counts)):
         if mode.count != count or not count:
             raise ValueError(f"{place}.modes[{index}] has a count of {mode.count}, but {count} samples have its label")
-        if not (math.isclose(mode.share, count / len(level.labels), abs_tol=1e-6)
-                and 0 <= mode.low <= mode.share <= mode.high <= 1):
+        if not (abs(mode.share - count / len(level.labels)) <= ROUNDED
+                and 0 <= mode.low <= mode.share + ROUNDED and mode.share - ROUNDED <= mode.high <= 1):
             raise ValueError(f"{place}.modes[{index}] has a share of {mode.share} between {mode.low} and {mode.high}, "
                              f"but {count} of {len(level.labels)} samples")
     if counts != sorted(counts, reverse=True):

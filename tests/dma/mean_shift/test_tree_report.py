@@ -31,6 +31,12 @@ def test_a_tree_is_written_down_and_read_back(report):
     assert again.levels == report.levels and again.settings == json.loads(json.dumps(report.settings))
 
 
+@pytest.mark.parametrize("count", range(2, 40))
+def test_a_mode_of_all_samples_is_read_back_although_its_interval_may_end_below_its_share(count):
+    report = report_of(list(range(count)), [0] * count)
+    assert ModeTreeReport.from_json(report.to_json()).levels == report.levels
+
+
 def test_saved_trees_are_read():
     assert ModeTreeReport.from_json(MODE_TREE).levels[0].modes[1].parent == 1
 
