@@ -157,7 +157,7 @@ class _Plan:
                 "below each mode its share with its 95 % interval.")
         if pictured and any(levels[number].modes[mode].count == 1 for number, modes in enumerate(self.shown)
                             for mode in modes):
-            text += " A mode of one sample is shown by that sample."
+            text += " A mode of one sample that has no average is shown by that sample."
         if any(self.report.hidden(number, modes)[0] for number, modes in enumerate(self.shown)):
             text += " Modes that are not drawn are counted beside their level."
         return text
