@@ -52,7 +52,7 @@ class AlignMixtureModes(io.ComfyNode):
                                tooltip="Guidance scale. High values leave little of a concept's variety, and so few "
                                        "modes."),
                 inputs.scheduler(),
-                inputs.noise_seed(),
+                inputs.seed(),
                 io.Combo.Input("preset", options=list(alignment.PRESETS), default="standard",
                                tooltip="How the members of a mode are matched to its mean, as in AlignTrajectories. "
                                        "draft: one latent. standard: four. paper: all members, 300 iterations of "

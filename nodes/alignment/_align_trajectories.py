@@ -45,7 +45,7 @@ class AlignTrajectories(io.ComfyNode):
                 io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1,
                                tooltip="Guidance scale. The paper uses 7, and 3 with adapters."),
                 inputs.scheduler(),
-                inputs.noise_seed(),
+                inputs.seed(),
                 io.Int.Input("keep", default=4, min=1, max=4096,
                              tooltip="How many of the aligned trajectories are finished and returned. They should look "
                                      "alike: that is the check."),

@@ -29,8 +29,7 @@ class ZeroLatent(io.ComfyNode):
                 io.Float.Input("noise_scale", default=0.0, min=0.0, max=1.0, step=0.01,
                                tooltip="0 starts from zero, 1 from ordinary noise, values between from shrunken "
                                        "noise."),
-                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
-                             tooltip="Seed of the noise; without effect at noise scale 0."),
+                inputs.seed("Seed of the noise; without effect at noise scale 0."),
             ],
             outputs=[io.Latent.Output("latent", display_name="latent", tooltip="The finished latent, for VAE Decode.")],
         )

@@ -1,6 +1,8 @@
 """LabelledSheet."""
 from __future__ import annotations
 
+import logging
+
 from comfy_api.latest import io
 
 from ...dma import figures
@@ -19,7 +21,9 @@ class LabelledSheet(io.ComfyNode):
             inputs=[
                 io.Autogrow.Input("rows", template=rows,
                                   tooltip="One batch of pictures per row; a new input appears as you connect."),
-                io.String.Input("captions", multiline=True, default="", tooltip="One line per row."),
+                io.String.Input("captions", multiline=True, default="",
+                                tooltip="One line per input: the first line belongs to images0, the second to images1, "
+                                        "also where an input between them is muted or left open."),
                 io.String.Input("title", default="", tooltip="A line above the sheet; may be empty."),
                 io.Int.Input("cell", default=192, min=32, max=1024, step=8,
                              tooltip="Height of a picture on the sheet, in pixels."),
@@ -37,5 +41,19 @@ class LabelledSheet(io.ComfyNode):
             raise ValueError("The sheet has no pictures: connect at least one batch of images.")
         for name, images in connected.items():
             check_batch(images, name)
-        return io.NodeOutput(figures.labelled_sheet(list(connected.values()), captions.splitlines(), title=title,
-                                                   cell=cell, columns=columns))
+        lines = captions_of(list(connected), captions.splitlines())
+        return io.NodeOutput(figures.labelled_sheet(list(connected.values()), lines, title=title, cell=cell,
+                                                   columns=columns))
+
+
+def captions_of(names: list[str], lines: list[str]) -> list[str]:
+    """The caption of each input of `names`, by the number at the end of its name: a row that is muted or left open
+    takes its line with it. Lines without a row, and rows without a line where others have one, are said in the log."""
+    numbers = [int(name.removeprefix("images")) for name in names]
+    spare = [line for number, line in enumerate(lines) if line.strip() and number not in numbers]
+    bare = [name for name, number in zip(names, numbers) if number >= len(lines)]
+    if spare:
+        logging.warning("LabelledSheet: no pictures are connected for the captions %s.", ", ".join(map(repr, spare)))
+    if lines and bare:
+        logging.warning("LabelledSheet: there is no line of captions for %s.", ", ".join(bare))
+    return [lines[number] if number < len(lines) else "" for number in numbers]

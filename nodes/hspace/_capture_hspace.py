@@ -7,7 +7,7 @@ from comfy_api.latest import io, ui
 from ...dma import diffusion, models
 from ...dma.diffusion import starting_noise
 from ...dma.hspace import Features, save_features
-from .. import comfyui
+from .. import comfyui, inputs
 from ..inputs import FEATURES, HSPACE, checked
 
 
@@ -26,9 +26,8 @@ class CaptureHSpace(io.ComfyNode):
                 io.Float.Input("percent", default=0.5, min=0.0, max=0.999, step=0.01,
                                tooltip="The noise level, as a share of sampling: 0 is pure noise at the start, near 1 "
                                        "almost clean."),
-                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
-                             tooltip="Seed of the noise. All latents get the same noise, so that differences are "
-                                     "theirs alone."),
+                inputs.seed("Seed of the noise. All latents get the same noise, so that differences are theirs "
+                            "alone."),
                 io.String.Input("save_as", default="", optional=True, advanced=True,
                                 tooltip="If set, features are also written to output/<save_as>_00001_.safetensors with "
                                         "their settings in the header."),

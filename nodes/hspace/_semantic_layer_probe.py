@@ -58,8 +58,7 @@ class SemanticLayerProbe(io.ComfyNode):
                 io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1,
                                tooltip="Guidance scale of these steps."),
                 inputs.scheduler("Noise levels of the steps."),
-                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
-                             tooltip="Seed of all noise."),
+                inputs.seed("Seed of all noise."),
                 io.Combo.Input("pooling", options=["none", "mean"], default="none",
                                tooltip="none: whole feature maps are compared, layout included (the paper). mean: "
                                        "their averages over space, content without layout. The chosen layer is read in "

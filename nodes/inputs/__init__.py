@@ -5,7 +5,7 @@ from ._encoders import picture_embeddings
 from ._latents import growing_latents, joined_noise
 from ._method import method_of, solver_options
 from ._number_text import numbers, words
-from ._sampling import batch_size, concept, latent_size, negative, noise_seed, resume, scheduler, steps
+from ._sampling import batch_size, concept, latent_size, negative, resume, scheduler, seed, steps
 from ._schedule import schedule
 from ._sockets import CLUSTERS, EMBEDDINGS, FEATURES, HSPACE, IMAGE_ENCODER, REPORT, TRAJECTORY
 from ._training import (
@@ -25,7 +25,7 @@ __all__ = [
     "CLUSTERS", "EMBEDDINGS", "FEATURES", "HSPACE", "IMAGE_ENCODER", "PREVIEW_STEPS", "REPORT", "TRAJECTORY",
     "batch_size", "check_batch", "check_number", "check_training_latents", "checked", "concept", "count_of",
     "growing_latents", "joined_noise", "latent_size", "learning_rate_of_training", "lora_target", "method_of",
-    "mode_latents", "negative", "noise_seed", "numbers", "picture_embeddings", "previewing", "resume",
-    "saved_training", "schedule", "scheduler", "solver_options", "steps", "take", "training_batch_size",
+    "mode_latents", "negative", "numbers", "picture_embeddings", "previewing", "resume",
+    "saved_training", "schedule", "scheduler", "seed", "solver_options", "steps", "take", "training_batch_size",
     "training_records", "training_steps", "words",
 ]

@@ -39,7 +39,11 @@ def scheduler(tooltip: str = "Noise levels. ddim_uniform with 20 steps is the pa
     return io.Combo.Input("scheduler", options=comfyui.schedulers(), default="ddim_uniform", tooltip=tooltip)
 
 
-def noise_seed() -> io.Int.Input:
-    return io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
-                        tooltip="Seed of all starting noise. The same seed in a KSampler with a batch of K starts from "
-                                "the same noise.")
+NOISE_SEED = "Seed of all starting noise. The same seed in a KSampler with a batch of K starts from the same noise."
+
+
+def seed(tooltip: str = NOISE_SEED) -> io.Int.Input:
+    """It stays as it is after a run: work that was interrupted goes on only with the same seed."""
+    return io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, tooltip=tooltip,
+                        control_after_generate=io.ControlAfterGenerate.fixed)
+

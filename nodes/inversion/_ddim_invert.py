@@ -70,8 +70,7 @@ class DDIMInvert(io.ComfyNode):
                                               "picture; null_text and negative_prompt are for a way back with "
                                               "guidance; midpoint, fireflow and rf_inversion are made for flow "
                                               "models."),
-                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
-                             tooltip="Seed of the noise that rf_inversion pulls to. The other methods draw no noise."),
+                inputs.seed("Seed of the noise that rf_inversion pulls to. The other methods draw no noise."),
                 io.Conditioning.Input("negative", optional=True,
                                       tooltip="What guidance leads away from. Needed where cfg is not 1."),
                 io.Sigmas.Input("sigmas", optional=True,

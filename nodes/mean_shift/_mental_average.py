@@ -41,7 +41,7 @@ class MentalAverage(io.ComfyNode):
                                tooltip="Guidance scale of the plain sampling in the end, from which that of the "
                                        "averaged levels follows."),
                 inputs.scheduler(),
-                inputs.noise_seed(),
+                inputs.seed(),
                 io.Float.Input("guidance_share", default=mean_shift.GUIDANCE_SHARE, min=0.0, max=1.0, step=0.05,
                                round=False, optional=True, advanced=True,
                                tooltip="Guidance of the averaged levels: 1 + this share of (cfg - 1). It is applied at "

@@ -49,7 +49,7 @@ class ModeTree(io.ComfyNode):
                                tooltip="Guidance scale of the samples and of the averages in the end. High values "
                                        "leave little of a concept's variety, and so few modes."),
                 inputs.scheduler(),
-                inputs.noise_seed(),
+                inputs.seed(),
                 io.DynamicCombo.Input("cut", options=cut,
                                       tooltip="Which level of the tree goes out as averages, sheet, clusters and "
                                               "latents: modes by their number, or a level by its row."),

@@ -44,9 +44,7 @@ class SamenessMeter(io.ComfyNode):
                                tooltip="Guidance scale. The higher, the more alike samples are: compare at the one "
                                        "that you use."),
                 inputs.scheduler("Noise levels. Sampling is deterministic (ddim)."),
-                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
-                             tooltip="Seed of the noise, the same for every prompt: that of a KSampler with a batch of "
-                                     "count."),
+                inputs.seed("Seed of the noise, the same for every prompt: that of a KSampler with a batch of count."),
                 io.ClipVision.Input("clip_vision", optional=True,
                                     tooltip="Compare pictures by ComfyUI's CLIP Vision. Without it and without "
                                             "image_encoder finished latents are compared, which see places and "

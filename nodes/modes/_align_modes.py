@@ -95,7 +95,7 @@ class AlignModes(io.ComfyNode):
                              tooltip="Sampling steps."),
                 number("cfg", 3.0, "Guidance scale. The paper uses 3 with adapters.", step=0.1),
                 inputs.scheduler(),
-                number("seed", 0, "Seed of training and of all starting noise.", control_after_generate=True),
+                inputs.seed("Seed of training and of all starting noise."),
                 io.Combo.Input("preset", options=list(alignment.PRESETS), default="standard",
                                tooltip="How much work goes into each average, as in AlignTrajectories."),
                 io.String.Input("overrides", multiline=True, default="",

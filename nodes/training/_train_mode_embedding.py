@@ -69,8 +69,7 @@ class TrainModeEmbedding(io.ComfyNode):
                                         "photo of {}'."),
                 training_steps(3000),
                 learning_rate_of_training(1e-2),
-                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
-                             tooltip="Fixes everything random: the order of the latents, noise and noise levels."),
+                inputs.seed("Fixes everything random: the order of the latents, noise and noise levels."),
                 training_batch_size(),
                 io.Boolean.Input("gradient_checkpointing", default=False, optional=True, advanced=True,
                                  tooltip="Compute each block of the model and of the CLIP a second time instead of "

@@ -43,9 +43,8 @@ class TrainModeLoRA(io.ComfyNode):
                 learning_rate_of_training(1e-4),
                 io.Int.Input("rank", default=1, min=1, max=1024,
                              tooltip="Rank of the change of each layer. 1 is the paper's choice."),
-                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
-                             tooltip="Fixes everything random: the adapter's start, the order of the latents, noise "
-                                     "and noise levels."),
+                inputs.seed("Fixes everything random: the adapter's start, the order of the latents, noise and noise "
+                            "levels."),
                 io.Float.Input("alpha", default=1.0, min=0.001, max=1024.0, step=0.001, round=False, optional=True,
                                advanced=True,
                                tooltip="The change of a layer is scaled by alpha / rank. Set it to the rank for a "
