@@ -10,7 +10,7 @@ from .hspace import CaptureHSpace, HSpaceHook, SemanticLayerProbe
 from .interpolation import ChannelMeanInterpolate, LatentOffset, LatentStatistics, MixingWeights
 from .inversion import DDIMInvert, DDIMSample, DDIMSamplerSelect
 from .mean_shift import MentalAverage, ModeTree
-from .metrics import SamenessMeter
+from .metrics import CompareSets, SamenessMeter, SaveTable, ScorePictures
 from .modes import AlignModes, AttributeEmbed, CLIPGMMClusters, LoadImageEncoder, SelectMode
 from .steering import TypicalityGuidance
 from .training import TrainModeEmbedding, TrainModeLoRA
@@ -23,4 +23,4 @@ class MentalAverages(ComfyExtension):
                 ChannelMeanInterpolate, MixingWeights, LatentStatistics, LatentOffset, LoadImageEncoder, AttributeEmbed,
                 CLIPGMMClusters, SelectMode, TrainModeLoRA, TrainModeEmbedding,
                 AlignMixtureModes, AlignModes, SemanticLayerProbe, MentalAverage, TypicalityGuidance, SamenessMeter,
-                ModeTree]
+                ModeTree, CompareSets, ScorePictures, SaveTable]

@@ -8,7 +8,7 @@ from ._command_line import ICONS, fill_in, parse_arguments, processes
 from ._demo_model import SCHEDULER, STEPS, DemoModel, demo_and_judge, on_model
 from ._encoder import load_encoder
 from ._intervals import interval, with_interval
-from ._judge import FeatureSpace, Worth, brightness, pairwise_distance, picture_psnr, sharpness, worth
+from ._judge import FeatureSpace, Worth, worth
 from ._labels import (
     ATTRIBUTES,
     DIMENSIONS,
@@ -26,6 +26,8 @@ from ._random_models import ARCHITECTURES, RandomModel, random_model, random_pro
 from ._recipes import plain_samples, preset_settings, shifted_average
 from ._recognition import Recogniser, choose_concepts, features_by_concept
 from ._timing import median_seconds, timed, wait_for_gpu, with_gradient
+
+from mental_averages.dma.metrics import brightness, pairwise_distance, picture_psnr, sharpness  # isort: skip
 
 __all__ = [
     "ARCHITECTURES", "ATTRIBUTES", "DIMENSIONS", "ICONS", "LARGEST_COUNT", "LOOKS", "PER_LABEL", "ROOT", "SCHEDULER",

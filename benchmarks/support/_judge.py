@@ -1,4 +1,4 @@
-"""A judge of pictures that shares nothing with the demo model, and the measures that are taken with it."""
+"""A judge of pictures that shares nothing with the demo model, and what pictures are worth by it."""
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from mental_averages.dma.metrics import brightness, pairwise_distance, representativeness, sharpness
 
 
 class FeatureSpace:
@@ -46,33 +48,6 @@ class Worth(NamedTuple):
 
 def worth(pictures: Tensor, features: Tensor, plain: Tensor, plain_features: Tensor) -> Worth:
     """The measures of pictures (N, H, W, 3) with unit-length features (N, D) beside plain ones."""
-    return Worth(pairwise_distance(features), float(1 - (features @ plain_features.T).mean()),
+    return Worth(pairwise_distance(features), representativeness(features, plain_features).value,
                  float(sharpness(pictures).mean() / sharpness(plain).mean()),
                  float(brightness(pictures).mean() / brightness(plain).mean()))
-
-
-def pairwise_distance(features: Tensor) -> float:
-    """Mean of 1 - cosine over all pairs of rows (N, D) of unit length."""
-    count = len(features)
-    return float(1 - (features.sum(0).square().sum() - count) / (count * (count - 1)))
-
-
-def sharpness(pictures: Tensor) -> Tensor:
-    """Variance of the Laplacian of the brightness, (N,), of pictures (N, H, W, 3)."""
-    kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])[None, None]
-    return F.conv2d(_luma(pictures)[:, None], kernel).flatten(1).var(dim=1)
-
-
-def brightness(pictures: Tensor) -> Tensor:
-    """The mean brightness, (N,), of pictures (N, H, W, 3)."""
-    return _luma(pictures).mean(dim=(1, 2))
-
-
-def _luma(pictures: Tensor) -> Tensor:
-    return pictures @ torch.tensor([0.299, 0.587, 0.114])  # (N, H, W)
-
-
-def picture_psnr(found: Tensor, expected: Tensor) -> Tensor:
-    """PSNR in dB, (N,), of pictures (N, H, W, 3) in [0, 1]; at most 100."""
-    error = (found.clamp(0, 1) - expected.clamp(0, 1)).square().mean(dim=(1, 2, 3))
-    return -10 * error.clamp_min(1e-10).log10()

@@ -1,13 +1,13 @@
 """Image encoders from local folders, and embeddings of pictures by them."""
 from ._attributes import AttributeEmbeddings
-from ._embed import check_images, embed_images, embed_texts, unit_embeddings
+from ._embed import COMPARES_PROMPTS, check_images, embed_images, embed_texts, unit_embeddings
 from ._encoder import ImageEncoder, load_encoder, pixel_values
 from ._folder import check_folder
 from ._prompts import SCORES, check_prompts, prompt_scores
 from ._question import LONGEST_ANSWER, STATES, check_question, question_states
 
 __all__ = [
-    "LONGEST_ANSWER", "SCORES", "STATES", "AttributeEmbeddings", "ImageEncoder", "check_folder", "check_images",
-    "check_prompts", "check_question", "embed_images", "embed_texts", "load_encoder", "pixel_values", "prompt_scores",
-    "question_states", "unit_embeddings",
+    "COMPARES_PROMPTS", "LONGEST_ANSWER", "SCORES", "STATES", "AttributeEmbeddings", "ImageEncoder", "check_folder",
+    "check_images", "check_prompts", "check_question", "embed_images", "embed_texts", "load_encoder", "pixel_values",
+    "prompt_scores", "question_states", "unit_embeddings",
 ]

@@ -13,6 +13,7 @@ from ..statistics import finite_rows
 from ._encoder import ImageEncoder, pixel_values, tokenize
 
 FIRST_BATCH = 16
+COMPARES_PROMPTS = ("clip", "siglip")  # kinds of encoders with a text side in the space of their pictures
 Result = TypeVar("Result")
 
 
@@ -82,7 +83,7 @@ def embed_texts(encoder: ImageEncoder, texts: list[str]) -> Tensor:
 
     Raises ValueError if the encoder has no text side, or for a text that is longer than it reads.
     """
-    if encoder.kind not in ("clip", "siglip"):
+    if encoder.kind not in COMPARES_PROMPTS:
         raise ValueError(f"{encoder.name} is a {encoder.kind} model, which does not compare pictures with prompts: "
                          "load a CLIP or SigLIP folder.")
     # SigLIP was trained on texts that are filled up to full length; CLIP does not see what follows the end of a text.

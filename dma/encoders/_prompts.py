@@ -10,7 +10,7 @@ from torch import Tensor
 from ..choices import check_choice
 from ..execution import BatchSize, Watcher
 from ._attributes import AttributeEmbeddings
-from ._embed import embed_images, embed_texts
+from ._embed import COMPARES_PROMPTS, embed_images, embed_texts
 from ._encoder import ImageEncoder
 
 SCORES = ("softmax", "cosine")
@@ -18,7 +18,7 @@ SCORES = ("softmax", "cosine")
 
 def check_prompts(encoder: ImageEncoder, prompts: list[str]) -> None:
     """Raise ValueError unless there are two or more different prompts that the encoder can read."""
-    if encoder.kind not in ("clip", "siglip"):
+    if encoder.kind not in COMPARES_PROMPTS:
         raise ValueError(f"{encoder.name} is a {encoder.kind} model, which does not compare pictures with prompts: "
                          "load a CLIP or SigLIP folder, or ask a question of a BLIP-VQA.")
     if len(prompts) < 2 or not all(prompt.strip() for prompt in prompts):

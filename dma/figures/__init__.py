@@ -6,6 +6,7 @@ from ._inversion import plot_inversion
 from ._latent_statistics import plot_latent_statistics
 from ._layers import plot_layers
 from ._mean_shift import heat_map, plot_mean_shift
+from ._measure_table import plot_measures
 from ._mixture import plot_mixture
 from ._mode_tree import mode_sheet, mode_tree, plot_mode_tree
 from ._plot import Report, plot, read_report
@@ -16,6 +17,6 @@ from ._training import plot_training
 __all__ = [
     "Report", "bic_curve", "contact_sheet", "heat_map", "labelled_sheet", "mode_sheet", "mode_tree", "plot",
     "plot_alignment", "plot_interpolation", "plot_inversion", "plot_latent_statistics", "plot_layers",
-    "plot_mean_shift", "plot_mixture", "plot_mode_tree", "plot_sameness", "plot_training", "read_report",
-    "scatter_plot",
+    "plot_mean_shift", "plot_measures", "plot_mixture", "plot_mode_tree", "plot_sameness", "plot_training",
+    "read_report", "scatter_plot",
 ]

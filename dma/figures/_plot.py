@@ -11,7 +11,7 @@ from ..hspace import LayerReport
 from ..interpolation import InterpolationReport, LatentStatisticsReport
 from ..inversion import InversionReport
 from ..mean_shift import MeanShiftReport, ModeTreeReport
-from ..metrics import SamenessReport
+from ..metrics import MeasureTable, SamenessReport
 from ..training import TrainingReport
 from ._alignment import plot_alignment
 from ._interpolation import plot_interpolation
@@ -19,19 +19,22 @@ from ._inversion import plot_inversion
 from ._latent_statistics import plot_latent_statistics
 from ._layers import plot_layers
 from ._mean_shift import plot_mean_shift
+from ._measure_table import plot_measures
 from ._mixture import plot_mixture
 from ._mode_tree import plot_mode_tree
 from ._sameness import plot_sameness
 from ._training import plot_training
 
 Report = (AlignmentReport | MixtureReport | InversionReport | InterpolationReport | LatentStatisticsReport
-          | LayerReport | TrainingReport | MeanShiftReport | ModeTreeReport | SamenessReport)
+          | LayerReport | TrainingReport | MeanShiftReport | ModeTreeReport | SamenessReport
+          | MeasureTable)
 
 PLOTS: dict[type[Report], Callable[..., Tensor]] = {
     AlignmentReport: plot_alignment, MixtureReport: plot_mixture, InversionReport: plot_inversion,
     InterpolationReport: plot_interpolation, LatentStatisticsReport: plot_latent_statistics, LayerReport: plot_layers,
     TrainingReport: plot_training, MeanShiftReport: plot_mean_shift,
     ModeTreeReport: plot_mode_tree, SamenessReport: plot_sameness,
+    MeasureTable: plot_measures,
 }
 
 

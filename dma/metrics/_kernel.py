@@ -2,13 +2,23 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
+from ._discrepancy import Kernel, discrepancy
+from ._estimate import Estimate
 from ._samples import checked_samples
 
-# Rows of a kernel matrix at a time: 400 MB against 50 000 others.
-ROWS = 1024
+SUBSETS, SUBSET_SIZE = 100, 1000  # of the paper's evaluation
+
+
+class SubsetDistances(NamedTuple):
+    """The mean of distances between random subsets, and their standard deviation."""
+
+    mean: float
+    deviation: float
 
 
 def kernel_distance(features: Tensor, others: Tensor, *, scale: float | None = None) -> float:
@@ -27,21 +37,61 @@ def kernel_distance(features: Tensor, others: Tensor, *, scale: float | None = N
     >>> kernel_distance(torch.tensor([[1.0], [1.0]]), torch.tensor([[-1.0], [-1.0]]))
     16.0
     """
+    return kernel_estimate(features, others, scale=scale).value
+
+
+def kernel_estimate(features: Tensor, others: Tensor, *, scale: float | None = None) -> Estimate:
+    """`kernel_distance` with the 95 % interval that the jackknife gives.
+
+    It holds the distance of the distributions in 97 of 100 cases for features of unit length with the scale 1, at 30
+    rows and at 100; in 84 and 91 for normal features as they are, whose cubes have heavy tails. What adds up here are
+    the rows themselves: those of batches and machines are put one after another, in any order.
+
+    Raises ValueError where `kernel_distance` does.
+
+    >>> rows = torch.tensor([[0.0], [1.0], [2.0], [4.0]])
+    >>> found = kernel_estimate(rows, rows + 1)
+    >>> found.low < found.value < found.high
+    True
+    """
     features, others = checked_samples(features, others)
-    if scale is None:
-        scale = 1 / features.shape[1]
-    if not (math.isfinite(scale) and scale > 0):
-        raise ValueError(f"The kernel's scale must be a finite number above 0, not {scale}.")
-    between = _kernel_sum(features, others, scale) / (len(features) * len(others))
-    return _mean_within(features, scale) + _mean_within(others, scale) - 2 * between
+    return discrepancy(features, others, cubic(scale, features.shape[1]), unbiased=True)
 
 
-def _mean_within(rows: Tensor, scale: float) -> float:
-    """The mean kernel of two different rows of (N, D)."""
-    with_themselves = (1 + scale * rows.square().sum(1)).pow(3).sum().item()
-    return (_kernel_sum(rows, rows, scale) - with_themselves) / (len(rows) * (len(rows) - 1))
+def kernel_subsets(features: Tensor, others: Tensor, *, subsets: int = SUBSETS, size: int = SUBSET_SIZE,
+                   scale: float | None = None, seed: int = 0) -> SubsetDistances:
+    """The mean `kernel_distance` of `subsets` pairs of random subsets of `size` rows, drawn without replacement by
+    numpy's RandomState of `seed`, as papers report KID and as torch-fidelity draws them (its own seed is 2020).
+
+    The deviation is that of subsets of one size. It says nothing of how far the mean is off, since the subsets share
+    rows: that is what the interval of `kernel_estimate` is for.
+
+    Raises ValueError where `kernel_distance` does, and for a size below 2 or above the number of rows of a sample, and
+    for fewer subsets than one.
+
+    >>> rows = torch.arange(8.0)[:, None]
+    >>> kernel_subsets(rows, rows + 1, subsets=3, size=8).deviation < 1e-9
+    True
+    """
+    import numpy as np
+
+    features, others = checked_samples(features, others)
+    kernel = cubic(scale, features.shape[1])
+    fewest = min(len(features), len(others))
+    if not 2 <= size <= fewest or subsets < 1:
+        raise ValueError(f"{subsets} subsets of {size} rows cannot be drawn from samples of {len(features)} and "
+                         f"{len(others)}: there must be one subset or more, of 2 to {fewest} rows.")
+    draws = np.random.RandomState(seed)
+    found = []
+    for _ in range(subsets):
+        chosen = [rows[torch.from_numpy(draws.choice(len(rows), size, replace=False))] for rows in (features, others)]
+        found.append(discrepancy(*chosen, kernel, unbiased=True).value)
+    return SubsetDistances(float(np.mean(found)), float(np.std(found)))
 
 
-def _kernel_sum(features: Tensor, others: Tensor, scale: float) -> float:
-    """The sum of the kernel over all pairs of (N, D) and (M, D)."""
-    return sum((1 + scale * chunk @ others.T).pow(3).sum().item() for chunk in features.split(ROWS))  # (ROWS, M)
+def cubic(scale: float | None, width: int) -> Kernel:
+    """(scale x.y + 1)^3, with the scale 1 / width unless given."""
+    chosen = 1 / width if scale is None else scale
+    if not (math.isfinite(chosen) and chosen > 0):
+        raise ValueError(f"The kernel's scale must be a finite number above 0, not {chosen}.")
+    return lambda rows, others: (chosen * rows @ others.T + 1).pow(3)

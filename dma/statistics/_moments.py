@@ -43,15 +43,30 @@ class RunningMoments:
             # Rows without any weight leave the mean as it is, whatever their own.
             mean = torch.tensordot(weights, rows, 1) / max(weight, torch.finfo(torch.float64).tiny)
             deviations = torch.tensordot(weights, (rows - mean).square(), 1)
-        self.count += len(rows)
-        if not self.weight:
-            self.weight, self.squared_weight, self.mean, self.deviations = weight, squared_weight, mean, deviations
+        self.merge(RunningMoments(len(rows), weight, squared_weight, mean, deviations))
+
+    def merge(self, other: RunningMoments) -> None:
+        """Add the rows that another has seen, as if they had been seen here.
+
+        >>> moments, other = RunningMoments(), RunningMoments()
+        >>> moments.update(torch.tensor([[1.0], [2.0]])); other.update(torch.tensor([[6.0]]))
+        >>> moments.merge(other)
+        >>> moments.count, moments.mean.item(), moments.variance.item()
+        (3, 3.0, 7.0)
+        """
+        self.count += other.count
+        if not other.weight and self.weight:
             return
-        total = self.weight + weight
-        difference = mean - self.mean
-        self.mean = self.mean + difference * (weight / total)
-        self.deviations = self.deviations + deviations + difference.square() * (self.weight * weight / total)
-        self.weight, self.squared_weight = total, self.squared_weight + squared_weight
+        if not self.weight:
+            self.weight, self.squared_weight = other.weight, other.squared_weight
+            self.mean, self.deviations = other.mean, other.deviations
+            return
+        total = self.weight + other.weight
+        difference = other.mean - self.mean
+        self.mean = self.mean + difference * (other.weight / total)
+        self.deviations = (self.deviations + other.deviations
+                           + difference.square() * (self.weight * other.weight / total))
+        self.weight, self.squared_weight = total, self.squared_weight + other.squared_weight
 
     @property
     def effective_count(self) -> float:

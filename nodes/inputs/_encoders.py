@@ -16,3 +16,32 @@ def picture_embeddings(images: Tensor, clip_vision: Any, image_encoder: Any) -> 
     return encoders.unit_embeddings(images,
                                     lambda pictures: clip_vision.encode_image(pictures[..., :3])["image_embeds"],
                                     watchers=reading_pictures())
+
+
+def check_one_encoder(clip_vision: Any, image_encoder: Any) -> str:
+    """What pictures are compared by, in words, "" for nothing. Raises ValueError if two encoders are connected."""
+    if clip_vision is not None and image_encoder is not None:
+        raise ValueError("clip_vision and image_encoder are both connected, but pictures are compared by one of them: "
+                         "disconnect the other.")
+    if image_encoder is not None:
+        return image_encoder.encoder.name
+    return "" if clip_vision is None else "clip_vision"
+
+
+def check_reads_prompts(image_encoder: Any) -> None:
+    """Raise ValueError unless an encoder is connected that compares pictures with a prompt."""
+    if image_encoder is None:
+        raise ValueError("A prompt is compared with pictures by a CLIP or SigLIP from LoadImageEncoder: connect one to "
+                         "image_encoder, or leave the prompt empty. ComfyUI's CLIP Vision reads no text.")
+    encoder = image_encoder.encoder
+    if encoder.kind not in encoders.COMPARES_PROMPTS or encoder.tokenizer is None:
+        raise ValueError(f"{encoder.name} is a {encoder.kind} model"
+                         f"{' without a tokenizer' * (encoder.kind in encoders.COMPARES_PROMPTS)}, which does not "
+                         "compare pictures with a prompt: load a whole CLIP or SigLIP folder, or leave the prompt "
+                         "empty.")
+
+
+def prompt_embedding(image_encoder: Any, prompt: str) -> Tensor:
+    """The unit-length embedding (1, D) of a prompt by an encoder of LoadImageEncoder."""
+    check_reads_prompts(image_encoder)
+    return encoders.embed_texts(image_encoder.on_device(), [prompt])

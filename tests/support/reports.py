@@ -85,6 +85,13 @@ MODE_TREE = """{"format": "mental-averages/mode-tree", "version": 1,
    {"count": 1, "share": 0.2, "low": 0.04, "high": 0.62, "parent": null}]}],
 "seconds": 12.5}"""
 
+MEASURES = """{"format": "mental-averages/measure-table", "version": 1,
+"settings": {"encoder": "clip_vision", "images": 8, "reference": 64},
+"rows": [{"subject": "average", "name": "FID", "value": 12.5, "low": 11.0, "high": 14.0, "better": "lower", "count": 8,
+  "note": "jackknife"},
+ {"subject": "average", "name": "KID", "value": null, "low": null, "high": null, "better": "lower", "count": 1,
+  "note": "takes two pictures"}]}"""
+
 KINDS = {
     "alignment": (alignment.AlignmentReport, ALIGNMENT), "mixture": (alignment.MixtureReport, MIXTURE),
     "inversion": (inversion.InversionReport, INVERSION),
@@ -93,6 +100,7 @@ KINDS = {
     "layers": (hspace.LayerReport, LAYERS), "training": (training.TrainingReport, TRAINING),
     "mean_shift": (mean_shift.MeanShiftReport, MEAN_SHIFT), "sameness": (metrics.SamenessReport, SAMENESS),
     "mode_tree": (mean_shift.ModeTreeReport, MODE_TREE),
+    "measures": (metrics.MeasureTable, MEASURES),
 }
 
 

@@ -2,8 +2,17 @@ import math
 
 import pytest
 import torch
+from wavy_features import wavy
 
-from mental_averages.dma.metrics import frechet_distance
+from mental_averages.dma.metrics import (
+    FeatureMoments,
+    GroupedMoments,
+    frechet_distance,
+    frechet_estimate,
+    frechet_of_moments,
+    moments_of,
+)
+from mental_averages.dma.statistics import jackknife_error, leave_one_out, student_quantile
 
 
 def normal(*shape, seed=0):
@@ -95,3 +104,61 @@ def test_statistics_are_taken_in_double_whatever_comes(dtype):
 def test_samples_that_have_no_distance_are_refused(first, second, complaint):
     with pytest.raises(ValueError, match=complaint):
         frechet_distance(first, second)
+
+
+# What torch-fidelity 0.4 (fid_features_to_statistics, fid_statistics_to_metric) gave for the same features.
+@pytest.mark.parametrize("count, others, width, expected, tolerance", [
+    (40, 30, 6, 0.9890329859972748, 1e-9), (12, 20, 48, 20.32012017958263, 1e-6)])
+def test_torch_fidelity_gives_the_same(count, others, width, expected, tolerance):
+    first, second = wavy(count, width, 0.0), wavy(others, width, 0.4)
+    assert frechet_distance(first, second) == pytest.approx(expected, rel=tolerance)
+
+
+def grouped(rows, sizes):
+    moments = GroupedMoments()
+    for chunk in rows.split(sizes):
+        moments.update(chunk)
+    return moments
+
+
+def test_batches_and_machines_give_the_same_number_and_interval():
+    first, second = normal(60, 5), normal(45, 5, seed=1) + 1
+    halves = [grouped(first[:30], 30), grouped(first[30:], 7)]
+    halves[0].merge(halves[1])
+    found, whole = (frechet_estimate(one, grouped(second, 45)) for one in (halves[0], grouped(first, 60)))
+    assert found == pytest.approx(whole, rel=1e-9)
+    assert found.value == pytest.approx(frechet_distance(first, second), rel=1e-12)
+
+
+def test_three_rows_are_left_out_one_by_one():
+    first, second = normal(3, 2), normal(3, 2, seed=1) + 2
+    found = frechet_estimate(grouped(first, 3), grouped(second, 3))
+    errors = [jackknife_error(leave_one_out(lambda kept: torch.tensor(frechet_distance(first[kept], second)), 3)),
+              jackknife_error(leave_one_out(lambda kept: torch.tensor(frechet_distance(first, second[kept])), 3))]
+    half = student_quantile(2) * torch.stack(errors).norm().item()
+    assert found.high - found.value == pytest.approx(half, rel=1e-6)
+
+
+def test_two_rows_have_a_distance_without_an_interval():
+    found = frechet_estimate(grouped(normal(2, 3), 2), grouped(normal(9, 3), 9))
+    assert found.low is None and found.high is None and found.value > 0
+
+
+def test_the_interval_holds_what_samples_of_this_size_give_on_average():
+    """The distance of 40 from 40 is on average above that of the distributions: the interval is one of the former."""
+    def draw(seed):
+        return normal(40, 3, seed=2 * seed), normal(40, 3, seed=2 * seed + 1) + 0.5
+
+    truth = sum(frechet_distance(*draw(1000 + seed)) for seed in range(1500)) / 1500
+    found = [frechet_estimate(*(grouped(rows, 40) for rows in draw(seed))) for seed in range(300)]
+    held = sum(each.low <= truth <= each.high for each in found) / len(found)
+    assert 0.90 <= held <= 0.995
+
+
+@pytest.mark.parametrize("first, second, complaint", [
+    (moments_of(torch.ones(1, 2)), moments_of(torch.ones(2, 2)), "two rows or more, not from 1"),
+    (FeatureMoments(), moments_of(torch.ones(2, 2)), "not from 0"),
+    (moments_of(torch.ones(3, 3)), moments_of(torch.ones(2, 2)), "not 3 and 2")])
+def test_moments_without_a_distance_are_refused(first, second, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        frechet_of_moments(first, second)

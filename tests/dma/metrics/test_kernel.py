@@ -1,9 +1,12 @@
 import math
 
+import numpy as np
 import pytest
 import torch
+from wavy_features import wavy
 
-from mental_averages.dma.metrics import kernel_distance
+from mental_averages.dma.metrics import kernel_distance, kernel_estimate, kernel_subsets, unit_rows
+from mental_averages.dma.statistics import jackknife_error, leave_one_out, student_quantile
 
 
 def normal(*shape, seed=0):
@@ -102,3 +105,49 @@ def test_samples_that_have_no_distance_are_refused(first, second, complaint):
 def test_a_scale_that_makes_no_kernel_is_refused(scale):
     with pytest.raises(ValueError, match="scale must be a finite number above 0"):
         kernel_distance(torch.ones(4, 3), torch.ones(4, 3), scale=scale)
+
+
+# What torch-fidelity 0.4 (kid_features_to_metric, 7 subsets of 10, seed 2020) gave for the same features.
+@pytest.mark.parametrize("count, others, width, mean, deviation", [
+    (40, 30, 6, 0.47155346821545197, 0.34512986067204454), (12, 20, 48, 0.30750859572222117, 0.040521021108886446)])
+def test_torch_fidelity_gives_the_same(count, others, width, mean, deviation):
+    found = kernel_subsets(wavy(count, width, 0.0), wavy(others, width, 0.4), subsets=7, size=10, seed=2020)
+    assert found == pytest.approx((mean, deviation), rel=1e-9)
+
+
+def test_one_subset_of_all_rows_is_the_distance():
+    first, second = normal(9, 3), normal(9, 3, seed=1) + 1
+    assert kernel_subsets(first, second, subsets=1, size=9) == pytest.approx((kernel_distance(first, second), 0))
+
+
+def test_subsets_are_drawn_by_their_seed():
+    first, second = normal(30, 3), normal(30, 3, seed=1) + 1
+    found = [kernel_subsets(first, second, subsets=5, size=10, seed=seed) for seed in (0, 0, 1)]
+    assert found[0] == found[1] != found[2]
+    chosen = np.random.RandomState(0)
+    rows = [each[torch.from_numpy(chosen.choice(30, 10, replace=False))] for each in (first, second)]
+    assert kernel_subsets(first, second, subsets=1, size=10).mean == pytest.approx(kernel_distance(*rows))
+
+
+@pytest.mark.parametrize("subsets, size", [(0, 5), (1, 1), (1, 21), (1, 0)])
+def test_subsets_that_cannot_be_drawn_are_refused(subsets, size):
+    with pytest.raises(ValueError, match="cannot be drawn from samples of 20 and 30.*2 to 20 rows"):
+        kernel_subsets(normal(20, 3), normal(30, 3), subsets=subsets, size=size)
+
+
+def test_the_interval_is_the_jackknifes():
+    first, second = normal(8, 3), normal(6, 3, seed=1) + 1
+    errors = [jackknife_error(leave_one_out(lambda kept: torch.tensor(kernel_distance(first[kept], second)), 8)),
+              jackknife_error(leave_one_out(lambda kept: torch.tensor(kernel_distance(first, second[kept])), 6))]
+    found, half = kernel_estimate(first, second), student_quantile(5) * torch.stack(errors).norm().item()
+    assert found.high - found.value == pytest.approx(half, rel=1e-6)
+    assert found.value - found.low == pytest.approx(half, rel=1e-6)
+
+
+def test_the_interval_holds_the_distance_of_the_distributions():
+    def draw(count, others, seed):
+        return unit_rows(normal(count, 16, seed=2 * seed) + 0.3), unit_rows(normal(others, 16, seed=2 * seed + 1) + 0.5)
+
+    truth = kernel_distance(*draw(4000, 4000, 5000), scale=1)
+    found = [kernel_estimate(*draw(30, 40, seed), scale=1) for seed in range(300)]
+    assert 0.93 <= sum(each.low <= truth <= each.high for each in found) / len(found) <= 0.999

@@ -1,0 +1,85 @@
+"""A table of measures as a picture."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..metrics import Measure, MeasureTable
+from ._lettering import Lettering, writable
+
+MARGIN, GAP = 16, 14
+LINE, SHADE = "#b9bec5", "#f3f5f7"
+MOST_COLUMNS = 5  # of subjects side by side; where there are more, measures are
+MOST_ROWS = 200
+BETTER = {"lower": "lower is better", "higher": "higher is better", "": ""}
+
+
+def plot_measures(table: MeasureTable, *, width: int = 1024) -> Tensor:
+    """The table as an image (1, H, W, 3) in [0, 1], `width` pixels wide: numbers with their 95 % intervals, and below
+    them why some are missing.
+
+    A row for each measure and a column for each thing measured, up to five of them; else the other way round. At most
+    200 rows; the last line says how many are left out.
+
+    Raises ValueError for a table without rows.
+    """
+    from PIL import Image, ImageDraw
+
+    if not table.rows:
+        raise ValueError("This table has no measures.")
+    letters = Lettering(max(11, width // 64))
+    cells, notes = _cells(table)
+    columns = len(cells[0])
+    wide = width - 2 * MARGIN
+    widest = max(letters.width(line) for row in cells for line in writable(row[0]).split("\n"))
+    first = min(0.3 * wide, widest + GAP + 1)
+    widths = [first, *[(wide - first) / (columns - 1)] * (columns - 1)]
+    lines = [[_wrapped(letters, text, cell - GAP) for text, cell in zip(row, widths)] for row in cells]
+    heights = [max(map(len, row)) * letters.height + GAP for row in lines]
+    below = [line for note in notes for line in letters.wrapped(writable(note), width - 2 * MARGIN)]
+    height = 2 * MARGIN + sum(heights) + (len(below) * letters.height + GAP if below else 0)
+    picture = Image.new("RGB", (width, int(height)), "white")
+    draw = ImageDraw.Draw(picture)
+    top = MARGIN
+    for number, (row, tall) in enumerate(zip(lines, heights)):
+        if number % 2:
+            draw.rectangle([MARGIN / 2, top, width - MARGIN / 2, top + tall], fill=SHADE)
+        left = MARGIN
+        for block, cell in zip(row, widths):
+            letters.draw(draw, left, top + GAP / 2, block)
+            left += cell
+        top += tall
+        if number == 0:
+            draw.line([MARGIN / 2, top, width - MARGIN / 2, top], fill=LINE, width=2)
+    if below:
+        letters.draw(draw, MARGIN, top + GAP, below)
+    return torch.from_numpy(np.asarray(picture).copy()).float()[None] / 255
+
+
+def _cells(table: MeasureTable) -> tuple[list[list[str]], list[str]]:
+    """The texts of the table, its heads among them, and what is to be said below it."""
+    subjects, names = table.subjects(), table.names()
+    found: dict[tuple[str, str], Measure] = {(row.subject, row.name): row for row in table.rows}
+    better = {row.name: BETTER[row.better] for row in table.rows}
+    heads = {name: f"{name}\n{better[name]}".strip() for name in names}
+    notes = list(dict.fromkeys(f"{row.name} of {row.subject}: {row.note}" for row in table.rows
+                               if row.value is None and row.note))
+
+    def text(subject: str, name: str) -> str:
+        row = found.get((subject, name))
+        return "" if row is None else row.text().replace(" (", "\n(", 1)
+
+    if len(subjects) <= MOST_COLUMNS:
+        rows = [["", *subjects], *([heads[name], *(text(subject, name) for subject in subjects)] for name in names)]
+    else:
+        rows = [["", *heads.values()], *([subject, *(text(subject, name) for name in names)] for subject in subjects)]
+    if len(rows) - 1 > MOST_ROWS:
+        notes.insert(0, f"{MOST_ROWS} of {len(rows) - 1} rows")
+    return rows[: MOST_ROWS + 1], notes
+
+
+def _wrapped(letters: Any, text: str, width: float) -> list[str]:
+    return [line for part in text.split("\n") for line in letters.wrapped(writable(part), width)] or [""]

@@ -1,0 +1,41 @@
+"""Sharpness and brightness of single pictures."""
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LUMA = (0.299, 0.587, 0.114)  # of ITU-R BT.601
+
+
+def sharpness(pictures: Tensor) -> Tensor:
+    """Variance of the Laplacian of the brightness, (N,), of pictures (N, H, W, 3) in [0, 1].
+
+    The second differences of neighbouring pixels, so that it is to be compared between pictures of one size only, and
+    as `ratio_of_means` to that of plain samples.
+
+    Raises ValueError for pictures of fewer than 3 x 3 pixels, or without three channels.
+
+    >>> sharpness(torch.ones(2, 4, 4, 3)).tolist()
+    [0.0, 0.0]
+    """
+    grey = _luma(pictures)  # (N, H, W)
+    if min(grey.shape[1:]) < 3:
+        raise ValueError(f"Sharpness takes pictures of 3 x 3 pixels or more, not of {tuple(grey.shape[1:])}.")
+    kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])[None, None]
+    return F.conv2d(grey[:, None], kernel).flatten(1).var(dim=1, correction=int(grey[0].numel() > 9))
+
+
+def brightness(pictures: Tensor) -> Tensor:
+    """The mean brightness, (N,), of pictures (N, H, W, 3) in [0, 1].
+
+    >>> [round(value, 6) for value in brightness(torch.ones(1, 2, 2, 3) / 2).tolist()]
+    [0.5]
+    """
+    return _luma(pictures).mean(dim=(1, 2))
+
+
+def _luma(pictures: Tensor) -> Tensor:
+    if pictures.ndim != 4 or pictures.shape[-1] < 3:
+        raise ValueError(f"Pictures have the shape (N, H, W, 3), but these are {tuple(pictures.shape)}.")
+    return pictures[..., :3].float().cpu() @ torch.tensor(LUMA)  # (N, H, W)

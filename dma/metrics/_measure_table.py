@@ -1,0 +1,125 @@
+"""A table of measures with their intervals: a typed record that saves to JSON and CSV."""
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, field, fields, replace
+
+from ..records import Record
+from ._estimate import Estimate
+
+LOWER, HIGHER = "lower", "higher"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number: of what (`subject`), which (`name`), its 95 % interval, and over how many pictures.
+
+    `better` is "lower", "higher" or "" where neither is. A measure that could not be taken has the value None, and
+    `note` says why; with a value it says how the interval was found.
+    """
+
+    subject: str
+    name: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    better: str = ""
+    count: int = 0
+    note: str = ""
+
+    @classmethod
+    def of(cls, subject: str, name: str, found: Estimate, *, better: str = "", count: int = 0,
+           note: str = "") -> Measure:
+        """A row of an estimate."""
+        return cls(subject, name, *found, better, count, note)
+
+    def text(self) -> str:
+        """The number with its interval, in three significant digits of the number.
+
+        >>> Measure("average", "FID", 12.3456, 11.1, 13.9).text(), Measure("average", "KID", None).text()
+        ('12.3 (11.1 to 13.9)', '-')
+        """
+        if self.value is None:
+            return "-"
+        size = abs(self.value)
+        digits = 3 if size < 1e-12 else min(6, max(0, 2 - math.floor(math.log10(size))))
+        value = f"{self.value:.{digits}f}"
+        if self.low is None or self.high is None:
+            return value
+        return f"{value} ({self.low:.{digits}f} to {self.high:.{digits}f})"
+
+
+@dataclass(frozen=True)
+class MeasureTable(Record):
+    """How things were measured, and the measures in their order."""
+
+    FORMAT = "mental-averages/measure-table"
+    NAME = "a table of measures"
+
+    settings: dict
+    rows: list[Measure] = field(default_factory=list)
+
+    def check(self) -> None:
+        for row in self.rows:
+            numbers = [each for each in (row.low, row.value, row.high) if each is not None]
+            if not all(map(math.isfinite, numbers)):
+                raise ValueError(f"the {row.name} of {row.subject!r} is not finite")
+            if numbers != sorted(numbers):
+                raise ValueError(f"the {row.name} of {row.subject!r} is outside its interval")
+            if row.better not in ("", LOWER, HIGHER):
+                raise ValueError(f"{row.better!r} is neither {LOWER!r} nor {HIGHER!r}")
+
+    def to_csv(self) -> str:
+        """The rows as comma-separated values with a line of names above; what is None is left empty.
+
+        >>> print(MeasureTable({}, [Measure("average", "FID", 12.5)]).to_csv().strip())
+        subject,name,value,low,high,better,count,note
+        average,FID,12.5,,,,0,
+        """
+        written = io.StringIO()
+        lines = csv.writer(written, lineterminator="\n")
+        lines.writerow([each.name for each in fields(Measure)])
+        lines.writerows(astuple(row) for row in self.rows)
+        return written.getvalue()
+
+    def subjects(self) -> list[str]:
+        """What was measured, each once, in the order of the rows."""
+        return list(dict.fromkeys(row.subject for row in self.rows))
+
+    def names(self) -> list[str]:
+        """The measures, each once, in the order of the rows."""
+        return list(dict.fromkeys(row.name for row in self.rows))
+
+
+def joined(tables: Sequence[MeasureTable], names: Sequence[str] = ()) -> MeasureTable:
+    """One table of several. Where `names` has a name for a table, its subjects are called by it, followed by their own
+    where there is more than one.
+
+    Raises ValueError for no tables, and where two subjects would have one name and one measure in common.
+
+    >>> tables = [MeasureTable({}, [Measure("pictures", "FID", value)]) for value in (1.0, 2.0)]
+    >>> joined(tables, ["plain", "average"]).subjects()
+    ['plain', 'average']
+    """
+    if not tables:
+        raise ValueError("There are no tables to join.")
+    rows = []
+    for number, table in enumerate(tables):
+        name = names[number] if number < len(names) else ""
+        several = len(table.subjects()) > 1
+        for row in table.rows:
+            subject = row.subject if not name else f"{name}, {row.subject}" if several else name
+            rows.append(replace(row, subject=subject))
+    seen = set()
+    for row in rows:
+        if (row.subject, row.name) in seen:
+            raise ValueError(f"Two tables have the measure {row.name} of {row.subject!r}: give each table a name of "
+                             "its own.")
+        seen.add((row.subject, row.name))
+    settings = tables[0].settings if len(tables) == 1 else {
+        f"{number}. {names[number - 1] if number <= len(names) else ''}".strip(): table.settings
+        for number, table in enumerate(tables, 1)}
+    return MeasureTable(settings, rows)

@@ -1,0 +1,32 @@
+"""Scores of single pictures: the best first, and as a table."""
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..choices import check_choice
+from ._measure_table import HIGHER, Measure, MeasureTable
+
+
+def ranked(scores: dict[str, Tensor], chosen: str) -> list[int]:
+    """The places of N pictures, from 0, with the highest of the `chosen` scores (N,) first; equal ones in their order.
+
+    Raises ValueError for a score that there is not, and for values that are not finite.
+
+    >>> ranked({"CLIP-T": torch.tensor([0.1, 0.3, 0.2])}, "CLIP-T")
+    [1, 2, 0]
+    """
+    check_choice(chosen, list(scores), "score")
+    values = scores[chosen]
+    if not values.isfinite().all():
+        raise ValueError(f"Some pictures' {chosen} is NaN or infinite.")
+    return values.argsort(descending=True, stable=True).tolist()
+
+
+def score_table(scores: dict[str, Tensor], order: list[int], settings: dict) -> MeasureTable:
+    """A row for each picture, in `order`, and score. Pictures are called by their number, from 1.
+
+    >>> score_table({"sharpness": torch.tensor([2.0, 3.0])}, [1, 0], {}).subjects()
+    ['picture 2', 'picture 1']
+    """
+    return MeasureTable(settings, [Measure(f"picture {place + 1}", name, float(values[place]), better=HIGHER, count=1)
+                                   for place in order for name, values in scores.items()])

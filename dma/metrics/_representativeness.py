@@ -1,0 +1,121 @@
+"""Representativeness: how far averages are from the pictures that they stand for."""
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..precision import in_double
+from ..statistics import jackknife_error
+from ._estimate import Estimate, with_error
+from ._feature_moments import FeatureMoments, moments_of
+from ._unit import unit_rows
+
+
+def representativeness(features: Tensor, reference: Tensor, *, own: Tensor | None = None) -> Estimate:
+    """The mean distance 1 - cos from averages (R, D) to each picture of a reference (N, D), from 0 to 2.
+
+    This is the representativeness of arXiv 2603.29239 as we read it (the paper gives no equation). `own` (R, N), bool,
+    says which pictures of the reference an average was made of, or is: they are left out of what it is compared with,
+    which would otherwise favour a method that picks one of its samples. The 95 % interval is Student's around the
+    jackknife's error, of the averages where there are two or more, and of the reference.
+
+    Raises ValueError where `unit_rows` does, for features of different widths, for an `own` of another shape, and
+    where it leaves an average no picture.
+
+    >>> reference = torch.eye(3)
+    >>> round(representativeness(reference[:1], reference).value, 4)
+    0.6667
+    >>> representativeness(reference[:1], reference, own=torch.tensor([[True, False, False]])).value
+    1.0
+    """
+    rows, others = _checked(features, reference)
+    if own is None:
+        return representativeness_of_moments(moments_of(rows), moments_of(others))
+    if own.shape != (len(rows), len(others)):
+        raise ValueError(f"own must say of {len(rows)} averages and {len(others)} pictures which belong together, but "
+                         f"has the shape {tuple(own.shape)}.")
+    compared = (~own.bool().cpu()).to(rows.dtype)  # (R, N)
+    counts = compared.sum(1)  # (R,)
+    if not counts.all():
+        raise ValueError("An average has no picture of the reference to be compared with that it was not made of.")
+    cosines = (rows @ others.T) * compared  # (R, N)
+    sums = cosines.sum(1)
+    distances = 1 - sums / counts  # (R,)
+    variance, degrees = 0.0, []
+    if len(rows) > 1:
+        variance += distances.var().item() / len(rows)
+        degrees.append(len(rows) - 1)
+    if len(others) > 1 and counts.min() > 1:
+        left = (sums[:, None] - cosines) / (counts[:, None] - compared)  # (R, N), without each picture
+        variance += jackknife_error(left.mean(0)).item() ** 2
+        degrees.append(len(others) - 1)
+    return with_error(distances.mean().item(), math.sqrt(variance), min(degrees, default=0), least=0.0, most=2.0)
+
+
+def representativeness_of_moments(averages: FeatureMoments, reference: FeatureMoments) -> Estimate:
+    """`representativeness` from the moments of unit-length features, 1 - m'm', wherever they were taken.
+
+    Pictures that an average was made of are left out by keeping them from the reference's moments.
+
+    >>> representativeness_of_moments(moments_of(torch.eye(2)[:1]), moments_of(torch.eye(2))).value
+    0.5
+    """
+    value = 1 - (averages.mean @ reference.mean).item()
+    variance = averages.variance_of_mean(reference.mean) + reference.variance_of_mean(averages.mean)
+    return with_error(value, math.sqrt(variance), _degrees(averages, reference), least=0.0, most=2.0)
+
+
+def distance_to_mean(features: Tensor, reference: Tensor) -> Estimate:
+    """The mean distance 1 - cos from pictures (R, D) to the mean m of a reference's unit-length features (N, D).
+
+    The CLIP distance to a class of Landolsi and Kahl, "Addressing degeneracies in latent interpolation for diffusion
+    models", where the features are a CLIP's. Below `representativeness`, since the mean of pictures has less of each
+    of them. The 95 % interval is Student's around the error of both sets, that of the reference by the delta method.
+
+    Raises ValueError where `unit_rows` does, for features of different widths, and for a reference whose mean is 0.
+
+    >>> round(distance_to_mean(torch.eye(2)[:1], torch.eye(2)).value, 4)
+    0.2929
+    """
+    return distance_to_mean_of_moments(*map(moments_of, _checked(features, reference)))
+
+
+def distance_to_mean_of_moments(pictures: FeatureMoments, reference: FeatureMoments) -> Estimate:
+    """`distance_to_mean` from the moments of unit-length features, wherever they were taken."""
+    length = reference.mean.norm()
+    if length.item() < 1e-12:
+        raise ValueError("The mean of the reference's features is 0, and has no direction.")
+    direction = reference.mean / length
+    cosine = pictures.mean @ direction
+    slope = (pictures.mean - cosine * direction) / length  # of the cosine by the reference's mean
+    variance = pictures.variance_of_mean(direction) + reference.variance_of_mean(slope)
+    return with_error(1 - cosine.item(), math.sqrt(variance), _degrees(pictures, reference), least=0.0, most=2.0)
+
+
+def same_rows(pictures: Tensor, reference: Tensor) -> Tensor:
+    """Which pictures (R, ...) are which of a reference (N, ...), number by number: (R, N), bool, for `own`.
+
+    >>> same_rows(torch.tensor([[1.0], [2.0]]), torch.tensor([[2.0], [3.0]])).tolist()
+    [[False, False], [True, False]]
+    """
+    found = torch.zeros(len(pictures), len(reference), dtype=torch.bool)
+    if pictures.shape[1:] == reference.shape[1:]:
+        # Sums tell most pictures apart without a look at every number of every pair.
+        sums, others = (in_double(each).flatten(1).sum(1) for each in (pictures, reference))
+        for row, column in (sums[:, None] == others[None]).nonzero().tolist():
+            found[row, column] = torch.equal(pictures[row], reference[column])
+    return found
+
+
+def _checked(features: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    rows, others = unit_rows(features), unit_rows(reference, "reference")
+    if rows.shape[1] != others.shape[1]:
+        raise ValueError(f"Both sets must have the same features in their columns, not {rows.shape[1]} and "
+                         f"{others.shape[1]}.")
+    return rows, others
+
+
+def _degrees(first: FeatureMoments, second: FeatureMoments) -> int:
+    return min((each.count - 1 for each in (first, second) if each.count > 1), default=0)

@@ -1,0 +1,27 @@
+"""What every measure by the cosine asks of features."""
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..precision import in_double
+
+
+def unit_rows(features: Tensor, name: str = "features") -> Tensor:
+    """Features (N, D) of N pictures scaled to unit length, in fp64 on the CPU.
+
+    Raises ValueError, with `name`, unless they are a matrix of one or more rows and columns whose values are finite and
+    whose rows have a direction.
+
+    >>> unit_rows(torch.tensor([[3.0, 4.0]]))
+    tensor([[0.6000, 0.8000]], dtype=torch.float64)
+    """
+    if features.ndim != 2 or not features.numel():
+        raise ValueError(f"{name} must be a matrix with a row for each picture, one or more, not of shape "
+                         f"{tuple(features.shape)}.")
+    rows = in_double(features)
+    if not rows.isfinite().all():
+        raise ValueError(f"{name} must be finite, but some values are NaN or infinite.")
+    lengths = rows.norm(dim=1, keepdim=True)
+    if not lengths.all():
+        raise ValueError(f"Some rows of {name} are 0 everywhere, and have no direction.")
+    return rows / lengths

@@ -1,0 +1,59 @@
+"""SaveTable: tables of measures on disk."""
+from __future__ import annotations
+
+from comfy_api.latest import io, ui
+
+from ...dma import figures, metrics
+from .. import comfyui
+from ..inputs import TABLE, checked
+
+MOST_TABLES = 50
+MARK = "\ufeff"  # tells spreadsheets that a file is UTF-8
+
+
+class SaveTable(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        tables = io.Autogrow.TemplatePrefix(TABLE.Input("tables", tooltip="A table of measures."), prefix="tables",
+                                            min=1, max=MOST_TABLES)
+        return io.Schema(
+            node_id="SaveTable", display_name="Save Table", category="dma/figures", is_output_node=True,
+            description="Joins tables of measures into one and writes it as JSON and CSV into ComfyUI's output folder.",
+            search_aliases=["csv", "export", "spreadsheet", "metrics"],
+            inputs=[
+                io.Autogrow.Input("tables", template=tables,
+                                  tooltip="Tables from CompareSets and ScorePictures; a new input appears as you "
+                                          "connect."),
+                io.String.Input("names", multiline=True, default="",
+                                tooltip="One line a table: what its pictures are called in the joined table. Where a "
+                                        "line is empty they keep their names."),
+                io.String.Input("filename_prefix", default="measures",
+                                tooltip="File name without number and ending."),
+            ],
+            outputs=[
+                io.Image.Output("picture", display_name="picture", tooltip="The joined table as a picture."),
+                TABLE.Output("table", display_name="table", tooltip="The joined table."),
+                io.String.Output("path", display_name="path",
+                                 tooltip="The JSON file, relative to the output folder, for LoadReport. The CSV file "
+                                         "lies beside it."),
+            ],
+        )
+
+    @classmethod
+    @checked()
+    def execute(cls, tables, names, filename_prefix) -> io.NodeOutput:
+        connected = [table for table in tables.values() if table is not None]
+        if not connected:
+            raise ValueError("There are no tables: connect at least one.")
+        lines = [line.strip() for line in names.splitlines()]
+        if len(lines) > len(connected):
+            raise ValueError(f"names has {len(lines)} lines, but {len(connected)} table"
+                             f"{'s are' if len(connected) > 1 else ' is'} connected: write one line a table.")
+        try:
+            joined = metrics.joined(connected, lines)
+        except ValueError as error:
+            raise ValueError(f"{error} Write one line a table into names.") from None
+        picture = figures.plot_measures(joined)
+        path = comfyui.write_output_text(filename_prefix, ".json", joined.to_json())
+        beside = comfyui.write_output_text(filename_prefix, ".csv", MARK + joined.to_csv())
+        return io.NodeOutput(picture, joined, path, ui=ui.PreviewText(f"Saved {path} and {beside}"))

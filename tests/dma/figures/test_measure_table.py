@@ -1,0 +1,45 @@
+import pytest
+import torch
+from pictures import check_picture
+
+from mental_averages.dma import figures
+from mental_averages.dma.metrics import Measure, MeasureTable
+
+ROWS = [Measure("average", "FID", 12.5, 11.0, 14.0, "lower", 32), Measure("average", "CLIP-T", 0.31, better="higher"),
+        Measure("plain samples", "FID", 20.0), Measure("average", "KID", None, note="takes two pictures")]
+
+
+def plot(rows, width=640):
+    return figures.plot_measures(MeasureTable({}, rows), width=width)
+
+
+@pytest.mark.parametrize("width", [256, 640, 4096])
+def test_plot(width):
+    check_picture(plot(ROWS, width), width)
+
+
+def test_another_number_interval_and_note_look_different():
+    whole = plot(ROWS)
+    for change in (Measure("average", "FID", 12.6, 11.0, 14.0, "lower"),
+                   Measure("average", "FID", 12.5, 11.0, 14.5, "lower"),
+                   Measure("average", "FID", 12.5, 11.0, 14.0, "higher")):
+        assert not torch.equal(plot([change, *ROWS[1:]]), whole)
+    assert plot(ROWS[:3]).shape[1] < whole.shape[1]
+
+
+def test_many_subjects_are_rows_and_the_rest_is_counted():
+    tall = [Measure(f"picture {number}", name, 1.0) for number in range(300) for name in ("CLIP-T", "sharpness")]
+    picture = plot(tall)
+    check_picture(picture, 640)
+    assert plot(tall[:20]).shape[1] < plot(tall[:40]).shape[1] < picture.shape[1]
+    assert picture.shape[1] == plot(tall[: 2 * 250]).shape[1]
+
+
+@pytest.mark.parametrize("name", ["costs $5 or $6", "猫と犬", "a\tcat 😀", "a very long name " * 20, "w" * 300])
+def test_every_name_can_be_written(name):
+    check_picture(plot([Measure(name, "FID", 1.0), Measure("other", name, 2.0)]), 640)
+
+
+def test_a_table_without_rows_says_so():
+    with pytest.raises(ValueError, match="no measures"):
+        plot([])

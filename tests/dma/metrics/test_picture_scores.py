@@ -1,0 +1,25 @@
+import pytest
+import torch
+
+from mental_averages.dma.metrics import ranked, score_table
+
+SCORES = {"CLIP-T": torch.tensor([0.1, 0.3, 0.3, 0.2]), "sharpness": torch.tensor([4.0, 1.0, 2.0, 3.0])}
+
+
+def test_the_highest_come_first_and_equal_ones_in_their_order():
+    assert ranked(SCORES, "CLIP-T") == [1, 2, 3, 0]
+    assert ranked(SCORES, "sharpness") == [0, 3, 2, 1]
+
+
+def test_the_table_has_every_score_of_every_picture_in_this_order():
+    table = score_table(SCORES, [1, 2, 3, 0], {"score": "CLIP-T"})
+    assert table.subjects() == ["picture 2", "picture 3", "picture 4", "picture 1"]
+    assert [row.value for row in table.rows if row.name == "sharpness"] == [1, 2, 3, 4]
+    assert {row.better for row in table.rows} == {"higher"} and len(table.rows) == 8
+
+
+@pytest.mark.parametrize("scores, chosen, complaint", [
+    (SCORES, "taste", "taste"), ({"CLIP-T": torch.tensor([0.1, float("nan")])}, "CLIP-T", "CLIP-T is NaN")])
+def test_what_cannot_be_sorted_is_refused(scores, chosen, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        ranked(scores, chosen)

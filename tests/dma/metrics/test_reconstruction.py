@@ -1,0 +1,38 @@
+import math
+
+import pytest
+import torch
+
+from mental_averages.dma.metrics import latent_error, picture_psnr
+
+
+def test_psnr_of_known_errors():
+    expected = torch.full((3, 4, 4, 3), 0.5)
+    found = expected + torch.tensor([0.1, 0.0, 0.01])[:, None, None, None]
+    assert picture_psnr(found, expected).tolist() == pytest.approx([20, 100, 40], abs=1e-3)
+
+
+def test_pictures_are_cut_to_their_range_first():
+    assert picture_psnr(torch.full((1, 2, 2, 3), 7.0), torch.ones(1, 2, 2, 3)).item() == pytest.approx(100)
+
+
+def test_latent_errors_are_relative_and_one_by_one():
+    expected = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+    assert latent_error(1.25 * expected, expected).tolist() == pytest.approx([0.25, 0.25])
+    assert latent_error(expected, expected).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("measure", [picture_psnr, latent_error])
+@pytest.mark.parametrize("found, expected, complaint", [
+    (torch.ones(2, 4, 4, 3), torch.ones(3, 4, 4, 3), "as many"),
+    (torch.ones(2, 4, 4, 3), torch.ones(2, 4, 8, 3), "size"),
+    (torch.ones(0, 4, 4, 3), torch.ones(0, 4, 4, 3), "as many"),
+    (torch.full((1, 2, 2, 3), math.nan), torch.ones(1, 2, 2, 3), "NaN")])
+def test_what_is_no_round_trip_is_refused(measure, found, expected, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        measure(found, expected)
+
+
+def test_latents_of_zeros_have_no_relative_error():
+    with pytest.raises(ValueError, match="0 everywhere"):
+        latent_error(torch.ones(1, 4), torch.zeros(1, 4))

@@ -1,0 +1,124 @@
+"""Representativeness: plain means over pairs, own samples left out, moments that add up, the interval."""
+import math
+
+import pytest
+import torch
+
+from mental_averages.dma.metrics import (
+    distance_to_mean,
+    distance_to_mean_of_moments,
+    moments_of,
+    representativeness,
+    representativeness_of_moments,
+    same_rows,
+    unit_rows,
+)
+from mental_averages.dma.statistics import jackknife_error, leave_one_out, student_quantile
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def by_pairs(rows, others):
+    return 1 - torch.nn.functional.cosine_similarity(rows[:, None], others[None], dim=2).mean()
+
+
+def to_mean(rows, others):
+    return 1 - torch.nn.functional.cosine_similarity(rows, unit_rows(others).mean(0, keepdim=True), dim=1).mean()
+
+
+PLAIN = {representativeness: by_pairs, distance_to_mean: to_mean}
+
+
+@pytest.mark.parametrize("measure", PLAIN)
+@pytest.mark.parametrize("count", [1, 7])
+def test_it_is_the_plain_mean_with_the_error_of_both_sets(measure, count):
+    rows, others = normal(count, 5) + 1, normal(40, 5, seed=1) + 1
+    found, plain = measure(rows, others), PLAIN[measure]
+    assert found.value == pytest.approx(plain(rows, others).item(), rel=1e-12)
+    errors = [jackknife_error(leave_one_out(lambda kept: plain(rows, others[kept]), 40))]
+    if count > 1:
+        errors.append(jackknife_error(leave_one_out(lambda kept: plain(rows[kept], others), count)))
+    half = student_quantile(count - 1 if count > 1 else 39) * torch.stack(errors).norm().item()
+    assert found.high - found.value == pytest.approx(half, rel=0.02 if measure is distance_to_mean else 1e-9)
+
+
+def test_moments_of_machines_add_up():
+    rows, others = unit_rows(normal(6, 5) + 1), unit_rows(normal(21, 5, seed=1) + 1)
+    one, other = moments_of(others[:8]), moments_of(others[8:])
+    one.merge(other)
+    assert representativeness_of_moments(moments_of(rows), one) == pytest.approx(representativeness(rows, others))
+    assert distance_to_mean_of_moments(moments_of(rows), one) == pytest.approx(distance_to_mean(rows, others))
+
+
+def test_own_samples_are_left_out_of_the_reference():
+    others = normal(12, 5) + 1
+    rows, own = others[[3, 7]], torch.zeros(2, 12, dtype=torch.bool)
+    own[0, 3] = own[1, 7] = True
+    found = representativeness(rows, others, own=own)
+    plain = torch.stack([by_pairs(others[[k]], others[[n for n in range(12) if n != k]]) for k in (3, 7)]).mean()
+    assert found.value == pytest.approx(plain.item(), rel=1e-12)
+    assert found.value > representativeness(rows, others).value
+    assert torch.equal(same_rows(rows, others), own)
+
+
+def test_nothing_left_out_is_the_same_as_no_own():
+    rows, others = normal(4, 5) + 1, normal(15, 5, seed=1) + 1
+    nothing = torch.zeros(4, 15, dtype=torch.bool)
+    assert representativeness(rows, others, own=nothing) == pytest.approx(representativeness(rows, others), rel=1e-9)
+
+
+def test_the_interval_with_own_samples_is_the_jackknifes():
+    rows, others = normal(3, 5) + 1, normal(10, 5, seed=1) + 1
+    own = torch.arange(10)[None] // 2 == torch.arange(3)[:, None]
+
+    def plain(kept_rows, kept):
+        return torch.stack([by_pairs(rows[[r]], others[[n for n in kept if not own[r, n]]])
+                            for r in kept_rows]).mean()
+
+    errors = [jackknife_error(leave_one_out(lambda kept: plain(range(3), kept), 10)),
+              jackknife_error(leave_one_out(lambda kept: plain(kept, range(10)), 3))]
+    found = representativeness(rows, others, own=own)
+    assert found.high - found.value == pytest.approx(student_quantile(2) * torch.stack(errors).norm().item(), rel=1e-9)
+
+
+def test_samples_among_themselves_are_as_far_as_new_ones():
+    """Left out, a plain sample is no nearer to the samples that it is one of than to others."""
+    width, found = 256, []
+    for seed in range(100):
+        rows = normal(8, width, seed=seed) + 1
+        found.append(representativeness(rows[:1], rows, own=torch.arange(8)[None] == 0).value)
+    values = torch.tensor(found)
+    assert abs(values.mean() - 0.5) < 4 * values.std() / 10 + 0.002
+
+
+def test_the_distance_to_the_mean_is_the_smaller():
+    rows, others = normal(4, 50) + 1, normal(30, 50, seed=1) + 1
+    assert distance_to_mean(rows, others).value < representativeness(rows, others).value
+    assert distance_to_mean(others.mean(0, keepdim=True), others).value == pytest.approx(0, abs=0.01)
+
+
+@pytest.mark.parametrize("measure", PLAIN)
+@pytest.mark.parametrize("rows, others, complaint", [
+    (torch.ones(0, 3), torch.ones(2, 3), "features must be a matrix"),
+    (torch.ones(2, 3), torch.ones(2, 4), "not 3 and 4"), (torch.ones(2, 3), torch.zeros(2, 3), "rows of reference"),
+    (torch.full((2, 3), math.nan), torch.ones(2, 3), "features must be finite")])
+def test_sets_that_have_no_distance_are_refused(measure, rows, others, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        measure(rows, others)
+
+
+def test_a_reference_without_a_mean_and_an_own_that_does_not_fit_are_refused():
+    with pytest.raises(ValueError, match="mean of the reference's features is 0"):
+        distance_to_mean(torch.ones(1, 1), torch.tensor([[1.0], [-1.0]]))
+    with pytest.raises(ValueError, match="of 1 averages and 2 pictures"):
+        representativeness(torch.ones(1, 2), torch.ones(2, 2), own=torch.zeros(2, 1))
+    with pytest.raises(ValueError, match="no picture of the reference"):
+        representativeness(torch.ones(1, 2), torch.ones(2, 2), own=torch.ones(1, 2))
+
+
+def test_pictures_of_other_sizes_are_not_the_same():
+    assert not same_rows(torch.ones(2, 3, 3), torch.ones(4, 2, 2)).any()
+    # Equal sums of other numbers.
+    assert not same_rows(torch.tensor([[1.0, 2.0]]), torch.tensor([[2.0, 1.0]])).any()

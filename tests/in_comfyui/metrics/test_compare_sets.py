@@ -1,0 +1,159 @@
+"""CompareSets: its numbers are the library's of the encoder's embeddings; what is refused before pictures are read."""
+import csv
+import io
+import math
+
+import pytest
+import torch
+from encoder_folders import write_blip, write_clip, write_dinov2
+
+from mental_averages.dma import encoders, metrics
+from mental_averages.dma.metrics import MeasureTable
+
+GENERATOR = torch.Generator().manual_seed(0)
+IMAGES, REFERENCE = torch.rand(4, 16, 16, 3, generator=GENERATOR), torch.rand(12, 16, 16, 3, generator=GENERATOR) ** 2
+LATENTS = {"samples": torch.randn(4, 4, 8, 8, generator=GENERATOR)}
+
+
+def compare(comfyui, images=IMAGES, reference=REFERENCE, **change):
+    from mental_averages.nodes.metrics import CompareSets
+
+    arguments = dict(name="average", prompt="", ensemble_size=1, paired=False, subset_size=0)
+    with torch.inference_mode():
+        return CompareSets.execute(images, reference, **{**arguments, **change}).args
+
+
+class ClipVision:
+    """A CLIP_VISION whose embedding of a picture is its mean colour and its brightness by rows."""
+
+    def encode_image(self, pictures):
+        assert pictures.shape[-1] == 3
+        return {"image_embeds": torch.cat([pictures.mean((1, 2)), pictures.mean((2, 3))], 1)}
+
+
+class Untouched:
+    """A CLIP_VISION that must not be asked."""
+
+    def encode_image(self, pictures):
+        raise AssertionError("pictures were read before the inputs were checked")
+
+
+@pytest.fixture(scope="module")
+def loaded(comfyui, tmp_path_factory):
+    """Encoders of LoadImageEncoder by the name of their kind."""
+    import folder_paths
+
+    from mental_averages.nodes.comfyui import IMAGE_ENCODERS
+    from mental_averages.nodes.modes import LoadImageEncoder
+
+    folder = tmp_path_factory.mktemp("encoders")
+    patch = pytest.MonkeyPatch()
+    patch.setitem(folder_paths.folder_names_and_paths, IMAGE_ENCODERS, ([str(folder)], set()))
+    for name, write in (("clip", write_clip), ("dinov2", write_dinov2), ("blip", write_blip)):
+        write(folder / name)
+    yield {name: LoadImageEncoder.execute(name).args[0] for name in ("clip", "dinov2", "blip")}
+    patch.undo()
+
+
+def embedded(pictures):
+    return encoders.unit_embeddings(pictures, lambda rows: ClipVision().encode_image(rows)["image_embeds"])
+
+
+def by_name(table, subject="average"):
+    return {row.name: row for row in table.rows if row.subject == subject}
+
+
+def test_numbers_are_those_of_the_embeddings(comfyui):
+    table, picture, text, json = compare(comfyui, clip_vision=ClipVision())
+    expected = (metrics.compare_looks("average", IMAGES, REFERENCE)
+                + metrics.compare_features("average", embedded(IMAGES), embedded(REFERENCE))
+                + [metrics.diversity("reference", embedded(REFERENCE))])
+    assert table.rows == expected
+    assert table.settings["encoder"] == "clip_vision" and table.settings["reference"] == 12
+    assert MeasureTable.from_json(json) == table
+    assert [row["name"] for row in csv.DictReader(io.StringIO(text))] == [row.name for row in expected]
+    assert picture.shape[0] == 1 and picture.shape[2:] == (1024, 3) and picture.std() > 0.02
+
+
+def test_without_an_encoder_looks_alone_are_measured(comfyui):
+    table = compare(comfyui)[0]
+    assert list(by_name(table)) == ["sharpness", "brightness"] and table.settings["encoder"] is None
+
+
+@pytest.mark.parametrize("kind", ["clip", "dinov2"])
+def test_encoders_of_the_pack(comfyui, loaded, kind):
+    table = compare(comfyui, image_encoder=loaded[kind])[0]
+    features = [encoders.embed_images(loaded[kind].encoder, rows) for rows in (IMAGES, REFERENCE)]
+    assert by_name(table)["CMMD"].value == pytest.approx(metrics.clip_discrepancy(*features).value)
+    assert table.settings["encoder"] == kind
+
+
+def test_a_prompt_is_compared_with_both_sets(comfyui, loaded):
+    table = compare(comfyui, image_encoder=loaded["clip"], prompt=" a c ")[0]
+    text = encoders.embed_texts(loaded["clip"].encoder, ["a c"])
+    for subject, pictures in (("average", IMAGES), ("reference", REFERENCE)):
+        cosines = encoders.embed_images(loaded["clip"].encoder, pictures) @ text.T
+        assert by_name(table, subject)["CLIP-T"].value == pytest.approx(cosines.mean().item(), abs=1e-6)
+
+
+def test_ensembles_are_measured_within_and_between(comfyui):
+    found = by_name(compare(comfyui, clip_vision=ClipVision(), ensemble_size=2)[0])
+    sums = metrics.EnsembleSums()
+    sums.update(embedded(IMAGES), [0, 0, 1, 1])
+    assert found["consistency"].value == pytest.approx(metrics.consistency_between(sums).value)
+    assert found["consistency within"].value == pytest.approx(metrics.consistency_within(sums).value)
+
+
+def test_a_round_trip_has_its_errors(comfyui):
+    other = {"samples": 1.1 * LATENTS["samples"]}
+    found = by_name(compare(comfyui, IMAGES, (IMAGES + 0.01).clamp(0, 1), paired=True, latents=other,
+                            reference_latents=LATENTS)[0])
+    assert found["PSNR in dB"].value == pytest.approx(40, abs=0.5)
+    assert found["latent error"].value == pytest.approx(0.1, rel=1e-4)
+
+
+def test_pictures_of_the_reference_are_not_compared_with_themselves(comfyui):
+    found = by_name(compare(comfyui, REFERENCE[[3]], clip_vision=ClipVision())[0])["representativeness"]
+    features, rest = embedded(REFERENCE[[3]]), embedded(REFERENCE[[n for n in range(12) if n != 3]])
+    assert found.value == pytest.approx(1 - (features @ rest.T).mean().item(), abs=1e-6)
+
+
+def test_a_single_picture_is_measured_as_far_as_one_can_be(comfyui):
+    table = compare(comfyui, IMAGES[:1], clip_vision=ClipVision())[0]
+    assert by_name(table)["representativeness"].value > 0 and by_name(table)["consistency"].value is None
+
+
+NAN = torch.full((2, 16, 16, 3), math.nan)
+
+
+@pytest.mark.parametrize("change, complaint", [
+    (dict(reference=REFERENCE[:1]), "reference holds one picture"),
+    (dict(images=IMAGES[:0]), "images is an empty batch"),
+    (dict(images=NAN), "images contain"), (dict(reference=NAN), "reference contain"),
+    (dict(ensemble_size=3), "4 pictures cannot be divided into ensembles of 3. Set ensemble_size"),
+    (dict(paired=True), "4 of 16 x 16, and reference 12 of 16 x 16"),
+    (dict(paired=True, reference=torch.rand(4, 16, 8, 3)), "4 of 16 x 16, and reference 4 of 8 x 16"),
+    (dict(name=" reference"), "choose another"), (dict(prompt="a cat"), "ComfyUI's CLIP Vision reads no text"),
+    (dict(image_encoder=object()), "both connected"), (dict(ensemble_size=0), "ensemble_size is 0"),
+    (dict(latents=LATENTS), "one is not connected"), (dict(reference_latents=LATENTS), "one is not connected"),
+    (dict(latents=LATENTS, reference_latents={"samples": torch.zeros(2, 4, 8, 8)}), "do not fit. A round trip ends"),
+    (dict(latents=LATENTS, reference_latents={"samples": torch.zeros(4, 4, 8, 8)}), "do not fit. Some of the expected"),
+    (dict(subset_size=-1), "subset_size is -1")])
+def test_bad_inputs_are_refused_before_pictures_are_read(comfyui, change, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        compare(comfyui, **{**dict(clip_vision=Untouched()), **change})
+
+
+@pytest.mark.parametrize("kind", ["dinov2", "blip"])
+def test_an_encoder_that_reads_no_prompts_is_refused(comfyui, loaded, kind):
+    with pytest.raises(ValueError, match=f"{kind} is a {kind} model, which does not compare pictures with a prompt"):
+        compare(comfyui, image_encoder=loaded[kind], prompt="a cat")
+
+
+def test_an_encoder_that_sees_no_difference_is_refused(comfyui):
+    class Blind:
+        def encode_image(self, pictures):
+            return {"image_embeds": torch.ones(len(pictures), 4)}
+
+    with pytest.raises(ValueError, match="features of all 16 pictures are the same. Look at the pictures"):
+        compare(comfyui, clip_vision=Blind())

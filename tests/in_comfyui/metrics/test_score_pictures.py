@@ -1,0 +1,103 @@
+"""ScorePictures: scores are the library's, the best come first, and what is refused before pictures are read."""
+import pytest
+import torch
+from encoder_folders import write_clip, write_dinov2
+
+from mental_averages.dma import encoders, metrics
+
+GENERATOR = torch.Generator().manual_seed(0)
+IMAGES, REFERENCE = torch.rand(5, 16, 16, 3, generator=GENERATOR), torch.rand(8, 16, 16, 3, generator=GENERATOR)
+
+
+def score(comfyui, images=IMAGES, by="sharpness", **change):
+    from mental_averages.nodes.metrics import ScorePictures
+
+    with torch.inference_mode():
+        return ScorePictures.execute(images, by, **{**dict(prompt="", keep=1, shown=12), **change}).args
+
+
+class ClipVision:
+    def encode_image(self, pictures):
+        return {"image_embeds": torch.cat([pictures.mean((1, 2)), pictures.mean((2, 3))], 1)}
+
+
+class Untouched:
+    def encode_image(self, pictures):
+        raise AssertionError("pictures were read before the inputs were checked")
+
+
+@pytest.fixture(scope="module")
+def loaded(comfyui, tmp_path_factory):
+    import folder_paths
+
+    from mental_averages.nodes.comfyui import IMAGE_ENCODERS
+    from mental_averages.nodes.modes import LoadImageEncoder
+
+    folder = tmp_path_factory.mktemp("encoders")
+    patch = pytest.MonkeyPatch()
+    patch.setitem(folder_paths.folder_names_and_paths, IMAGE_ENCODERS, ([str(folder)], set()))
+    for name, write in (("clip", write_clip), ("dinov2", write_dinov2)):
+        write(folder / name)
+    yield {name: LoadImageEncoder.execute(name).args[0] for name in ("clip", "dinov2")}
+    patch.undo()
+
+
+def scores_of(table, name):
+    """The scores of a table in the order of the batch."""
+    found = {row.subject: row.value for row in table.rows if row.name == name}
+    return [found[f"picture {number}"] for number in range(1, len(found) + 1)]
+
+
+def test_the_sharpest_come_first(comfyui):
+    images = IMAGES * torch.tensor([0.5, 1.0, 0.25, 0.8, 0.1])[:, None, None, None]
+    best, sheet, table, index = score(comfyui, images, keep=3)
+    assert index == 1 and torch.equal(best, images[[1, 3, 0]])
+    assert scores_of(table, "sharpness") == pytest.approx(metrics.sharpness(images).tolist())
+    assert table.subjects()[0] == "picture 2" and table.settings["score"] == "sharpness"
+    assert sheet.shape[0] == 1 and sheet.std() > 0.05
+
+
+def test_typicality_among_the_pictures_and_beside_a_reference(comfyui):
+    def embedded(pictures):
+        return encoders.unit_embeddings(pictures, lambda rows: ClipVision().encode_image(rows)["image_embeds"])
+
+    best, _, table, index = score(comfyui, by="typicality", clip_vision=ClipVision())
+    expected = metrics.typicality(embedded(IMAGES), embedded(IMAGES), own=torch.eye(5))
+    assert scores_of(table, "typicality") == pytest.approx(expected.tolist(), abs=1e-6)
+    assert index == expected.argmax() and torch.equal(best, IMAGES[[index]])
+    beside = score(comfyui, by="typicality", clip_vision=ClipVision(), reference=REFERENCE)[2]
+    assert scores_of(beside, "typicality") == pytest.approx(
+        (embedded(IMAGES) @ embedded(REFERENCE).T).mean(1).tolist(), abs=1e-6)
+
+
+def test_the_fit_to_a_prompt(comfyui, loaded):
+    table, index = score(comfyui, by="CLIP-T", prompt="a c", image_encoder=loaded["clip"])[2:]
+    encoder = loaded["clip"].encoder
+    expected = (encoders.embed_images(encoder, IMAGES) @ encoders.embed_texts(encoder, ["a c"]).T)[:, 0]
+    assert scores_of(table, "CLIP-T") == pytest.approx(expected.tolist(), abs=1e-6)
+    assert index == expected.argmax() and set(table.names()) == {"CLIP-T", "typicality", "sharpness"}
+
+
+def test_a_prompt_that_the_encoder_cannot_read_is_left_out_where_it_is_not_asked_for(comfyui, loaded):
+    table = score(comfyui, prompt="a c", image_encoder=loaded["dinov2"])[2]
+    assert set(table.names()) == {"typicality", "sharpness"}
+    with pytest.raises(ValueError, match="dinov2 is a dinov2 model, which does not compare"):
+        score(comfyui, by="CLIP-T", prompt="a c", image_encoder=loaded["dinov2"])
+
+
+def test_the_sheet_shows_as_many_as_asked(comfyui):
+    heights = [score(comfyui, shown=shown)[1].shape[1] for shown in (1, 2, 5, 200)]
+    assert heights[0] < heights[1] < heights[2] == heights[3]
+
+
+@pytest.mark.parametrize("change, complaint", [
+    (dict(keep=6), "keep is 6, but there are 5 pictures"), (dict(by="CLIP-T"), "prompt is empty"),
+    (dict(by="CLIP-T", prompt="a"), "ComfyUI's CLIP Vision reads no text"),
+    (dict(by="typicality", clip_vision=None), "typicality is taken by an encoder"),
+    (dict(by="typicality", images=IMAGES[:1]), "there is one: connect more"),
+    (dict(images=torch.rand(2, 2, 9, 3)), "3 x 3 pixels"), (dict(by="taste"), "taste"),
+    (dict(images=torch.full((2, 8, 8, 3), float("nan"))), "NaN"), (dict(keep=0), "keep is 0"),
+    (dict(image_encoder=object()), "both connected")])
+def test_bad_inputs_are_refused_before_pictures_are_read(comfyui, change, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        score(comfyui, **{**dict(clip_vision=Untouched()), **change})
