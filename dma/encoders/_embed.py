@@ -21,9 +21,13 @@ def embed_images(encoder: ImageEncoder, images: Tensor, *, batch: BatchSize | No
                  watchers: Sequence[Watcher] = ()) -> Tensor:
     """Unit-length embeddings (N, D), fp32 on the CPU, of pictures (N, H, W, 3) in [0, 1].
 
-    CLIP: the projected class token; SigLIP: the attention-pooled token; DINOv2 and BLIP: the normalised class token.
-    `batch` and `watchers` are those of `over_batches`. Raises ValueError where `check_images` does.
+    CLIP: the projected class token; SigLIP: the attention-pooled token; DINOv2 and BLIP: the normalised class token;
+    DreamSim: its class token less its mean. `batch` and `watchers` are those of `over_batches`. Raises ValueError where
+    `check_images` does, and for an ImageReward, which has no embedding.
     """
+    if encoder.kind == "image_reward":
+        raise ValueError(f"{encoder.name} is an ImageReward, which scores pictures and does not embed them: load a "
+                         "CLIP, SigLIP, DINOv2, BLIP or DreamSim folder.")
     return unit_embeddings(images, lambda pictures: _picture_vectors(encoder, pixel_values(encoder, pictures)),
                            batch=batch, watchers=watchers)
 
@@ -96,6 +100,8 @@ def embed_texts(encoder: ImageEncoder, texts: list[str]) -> Tensor:
 
 def _picture_vectors(encoder: ImageEncoder, pixels: Tensor) -> Tensor:
     """One vector for each preprocessed picture (B, 3, h, w): (B, D)."""
+    if encoder.kind == "dreamsim":
+        return encoder.network(pixels)
     # Asked from the parts, because get_image_features returns a tensor in some versions of the library and a record in
     # others.
     vision = getattr(encoder.network, "vision_model", encoder.network)

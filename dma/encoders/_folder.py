@@ -9,7 +9,8 @@ from pathlib import Path
 NETWORKS = {"clip": "CLIPModel", "clip_vision_model": "CLIPVisionModelWithProjection", "siglip": "SiglipModel",
             "siglip_vision_model": "SiglipVisionModel", "dinov2": "Dinov2Model",
             "dinov2_with_registers": "Dinov2WithRegistersModel", "blip": "BlipForQuestionAnswering"}
-READ_TEXT = ("clip", "siglip", "blip")
+OWN_NETWORKS = ("dreamsim", "image_reward")  # this library's, in folders that it writes itself
+READ_TEXT = ("clip", "siglip", "blip", "image_reward")
 VARIABLE_SIZE = ("siglip2", "siglip2_vision_model")
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model")
@@ -24,23 +25,23 @@ def check_folder(folder: Path) -> str:
     if not folder.is_dir():
         raise ValueError(f"There is no folder {folder}: put an encoder's folder there, with config.json, "
                          f"preprocessor_config.json and {WEIGHTS}.")
-    kind = _read_json(folder, "config.json").get("model_type")
+    kind = read_json(folder, "config.json").get("model_type")
     if kind in VARIABLE_SIZE:
         raise ValueError(f"{folder.name}/config.json describes a SigLIP 2 for pictures of any size (NaFlex, of type "
                          f"{kind!r}), which takes them in another form: put a SigLIP 2 of one size there, whose "
                          "config.json says 'siglip'.")
-    if kind not in NETWORKS:
+    if kind not in (*NETWORKS, *OWN_NETWORKS):
         raise ValueError(f"{folder.name}/config.json describes a model of type {kind!r}: the types that can be "
-                         f"read are {', '.join(NETWORKS)}.")
-    _read_json(folder, "preprocessor_config.json")
-    for name in _weight_files(folder):
+                         f"read are {', '.join((*NETWORKS, *OWN_NETWORKS))}.")
+    read_json(folder, "preprocessor_config.json")
+    for name in weight_files(folder):
         _check_weights(folder, name)
     if kind in READ_TEXT:
         _check_tokenizer(folder)
     return kind
 
 
-def _read_json(folder: Path, name: str) -> dict:
+def read_json(folder: Path, name: str) -> dict:
     try:
         found = json.loads((folder / name).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -53,11 +54,11 @@ def _read_json(folder: Path, name: str) -> dict:
     return found
 
 
-def _weight_files(folder: Path) -> list[str]:
+def weight_files(folder: Path) -> list[str]:
     if (folder / WEIGHTS).exists():
         return [WEIGHTS]
     if (folder / WEIGHTS_INDEX).exists():
-        parts = _read_json(folder, WEIGHTS_INDEX).get("weight_map")
+        parts = read_json(folder, WEIGHTS_INDEX).get("weight_map")
         if not isinstance(parts, dict) or not parts:
             raise ValueError(f"{folder.name}/{WEIGHTS_INDEX} is damaged (no weight_map): copy it again.")
         names = sorted({str(name) for name in parts.values()})
@@ -93,11 +94,11 @@ def _check_tokenizer(folder: Path) -> None:
         if (folder / name).stat().st_size == 0:
             raise ValueError(f"{folder.name}/{name} is damaged (it is empty): copy it again.")
     settings = [name for name in TOKENIZER_SETTINGS if (folder / name).exists()]
-    found = {name: _read_json(folder, name) for name in (*present, *settings) if name.endswith(".json")}
+    found = {name: read_json(folder, name) for name in (*present, *settings) if name.endswith(".json")}
     if "tokenizer.json" in found:
         return  # it holds all that the others do
     if "merges.txt" in present or "vocab.json" in found:
-        _check_merges(folder, found["vocab.json"] if "vocab.json" in found else _read_json(folder, "vocab.json"))
+        _check_merges(folder, found["vocab.json"] if "vocab.json" in found else read_json(folder, "vocab.json"))
 
 
 def _check_merges(folder: Path, vocabulary: dict) -> None:

@@ -12,7 +12,6 @@ from ._lettering import Lettering, writable
 
 MARGIN, GAP = 16, 14
 LINE, SHADE = "#b9bec5", "#f3f5f7"
-MOST_COLUMNS = 5  # of subjects side by side; where there are more, measures are
 MOST_ROWS = 200
 BETTER = {"lower": "lower is better", "higher": "higher is better", "": ""}
 
@@ -21,8 +20,8 @@ def plot_measures(table: MeasureTable, *, width: int = 1024) -> Tensor:
     """The table as an image (1, H, W, 3) in [0, 1], `width` pixels wide: numbers with their 95 % intervals, and below
     them why some are missing.
 
-    A row for each measure and a column for each thing measured, up to five of them; else the other way round. At most
-    200 rows; the last line says how many are left out.
+    A row for each measure and a column for each thing measured, or the other way round where that takes fewer columns.
+    At most 200 rows; a line says where some are left out.
 
     Raises ValueError for a table without rows.
     """
@@ -72,7 +71,7 @@ def _cells(table: MeasureTable) -> tuple[list[list[str]], list[str]]:
         row = found.get((subject, name))
         return "" if row is None else row.text().replace(" (", "\n(", 1)
 
-    if len(subjects) <= MOST_COLUMNS:
+    if len(subjects) <= len(names):
         rows = [["", *subjects], *([heads[name], *(text(subject, name) for subject in subjects)] for name in names)]
     else:
         rows = [["", *heads.values()], *([subject, *(text(subject, name) for name in names)] for subject in subjects)]

@@ -57,6 +57,23 @@ def labelled_sheet(rows: list[Tensor], captions: list[str], *, title: str = "", 
     return torch.from_numpy(np.asarray(sheet).copy()).float()[None] / 255
 
 
+def ranked_sheet(images: Tensor, captions: list[str], *, title: str = "", cell: int = 192, rows: int = 4) -> Tensor:
+    """Pictures (N, H, W, C) one below the other, each with its caption to the left, in columns of `rows` pictures.
+
+    Returns (1, H, W, 3) in [0, 1]. Raises ValueError where `labelled_sheet` does.
+    """
+    starts = range(0, len(images), rows)
+    columns = [labelled_sheet(list(images[start : start + rows].split(1)), captions[start : start + rows],
+                              # A blank title takes as much room, so that the rows of all columns are level.
+                              title=(title if start == 0 else " ") if title else "", cell=cell)
+               for start in starts]
+    if not columns:
+        raise ValueError("The sheet has no pictures.")
+    height = max(column.shape[1] for column in columns)
+    return torch.cat([torch.nn.functional.pad(column, (0, 0, 0, 0, 0, height - column.shape[1]), value=1.0)
+                      for column in columns], dim=2)
+
+
 def _check(rows: list[Tensor], cell: int, columns: int) -> None:
     if not rows:
         raise ValueError("The sheet has no pictures.")

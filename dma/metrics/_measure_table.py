@@ -95,10 +95,11 @@ class MeasureTable(Record):
 
 
 def joined(tables: Sequence[MeasureTable], names: Sequence[str] = ()) -> MeasureTable:
-    """One table of several. Where `names` has a name for a table, its subjects are called by it, followed by their own
-    where there is more than one.
+    """One table of several. Where `names` has a name for a table, its first subject is called by it. Rows that two
+    tables have alike, of a reference that they share for one, are there once; other subjects of one name are told apart
+    by the name of their table.
 
-    Raises ValueError for no tables, and where two subjects would have one name and one measure in common.
+    Raises ValueError for no tables, and where two different rows would have one subject and one measure.
 
     >>> tables = [MeasureTable({}, [Measure("pictures", "FID", value)]) for value in (1.0, 2.0)]
     >>> joined(tables, ["plain", "average"]).subjects()
@@ -106,20 +107,21 @@ def joined(tables: Sequence[MeasureTable], names: Sequence[str] = ()) -> Measure
     """
     if not tables:
         raise ValueError("There are no tables to join.")
-    rows = []
+    found: dict[tuple[str, str], Measure] = {}
     for number, table in enumerate(tables):
         name = names[number] if number < len(names) else ""
-        several = len(table.subjects()) > 1
+        first = table.rows[0].subject if table.rows else ""
         for row in table.rows:
-            subject = row.subject if not name else f"{name}, {row.subject}" if several else name
-            rows.append(replace(row, subject=subject))
-    seen = set()
-    for row in rows:
-        if (row.subject, row.name) in seen:
-            raise ValueError(f"Two tables have the measure {row.name} of {row.subject!r}: give each table a name of "
-                             "its own.")
-        seen.add((row.subject, row.name))
+            renamed = replace(row, subject=name) if name and row.subject == first else row
+            other = found.get((renamed.subject, row.name))
+            if other is not None and other != renamed and name and row.subject != first:
+                renamed = replace(row, subject=f"{name}, {row.subject}")
+                other = found.get((renamed.subject, row.name))
+            if other is not None and other != renamed:
+                raise ValueError(f"Two tables have the measure {row.name} of {renamed.subject!r}: give each table a "
+                                 "name of its own.")
+            found[renamed.subject, row.name] = renamed
     settings = tables[0].settings if len(tables) == 1 else {
         f"{number}. {names[number - 1] if number <= len(names) else ''}".strip(): table.settings
         for number, table in enumerate(tables, 1)}
-    return MeasureTable(settings, rows)
+    return MeasureTable(settings, list(found.values()))

@@ -65,9 +65,8 @@ class ScorePictures(io.ComfyNode):
                                                     "images": len(images)})
         captions = [f"{rank}. picture {place + 1}\n" + "\n".join(
             f"{name} {values[place]:.3f}" for name, values in scores.items()) for rank, place in enumerate(order, 1)]
-        sheet = figures.labelled_sheet([images[place : place + 1] for place in order[:shown]], captions[:shown],
-                                       title=f"{min(shown, len(images))} of {len(images)} pictures, by {score}",
-                                       cell=CELL)
+        sheet = figures.ranked_sheet(images[order[:shown]], captions[:shown], cell=CELL,
+                                     title=f"{min(shown, len(images))} of {len(images)} pictures, by {score}")
         return io.NodeOutput(images[order[:keep]], sheet, table, order[0])
 
 

@@ -13,16 +13,16 @@ Three ways to one picture of a concept, measured beside plain samples of another
 - **best by CLIP-T**: those that fit the prompt best. *Score Pictures* sorts them, and its sheet shows the scores.
 - **averages**: mental averages of three seeds
 
-*Compare Sets* measures each of them, and *Save Table* writes one table, as a picture, as JSON and as CSV. Every number \
-has its 95 % interval.
+*Compare Sets* measures each of them, and *Save Table* writes one table, as a picture, as JSON and as CSV. Every \
+number has its 95 % interval.
 
 - **consistency** (lower is better): how far two pictures of different seeds are apart. Averages should be nearly 0.
 - **representativeness** (lower is better): how far the pictures are from the samples that they stand for.
 - **sharpness**: a blurry mean is consistent and representative, too; here it shows.
 
-The reference is of another seed, so that no method is compared with its own samples. `demo_clip` knows the pictures of \
-the demo model and nothing else: for other models choose a CLIP of your own in *Image encoder*, and type your concept \
-into the four prompts.
+The reference is of another seed, so that no method is compared with its own samples. `demo_clip` knows the pictures \
+of the demo model and nothing else: for other models choose a CLIP of your own in *Image encoder*, and type your \
+concept into all prompts.
 """,
         groups=(
             (Group("1. Model and prompt", MODEL, (("1", "2", "3", "4", "5", NOTE),)),),

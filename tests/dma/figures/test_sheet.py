@@ -91,3 +91,19 @@ def test_a_long_caption_makes_room_for_itself():
     sheet = figures.labelled_sheet(rows, [many, "short"], cell=64)
     assert sheet.shape[1] > figures.labelled_sheet(rows, ["", "short"], cell=64).shape[1] + 200
     assert (sheet[0] == 0).all(-1)[:, -74:-10].sum() == 2 * 64 * 64
+
+
+def test_a_ranked_sheet_has_columns_of_level_rows():
+    pictures = torch.rand(6, 8, 8, 3, generator=torch.Generator().manual_seed(0))
+    captions = [f"{number}. picture" for number in range(6)]
+    found = figures.ranked_sheet(pictures, captions, title="by score", cell=64)
+    first, second = (figures.labelled_sheet(list(pictures[rows].split(1)), captions[rows], title=title, cell=64)
+                     for rows, title in ((slice(0, 4), "by score"), (slice(4, 6), " ")))
+    assert found.shape[1:3] == (first.shape[1], first.shape[2] + second.shape[2])
+    assert torch.equal(found[:, :, : first.shape[2]], first)
+    assert torch.equal(found[:, : second.shape[1], first.shape[2] :], second)
+    assert (found[:, second.shape[1] :, first.shape[2] :] == 1).all()
+    alone = figures.ranked_sheet(pictures[:2], captions[:2], cell=64)
+    assert torch.equal(alone, figures.labelled_sheet(list(pictures[:2].split(1)), captions[:2], cell=64))
+    with pytest.raises(ValueError, match="no pictures"):
+        figures.ranked_sheet(pictures[:0], [])

@@ -48,12 +48,24 @@ def test_joined_tables_keep_all_rows_and_settings():
     found = joined([TABLE, other], ["clip"])
     assert found.subjects() == ["clip", "average", "plain"] and found.names() == ["FID", "KID"]
     assert found.settings == {"1. clip": {"encoder": "clip"}, "2.": {"encoder": "dino"}}
-    assert joined([TABLE, other], ["a", "b"]).subjects() == ["a", "b, average", "b, plain"]
     assert joined([TABLE]) == TABLE
+
+
+def test_a_reference_that_tables_share_is_there_once_and_others_are_told_apart():
+    def table(value, reference):
+        return MeasureTable({}, [Measure("images", "FID", value), Measure("reference", "diversity", reference)])
+
+    shared = joined([table(1.0, 0.5), table(2.0, 0.5)], ["a", "b"])
+    assert [(row.subject, row.value) for row in shared.rows] == [("a", 1.0), ("reference", 0.5), ("b", 2.0)]
+    apart = joined([table(1.0, 0.5), table(2.0, 0.6)], ["a", "b"])
+    assert apart.subjects() == ["a", "reference", "b", "b, reference"]
 
 
 def test_tables_that_cannot_be_told_apart_are_refused():
     with pytest.raises(ValueError, match="no tables"):
         joined([])
-    with pytest.raises(ValueError, match="Two tables have the measure FID of 'average'"):
-        joined([TABLE, TABLE])
+    other = MeasureTable({}, [Measure("average", "FID", 1.0)])
+    for names in ([], ["a", "a"], ["", "average"]):
+        with pytest.raises(ValueError, match="Two tables have the measure FID of"):
+            joined([TABLE, other], names)
+    assert joined([TABLE, TABLE]).rows == TABLE.rows
