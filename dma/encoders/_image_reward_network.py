@@ -32,7 +32,7 @@ class ImageReward(nn.Module):
         picture = self.blip["visual_encoder"](pixels)  # (B, 1 + patches, width)
         states = self.blip["text_encoder"](tokens.expand(len(pixels), -1), mask.expand(len(pixels), -1), picture)
         found = states[:, 0]
-        for layer in self.mlp["layers"].values():
+        for layer in self.mlp["layers"].children():
             found = layer(found)
         return (found[:, 0] - MEAN) / DEVIATION
 

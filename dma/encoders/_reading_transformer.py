@@ -31,9 +31,9 @@ class ReadingTransformer(nn.Module):
             Layer(width, heads, inner, picture_width, epsilon) for _ in range(depth))})
 
     def forward(self, tokens: Tensor, mask: Tensor, picture: Tensor) -> Tensor:
-        positions = self.embeddings["position_embeddings"].weight[: tokens.shape[1]]  # (T, width)
+        positions = self.embeddings["position_embeddings"](torch.arange(tokens.shape[1], device=tokens.device))
         states = self.embeddings["LayerNorm"](self.embeddings["word_embeddings"](tokens) + positions)
-        for layer in self.encoder["layer"]:
+        for layer in self.encoder["layer"].children():
             states = layer(states, mask[:, None, None].bool(), picture)
         return states
 

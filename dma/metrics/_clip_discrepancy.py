@@ -34,7 +34,8 @@ def clip_discrepancy(features: Tensor, others: Tensor, *, unbiased: bool = False
     if min(len(rows), len(reference)) < 2:
         raise ValueError(f"Each sample must have at least two rows, not {len(rows)} and {len(reference)}.")
     found = discrepancy(rows, reference, gaussian, unbiased=unbiased)
-    return Estimate(*(None if each is None else FACTOR * each for each in found))
+    low, high = (None if each is None else FACTOR * each for each in (found.low, found.high))
+    return Estimate(FACTOR * found.value, low, high)
 
 
 def gaussian(rows: Tensor, others: Tensor) -> Tensor:

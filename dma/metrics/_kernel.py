@@ -84,8 +84,9 @@ def kernel_subsets(features: Tensor, others: Tensor, *, subsets: int = SUBSETS, 
     draws = np.random.RandomState(seed)
     found = []
     for _ in range(subsets):
-        chosen = [rows[torch.from_numpy(draws.choice(len(rows), size, replace=False))] for rows in (features, others)]
-        found.append(discrepancy(*chosen, kernel, unbiased=True).value)
+        one, other = (rows[torch.from_numpy(draws.choice(len(rows), size, replace=False))]
+                      for rows in (features, others))
+        found.append(discrepancy(one, other, kernel, unbiased=True).value)
     return SubsetDistances(float(np.mean(found)), float(np.std(found)))
 
 

@@ -24,7 +24,11 @@ def check_one_encoder(clip_vision: Any, image_encoder: Any) -> str:
         raise ValueError("clip_vision and image_encoder are both connected, but pictures are compared by one of them: "
                          "disconnect the other.")
     if image_encoder is not None:
-        return image_encoder.encoder.name
+        encoder = image_encoder.encoder
+        if encoder.kind == "image_reward":
+            raise ValueError(f"{encoder.name} is an ImageReward, which scores pictures and does not compare them: "
+                             "connect a CLIP, SigLIP, DINOv2, BLIP or DreamSim to image_encoder.")
+        return encoder.name
     return "" if clip_vision is None else "clip_vision"
 
 

@@ -8,11 +8,11 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...dma import encoders, figures, metrics
-from .. import inputs
+from .. import comfyui, inputs
 from ..inputs import IMAGE_ENCODER, TABLE, check_batch, checked
 
-CLIP_T, TYPICALITY, SHARPNESS = "CLIP-T", "typicality", "sharpness"
-SCORES = (CLIP_T, TYPICALITY, SHARPNESS)
+CLIP_T, REWARD, TYPICALITY, SHARPNESS = "CLIP-T", "ImageReward", "typicality", "sharpness"
+SCORES = (CLIP_T, REWARD, TYPICALITY, SHARPNESS)
 CELL = 192  # of the sheet
 
 
@@ -27,10 +27,12 @@ class ScorePictures(io.ComfyNode):
                 io.Image.Input("images", tooltip="A batch of pictures."),
                 io.Combo.Input("score", options=list(SCORES), default=TYPICALITY,
                                tooltip="What the pictures are sorted by, the highest first. CLIP-T: how well they fit "
-                                       "the prompt. typicality: how near they are to the others, or to the reference. "
-                                       "sharpness: the variance of the Laplacian."),
+                                       "the prompt. ImageReward: how much people would like them as answers to it, by "
+                                       "reward_model. typicality: how near they are to the others, or to the "
+                                       "reference. sharpness: the variance of the Laplacian."),
                 io.String.Input("prompt", multiline=True, default="",
-                                tooltip="What the pictures should show, for CLIP-T; else it may be empty."),
+                                tooltip="What the pictures should show, for CLIP-T and ImageReward; else it may be "
+                                        "empty."),
                 io.Int.Input("keep", default=1, min=1, max=100000, tooltip="How many of the best are handed on."),
                 io.Int.Input("shown", default=12, min=1, max=200, tooltip="How many are shown on the sheet."),
                 io.ClipVision.Input("clip_vision", optional=True,
@@ -41,6 +43,8 @@ class ScorePictures(io.ComfyNode):
                 io.Image.Input("reference", optional=True,
                                tooltip="For typicality: the pictures to be near to. Without them each picture is "
                                        "compared with the others of images."),
+                IMAGE_ENCODER.Input("reward_model", optional=True,
+                                    tooltip="For ImageReward: its folder from LoadImageEncoder."),
             ],
             outputs=[
                 io.Image.Output("best", display_name="best", tooltip="The best, the best of them first."),
@@ -52,14 +56,18 @@ class ScorePictures(io.ComfyNode):
 
     @classmethod
     @checked()
-    def execute(cls, images, score, prompt, keep, shown, clip_vision=None, image_encoder=None,
-                reference=None) -> io.NodeOutput:
+    def execute(cls, images, score, prompt, keep, shown, clip_vision=None, image_encoder=None, reference=None,
+                reward_model=None) -> io.NodeOutput:
         text = prompt.strip()
         source = inputs.check_one_encoder(clip_vision, image_encoder)
         check_pictures(images, score, keep, text, source, reference)
+        check_reward(score, text, reward_model)
         words = inputs.prompt_embedding(image_encoder, text) if text and (score == CLIP_T or reads(image_encoder)) \
             else None
         scores = all_scores(images, reference, (clip_vision, image_encoder) if source else None, words)
+        if reward_model is not None and text:
+            scores[REWARD] = encoders.image_rewards(reward_model.on_device(), images, text,
+                                                    watchers=comfyui.reading_pictures())
         order = metrics.ranked(scores, score)
         table = metrics.score_table(scores, order, {"encoder": source or None, "score": score, "prompt": text,
                                                     "images": len(images)})
@@ -92,6 +100,22 @@ def reads(image_encoder: Any) -> bool:
     """Whether an encoder compares pictures with prompts."""
     return (image_encoder is not None and image_encoder.encoder.kind in encoders.COMPARES_PROMPTS
             and image_encoder.encoder.tokenizer is not None)
+
+
+def check_reward(score: str, prompt: str, reward_model: Any) -> None:
+    """Raise ValueError unless ImageReward can be asked, or is neither chosen nor connected."""
+    if reward_model is not None:
+        try:
+            encoders.check_reward_model(reward_model.encoder)
+        except ValueError as error:
+            raise ValueError(f"{error} Connect it to reward_model, or disconnect that.") from None
+    elif score == REWARD:
+        raise ValueError("ImageReward is given by its own model, but none is connected: load its folder with "
+                         "LoadImageEncoder and connect it to reward_model. The help page of LoadImageEncoder says "
+                         "where its weights come from.")
+    if score == REWARD and not prompt:
+        raise ValueError("ImageReward is how much people like a picture as an answer to a prompt, but prompt is empty: "
+                         "write what the pictures should show.")
 
 
 def check_pictures(images: Tensor, score: str, keep: int, prompt: str, source: str, reference: Tensor | None) -> None:

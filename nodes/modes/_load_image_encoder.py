@@ -14,14 +14,15 @@ class LoadImageEncoder(io.ComfyNode):
         return io.Schema(
             node_id="LoadImageEncoder", display_name="Load Image Encoder", category="dma/modes",
             description="Loads a CLIP, SigLIP, DINOv2 or BLIP-VQA folder in the format of the transformers library, "
-                        "from local files only.",
-            search_aliases=["CLIP", "SigLIP", "DINOv2", "BLIP", "VQA", "transformers"],
+                        "or a DreamSim or ImageReward folder, from local files only.",
+            search_aliases=["CLIP", "SigLIP", "DINOv2", "BLIP", "VQA", "DreamSim", "ImageReward", "transformers"],
             inputs=[io.Combo.Input("encoder", options=encoder_names(),
                                    tooltip="A folder under models/image_encoders with config.json, "
                                            "preprocessor_config.json, model.safetensors and, for prompts and "
                                            "questions, the tokenizer's files. Nothing is ever downloaded.")],
             outputs=[IMAGE_ENCODER.Output("image_encoder", display_name="image_encoder",
-                                          tooltip="For CLIPGMMClusters and AttributeEmbed.")],
+                                          tooltip="For CLIPGMMClusters, AttributeEmbed, CompareSets and "
+                                                  "ScorePictures.")],
         )
 
     @classmethod

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from encoder_folders import write_blip, write_clip, write_dinov2
+from published_models import write_dreamsim_files
 
 from mental_averages.dma import encoders, metrics
 from mental_averages.dma.metrics import MeasureTable
@@ -51,7 +52,8 @@ def loaded(comfyui, tmp_path_factory):
     patch.setitem(folder_paths.folder_names_and_paths, IMAGE_ENCODERS, ([str(folder)], set()))
     for name, write in (("clip", write_clip), ("dinov2", write_dinov2), ("blip", write_blip)):
         write(folder / name)
-    yield {name: LoadImageEncoder.execute(name).args[0] for name in ("clip", "dinov2", "blip")}
+    encoders.write_dreamsim(*write_dreamsim_files(folder / "files"), folder / "dreamsim")
+    yield {name: LoadImageEncoder.execute(name).args[0] for name in ("clip", "dinov2", "blip", "dreamsim")}
     patch.undo()
 
 
@@ -80,7 +82,7 @@ def test_without_an_encoder_looks_alone_are_measured(comfyui):
     assert list(by_name(table)) == ["sharpness", "brightness"] and table.settings["encoder"] is None
 
 
-@pytest.mark.parametrize("kind", ["clip", "dinov2"])
+@pytest.mark.parametrize("kind", ["clip", "dinov2", "dreamsim"])
 def test_encoders_of_the_pack(comfyui, loaded, kind):
     table = compare(comfyui, image_encoder=loaded[kind])[0]
     features = [encoders.embed_images(loaded[kind].encoder, rows) for rows in (IMAGES, REFERENCE)]

@@ -2,6 +2,7 @@
 import pytest
 import torch
 from encoder_folders import write_clip, write_dinov2
+from published_models import write_image_reward_files
 
 from mental_averages.dma import encoders, metrics
 
@@ -38,7 +39,8 @@ def loaded(comfyui, tmp_path_factory):
     patch.setitem(folder_paths.folder_names_and_paths, IMAGE_ENCODERS, ([str(folder)], set()))
     for name, write in (("clip", write_clip), ("dinov2", write_dinov2)):
         write(folder / name)
-    yield {name: LoadImageEncoder.execute(name).args[0] for name in ("clip", "dinov2")}
+    encoders.write_image_reward(*write_image_reward_files(folder / "files"), folder / "reward")
+    yield {name: LoadImageEncoder.execute(name).args[0] for name in ("clip", "dinov2", "reward")}
     patch.undo()
 
 
@@ -83,6 +85,24 @@ def test_a_prompt_that_the_encoder_cannot_read_is_left_out_where_it_is_not_asked
     assert set(table.names()) == {"typicality", "sharpness"}
     with pytest.raises(ValueError, match="dinov2 is a dinov2 model, which does not compare"):
         score(comfyui, by="CLIP-T", prompt="a c", image_encoder=loaded["dinov2"])
+
+
+def test_rewards(comfyui, loaded):
+    table, index = score(comfyui, by="ImageReward", prompt="red heart", reward_model=loaded["reward"])[2:]
+    expected = encoders.image_rewards(loaded["reward"].encoder, IMAGES, "red heart")
+    assert scores_of(table, "ImageReward") == pytest.approx(expected.tolist(), abs=1e-5)
+    assert index == expected.argmax() and table.names() == ["sharpness", "ImageReward"]
+
+
+@pytest.mark.parametrize("change, complaint", [
+    (dict(by="ImageReward", prompt="a"), "none is connected: load its folder"),
+    (dict(by="ImageReward", reward_model="reward"), "prompt is empty"),
+    (dict(reward_model="clip"), "clip is a clip model, which gives no rewards: .* Connect it to reward_model"),
+    (dict(image_encoder="reward"), "reward is an ImageReward, which scores pictures and does not compare them")])
+def test_rewards_that_cannot_be_given_are_told(comfyui, loaded, change, complaint):
+    models = {name: loaded[value] for name, value in change.items() if name in ("reward_model", "image_encoder")}
+    with pytest.raises(ValueError, match=complaint):
+        score(comfyui, **{**change, **models})
 
 
 def test_the_sheet_shows_as_many_as_asked(comfyui):
