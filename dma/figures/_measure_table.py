@@ -13,7 +13,7 @@ from ._lettering import Lettering, writable
 MARGIN, GAP = 16, 14
 LINE, SHADE = "#b9bec5", "#f3f5f7"
 MOST_ROWS = 200
-BETTER = {"lower": "lower is better", "higher": "higher is better", "": ""}
+BETTER = {"lower": "lower is better", "higher": "higher is better"}
 
 
 def plot_measures(table: MeasureTable, *, width: int = 1024) -> Tensor:
@@ -62,8 +62,8 @@ def _cells(table: MeasureTable) -> tuple[list[list[str]], list[str]]:
     """The texts of the table, its heads among them, and what is to be said below it."""
     subjects, names = table.subjects(), table.names()
     found: dict[tuple[str, str], Measure] = {(row.subject, row.name): row for row in table.rows}
-    better = {row.name: BETTER[row.better] for row in table.rows}
-    heads = {name: f"{name}\n{better[name]}".strip() for name in names}
+    better = {row.name: BETTER[row.better] for row in reversed(table.rows) if row.better}
+    heads = {name: f"{name}\n{better.get(name, '')}".strip() for name in names}
     notes = list(dict.fromkeys(f"{row.name} of {row.subject}: {row.note}" for row in table.rows
                                if row.value is None and row.note))
 

@@ -9,7 +9,8 @@ LARGE = dict(width=128, depth=3)  # ImageReward's picture side
 TEXT = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 96,
         "max_position_embeddings": 40, "layer_norm_eps": 1e-12, "vocab_size": 24, "hidden_act": "gelu",
         "attention_probs_dropout_prob": 0.1, "hidden_dropout_prob": 0.1, "initializer_range": 0.02,
-        "type_vocab_size": 2, "pad_token_id": 0, "add_cross_attention": True, "model_type": "bert", "architectures": ["BertModel"]}
+        "type_vocab_size": 2, "pad_token_id": 0, "add_cross_attention": True, "model_type": "bert",
+        "architectures": ["BertModel"]}
 WORDS = ("[PAD] [UNK] [CLS] [SEP] [MASK] a red heart on the white ground cat with hat and one two three four dogs "
          "in").split()
 ADAPTER = {"r": 4, "lora_alpha": 2.0, "lora_dropout": 0.1, "bias": "none", "target_modules": ["qkv"],
