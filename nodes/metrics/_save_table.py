@@ -25,8 +25,8 @@ class SaveTable(io.ComfyNode):
                                   tooltip="Tables from CompareSets and ScorePictures; a new input appears as you "
                                           "connect."),
                 io.String.Input("names", multiline=True, default="",
-                                tooltip="One line a table: what its pictures are called in the joined table. Where a "
-                                        "line is empty they keep their names."),
+                                tooltip="One line a table, by the number of its input: what its pictures are called in "
+                                        "the joined table. Where a line is empty they keep their names."),
                 io.String.Input("filename_prefix", default="measures",
                                 tooltip="File name without number and ending."),
             ],
@@ -42,18 +42,24 @@ class SaveTable(io.ComfyNode):
     @classmethod
     @checked()
     def execute(cls, tables, names, filename_prefix) -> io.NodeOutput:
-        connected = [table for table in tables.values() if table is not None]
+        connected = {name: table for name, table in tables.items() if table is not None}
         if not connected:
             raise ValueError("There are no tables: connect at least one.")
-        lines = [line.strip() for line in names.splitlines()]
-        if len(lines) > len(connected):
-            raise ValueError(f"names has {len(lines)} lines, but {len(connected)} table"
-                             f"{'s are' if len(connected) > 1 else ' is'} connected: write one line a table.")
         try:
-            joined = metrics.joined(connected, lines)
+            joined = metrics.joined(list(connected.values()), names_of(list(connected), names))
         except ValueError as error:
             raise ValueError(f"{error} Write one line a table into names.") from None
         picture = figures.plot_measures(joined)
         path = comfyui.write_output_text(filename_prefix, ".json", joined.to_json())
         beside = comfyui.write_output_text(filename_prefix, ".csv", MARK + joined.to_csv())
         return io.NodeOutput(picture, joined, path, ui=ui.PreviewText(f"Saved {path} and {beside}"))
+
+
+def names_of(connected: list[str], names: str) -> list[str]:
+    """The name of each input of `connected`, by the number at its end: a table that is muted or left open takes its
+    line with it. Raises ValueError for lines after that of the last table."""
+    lines = [line.strip() for line in names.splitlines()]
+    numbers = [int(name.removeprefix("tables")) for name in connected]
+    if len(lines) > (last := max(numbers) + 1) and any(lines[last:]):
+        raise ValueError(f"names has {len(lines)} lines, but the last table is number {last}.")
+    return [lines[number] if number < len(lines) else "" for number in numbers]

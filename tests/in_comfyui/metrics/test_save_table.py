@@ -17,7 +17,7 @@ def save(tables, names="", prefix="measures"):
 
 
 def test_json_and_csv_hold_the_joined_table(comfyui, folders):
-    picture, table, path = save({"tables0": ONE, "tables1": None, "tables2": TWO}, "plain\naverage", "sub/measures")
+    picture, table, path = save({"tables0": ONE, "tables1": None, "tables2": TWO}, "plain\nmuted\naverage", "sub/measures")
     assert table.subjects() == ["plain", "average"]
     assert path == "sub/measures_00001_.json"
     assert MeasureTable.from_json((folders / "output" / path).read_text()) == table
@@ -29,7 +29,7 @@ def test_json_and_csv_hold_the_joined_table(comfyui, folders):
 
 
 def test_a_second_table_gets_the_next_number_and_the_first_stays(comfyui, folders):
-    assert [save({"a": each})[2] for each in (ONE, TWO)] == ["measures_00001_.json", "measures_00002_.json"]
+    assert [save({"tables0": each})[2] for each in (ONE, TWO)] == ["measures_00001_.json", "measures_00002_.json"]
     assert sorted(path.name for path in (folders / "output").iterdir()) == [
         "measures_00001_.csv", "measures_00001_.json", "measures_00002_.csv", "measures_00002_.json"]
 
@@ -37,16 +37,16 @@ def test_a_second_table_gets_the_next_number_and_the_first_stays(comfyui, folder
 def test_load_report_and_plot_report_take_the_file(comfyui, folders):
     from mental_averages.nodes.figures import LoadReport, PlotReport
 
-    report = LoadReport.execute(save({"a": ONE})[2]).args[0]
+    report = LoadReport.execute(save({"tables0": ONE})[2]).args[0]
     assert report == ONE
-    assert torch.equal(PlotReport.execute(report, 1024).args[0], save({"a": ONE})[0])
+    assert torch.equal(PlotReport.execute(report, 1024).args[0], save({"tables0": ONE})[0])
 
 
 @pytest.mark.parametrize("tables, names, prefix, complaint", [
-    ({}, "", "a", "no tables: connect"), ({"a": None}, "", "a", "no tables: connect"),
-    ({"a": ONE}, "x\ny", "a", "names has 2 lines, but 1 table is connected"),
-    ({"a": ONE, "b": TWO}, "", "a", "Two tables have the measure Fréchet distance .* Write one line a table"),
-    ({"a": ONE}, "", "../a", "not a file name inside"), ({"a": MeasureTable({}, [])}, "", "a", "no measures")])
+    ({}, "", "a", "no tables: connect"), ({"tables0": None}, "", "a", "no tables: connect"),
+    ({"tables0": ONE}, "x\ny", "a", "names has 2 lines, but the last table is number 1. Write one line"),
+    ({"tables0": ONE, "tables1": TWO}, "", "a", "Two tables have the measure Fréchet distance .* Write one line a table"),
+    ({"tables0": ONE}, "", "../a", "not a file name inside"), ({"tables0": MeasureTable({}, [])}, "", "a", "no measures")])
 def test_bad_inputs_are_refused_and_nothing_is_written(comfyui, folders, tables, names, prefix, complaint):
     with pytest.raises(ValueError, match=complaint):
         save(tables, names, prefix)
