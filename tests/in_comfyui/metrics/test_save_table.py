@@ -17,7 +17,8 @@ def save(tables, names="", prefix="measures"):
 
 
 def test_json_and_csv_hold_the_joined_table(comfyui, folders):
-    picture, table, path = save({"tables0": ONE, "tables1": None, "tables2": TWO}, "plain\nmuted\naverage", "sub/measures")
+    tables = {"tables0": ONE, "tables1": None, "tables2": TWO}
+    picture, table, path = save(tables, "plain\nmuted\naverage", "sub/measures")
     assert table.subjects() == ["plain", "average"]
     assert path == "sub/measures_00001_.json"
     assert MeasureTable.from_json((folders / "output" / path).read_text()) == table
@@ -45,8 +46,9 @@ def test_load_report_and_plot_report_take_the_file(comfyui, folders):
 @pytest.mark.parametrize("tables, names, prefix, complaint", [
     ({}, "", "a", "no tables: connect"), ({"tables0": None}, "", "a", "no tables: connect"),
     ({"tables0": ONE}, "x\ny", "a", "names has 2 lines, but the last table is number 1. Write one line"),
-    ({"tables0": ONE, "tables1": TWO}, "", "a", "Two tables have the measure Fréchet distance .* Write one line a table"),
-    ({"tables0": ONE}, "", "../a", "not a file name inside"), ({"tables0": MeasureTable({}, [])}, "", "a", "no measures")])
+    ({"tables0": ONE, "tables1": TWO}, "", "a", "Two tables have the measure Fréchet distance .* Write one line"),
+    ({"tables0": ONE}, "", "../a", "not a file name inside"),
+    ({"tables0": MeasureTable({}, [])}, "", "a", "no measures")])
 def test_bad_inputs_are_refused_and_nothing_is_written(comfyui, folders, tables, names, prefix, complaint):
     with pytest.raises(ValueError, match=complaint):
         save(tables, names, prefix)
