@@ -124,7 +124,12 @@ class GroupedMoments:
 
 
 def _joined(groups: list[FeatureMoments]) -> FeatureMoments:
-    joined = FeatureMoments()
-    for group in groups:
-        joined.merge(group)
-    return joined
+    """The moments of all groups at once: merged one by one, their factor would be made small again each time."""
+    filled = [group for group in groups if group.count]
+    if not filled:
+        return FeatureMoments()
+    counts = torch.tensor([group.count for group in filled], dtype=torch.float64)
+    means = torch.stack([group.mean for group in filled])  # (G, D)
+    mean = counts @ means / counts.sum()
+    between = (means - mean) * counts.sqrt()[:, None]  # (G, D)
+    return FeatureMoments(int(counts.sum()), mean, compressed(torch.cat([*(group.factor for group in filled), between])))

@@ -39,7 +39,7 @@ def frechet_of_moments(first: FeatureMoments, second: FeatureMoments) -> float:
     if len(first.mean) != len(second.mean):
         raise ValueError("Both samples must have the same features in their columns, not "
                          f"{len(first.mean)} and {len(second.mean)}.")
-    one, other = (moments.factor / (moments.count - 1) ** 0.5 for moments in (first, second))  # (R, D) and (Q, D)
+    one, other = (_smallest(moments.factor) / (moments.count - 1) ** 0.5 for moments in (first, second))  # (R or Q, D)
     # S1 S2 = A'A B'B has the non-zero eigenvalues of (AB')(AB')', so its root has the singular values of AB' for its
     # trace. Roots of eigenvalues would make 1e-8 of the rounding, 1e-16, in every direction without variance.
     root = torch.linalg.svdvals(one @ other.T).sum()
@@ -70,3 +70,8 @@ def frechet_estimate(first: GroupedMoments, second: GroupedMoments) -> Estimate:
                   torch.tensor([frechet_of_moments(whole, left) for left in second.without()], dtype=torch.float64)]
     error = torch.stack([jackknife_error(each) for each in replicates]).norm().item()
     return with_error(value, error, min(map(len, replicates)) - 1, least=0.0)
+
+
+def _smallest(factor: Tensor) -> Tensor:
+    """The factor (R, D) with no more than D rows, which singular values cost the cube of."""
+    return factor if len(factor) <= factor.shape[1] else torch.linalg.qr(factor, mode="r").R

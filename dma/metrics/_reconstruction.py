@@ -17,7 +17,7 @@ def picture_psnr(found: Tensor, expected: Tensor) -> Tensor:
     [20.0]
     """
     _check(found, expected, "pictures")
-    error = (found.clamp(0, 1) - expected.clamp(0, 1)).square().flatten(1).mean(dim=1)
+    error = (found.float().clamp(0, 1) - expected.float().clamp(0, 1)).square().flatten(1).mean(dim=1)
     return -10 * error.clamp_min(10 ** (-LARGEST_PSNR / 10)).log10()
 
 

@@ -64,6 +64,9 @@ class CompareSets(io.ComfyNode):
         subject, text = name.strip() or "images", prompt.strip()
         source = inputs.check_one_encoder(clip_vision, image_encoder)
         check_sets(images, reference, ensemble_size, paired)
+        if subset_size == 1:
+            raise ValueError("subset_size is 1, but a distance is known from subsets of 2 or more: choose 0 for all "
+                             "pictures at once, or 2 or more.")
         if subject == REFERENCE:
             raise ValueError(f"name is {REFERENCE!r}, which is what the other set is called: choose another one.")
         pair = paired_latents(latents, reference_latents)

@@ -140,7 +140,8 @@ NAN = torch.full((2, 16, 16, 3), math.nan)
     (dict(latents=LATENTS), "one is not connected"), (dict(reference_latents=LATENTS), "one is not connected"),
     (dict(latents=LATENTS, reference_latents={"samples": torch.zeros(2, 4, 8, 8)}), "do not fit. A round trip ends"),
     (dict(latents=LATENTS, reference_latents={"samples": torch.zeros(4, 4, 8, 8)}), "do not fit. Some of the expected"),
-    (dict(subset_size=-1), "subset_size is -1")])
+    (dict(subset_size=-1), "subset_size is -1"),
+    (dict(subset_size=1), "subset_size is 1")])
 def test_bad_inputs_are_refused_before_pictures_are_read(comfyui, change, complaint):
     with pytest.raises(ValueError, match=complaint):
         compare(comfyui, **{**dict(clip_vision=Untouched()), **change})
