@@ -132,4 +132,5 @@ def _joined(groups: list[FeatureMoments]) -> FeatureMoments:
     means = torch.stack([group.mean for group in filled])  # (G, D)
     mean = counts @ means / counts.sum()
     between = (means - mean) * counts.sqrt()[:, None]  # (G, D)
-    return FeatureMoments(int(counts.sum()), mean, compressed(torch.cat([*(group.factor for group in filled), between])))
+    factor = torch.cat([*(group.factor for group in filled), between])
+    return FeatureMoments(int(counts.sum()), mean, compressed(factor))
