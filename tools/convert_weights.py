@@ -10,12 +10,10 @@ running code. Needs torch and safetensors, which ComfyUI's Python has.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
+import pack
 from console import Explained, run, say
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def main(arguments: list[str]) -> int:
@@ -26,8 +24,8 @@ def main(arguments: list[str]) -> int:
         for file in (*files, "folder"):
             options.add_argument(file, type=Path)
     chosen = parser.parse_args(arguments)
-    sys.path.insert(0, str(ROOT))
-    from dma import encoders
+    pack.load_pack()
+    from mental_averages.dma import encoders
 
     try:
         if chosen.model == "dreamsim":

@@ -31,9 +31,9 @@ def test_rewards_are_the_networks_of_the_preprocessed_pictures(encoder):
 def test_batches_and_watchers(encoder):
     events = []
     found = encoders.image_rewards(encoder, PICTURES, "cat", batch=BatchSize(2),
-                                   watchers=[lambda event, state: events.append(event.done)])
+                                   watchers=[lambda event, state: events.append((event.kind, event.row, event.rows))])
     torch.testing.assert_close(found, encoders.image_rewards(encoder, PICTURES, "cat"), rtol=0, atol=1e-5)
-    assert events == [2, 4, 5]
+    assert events == [("embed", 2, 5), ("embed", 4, 5), ("embed", 5, 5)]
 
 
 def test_the_prompt_counts_up_to_its_35th_token(encoder):

@@ -1,7 +1,6 @@
 """Folders out of published files: whole ones load, and others are refused in a sentence and leave nothing behind."""
 import json
 
-import convert_weights
 import pytest
 import torch
 from published_models import (
@@ -14,6 +13,7 @@ from published_models import (
     write_image_reward_files,
 )
 
+import convert_weights
 from console import Explained
 from mental_averages.dma import encoders
 from mental_averages.dma.encoders._published_weights import merged_adapter, vision_config

@@ -47,6 +47,6 @@ def test_the_network_is_its_parts(normalised):
 
 def test_attention_looks_at_what_the_mask_shows():
     query, key, value = torch.randn(3, 2, 4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    mask = torch.tensor([True, True, False, False])
+    mask = torch.tensor([[True, True, False, False]])
     torch.testing.assert_close(attention(query, key, value, 3, mask),
                                attention(query, key[:, :2], value[:, :2], 3))
