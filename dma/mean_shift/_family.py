@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..clustering import Clusters
-from ..diffusion import Denoiser
+from ..diffusion import Denoiser, SamplesState, draw_samples
 from ..execution import BatchSize, Watcher
 from ..statistics import check_different
 from ._mean_shift import ALGORITHM, MeanShift, Start, mean_shift, salted_seed
@@ -20,7 +20,6 @@ from ._state import MeanShiftState
 from ._tree import TREE_ALGORITHM, ModeTree, mode_tree
 from ._tree_clusters import Cut, tree_clusters
 from ._tree_report import MOST_LEAVES, SEVERAL, ModeTreeReport
-from ._tree_samples import SamplesState, draw_samples
 from ._tree_settings import TreeSettings
 from ._tree_state import TreeLevel, TreeState
 
