@@ -198,9 +198,8 @@ def test_a_prompt_that_fails_is_named_and_the_others_are_not_drawn_again(demo, f
     assert found[2].prompts == expected[2].prompts and found[2].seconds > sum(
         state["seconds"] for state in states.values())
     # What is kept is of the prompt, whatever stands beside it in the list, and of the choices that samples depend on.
-    for change, drawn in ((dict(), False), (dict(clip_vision=ClipVision()), False), (dict(seed=SEED + 1), True),
-                          (dict(cfg=CFG + 1), True), (dict(scheduler="simple"), True), (dict(count=COUNT + 1), True),
-                          (dict(negative_prompt="blue"), True)):
+    for change, drawn in ((dict(clip_vision=ClipVision()), False), (dict(seed=SEED + 1), True),
+                          (dict(count=COUNT + 1), True), (dict(negative_prompt="blue"), True)):
         count = calls.during(measure, (calls.model, clip, vae), "cat face", resume=True, batch_size=1, **change)[0]
         assert count - 2 * STEPS == drawn * (drawing / 3 * change.get("count", COUNT) / COUNT), change
 
