@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..diffusion import Denoiser, at_step, start_scale, starting_noise, stepping
+from ..diffusion import Denoiser, SamplesState, drawing
 from ..execution import BatchSize, Event
 from ._start import Ensemble
 from ._state import State
@@ -26,45 +26,36 @@ class Explored:
 
 
 @dataclass
-class Exploration:
+class Exploration(SamplesState):
     """K latents that are being sampled plainly, and what was seen of them at one noise level on the way."""
 
-    latents: Any  # a tensor, None before the run has begun
-    step: int = 0
     at_level: Any = None  # tensors once the level has been passed
     features: Any = None
-    seconds: float = 0.0
-    pace: dict[str, list[float]] = field(default_factory=dict)
-
-    @classmethod
-    def from_noise(cls, denoiser: Denoiser, sigma: float, count: int, shape: tuple[int, ...], seed: int) -> Exploration:
-        return cls(start_scale(denoiser, sigma) * starting_noise(count, shape, seed))
 
     def explored(self) -> Explored:
         return Explored(self.latents, self.at_level, self.features)
 
     def packed(self) -> Packed:
         seen = {} if self.at_level is None else {"at_level": self.at_level, "features": self.features}
-        return {"latents": self.latents, **seen}, {"step": self.step, "seconds": self.seconds, "pace": self.pace}
+        tensors, meta = super().packed()
+        return {**tensors, **seen}, meta
 
     @classmethod
     def unpacked(cls, tensors: dict[str, Tensor], meta: dict) -> Exploration:
-        return cls(tensors["latents"], meta["step"], tensors.get("at_level"), tensors.get("features"),
-                   meta.get("seconds", 0.0), meta.get("pace", {}))
+        state = super().unpacked(tensors, meta)
+        state.at_level, state.features = tensors.get("at_level"), tensors.get("features")
+        return state
 
 
 def explore(denoiser: Denoiser, sigmas: Sequence[float], level: int, batch: BatchSize, state: Exploration,
             read: Callable[[Denoiser, Tensor, float, BatchSize], Tensor]) -> Generator[Event, None, None]:
     """Sample the state's latents plainly to the end, and `read` their features after `level` steps."""
-    steps = len(sigmas) - 1
-    for step in range(state.step, steps):
-        with at_step(step + 1, steps):
-            if step == level:
-                features = read(denoiser, state.latents, sigmas[step], batch)
-                state.at_level, state.features = state.latents.clone(), features
-            stepped = yield from stepping(denoiser, state.latents, sigmas[step], sigmas[step + 1], batch)
-        state.latents, state.step = stepped, step + 1
-        yield Event("step", 0.0, changed=True, closes=state.step == steps)
+    def look(step: int) -> None:
+        if step == level:
+            features = read(denoiser, state.latents, sigmas[step], batch)
+            state.at_level, state.features = state.latents.clone(), features
+
+    yield from drawing(denoiser, sigmas, batch, state, before_step=look)
 
 
 @dataclass

@@ -84,13 +84,6 @@ def check_count(count: int, settings: ClusterSettings) -> None:
                          "pictures: lower it.")
 
 
-def check_different(images: Tensor) -> None:
-    """Raise ValueError if all pictures (N, H, W, C) are the same, before they are embedded for nothing."""
-    if all(torch.equal(image, images[0]) for image in images[1:]):
-        raise ValueError(f"All {len(images)} pictures are the same, so that there is nothing to cluster: give "
-                         "different ones.")
-
-
 def check_embeddings(embeddings: Tensor, settings: ClusterSettings) -> None:
     """Raise ValueError if embeddings (N, D) cannot be clustered with these settings."""
     if embeddings.ndim != 2 or embeddings.shape[1] == 0:

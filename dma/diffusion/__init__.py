@@ -14,13 +14,14 @@ from ._noise import (
     starting_noise,
 )
 from ._parametrization import Parametrization, denoised_from_output, paper_scale
-from ._sampling import clean_estimate, deterministic_step, plain_samples, restore_noise, sample, sampling, stepping
+from ._plain_samples import SamplesState, draw_samples, drawing
+from ._sampling import clean_estimate, deterministic_step, restore_noise, sample, sampling, stepping
 from ._schedule import falling, rising, steps_at
 
 __all__ = [
     "RESTORED_NOISE_SEED", "Denoiser", "EmbeddingDenoiser", "LayeredDenoiser", "NoisePairs", "NoiseRows",
-    "NotFiniteError", "Parametrization", "RowsDenoiser", "add_noise", "at_step", "check_finite", "check_latents",
-    "clean_estimate", "denoised_from_output", "deterministic_step", "falling", "initial_latent", "noise_in",
-    "noise_of", "of_rows", "paper_scale", "plain_samples", "restore_noise", "rising", "sample", "sampling",
-    "shell_norm", "start_scale", "starting_noise", "stepping", "steps_at",
+    "NotFiniteError", "Parametrization", "RowsDenoiser", "SamplesState", "add_noise", "at_step", "check_finite",
+    "check_latents", "clean_estimate", "denoised_from_output", "deterministic_step", "draw_samples", "drawing",
+    "falling", "initial_latent", "noise_in", "noise_of", "of_rows", "paper_scale", "restore_noise", "rising", "sample",
+    "sampling", "shell_norm", "start_scale", "starting_noise", "stepping", "steps_at",
 ]

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..execution import BatchSize, Event, Watcher, choose_batch, drive
 from ._denoiser import Denoiser
 from ._latents import at_step, check_finite
-from ._noise import noise_in, shell_norm, start_scale, starting_noise
+from ._noise import noise_in, shell_norm
 
 
 def sample(denoiser: Denoiser, latents: Tensor, sigmas: Tensor, *, batch: BatchSize | None = None,
@@ -26,15 +26,6 @@ def sample(denoiser: Denoiser, latents: Tensor, sigmas: Tensor, *, batch: BatchS
     0.25
     """
     return drive(sampling(denoiser, latents, sigmas.tolist(), choose_batch(batch, latents.shape[1:])), None, watchers)
-
-
-def plain_samples(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], *, count: int, seed: int,
-                  batch: BatchSize | None = None, watchers: Sequence[Watcher] = ()) -> Tensor:
-    """`count` ordinary deterministic samples (count, C, H, W), on the CPU, from the noise that a KSampler draws for a
-    batch with this seed. shape: (C, H, W). sigmas, batch and watchers are those of `sample`, whose errors are raised.
-    """
-    noise = starting_noise(count, shape, seed)
-    return sample(denoiser, start_scale(denoiser, sigmas[0].item()) * noise, sigmas, batch=batch, watchers=watchers)
 
 
 def sampling(denoiser: Denoiser, latents: Tensor, sigmas: Sequence[float], batch: BatchSize,

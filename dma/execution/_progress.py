@@ -83,6 +83,8 @@ def seconds_for(pace: dict[str, list[float]], kind: str, amount: float) -> float
 class PassMonitor:
     """A watcher that tells of the progress of a loop of `passes` over all its rows that are all alike, as in sampling.
 
+    ended: passes that are behind the loop when it begins, as in one that is gone on with.
+
     >>> told = []
     >>> monitor = PassMonitor(told.append, "sampling", passes=2)
     >>> for event in (Event("predict", 3, 3, 4), Event("predict", 1, 4, 4), Event("predict", 3, 3, 4)):
@@ -91,8 +93,8 @@ class PassMonitor:
     [(0.375, 'sampling, step 1 of 2'), (0.5, 'sampling, step 1 of 2'), (0.875, 'sampling, step 2 of 2')]
     """
 
-    def __init__(self, tell: Callable[[Progress], None], what: str, passes: int):
-        self.tell, self.what, self.passes, self.ended = tell, what, passes, 0
+    def __init__(self, tell: Callable[[Progress], None], what: str, passes: int, *, ended: int = 0):
+        self.tell, self.what, self.passes, self.ended = tell, what, passes, ended
 
     def __call__(self, event: Event, state: object) -> None:
         if not event.rows:

@@ -87,7 +87,12 @@ def _check(rows: list[Tensor], cell: int, columns: int) -> None:
 
 def _width(row: Tensor, height: int) -> int:
     """The width of the pictures (N, H, W, C) of a row at a height."""
-    return max(1, round(row.shape[2] * height / row.shape[1]))
+    return width_at(height, *row.shape[1:3])
+
+
+def width_at(height: int, own_height: int, own_width: int) -> int:
+    """The width of a picture that is scaled to a height."""
+    return max(1, round(own_width * height / own_height))
 
 
 def scaled(image: Tensor, height: int) -> Any:

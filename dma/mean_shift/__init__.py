@@ -20,15 +20,14 @@ from ._state import MeanShiftState
 from ._tree import TREE_ALGORITHM, ModeTree, mode_tree
 from ._tree_clusters import Cut, TreeClusterSettings, tree_clusters
 from ._tree_report import MOST_LEAVES, ModeTreeReport, TreeLevelRecord, TreeMode, tree_agreement
-from ._tree_samples import SamplesState, draw_samples
-from ._tree_settings import TreeSettings, spread_steps
+from ._tree_settings import TreeSettings, spread_shortfall, spread_steps
 from ._tree_state import TreeLevel, TreeState
 
 __all__ = [
     "ALGORITHM", "FAMILY_ALGORITHM", "GUIDANCE_SHARE", "MODE_SHARE", "MOST_LEAVES", "SAMPLES", "TREE", "TREE_ALGORITHM",
     "AveragedLevel", "Cut", "Family", "FamilyMonitor", "FamilySettings", "MeanShift", "MeanShiftMonitor",
-    "MeanShiftReport", "MeanShiftSettings", "MeanShiftState", "ModeTree", "ModeTreeReport", "SamplesState", "Start",
+    "MeanShiftReport", "MeanShiftSettings", "MeanShiftState", "ModeTree", "ModeTreeReport", "Start",
     "TreeClusterSettings", "TreeLevel", "TreeLevelRecord", "TreeMode", "TreeSettings", "TreeState",
-    "averaged_guidance", "check_samples", "draw_samples", "family_tree", "level_seed", "mean_shift", "mode_average",
-    "mode_tree", "noise_for", "part_of", "spread_steps", "tree_agreement", "tree_clusters",
+    "averaged_guidance", "check_samples", "family_tree", "level_seed", "mean_shift", "mode_average",
+    "mode_tree", "noise_for", "part_of", "spread_shortfall", "spread_steps", "tree_agreement", "tree_clusters",
 ]

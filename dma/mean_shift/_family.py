@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from ..clustering import Clusters
-from ..diffusion import Denoiser
+from ..diffusion import Denoiser, SamplesState, draw_samples
 from ..execution import BatchSize, Watcher
+from ..statistics import check_different
 from ._mean_shift import ALGORITHM, MeanShift, Start, mean_shift, salted_seed
 from ._settings import MeanShiftSettings
 from ._state import MeanShiftState
 from ._tree import TREE_ALGORITHM, ModeTree, mode_tree
 from ._tree_clusters import Cut, tree_clusters
 from ._tree_report import MOST_LEAVES, SEVERAL, ModeTreeReport
-from ._tree_samples import SamplesState, draw_samples
 from ._tree_settings import TreeSettings
 from ._tree_state import TreeLevel, TreeState
 
@@ -188,5 +188,4 @@ def check_samples(samples: Tensor, shape: tuple[int, ...]) -> None:
         raise ValueError(f"A family tree needs at least two samples, but there is {len(samples)}.")
     if not torch.isfinite(samples).all():
         raise ValueError("The samples contain NaN or infinity.")
-    if all(torch.equal(sample, samples[0]) for sample in samples[1:]):
-        raise ValueError(f"All {len(samples)} samples are the same: a family tree is of samples that differ.")
+    check_different(samples, "samples", "a family tree is of samples that differ")

@@ -46,7 +46,7 @@ from ._settings import MeanShiftSettings
 from ._state import MeanShiftState
 
 # Part of the key of every saved run. Raise the number when one of the same settings gives another picture than before.
-ALGORITHM = "mean shift 2"
+ALGORITHM = "mean shift 3"
 
 
 @dataclass(frozen=True)

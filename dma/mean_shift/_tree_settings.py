@@ -58,10 +58,40 @@ def spread_steps(count: int, sigmas: Sequence[float], parametrization: Parametri
     if count < 1:
         raise ValueError(f"A family tree needs at least one level, but {count} are asked for.")
     noises = [noise_ratio(sigma, parametrization) for sigma in sigmas[:-1]]
-    highest = min(HIGHEST * math.sqrt(shape[-1] * shape[-2]) / SIDE, noises[min(1, len(noises) - 1)])
+    highest = min(parting_noise(shape), noises[min(1, len(noises) - 1)])
     wanted = [highest * RANGE ** -(index / max(1, count - 1)) for index in range(count)]
     return tuple(sorted({min(range(len(noises)), key=lambda step: abs(math.log(noises[step] / noise)))
                          for noise in wanted}))
+
+
+def spread_shortfall(count: int, sigmas: Sequence[float], parametrization: Parametrization,
+                     shape: tuple[int, ...]) -> str | None:
+    """In what the levels of `spread_steps` are not those that were asked for, in sentences; None where they are.
+
+    Large latents part their modes at more noise than some schedules have, and schedules have few steps at much noise.
+
+    >>> levels = [16.0, 8.0, 4.0, 2.0, 1.0, 0.5, 0.0]
+    >>> spread_shortfall(3, levels, Parametrization.EPS, (4, 8, 8)) is None
+    True
+    >>> print(spread_shortfall(5, levels, Parametrization.EPS, (4, 8, 8)))
+    Only 3 of 5 levels: from noise 2 down to 0.667 the schedule has no more steps.
+    """
+    steps = spread_steps(count, sigmas, parametrization, shape)
+    noises = [noise_ratio(sigma, parametrization) for sigma in sigmas[:-1]]
+    wanted, second = parting_noise(shape), noises[min(1, len(noises) - 1)]
+    highest, told = min(wanted, second), []
+    if wanted > second:
+        told.append(f"In latents of {shape[-1]} x {shape[-2]} modes are expected to part at noise {wanted:.3g} and "
+                    f"less, but the schedule's second step is at {second:.3g}: the levels begin there.")
+    if len(steps) < count:
+        told.append(f"Only {len(steps)} of {count} levels: from noise {highest:.3g} down to {highest / RANGE:.3g} the "
+                    "schedule has no more steps.")
+    return " ".join(told) or None
+
+
+def parting_noise(shape: tuple[int, ...]) -> float:
+    """The most noise at which pictures in latents of `shape` (C, H, W) are expected to have modes."""
+    return HIGHEST * math.sqrt(shape[-1] * shape[-2]) / SIDE
 
 
 def noise_ratio(sigma: float, parametrization: Parametrization) -> float:

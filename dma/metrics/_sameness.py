@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ..precision import in_double
-from ..statistics import jackknife_error, student_quantile
+from ..statistics import check_different, jackknife_error, student_quantile
 
 FEWEST_SAMPLES = 3
 
@@ -47,8 +47,7 @@ def sameness(embeddings: Tensor) -> Sameness:
     lengths = rows.norm(dim=1, keepdim=True)
     if not lengths.all():
         raise ValueError("Some embeddings are 0 everywhere, and have no direction.")
-    if (rows == rows[0]).all():
-        raise ValueError(f"All {count} samples are the same.")
+    check_different(rows, "samples", "that is a fault in what made them, and no measurement")
     rows = rows / lengths
     total = rows.sum(0)
     # Of each sample with all others; a sample with itself is 1.

@@ -1,12 +1,13 @@
-"""Blocks of large tensors, streamed moments, effective counts, intervals and standard errors."""
+"""Blocks of large tensors, differences, streamed moments, effective counts, intervals and standard errors."""
 from ._blocks import blocks, finite_rows, rows_in_double
+from ._different import check_different
 from ._effective_count import effective_count, effective_count_of_sums
 from ._intervals import bootstrap_interval, jackknife_error, leave_one_out, student_quantile, wilson_interval
 from ._moments import LOOK_AFTER, RunningMoments
 from ._paired_moments import PairedMoments
 
 __all__ = [
-    "LOOK_AFTER", "PairedMoments", "RunningMoments", "blocks", "bootstrap_interval", "effective_count",
-    "effective_count_of_sums", "finite_rows", "jackknife_error", "leave_one_out", "rows_in_double", "student_quantile",
-    "wilson_interval",
+    "LOOK_AFTER", "PairedMoments", "RunningMoments", "blocks", "bootstrap_interval", "check_different",
+    "effective_count", "effective_count_of_sums", "finite_rows", "jackknife_error", "leave_one_out", "rows_in_double",
+    "student_quantile", "wilson_interval",
 ]

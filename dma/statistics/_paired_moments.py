@@ -48,9 +48,21 @@ class PairedMoments:
 
     @property
     def variance(self) -> Tensor:
-        """Variance of single rows, as if they were independent: where pairs cancel it is too large by up to
-        count / (count - 1). NaN with fewer than two."""
-        return self.rows.variance
+        """Unbiased variance of single rows, whatever those of a pair have to do with each other; NaN with fewer than 2.
+
+        Squared deviations D from the mean fall short of K s^2 by K times the variance of the mean, and that is
+        (4 J p^2 + r s^2) / K^2 with J whole pairs, p^2 the variance of a pair's mean and r = 1 where a last row waits
+        for its partner, else 0. So
+
+            s^2 = (D + 4 J p^2 / K) / (K - r / K)
+
+        p^2 is known from two pairs on. With fewer rows are taken for independent, which is too large by up to
+        K / (K - 1) where pairs cancel.
+        """
+        if self.pairs.count < 2:
+            return self.rows.variance
+        explained = 4 * self.pairs.count * self.pairs.variance / self.count
+        return (self.rows.deviations + explained) / (self.count - len(self.waiting) / self.count)
 
     @property
     def standard_error(self) -> float | None:
@@ -59,7 +71,7 @@ class PairedMoments:
             return None
         variance = self.pairs.variance.sum() / self.pairs.count * (2 * self.pairs.count / self.count) ** 2
         if len(self.waiting):
-            variance = variance + self.variance.sum() / self.count**2
+            variance = variance + self.rows.variance.sum() / self.count**2
         return variance.sqrt().item() / max(self.mean.norm().item(), 1e-30)
 
     def is_certain(self, mean_error: float) -> bool:

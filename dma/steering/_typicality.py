@@ -10,11 +10,11 @@ import math
 from torch import Tensor
 
 
-def pushed_from(clean: Tensor, average: Tensor, *, strength: float) -> Tensor:
+def pushed_from(clean: Tensor, average: Tensor, *, strength: float, checked: bool = False) -> Tensor:
     """Predictions x0 (B, C, H, W) moved away from an average m (1, C, H, W): x0 + strength (x0 - m).
 
     strength above 0 leads away from the typical, below 0 towards it; -1 gives m itself, 0 x0. m is brought to the
-    device and the type of x0.
+    device and the type of x0. checked: whether m has been looked at before and fits, as in a loop of many calls.
 
     For Gaussian data N(m, v) an eps model that is pushed from noise level s down to t has samples of the spread
 
@@ -23,27 +23,30 @@ def pushed_from(clean: Tensor, average: Tensor, *, strength: float) -> Tensor:
     around the same mean: the ratio of the signal-to-noise ratios says how much a strength does, whatever the number of
     steps.
 
-    Raises ValueError for an average of another size, for values of it that are not finite, and for a strength that is
-    not.
+    Raises ValueError, unless `checked`, for an average of another size, for values of it that are not finite, and for a
+    strength that is not.
 
     >>> clean, average = torch.full((2, 1, 1, 1), 3.0), torch.full((1, 1, 1, 1), 1.0)
     >>> pushed_from(clean, average, strength=0.5).flatten()
     tensor([4., 4.])
     """
-    _check(clean, average, "average", strength)
+    if not checked:
+        _check(clean, average, "average", strength)
     return clean + strength * (clean - average.to(clean))
 
 
-def pushed_along(clean: Tensor, direction: Tensor, *, strength: float) -> Tensor:
+def pushed_along(clean: Tensor, direction: Tensor, *, strength: float, checked: bool = False) -> Tensor:
     """Predictions x0 (B, C, H, W) moved along a direction d (1, C, H, W): x0 + strength d.
 
     For Gaussian data N(m, v) an eps model that is pushed from noise level s down to t has samples of the same spread
-    around m + strength d (asinh(sqrt(v) / t) - asinh(sqrt(v) / s)). Raises ValueError where `pushed_from` does.
+    around m + strength d (asinh(sqrt(v) / t) - asinh(sqrt(v) / s)). checked is that of `pushed_from`. Raises ValueError
+    where it does.
 
     >>> pushed_along(torch.zeros(2, 1, 1, 1), torch.full((1, 1, 1, 1), 4.0), strength=0.5).flatten()
     tensor([2., 2.])
     """
-    _check(clean, direction, "direction", strength)
+    if not checked:
+        _check(clean, direction, "direction", strength)
     return clean + strength * direction.to(clean)
 
 

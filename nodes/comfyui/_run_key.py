@@ -17,6 +17,7 @@ from typing import Any
 
 import comfy.controlnet
 import comfy.model_patcher
+import comfy.weight_adapter
 import torch
 from torch import Tensor, nn
 
@@ -33,6 +34,8 @@ OF_PATCHER = ("patches", "object_patches", "model_options", "additional_models",
 PASSING_OPTIONS = ("multigpu_clones",)
 # Those hold weights, of which some values are enough: those of a merge are the whole of another checkpoint.
 OF_WEIGHTS = ("patches", "hook_patches")
+# What core casts adapters beside layers to, if the layer has such a type.
+CAST_TO = (torch.float32, torch.float16, torch.bfloat16)
 WORDS = (bool, int, float, complex, str, bytes, torch.dtype)
 DEEPEST = 12
 VALUES_OF_WEIGHTS, LARGEST_PIECE = 2**16, 2**22
@@ -106,7 +109,9 @@ class _Content:
                 for name in OF_PATCHER:
                     self.take(f"{place}.{name}", getattr(value, name, None))
         elif isinstance(value, functools.partial):
-            self.take(place, [value.func, value.args, value.keywords])
+            self.partial(place, value)
+        elif isinstance(value, comfy.weight_adapter.BypassInjectionManager):
+            self.adapters(place, value)
         elif isinstance(value, types.MethodType):
             self.take(f"{place}.self", value.__self__)
             self.function(place, value.__func__)
@@ -144,6 +149,24 @@ class _Content:
             held[name] = value = None if empty or name in changed else cell.cell_contents
             if isinstance(value, (dict, list)) and not only_read(code, name):
                 self.written[id(value)] = value
+        self.held(place, held)
+
+    def partial(self, place: str, partial: functools.partial) -> None:
+        """What a function is given in advance. Dicts and lists that it may write into are a state, as in `function`."""
+        self.take(f"{place}.func", partial.func)
+        method = isinstance(partial.func, types.MethodType)
+        code = getattr(partial.func.__func__ if method else partial.func, "__code__", None)
+        parameters = code.co_varnames[: code.co_argcount][method:] if code else ()
+        given = dict(enumerate(partial.args))
+        for key, value in (*given.items(), *partial.keywords.items()):
+            name = parameters[key] if isinstance(key, int) and key < len(parameters) else key
+            known = code is not None and name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+            if isinstance(value, (dict, list)) and not (known and only_read(code, name)):
+                self.written[id(value)] = value
+        self.held(place, {str(name): value for name, value in (*given.items(), *partial.keywords.items())})
+
+    def held(self, place: str, held: Mapping[str, Any]) -> None:
+        """Values that a function holds, without those into which one writes."""
         for name, value in held.items():
             others: list[Any] = []
             if isinstance(value, list):
@@ -151,6 +174,19 @@ class _Content:
             if isinstance(value, (dict, list)):
                 value = others if id(value) in self.written else [settings_in(value), others]
             self.take(f"{place}.{name}", value)
+
+    def adapters(self, place: str, manager: Any) -> None:
+        """Adapters that core puts beside layers (Load LoRA (Bypass)). A run casts them to the type of their layer."""
+        sampling, self.sampling = self.sampling, True
+        for hook in manager.hooks:
+            dtype = getattr(getattr(hook.module, "weight", None), "dtype", None)
+            name = next(key for key, (adapter, _) in manager.adapters.items() if adapter is hook.adapter)
+            weights = getattr(hook.adapter, "weights", None)
+            if dtype in CAST_TO and isinstance(weights, (list, tuple)):
+                weights = [weight.to(dtype) if isinstance(weight, Tensor) else weight for weight in weights]
+            network = hook.adapter if isinstance(hook.adapter, nn.Module) else None
+            self.take(f"{place}.{name}", [type(hook.adapter).__name__, hook.multiplier, weights, network])
+        self.sampling = sampling
 
     def object(self, place: str, value: Any) -> None:
         """What the constructor of an object was given, where it is kept under the same name."""

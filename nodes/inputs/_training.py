@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...dma import diffusion
-from ...dma.diffusion import NotFiniteError, start_scale, starting_noise
+from ...dma.diffusion import NotFiniteError
 from ...dma.execution import BatchSize, RunState
 from .. import comfyui
 from ..comfyui import finite
@@ -79,12 +79,11 @@ def previewing(model: Any, denoiser: Any, shape: tuple[int, ...], seed: int,
     """Gives a sample (1, C, H, W) of the model as it is after every `interval` training steps, always from the same
     noise."""
     sigmas = comfyui.sigmas_of(model, "normal", PREVIEW_STEPS)
-    start = start_scale(denoiser, sigmas[0].item()) * starting_noise(1, shape, seed)
 
     def preview(done: int) -> Tensor | None:
         if not interval or done % interval:
             return None
         with comfyui.advising(NO_PREVIEW.format(done), NotFiniteError):
-            return diffusion.sample(denoiser, start, sigmas, batch=BatchSize(1))
+            return diffusion.draw_samples(denoiser, sigmas, shape, 1, seed, batch=BatchSize(1))
 
     return preview

@@ -126,7 +126,7 @@ class ModeTree(io.ComfyNode):
                      "it takes far fewer.", settings.most_predictions(count, last, drawn=drawn), count)
         guidance = {"guidance_scale": cfg, "tree_guidance_scale": tree_guidance,
                     "averaged_guidance_scale": mean_shift.averaged_guidance(cfg, mean_shift.MODE_SHARE)}
-        choices = {"shape": list(shape), "scheduler": scheduler, **guidance}
+        choices = {"shape": list(shape), "scheduler": scheduler, "levels": levels, **guidance}
         key = comfyui.run_key(model, mean_shift.FAMILY_ALGORITHM, {
             "shape": list(shape), "guidance_scale": cfg, "samples": count, "seed": seed, "sigmas": sigmas.tolist()},
             {"positive": positive, "negative": negative}, {} if given is None else {"samples": given})
@@ -179,8 +179,13 @@ def steps_of(levels: str, model: Any, sigmas: torch.Tensor, shape: tuple[int, ..
     """The steps that `levels` asks for of a schedule (S + 1,). Raises ValueError, in terms of the input."""
     given = inputs.numbers(levels, "levels", "5, or 3, 6, 9, 12", int)
     if len(given) == 1:
+        asked = given[0], sigmas.tolist(), comfyui.parametrization_of(model), shape
         with comfyui.advising("A single number in levels is how many there are."):
-            return mean_shift.spread_steps(given[0], sigmas.tolist(), comfyui.parametrization_of(model), shape)
+            found = mean_shift.spread_steps(*asked)
+        if shortfall := mean_shift.spread_shortfall(*asked):
+            logging.warning("ModeTree: %s For others raise steps, or name the steps themselves in levels (now they are "
+                            "%s).", shortfall, ", ".join(map(str, found)))
+        return found
     if sorted(set(given)) != given:
         raise ValueError(f"levels is {levels!r}: give rising steps, from the highest noise level down, such as "
                          "3, 6, 9, 12.")

@@ -1,8 +1,11 @@
 """SamenessMeter: how alike a model's samples of a prompt are."""
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import logging
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -11,11 +14,15 @@ from torch import Tensor
 
 from ...dma import diffusion, encoders, execution, figures, metrics
 from .. import comfyui, inputs
-from ..comfyui import ProgressReporter
+from ..comfyui import ProgressReporter, checkpoints
 from ..inputs import IMAGE_ENCODER, REPORT, checked
 
 MOST_PROMPTS = 100
 CELL, COLUMNS = 128, 8  # of the table
+MOST_PIXELS = 2**26  # of all pictures of the output samples together: 0.8 GB in fp32
+AT_ONCE = 16  # pictures that are decoded and compared at once
+# Part of the key of every saved run. Raise the number when one of the same settings gives other samples than before.
+ALGORITHM = "plain samples 1"
 
 
 class SamenessMeter(io.ComfyNode):
@@ -52,12 +59,14 @@ class SamenessMeter(io.ComfyNode):
                 IMAGE_ENCODER.Input("image_encoder", optional=True,
                                     tooltip="Compare pictures by an encoder from LoadImageEncoder."),
                 inputs.batch_size(),
+                inputs.resume(),
             ],
             outputs=[
                 io.Image.Output("table", display_name="table",
                                 tooltip="A row for each prompt: the number, its interval, and some of its samples."),
                 io.Image.Output("samples", display_name="samples",
-                                tooltip="All samples, those of the first prompt first."),
+                                tooltip="All samples, those of the first prompt first; made smaller where together "
+                                        "they have more than 67 million pixels (64 of 1024 x 1024)."),
                 REPORT.Output("report", display_name="report",
                               tooltip="The numbers, for PlotReport and SaveReport."),
             ],
@@ -66,7 +75,7 @@ class SamenessMeter(io.ComfyNode):
     @classmethod
     @checked()
     def execute(cls, model, clip, vae, prompts, negative_prompt, latent_image, count, steps, cfg, scheduler, seed,
-                clip_vision=None, image_encoder=None, batch_size=0) -> io.NodeOutput:
+                clip_vision=None, image_encoder=None, batch_size=0, resume=True) -> io.NodeOutput:
         started = time.monotonic()
         texts = listed(prompts)
         source = source_of(clip_vision, image_encoder)
@@ -75,33 +84,108 @@ class SamenessMeter(io.ComfyNode):
         sigmas = comfyui.sigmas_of(model, scheduler, steps)
         batch = execution.batch_of(batch_size)
         negative, *positives = (comfyui.encoded(clip, text) for text in (negative_prompt, *texts))
+        # The prompt itself is behind this key, so that none of the states of one list is cleaned away for another's.
+        key = comfyui.run_key(model, ALGORITHM, {"shape": list(shape), "guidance_scale": cfg, "count": count,
+                                                 "seed": seed, "sigmas": sigmas.tolist()}, {"negative": negative})
         reporter = ProgressReporter(model, "SamenessMeter")
-        pictures, found = [], []
+        shown = Shown(len(texts) * count)
+        found, before = [], 0.0
         for number, (text, positive) in enumerate(zip(texts, positives)):
             def tell(progress: execution.Progress, number: int = number) -> None:
                 reporter(dataclasses.replace(progress, fraction=(number + progress.fraction) / len(texts),
                                              message=f"prompt {number + 1} of {len(texts)}, {progress.message}"))
 
-            def draw(denoiser: Any, tell: Any = tell) -> Tensor:
-                return diffusion.plain_samples(
-                    denoiser, sigmas, shape, count=count, seed=seed, batch=batch,
-                    watchers=[execution.PassMonitor(tell, "sampling", len(sigmas) - 1)])
-
-            latents = comfyui.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, draw, layer=None,
-                                            gradients=False)
-            pictures.append(comfyui.decoded(vae, comfyui.latents_out_of_model(model, latents)))
-            encoders.check_images(pictures[-1])
-            embeddings = (latents.flatten(1) if source == "latents"
-                          else inputs.picture_embeddings(pictures[-1], clip_vision, image_encoder))
-            found.append(measured(text, embeddings))
+            with naming(f"Prompt {number + 1} of {len(texts)}, {text!r}", kept=resume):
+                own = f"{key}-{comfyui.run_key(model, ALGORITHM, {}, {'positive': positive})[:16]}"
+                latents, seconds = drawn((model, positive, negative, cfg, sigmas, shape, seed), count, batch, tell,
+                                         (key, own) if resume else None)
+                before += seconds
+                found.append(measured(text, seen(model, vae, latents, shown, clip_vision, image_encoder)))
         report = metrics.SamenessReport(
             {"count": count, "source": source, "steps": steps, "scheduler": scheduler, "guidance_scale": cfg,
              "seed": seed, "shape": list(shape), "negative_prompt": negative_prompt}, found,
-            time.monotonic() - started)
-        captions = [f"{each.prompt}\n{each.sameness:.3f} ({each.low:.3f} to {each.high:.3f})" for each in found]
-        table = figures.labelled_sheet(pictures, captions, title=f"How alike {count} samples are, by {source}",
-                                       cell=CELL, columns=COLUMNS)
-        return io.NodeOutput(table, torch.cat(pictures), report)
+            before + time.monotonic() - started)
+        left_out = f"\n({COLUMNS} of {count})" if count > COLUMNS else ""
+        captions = [f"{each.prompt}\n{each.sameness:.3f} ({each.low:.3f} to {each.high:.3f}){left_out}"
+                    for each in found]
+        table = figures.labelled_sheet([torch.cat(row) for row in shown.rows], captions, cell=CELL, columns=COLUMNS,
+                                       title=f"How alike {count} samples are, by {source}")
+        return io.NodeOutput(table, shown.pictures, report)
+
+
+class Shown:
+    """What is kept of `total` pictures to be looked at: all of them within `MOST_PIXELS`, and the first of each row."""
+
+    def __init__(self, total: int):
+        self.total, self.taken, self.pictures = total, 0, torch.empty(0)
+        self.rows: list[list[Tensor]] = []
+
+    def take(self, pictures: Tensor) -> None:
+        """The next pictures (B, H, W, 3) of the last row."""
+        if not self.taken:
+            height = figures.height_within(MOST_PIXELS, self.total, *pictures.shape[1:3])
+            if height < pictures.shape[1]:
+                logging.info("SamenessMeter: the output samples shows %d pictures at a height of %d pixels instead of "
+                             "%d.", self.total, height, pictures.shape[1])
+            self.pictures = torch.empty(self.total, *figures.thumbnails(pictures[:1], height).shape[1:])
+        room = COLUMNS - sum(map(len, self.rows[-1]))
+        if room > 0:
+            self.rows[-1].append(figures.thumbnails(pictures[:room], CELL))
+        self.pictures[self.taken : self.taken + len(pictures)] = figures.thumbnails(pictures, self.pictures.shape[1])
+        self.taken += len(pictures)
+
+
+def drawn(sampling: tuple, count: int, batch: execution.BatchSize | None, tell: Callable[[execution.Progress], None],
+          keys: tuple[str, str] | None) -> tuple[Tensor, float]:
+    """Samples (count, C, H, W) of one prompt, and the seconds that went into what was found of them.
+
+    sampling: MODEL, positive, negative, guidance, sigmas, shape, seed. keys: that of all prompts, and that under which
+    these samples are kept; None where they are not.
+    """
+    *_, sigmas, shape, seed = sampling
+    place = None
+    if keys is not None:
+        # In a sampling of its own: it goes down the schedule, from where keyframes of hooks never come back.
+        place = dataclasses.replace(comfyui.with_denoiser(
+            *sampling, lambda denoiser: comfyui.saved_run(keys[0], denoiser, sigmas[:-1].tolist(), shape),
+            layer=None, gradients=False), key=keys[1])
+    state = execution.resumed(diffusion.SamplesState.unpacked, place)
+    before = state.seconds if state else 0.0
+    monitor = execution.PassMonitor(tell, "sampling", len(sigmas) - 1, ended=state.step if state else 0)
+
+    def draw(denoiser: Any) -> Tensor:
+        return diffusion.draw_samples(denoiser, sigmas, shape, count, seed, batch=batch,
+                                      watchers=[*checkpoints(place), monitor], state=state)
+
+    return comfyui.with_denoiser(*sampling, draw, layer=None, gradients=False), before
+
+
+def seen(model: Any, vae: Any, latents: Tensor, shown: Shown, clip_vision: Any, image_encoder: Any) -> Tensor:
+    """The embeddings (N, D) that one prompt's samples are compared by; `shown` takes their pictures."""
+    shown.rows.append([])
+    embeddings = []
+    for part in latents.split(AT_ONCE):
+        pictures = comfyui.decoded(vae, comfyui.latents_out_of_model(model, part))
+        encoders.check_images(pictures)
+        shown.take(pictures)
+        embeddings.append(part.flatten(1) if clip_vision is None and image_encoder is None
+                          else inputs.picture_embeddings(pictures, clip_vision, image_encoder))
+    return torch.cat(embeddings)
+
+
+@contextlib.contextmanager
+def naming(prompt: str, *, kept: bool) -> Iterator[None]:
+    """Let errors that are raised inside name the prompt, and say what is kept of the run."""
+    advice = ("Samples that have been drawn are kept: mend this or leave the prompt out, and queue again." if kept else
+              "With resume on, samples that have been drawn would be kept.")
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{prompt}: {error} {advice}") from error
+    except Exception:
+        # An interrupt, a lack of memory: ComfyUI knows those by their type.
+        logging.info("SamenessMeter has stopped. %s. %s", prompt, advice)
+        raise
 
 
 def listed(prompts: str) -> list[str]:
@@ -134,6 +218,5 @@ def measured(prompt: str, embeddings: Tensor) -> metrics.PromptSameness:
     try:
         return metrics.PromptSameness(prompt, *metrics.sameness(embeddings))
     except ValueError as error:
-        raise ValueError(f"The samples of {prompt!r} cannot be compared. {error} Look at what draws them: a damaged "
-                         "checkpoint or VAE, a step or prompt without effect, or a patch that leaves one "
-                         "picture.") from None
+        raise ValueError(f"Its samples cannot be compared. {error} Look at what draws them: a damaged checkpoint or "
+                         "VAE, a step or prompt without effect, or a patch that leaves one picture.") from None

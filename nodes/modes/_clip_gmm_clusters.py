@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
-from ...dma import clustering, encoders, figures
+from ...dma import clustering, encoders, figures, statistics
 from .. import inputs
 from ..inputs import CLUSTERS, EMBEDDINGS, IMAGE_ENCODER, checked
 
@@ -98,7 +98,8 @@ class CLIPGMMClusters(io.ComfyNode):
             variance_share=reduction["variance_share"] if by_share else 1.0, covariance=covariance, restarts=restarts,
             seed=seed, minimum_size=minimum_size, small_clusters=small_clusters, regularisation=regularisation)
         clustering.check_count(len(images), settings)
-        clustering.check_different(images)
+        # Before they are embedded for nothing.
+        statistics.check_different(images, "pictures", "there is nothing to cluster. Connect different ones")
         clusters = clustering.cluster(embedded(images, clip_vision, image_encoder, embeddings), settings)
         return io.NodeOutput(clusters, figures.contact_sheet(images, clusters, cell=cell, columns=columns),
                              figures.scatter_plot(clusters), figures.bic_curve(clusters), clusters.to_json())

@@ -42,7 +42,9 @@ class TypicalityGuidance(io.ComfyNode):
                                         "then pushed along the way from average to it, whatever they are."),
             ],
             outputs=[io.Model.Output("model", display_name="model",
-                                     tooltip="The patched model, for a KSampler or any other node that samples.")],
+                                     tooltip="The patched model, for a KSampler or any other node that samples. The "
+                                             "push acts on samples alone: trainings, and features that a node reads of "
+                                             "a model, are those without it.")],
         )
 
     @classmethod

@@ -86,14 +86,6 @@ def test_small_clusters_merge_or_are_left_out():
         cluster(values, ClusterSettings(3, 3, minimum_size=38, small_clusters="leave out"))
 
 
-def test_pictures_that_are_all_the_same():
-    pictures = torch.rand(4, 3, 3, 3)
-    clustering.check_different(pictures)
-    clustering.check_different(torch.cat([pictures[:1]] * 4 + [pictures[1:2]]))
-    with pytest.raises(ValueError, match="All 6 pictures are the same, so that there is nothing to cluster"):
-        clustering.check_different(pictures[:1].repeat(6, 1, 1, 1))
-
-
 def test_equal_pictures_are_in_one_cluster():
     values, _ = blobs((10, 6), separation=3.0)
     found = cluster(torch.cat([values, values]), ClusterSettings(2, 2, restarts=2))

@@ -49,14 +49,6 @@ def test_sampling_is_a_loop_of_steps_whatever_the_batch(batch):
     torch.testing.assert_close(sample(denoiser, start, levels, batch=batch), x)
 
 
-def test_plain_samples_start_from_a_ksamplers_noise_whatever_the_batch():
-    toy, levels = LinearGaussian(), sigmas()
-    start = diffusion.initial_latent(EPS, starting_noise(5, SHAPE, 3), levels[0].item())
-    for batch in (BatchSize(2), None):
-        found = diffusion.plain_samples(toy, levels, SHAPE, count=5, seed=3, batch=batch)
-        torch.testing.assert_close(found, sample(toy, start, levels), rtol=1e-5, atol=1e-6)
-
-
 def test_every_finished_batch_is_heard_of():
     denoiser, heard = LinearGaussian(), []
     start = starting_noise(5, SHAPE, 1)

@@ -48,3 +48,9 @@ def test_passes_over_all_rows_are_told_of_as_one_progress():
     assert [progress.message for progress in told] == [f"sampling, step {step} of 3" for step in (1, 2, 3)
                                                        for _ in range(3)]
     assert [progress.preview is clean for progress in told] == [True, False, False] * 3
+
+
+def test_a_loop_that_is_gone_on_with_is_told_of_from_where_it_stands():
+    told = []
+    PassMonitor(told.append, "sampling", 4, ended=3)(Event("predict", 5, 5, 5), None)
+    assert [(progress.fraction, progress.message) for progress in told] == [(1.0, "sampling, step 4 of 4")]

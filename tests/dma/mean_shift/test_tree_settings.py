@@ -1,9 +1,11 @@
+import re
+
 import pytest
 import torch
 from toys import LinearGaussian, sigmas
 
 from mental_averages.dma.diffusion import Parametrization
-from mental_averages.dma.mean_shift import TreeSettings, mode_tree, spread_steps
+from mental_averages.dma.mean_shift import TreeSettings, mode_tree, spread_shortfall, spread_steps
 
 SHAPE, LEVELS = (1, 2, 2), sigmas(20)
 
@@ -38,3 +40,23 @@ def test_a_short_schedule_has_room_for_few_levels():
     assert spread_steps(5, [1.0, 0.0], Parametrization.FLOW, (4, 64, 64)) == (0,)
     with pytest.raises(ValueError, match="at least one level"):
         spread_steps(0, [1.0, 0.0], Parametrization.EPS, (4, 8, 8))
+
+
+@pytest.mark.parametrize("law, side, steps, message", [
+    # 20 steps of a flow model that is shifted by 3: at 512 pixels there are five levels, at 1024 three.
+    (Parametrization.FLOW, 64, (3, 4, 5, 6, 7), None),
+    (Parametrization.FLOW, 128, (2, 3, 4), "^Only 3 of 5 levels: from noise 32 down to 10.7 the schedule has no more"),
+    # An eps model whose schedule ends below the noise that the law asks for.
+    (Parametrization.EPS, 64, (1, 2, 4, 5, 7),
+     "^In latents of 64 x 64 .* at noise 16 and less, .* second step is at 12: the levels begin there.$")])
+def test_it_is_told_where_levels_are_not_those_that_were_asked_for(law, side, steps, message):
+    times = [1 - step / 20 for step in range(20)]
+    levels = ([3 * time / (1 + 2 * time) for time in times] if law is Parametrization.FLOW
+              else [14.6 * 0.82 ** step for step in range(12)])
+    asked = 5, [*levels, 0.0], law, (4, side, side)
+    told = spread_shortfall(*asked)
+    if message is None:
+        assert told is None
+    else:
+        assert told is not None and re.search(message, told)
+    assert spread_steps(*asked) == steps

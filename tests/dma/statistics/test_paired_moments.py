@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mental_averages.dma.statistics import PairedMoments
+from mental_averages.dma.statistics import PairedMoments, RunningMoments
 
 ROWS = torch.randn(33, 2, 3, generator=torch.Generator().manual_seed(0))
 
@@ -16,10 +16,44 @@ def taken(*sizes):
 def test_mean_and_variance_are_of_rows_and_the_error_of_pairs():
     moments, rows = taken(33), ROWS.double()
     torch.testing.assert_close(moments.mean, rows.mean(0))
-    torch.testing.assert_close(moments.variance, rows.var(0))
+    # As good as if all were independent, which these are, but for what is estimated.
+    torch.testing.assert_close(moments.variance, rows.var(0), rtol=0.1, atol=0)
     pairs = rows[:32].view(16, 2, 2, 3).mean(1)
     error = (pairs.var(0).sum() / 16).sqrt() / rows[:32].mean(0).norm()
     assert taken(32).standard_error == pytest.approx(error.item()) and moments.count == 33
+
+
+@pytest.mark.parametrize("count", [4, 5, 6, 7, 16, 17])
+@pytest.mark.parametrize("law, variance", [
+    (lambda first, second: (first, -first), 1.0),  # pairs cancel
+    (lambda first, second: (1 + first + first**2, 1 - first + first**2), 3.0),  # what is odd in the noise does
+    (lambda first, second: (first, second), 1.0), (lambda first, second: (first, first), 1.0)])
+def test_the_variance_is_without_bias_whatever_pairs_have_in_common(count, law, variance):
+    """Of normal noise e the variance of 1 + e + e^2 is 1 + 2. Each column is a run of its own."""
+    noise = torch.randn((count + 1) // 2, 2, 40000, generator=torch.Generator().manual_seed(count)).double()
+    moments = PairedMoments()
+    moments.update(torch.stack([row for first, second in noise for row in law(first, second)])[:count])
+    found = moments.variance
+    assert found.mean().item() == pytest.approx(variance, abs=4 * found.std().item() / 200)
+
+
+def test_of_one_pair_rows_count_as_independent():
+    rows = ROWS[:3].double()
+    torch.testing.assert_close(taken(2).variance, rows[:2].var(0))
+    torch.testing.assert_close(taken(3).variance, rows.var(0))
+    assert taken(1).variance.isnan().all()
+
+
+@pytest.mark.parametrize("count", [4, 7, 16, 33])
+def test_the_mean_and_its_error_know_nothing_of_the_variance_of_rows_by_pairs(count):
+    """What averages and their stopping depend on, to the last bit."""
+    found, rows, pairs = taken(count), RunningMoments(), RunningMoments()
+    rows.update(ROWS[:count])
+    pairs.update(ROWS[: count - count % 2].double().view(-1, 2, 2, 3).mean(1))
+    variance = pairs.variance.sum() / pairs.count * (2 * pairs.count / count) ** 2
+    variance = variance + count % 2 * rows.variance.sum() / count**2
+    assert torch.equal(found.mean, rows.mean)
+    assert found.standard_error == variance.sqrt().item() / rows.mean.norm().item()
 
 
 def test_a_row_without_its_partner_is_in_the_error():

@@ -64,6 +64,33 @@ def test_patches_of_weights(bridge, unet, key):
     assert key(model=lora(unet)) == found[1] and key() == found[0] == key(model=unet.clone())
 
 
+@pytest.mark.parametrize("lora_type", [torch.float32, torch.float16])
+def test_adapters_beside_layers(bridge, key, lora_type):
+    """Those of LoraLoaderBypass, which changes no weight. A run moves and casts what is in them."""
+    import comfy.sd
+
+    model = MODELS["SD1.5"].build(torch.float32)
+    layer = "diffusion_model.middle_block.1.proj_in"
+    size, columns = model.model.get_submodule(layer).weight.shape[:2]
+
+    def beside(value=1.0, strength=1.0, alpha=2.0):
+        generator = torch.Generator().manual_seed(0)
+        up, down = (torch.randn(shape, generator=generator) for shape in ((size, 2), (2, columns)))
+        up[3, 1] *= value
+        name = f"lora_unet_{layer.removeprefix('diffusion_model.').replace('.', '_')}"
+        found = {"lora_up.weight": up, "lora_down.weight": down, "alpha": torch.tensor(alpha)}
+        found = {f"{name}.{part}": value.to(lora_type) for part, value in found.items()}
+        return comfy.sd.load_bypass_lora_for_models(model, None, found, strength, 0.0)[0]
+
+    found = [key(model=each) for each in (model, beside(), beside(1.5), beside(strength=0.9), beside(alpha=1.0),
+                                          lora(beside()))]
+    assert len(set(found)) == len(found)
+    assert found[1] == key(model=beside())
+    used = beside()
+    by_us(bridge, used, *prompts(), 4.0, 5.0, (4, 6, 4), "auto")
+    assert key(model=used) == found[1], "a run changes no key"
+
+
 def test_patches_of_models_by_cores_nodes(unet, key):
     from comfy_extras.nodes_freelunch import FreeU, FreeU_V2
     from comfy_extras.nodes_hypertile import HyperTile
@@ -125,16 +152,31 @@ def scaled(arguments, scale):
     return arguments["denoised"] * scale
 
 
+def remembering(arguments, settings, seen, order):
+    seen[len(seen)] = settings["scale"] + sum(order)
+    return arguments["denoised"] * settings["scale"]
+
+
+class Remembering:
+    def patch(self, seen, settings, arguments):
+        seen.append(settings.get("scale"))
+        return arguments["denoised"]
+
+
 def scaled_by(scale):
     return lambda arguments, factor=scale: factor * arguments["denoised"]
 
 
-@pytest.mark.parametrize("kind", ["object", "method", "closure", "partial", "default"])
+@pytest.mark.parametrize("kind", ["object", "method", "closure", "partial", "default", "partial state",
+                                  "partial method"])
 def test_settings_of_patches_count_and_their_states_do_not(unet, key, kind):
     def patch(scale):
         return {"object": lambda: Steps(scale, patched), "method": lambda: Steps(scale, patched).__call__,
                 "closure": lambda: counting(scale), "partial": lambda: functools.partial(scaled, scale=scale),
-                "default": lambda: scaled_by(scale)}[kind]()
+                "default": lambda: scaled_by(scale),
+                "partial state": lambda: functools.partial(remembering, settings={"scale": scale}, seen={},
+                                                           order=[1.0]),
+                "partial method": lambda: functools.partial(Remembering().patch, [], {"scale": scale})}[kind]()
 
     keys = []
     for scale in (2.0, 3.0):

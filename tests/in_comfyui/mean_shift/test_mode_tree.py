@@ -150,6 +150,18 @@ def test_costs_are_told_before_the_run(small, caplog):
     assert int(told.split()[3]) >= COUNT * STEPS + 2 * COUNT * 4 * 4
 
 
+def test_levels_that_are_not_those_asked_for_are_told(small, caplog):
+    report = grow(*small, levels="5")[6]
+    steps = sorted(level.step for level in report.levels)
+    assert len(steps) < 5 and report.settings["levels"] == "5"
+    told, = (message for message in caplog.messages if "of 5 levels" in message)
+    assert told.startswith(f"ModeTree: Only {len(steps)} of 5 levels")
+    assert f"now they are {', '.join(map(str, steps))})" in told
+    caplog.clear()
+    assert grow(*small)[6].settings["levels"] == "2, 4"
+    assert not [message for message in caplog.messages if "of 5 levels" in message]
+
+
 @pytest.mark.parametrize("change, match", [
     (dict(count=1), "at least two samples"), (dict(count=0), "at least two samples"),
     (dict(noises=1), "at least 2 noises"), (dict(noises=5), "in pairs"), (dict(iterations=2), "iterations is 2"),

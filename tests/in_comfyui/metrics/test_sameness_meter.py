@@ -3,7 +3,7 @@ import pytest
 import torch
 from encoder_folders import write_clip, write_dinov2
 from small_models import MODELS
-from stopping import untouched
+from stopping import Calls, saved_states, untouched
 
 import pack
 from mental_averages.dma import figures
@@ -17,7 +17,7 @@ def measure(models, prompts=PROMPTS, **change):
     from mental_averages.nodes.metrics import SamenessMeter
 
     arguments = dict(negative_prompt="", latent_image={"samples": torch.zeros(1, 4, 8, 8)}, count=COUNT, steps=STEPS,
-                     cfg=CFG, scheduler="normal", seed=SEED)
+                     cfg=CFG, scheduler="normal", seed=SEED, resume=False)
     with torch.inference_mode():
         return SamenessMeter.execute(*models, prompts, **{**arguments, **change}).args
 
@@ -167,5 +167,89 @@ def test_identical_samples_are_told_with_their_prompt(demo):
         def encode_image(self, pictures):
             return {"image_embeds": torch.ones(len(pictures), 4)}
 
-    with pytest.raises(ValueError, match="samples of 'red heart' cannot be compared. All 4 samples are the same"):
+    with pytest.raises(ValueError, match="Prompt 1 of 2, 'red heart': Its samples cannot be compared. All 4 samples"):
         measure((demo[0], demo[1], Black()), clip_vision=One())
+
+
+class Failing:
+    """A VAE that gives NaN for the pictures of the call with this number."""
+
+    latent_channels = 4
+
+    def __init__(self, vae, call):
+        self.vae, self.call, self.calls = vae, call, 0
+
+    def decode(self, samples):
+        self.calls += 1
+        return self.vae.decode(samples) * (torch.nan if self.calls == self.call else 1)
+
+
+def test_a_prompt_that_fails_is_named_and_the_others_are_not_drawn_again(demo, folders):
+    model, clip, vae = demo
+    calls, prompts = Calls(model), "red heart\ncat face\nblue ball"
+    drawing, expected = calls.during(measure, (calls.model, clip, vae), prompts, batch_size=1)
+    with pytest.raises(ValueError, match="Prompt 3 of 3, 'blue ball': The pictures contain NaN.* are kept"):
+        measure((calls.model, clip, Failing(vae, 3)), prompts, resume=True, batch_size=1)
+    states = saved_states(folders)
+    assert [state["step"] for state in states.values()] == [STEPS] * 3
+    count, found = calls.during(measure, (calls.model, clip, vae), prompts, resume=True, batch_size=1)
+    assert count == 3 * 2 * STEPS < drawing, "who the model is, is asked at each level, and nothing is drawn"
+    assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
+    assert found[2].prompts == expected[2].prompts and found[2].seconds > sum(
+        state["seconds"] for state in states.values())
+    # What is kept is of the prompt, whatever stands beside it in the list, and of the choices that samples depend on.
+    for change, drawn in ((dict(clip_vision=ClipVision()), False), (dict(seed=SEED + 1), True),
+                          (dict(count=COUNT + 1), True), (dict(negative_prompt="blue"), True)):
+        count = calls.during(measure, (calls.model, clip, vae), "cat face", resume=True, batch_size=1, **change)[0]
+        assert count - 2 * STEPS == drawn * (drawing / 3 * change.get("count", COUNT) / COUNT), change
+
+
+@pytest.mark.parametrize("end", ["interrupt", "error"])
+def test_an_interrupted_prompt_goes_on_at_its_step(demo, folders, end):
+    model, clip, vae = demo
+    calls = Calls(model)
+    drawing, expected = calls.during(measure, (calls.model, clip, vae), resume=False, batch_size=1)
+    asking = 2 * 2 * STEPS  # who the model is, of both prompts
+    stopped = calls.stop_when(lambda number: number > asking + 0.9 * drawing, end)
+    with pytest.raises(stopped):
+        measure((calls.model, clip, vae), resume=True, batch_size=1)
+    assert sorted(state["step"] for state in saved_states(folders).values()) == [STEPS - 1, STEPS]
+    left, found = calls.during(measure, (calls.model, clip, vae), resume=True, batch_size=1)
+    assert left == asking + drawing / 2 / STEPS
+    assert torch.equal(found[1], expected[1]) and found[2].prompts == expected[2].prompts
+
+
+def test_pictures_are_kept_small_and_only_as_many_as_are_shown(demo, monkeypatch):
+    """Of 12 pictures of 64 pixels with room for 3: all of them smaller; the table is as it was."""
+    from mental_averages.nodes.metrics import _sameness_meter
+
+    table, samples, report = measure(demo, count=12, prompts="red heart")
+    monkeypatch.setattr(_sameness_meter, "MOST_PIXELS", 3 * samples.shape[1] * samples.shape[2])
+    monkeypatch.setattr(_sameness_meter, "AT_ONCE", 5)
+    small_table, small, again = measure(demo, count=12, prompts="red heart")
+    assert small.shape == (12, 32, 32, 3) == (12, samples.shape[1] // 2, samples.shape[2] // 2, 3)
+    torch.testing.assert_close(small_table, table, rtol=0, atol=0.02)
+    assert again.prompts[0].sameness == pytest.approx(report.prompts[0].sameness, abs=1e-4)
+    coarse = torch.nn.functional.avg_pool2d(samples.movedim(-1, 1), 2).movedim(1, -1)
+    assert (small - coarse).abs().mean() < 0.02 and (small - coarse.flip(0)).abs().mean() > 0.05
+
+
+def test_no_more_than_a_part_of_the_pictures_is_in_memory_at_once(demo, monkeypatch):
+    """100 prompts of large pictures are 40 GB: what is kept must not grow with them."""
+    from mental_averages.nodes.metrics import _sameness_meter
+
+    class Large:
+        latent_channels, alive = 4, []
+
+        def decode(self, samples):
+            import weakref
+
+            pictures = torch.rand(len(samples), 512, 512, 3)
+            self.alive = [kept for kept in self.alive if kept() is not None]
+            assert not self.alive, "pictures of an earlier prompt are still in memory"
+            self.alive.append(weakref.ref(pictures.untyped_storage()))
+            return pictures
+
+    monkeypatch.setattr(_sameness_meter, "MOST_PIXELS", 2**16)
+    _, samples, _ = measure((demo[0], demo[1], Large()), "\n".join("abcd"))
+    assert samples.shape[0] == 4 * COUNT and samples.shape[1] * samples.shape[2] * len(samples) <= 2**16

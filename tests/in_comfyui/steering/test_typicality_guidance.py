@@ -211,6 +211,26 @@ def test_caches_of_steps(small, kind):
         assert found.isfinite().all() and (found - ksampler(often(model), texts)).abs().max() > 0.05
 
 
+def test_features_and_trainings_are_those_without_it(small, bridge):
+    """Core asks a patch after guidance for predictions of a sampling alone, which is what tooltip and page say."""
+    from mental_averages.nodes.steering import TypicalityGuidance
+
+    model, texts = small
+    x, level = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(2)), 9.0
+
+    def asked(model):
+        def ask(denoiser):
+            return (denoiser.denoise(x, level), denoiser.features(x, level),
+                    denoiser.denoise_differentiably(x, torch.full((2,), level)))
+
+        return bridge.with_denoiser(model, *texts, CFG, bridge.sigmas_of(model, "normal", STEPS), (4, 8, 8), SEED, ask)
+
+    plain, pushed = asked(model), asked(patched(model, end=1.0))
+    assert [torch.equal(*pair) for pair in zip(plain, pushed)] == [False, True, True]
+    (output,) = TypicalityGuidance.define_schema().outputs
+    assert "trainings, and features" in output.tooltip
+
+
 def test_a_schedule_changed_behind_it_is_the_one_it_follows(built):
     from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
@@ -222,6 +242,68 @@ def test_a_schedule_changed_behind_it_is_the_one_it_follows(built):
     behind, before = (ksampler(each, texts, shape) for each in (shifted(patched(model, latent(shape))),
                                                                 patched(shifted(model), latent(shape))))
     assert torch.equal(behind, before)
+
+
+class Law:
+    """A schedule that counts how often it is asked."""
+
+    def __init__(self, highest=10.0):
+        self.highest, self.asked = highest, 0
+
+    def percent_to_sigma(self, percent):
+        self.asked += 1
+        return self.highest * (1 - percent)
+
+
+def pushing(push, law, dtype=torch.float16, device="cpu"):
+    """What a push makes of ones at noise level 9, and the names of all operations that it takes."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Names(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+            taken.append(function.overloadpacket.__name__)
+            return function(*arguments, **(keywords or {}))
+
+    taken, ones = [], torch.ones(2, 4, 8, 8, dtype=dtype, device=device)
+    owner = type("Model", (), {"model_sampling": law})()
+    with Names():
+        found = push(dict(denoised=ones, sigma=torch.tensor([9.0]), model=owner))
+    return found, taken
+
+
+def test_what_does_not_change_within_a_sampling_is_read_once(bridge):
+    push, law = bridge.Push(torch.full((1, 4, 8, 8), 3.0), False, 0.5, 0.0, 0.4), Law()
+    first, *steps = (pushing(push, law)[1] for _ in range(4))
+    assert law.asked == 2 and "_to_copy" in first
+    for step in steps:
+        assert not {"_to_copy", "isfinite", "all", "abs", "ne", "eq"} & set(step)
+    # Another schedule, type or device is another matter, and what was there before is still right.
+    for law, dtype, expected in ((Law(100.0), torch.float16, 1), (Law(), torch.float32, 0), (Law(), torch.float64, 0)):
+        found = pushing(push, law, dtype)[0]
+        assert found.dtype == dtype and (found == expected).all()
+    assert pushing(push, Law(), device="meta")[0].device.type == "meta" and (pushing(push, Law())[0] == 0).all()
+
+
+def test_nothing_is_left_of_a_sampling(small):
+    """A model that is cloned, or whose schedule is changed where it lies, finds nothing of the sampling before."""
+    model, texts = small
+    steered = patched(model)
+    (push,) = steered.model_options["sampler_post_cfg_function"]
+    found = ksampler(steered, texts)
+    assert not push.placed and not push.ranges
+    assert torch.equal(ksampler(steered.clone(), texts), found)
+    law, noise = Law(), torch.zeros(2, 4, 8, 8)
+
+    def sampled(noise):
+        return pushing(push, law)[0]
+
+    before = push.before_sampling(sampled, noise)
+    law.highest = 100.0  # 9 lies behind the range from here on
+    after = push.before_sampling(sampled, noise)
+    assert (after == 1).all() and not (before == 1).all()
+    with pytest.raises(ZeroDivisionError):
+        push.before_sampling(lambda noise: (sampled(noise), 1 / 0), noise)
+    assert not push.placed and not push.ranges
 
 
 def test_gradients_go_through_it(small):
