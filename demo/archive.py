@@ -1,6 +1,6 @@
 """The pictures and captions of the demo set as one file, to be carried to a machine that has no network.
 
-    python demo/dataset.py FOLDER --archive FILE.zip
+    python demo/dataset.py FOLDER --archive FILE.zip --comfyui PATH
 
 Pictures are stored exactly, as lossless WebP: as columns of many, in the order of style and concept, because variants
 in skin tone and gender repeat each other. Beside them lie their descriptions, the licences of the artwork, and the

@@ -1,6 +1,6 @@
 """The pictures and captions of the demo checkpoint: emoji artwork in seven drawing styles.
 
-    python demo/dataset.py FOLDER [--size 64] [--archive FILE.zip]
+    python demo/dataset.py FOLDER [--size 64] [--archive FILE.zip --comfyui PATH]
 
 Fetches the icon sets with the npm client (pinned versions, SHA-512 verified), renders every icon over white, turns
 names into captions, and splits 95 to 5 into training and held-out pictures. The split is by drawing style and concept,
@@ -289,7 +289,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--archive", type=Path, help="also write all that training needs into this file")
+    parser.add_argument("--comfyui", type=Path, help="a ComfyUI folder, for the tokenizer, which --archive needs")
     arguments = parser.parse_args()
+    if arguments.archive and not arguments.comfyui:
+        parser.error("--archive needs --comfyui")
     pictures, images = load(arguments.folder, arguments.size)
     held_out = sum(picture.held_out for picture in pictures)
     concepts = Counter(picture.concept for picture in pictures)
@@ -298,7 +301,9 @@ def main() -> None:
     print("largest concepts:", concepts.most_common(8))
     if arguments.archive:
         import archive
+        import networks
 
+        networks.import_comfyui(arguments.comfyui)
         archive.write(arguments.archive, pictures, images)
         print(f"{arguments.archive}: {arguments.archive.stat().st_size / 2**20:.1f} MiB")
 

@@ -215,7 +215,7 @@ def train_denoiser(arguments) -> None:
     print(f"{len(latents)} latents, std {latents.std(dim=(0, 2, 3)).tolist()}", flush=True)
     torch.manual_seed(arguments.seed)
     architecture = stored.architecture if stored else arguments.architecture
-    unet = networks.build_unet(architecture, arguments.dropout).to(device)
+    unet = networks.build_unet(architecture, arguments.dropout).to(device, memory_format=torch.channels_last)
     if stored:
         unet.load_state_dict(stored.unet)
     averaged = copy.deepcopy(unet).eval().requires_grad_(False)

@@ -104,7 +104,7 @@ def main(arguments: list[str]) -> int:
               {"PYTHONPATH": str(guard), "CARRY_PACKAGES": allowed, "HF_HUB_OFFLINE": "1"})
         options.output.parent.mkdir(parents=True, exist_ok=True)
         temporary = options.output.with_suffix(".tmp")
-        with tarfile.open(temporary, "w:gz") as archive:
+        with tarfile.open(temporary, "w:gz", compresslevel=5) as archive:
             for part in filter(Path.exists, (folder / "ComfyUI", folder / "site")):
                 archive.add(part, part.name, filter=lambda entry: None if "__pycache__" in entry.name else entry)
         os.replace(temporary, options.output)
