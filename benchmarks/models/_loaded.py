@@ -62,12 +62,19 @@ def start_comfyui(dynamic: bool) -> None:
 
 def write_weights(case: Case, folder: Path) -> Path:
     """The case's random weights as a file, made once."""
+    import comfy.memory_management
     from safetensors.torch import save_file
 
     path = folder / case.file
     if not path.exists():
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        model = random_model(case.name, getattr(torch, case.dtype), device, **(SMALL[case.name] if case.small else {}))
+        # In dynamic VRAM core's layers have no weights before they are loaded.
+        before, comfy.memory_management.aimdo_enabled = comfy.memory_management.aimdo_enabled, False
+        try:
+            model = random_model(case.name, getattr(torch, case.dtype), device,
+                                 **(SMALL[case.name] if case.small else {}))
+        finally:
+            comfy.memory_management.aimdo_enabled = before
         save_file({name: value.contiguous().cpu() for name, value in
                    model.model.diffusion_model.state_dict().items()}, path)
         del model

@@ -44,6 +44,23 @@ def test_what_has_no_time_left_is_said_to_be_left_out(variables, tmp_path):
     assert [row["left out"] for row in rows] == ["no time was left"], done.stderr
 
 
+def test_weights_are_written_whole_in_dynamic_vram_too(comfyui, monkeypatch, tmp_path):
+    """There core builds layers without weights."""
+    import comfy.memory_management
+    from safetensors.torch import load_file
+
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    import _loaded
+
+    found = []
+    for enabled in (False, True):
+        monkeypatch.setattr(comfy.memory_management, "aimdo_enabled", enabled)
+        (folder := tmp_path / str(enabled)).mkdir()
+        found.append(load_file(_loaded.write_weights(_loaded.Case("SD3", "float32", 8, True), folder)))
+        assert comfy.memory_management.aimdo_enabled is enabled
+    assert found[0].keys() == found[1].keys() and all(torch.equal(found[0][key], found[1][key]) for key in found[0])
+
+
 @pytest.mark.parametrize("name", support.ARCHITECTURES)
 def test_full_models_are_known_by_their_weights(comfyui, name):
     """What the benchmark writes to a file is what ComfyUI's loader takes for that model, and nothing else."""
