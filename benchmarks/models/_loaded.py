@@ -42,16 +42,16 @@ class Case:
 
 
 def start_comfyui(dynamic: bool) -> None:
-    """Import ComfyUI with or without dynamic VRAM, as its main.py does; raises RuntimeError if it cannot be had."""
-    import comfy_aimdo.control
+    """Import ComfyUI with or without dynamic VRAM, as its main.py does; raises RuntimeError if it cannot be had.
 
-    if dynamic and not comfy_aimdo.control.init():
-        raise RuntimeError("comfy-aimdo, which dynamic VRAM needs, does not load here")
+    comfy_aimdo.control.init() has to have been called before torch was loaded.
+    """
     pack.load_comfyui()
     if dynamic:
         import comfy.memory_management
         import comfy.model_management
         import comfy.model_patcher
+        import comfy_aimdo.control
 
         devices = [(device.index or 0, 0) for device in comfy.model_management.get_all_torch_devices()]
         if not comfy_aimdo.control.init_devices(devices):

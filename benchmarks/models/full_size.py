@@ -29,6 +29,19 @@ from support import ARCHITECTURES, parse_arguments, print_table, random_model, r
 import pack
 
 ITERATIONS = 20
+# Dynamic VRAM has to be there before torch is loaded, as in ComfyUI's main.py.
+START = """
+import pathlib, runpy, sys
+
+vram, *sys.argv = sys.argv[1:]
+if vram == "dynamic":
+    import comfy_aimdo.control
+
+    if not comfy_aimdo.control.init():
+        sys.exit("comfy-aimdo, which dynamic VRAM needs, does not load here")
+sys.path.insert(0, str(pathlib.Path(sys.argv[0]).parent))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 def memory(device: torch.device) -> float:
@@ -87,8 +100,8 @@ def loaded_models(until: float) -> tuple[list[list[str]], bool]:
     with tempfile.TemporaryDirectory() as folder:
         for dynamic in (True, False) if on_gpu else (False,):
             given = {"cases": cases, "dynamic": dynamic, "folder": folder, "until": until}
-            process = subprocess.Popen([sys.executable, __file__, "--loaded", json.dumps(given)],
-                                       stdout=subprocess.PIPE, text=True)
+            process = subprocess.Popen([sys.executable, "-c", START, "dynamic" if dynamic else "static", __file__,
+                                        "--loaded", json.dumps(given)], stdout=subprocess.PIPE, text=True)
             told = 0
             for line in process.stdout:
                 if not line.startswith("{"):
