@@ -15,19 +15,23 @@ COMMON = dict(
     image_size=32, in_channels=4, out_channels=4, model_channels=320, context_dim=768, num_heads=8,
     num_head_channels=-1, use_spatial_transformer=True, use_linear_in_transformer=False, legacy=False,
 )
-# What ComfyUI takes for Stable Diffusion 1.5: 320 channels, or a multiple, in every level. `transformer_depth` counts
-# the transformer blocks behind each residual block on the way down, `transformer_depth_output` those on the way up, in
-# the order of the way down and one more for each level.
+# What ComfyUI takes for Stable Diffusion 1.5: 320 channels, or a multiple, in every level, and a transformer somewhere
+# on the way down, where it reads the width of prompts. `transformer_depth` counts the transformer blocks behind each
+# residual block on the way down, `transformer_depth_output` those on the way up, in the order of the way down and with
+# one more for each level.
 UNETS = {
     # Attention, and with it the prompt, only on 4 x 4 positions: 31.6 M.
     "narrow": dict(COMMON, num_res_blocks=[1, 1], channel_mult=[1, 1], transformer_depth=[0, 1],
                    transformer_depth_output=[0, 0, 0, 0], transformer_depth_middle=1),
-    # The same number of weights, but the prompt is read on all 8 x 8 positions too, last before the picture is done.
-    "attentive": dict(COMMON, num_res_blocks=[1, 1], channel_mult=[1, 1], transformer_depth=[0, 0],
-                      transformer_depth_output=[0, 1, 0, 0], transformer_depth_middle=1),
+    # The same number of weights, but the prompt is read on all 8 x 8 positions too, on the way down.
+    "attentive": dict(COMMON, num_res_blocks=[1, 1], channel_mult=[1, 1], transformer_depth=[1, 0],
+                      transformer_depth_output=[0, 0, 0, 0], transformer_depth_middle=1),
+    # It is read on 8 x 8 positions twice on the way up, and the middle has one residual block and no attention: 31.9 M.
+    "late": dict(COMMON, num_res_blocks=[1, 1], channel_mult=[1, 1], transformer_depth=[0, 1],
+                 transformer_depth_output=[1, 1, 0, 0], transformer_depth_middle=-1),
     # For rehearsals and tests: the smallest that is taken for Stable Diffusion 1.5.
-    "tiny": dict(COMMON, num_res_blocks=[1], channel_mult=[1], transformer_depth=[0], transformer_depth_output=[0, 0],
-                 transformer_depth_middle=1),
+    "tiny": dict(COMMON, num_res_blocks=[1], channel_mult=[1], transformer_depth=[1], transformer_depth_output=[0, 0],
+                 transformer_depth_middle=-1),
 }
 FIRST = "narrow"
 
