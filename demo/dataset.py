@@ -1,10 +1,12 @@
 """The pictures and captions of the demo checkpoint: emoji artwork in seven drawing styles.
 
-    python demo/dataset.py FOLDER [--size 64]
+    python demo/dataset.py FOLDER [--size 64] [--archive FILE.zip --comfyui PATH]
 
 Fetches the icon sets with the npm client (pinned versions, SHA-512 verified), renders every icon over white, turns
 names into captions, and splits 95 to 5 into training and held-out pictures. The split is by drawing style and concept,
-so that a picture and its variants in skin tone or gender are always on the same side.
+so that a picture and its variants in skin tone or gender are always on the same side, and no held-out picture is the
+same, pixel by pixel, as one for training. With --archive all that training needs is written into one file (archive.py)
+that the training scripts take in the folder's place, on a machine without npm or a network.
 """
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ import sys
 import tarfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -160,6 +162,34 @@ def collect(sets: dict[str, dict]) -> tuple[list[Picture], list[str]]:
     return pictures, sources
 
 
+def keep_alike_together(pictures: list[Picture], images: np.ndarray) -> list[Picture]:
+    """The pictures with their side of the split mended where two of them are the same, pixel by pixel.
+
+    Concepts of a style that share a picture, directly or by way of others ("0" and "digit zero"), are held out only if
+    all of them are: pictures only move from the held-out side to the other one, so that networks that were trained
+    before have seen none of those that stay.
+    """
+    leader = {(picture.style, picture.concept): (picture.style, picture.concept) for picture in pictures}
+
+    def find(key: tuple[str, str]) -> tuple[str, str]:
+        while leader[key] != key:
+            key = leader[key]
+        return key
+
+    first: dict[bytes, tuple[str, str]] = {}
+    for picture, image in zip(pictures, images):
+        key = (picture.style, picture.concept)
+        leader[find(key)] = find(first.setdefault(hashlib.sha256(image.tobytes()).digest(), key))
+    training = {find((picture.style, picture.concept)) for picture in pictures if not picture.held_out}
+    return [replace(picture, held_out=find((picture.style, picture.concept)) not in training) for picture in pictures]
+
+
+def split_digest(pictures: list[Picture]) -> str:
+    """A name for the split: stored with an autoencoder, so that nothing is trained on it with another split."""
+    held_out = sorted(f"{picture.style}:{picture.caption}" for picture in pictures if picture.held_out)
+    return hashlib.sha256("\n".join(held_out).encode()).hexdigest()[:16]
+
+
 def render(sources: list[str], size: int) -> np.ndarray:
     """Draw SVG sources over white as uint8 (N, size, size, 3)."""
     from PIL import Image
@@ -192,29 +222,57 @@ def sampling_weights(pictures: list[Picture]) -> np.ndarray:
     return weights / weights.sum()
 
 
-def training_caption(picture: Picture, generator: np.random.Generator) -> str:
-    """A caption as a user might type it: a tenth empty, some shortened, the style named half of the time.
+@dataclass(frozen=True)
+class CaptionLaw:
+    """With which probability a training caption is empty, and, where it is not, how it is shortened: without the skin
+    tone, to the concept without gender, or to one or two of the words of the name. `style`: that it ends with the word
+    for the drawing style."""
 
-    Of the non-empty ones 25 % lose the skin tone, 20 % keep only the concept without gender, and 15 % are cut to
-    one or two of the words of the name, so that "woman", "dog" or "worker" alone come to mean something.
-    """
-    if generator.random() < 0.1:
+    empty: float = 0.1
+    without_tone: float = 0.25
+    concept: float = 0.2
+    few_words: float = 0.15
+    style: float = 0.5
+
+
+CAPTION_LAWS = {
+    "mixed": CaptionLaw(),
+    # Without the pieces of names, of which many mean nothing or several things; the concept alone, which is what is
+    # asked for most, more often instead.
+    "whole": CaptionLaw(concept=0.35, few_words=0.0),
+}
+
+
+def training_caption(picture: Picture, generator: np.random.Generator, law: CaptionLaw = CAPTION_LAWS["mixed"]) -> str:
+    """A caption as a user might type it, so that "woman", "dog" or "worker" alone come to mean something."""
+    if generator.random() < law.empty:
         return ""
     text = picture.caption
     draw = generator.random()
-    if draw < 0.25:
+    if draw < law.without_tone:
         text = re.sub(r"\s*(medium light|medium dark|light|medium|dark) skin tone", "", text)
-    elif draw < 0.45:
+    elif draw < law.without_tone + law.concept:
         text = picture.concept
-    elif draw < 0.60:
+    elif draw < law.without_tone + law.concept + law.few_words:
         words = [word for word in text.split() if word not in ("of", "with", "in", "and", "skin", "tone")]
         keep = sorted(generator.choice(len(words), size=min(len(words), int(generator.integers(1, 3))), replace=False))
         text = " ".join(words[index] for index in keep)
-    return f"{text} {picture.style}" if generator.random() < 0.5 else text
+    return f"{text} {picture.style}" if generator.random() < law.style else text
+
+
+def training_captions(pictures: list[Picture], law: CaptionLaw, count: int, seed: int = 0) -> list[list[str]]:
+    """`count` captions of each picture; a picture's own do not depend on the others'."""
+    return [[training_caption(picture, generator, law) for _ in range(count)]
+            for index, picture in enumerate(pictures)
+            for generator in [np.random.default_rng((seed, index))]]
 
 
 def load(folder: Path, size: int = 64) -> tuple[list[Picture], np.ndarray]:
-    """Descriptions and uint8 pictures (N, size, size, 3), rendered once and kept in `folder`."""
+    """Descriptions and uint8 pictures (N, size, size, 3): rendered once and kept in `folder`, or of an archive file."""
+    if folder.is_file():
+        import archive
+
+        return archive.read(folder, size)
     pictures, sources = collect(fetch(folder))
     cache = folder / f"pictures_{size}.npy"
     fingerprint = hashlib.sha256("".join(sources).encode()).hexdigest()[:16]
@@ -222,20 +280,32 @@ def load(folder: Path, size: int = 64) -> tuple[list[Picture], np.ndarray]:
     if not stamp.exists() or not cache.exists():
         np.save(cache, render(sources, size))
         stamp.touch()
-    return pictures, np.load(cache)
+    images = np.load(cache)
+    return keep_alike_together(pictures, images), images
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--archive", type=Path, help="also write all that training needs into this file")
+    parser.add_argument("--comfyui", type=Path, help="a ComfyUI folder, for the tokenizer, which --archive needs")
     arguments = parser.parse_args()
+    if arguments.archive and not arguments.comfyui:
+        parser.error("--archive needs --comfyui")
     pictures, images = load(arguments.folder, arguments.size)
     held_out = sum(picture.held_out for picture in pictures)
     concepts = Counter(picture.concept for picture in pictures)
     print(f"{len(pictures)} pictures {images.shape[1:]}, {held_out} held out, {len(concepts)} concepts")
     print("styles:", dict(Counter(picture.style for picture in pictures)))
     print("largest concepts:", concepts.most_common(8))
+    if arguments.archive:
+        import archive
+        import networks
+
+        networks.import_comfyui(arguments.comfyui)
+        archive.write(arguments.archive, pictures, images)
+        print(f"{arguments.archive}: {arguments.archive.stat().st_size / 2**20:.1f} MiB")
 
 
 if __name__ == "__main__":

@@ -51,6 +51,15 @@ def token_ids(caption: str) -> tuple[int, ...]:
 
 def embed_captions(captions: list[str]) -> torch.Tensor:
     """Conditioning (N, 77, 768) as the assembled checkpoint's text encoder computes it."""
-    ids = torch.tensor([token_ids(caption) for caption in captions])  # (N, 77)
-    summed = token_table()[ids].float() + position_table().float()
-    return torch.nn.functional.layer_norm(summed, (WIDTH,))
+    return embed_ids(torch.tensor([token_ids(caption) for caption in captions]))
+
+
+def embed_ids(ids: torch.Tensor) -> torch.Tensor:
+    """The same of token ids (N, 77), on their device."""
+    tokens, positions = _tables(ids.device)
+    return torch.nn.functional.layer_norm(tokens[ids].float() + positions.float(), (WIDTH,))
+
+
+@functools.lru_cache(maxsize=2)
+def _tables(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    return token_table().to(device), position_table().to(device)

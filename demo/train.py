@@ -1,93 +1,47 @@
 """Train the demo checkpoint: first the autoencoder, then the denoiser on its latents.
 
-    python demo/train.py autoencoder --data FOLDER --run FOLDER --comfyui PATH [--steps 2000]
-    python demo/train.py denoiser    --data FOLDER --run FOLDER --comfyui PATH [--steps 4800] [--from-weights]
+    python demo/train.py autoencoder --data DATA --run FOLDER --comfyui PATH [--steps 2000]
+    python demo/train.py denoiser    --data DATA --run FOLDER --comfyui PATH [--steps 4800] [--from-weights]
 
-With --from-weights the denoiser goes on from the networks that this repository stores, counting their steps. Both
-resume from their last saved state when started again, also with another number of steps: the learning rate is constant
-after a warm-up and falls linearly over the last quarter of the steps that are asked for now. Everything is seeded; a
-step's pictures, captions and noise depend only on the seed and the step's number. Runs on a GPU if there is one, else
-on the CPU in bfloat16. The networks are ComfyUI's own classes, so that the weights need no conversion.
+DATA is the folder of the icon sets, or an archive of it (dataset.py). With --from-weights the denoiser goes on from the
+networks that this repository stores, counting their steps. Both resume from their last saved state when started again,
+also with another number of steps: the learning rate is constant after a warm-up and falls linearly over the last
+quarter of the steps that are asked for now. With --deadline in place of --steps a training ends at a time of the clock
+(`date +%s`), which its learning rate follows. Everything is seeded; a step's pictures, captions and noise depend only
+on the seed, the step's number and the kind of device. Runs on a GPU if there is one, else on the CPU, in bfloat16. The
+networks are ComfyUI's own classes (networks.py), so that the weights need no conversion.
 """
 from __future__ import annotations
 
 import argparse
 import copy
-import math
-import os
-import sys
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
+from torch import Tensor
 
+import captions as caption_table
+import networks
+import objective
+import text_table
 import weights
-from dataset import Picture, load, sampling_weights, training_caption
-from text_table import embed_captions
+from dataset import CAPTION_LAWS, ICON_SETS, load, sampling_weights, split_digest
+from optimise import Budget, fastest, optimise, save_state
 
-UNET_CONFIG = dict(
-    image_size=32, in_channels=4, out_channels=4, model_channels=320, num_res_blocks=[1, 1], channel_mult=[1, 1],
-    transformer_depth=[0, 1], transformer_depth_output=[0, 0, 0, 0], transformer_depth_middle=1, context_dim=768,
-    num_heads=8, num_head_channels=-1, use_spatial_transformer=True, use_linear_in_transformer=False, legacy=False,
-)
-TRAIN_TIMESTEPS = 1000
+LOOKED_AT = ["woman", "man health worker dark skin tone", "red apple", "cat face", "dog", "red heart", "house", "car",
+             "grinning face", "pizza", "banana", "tree", "fish", "bird", "rocket", "guitar"]
+
+UNKNOWN_SPLIT = "unknown"  # of stored weights that are older than its name
 
 
-class TrainableOperations:
-    """The layer classes of torch.nn under the names that ComfyUI's networks ask for, initialised as usual."""
-
-    Linear, Conv2d, GroupNorm, LayerNorm = torch.nn.Linear, torch.nn.Conv2d, torch.nn.GroupNorm, torch.nn.LayerNorm
-
-    @staticmethod
-    def conv_nd(dimensions: int, *arguments, **options) -> torch.nn.Module:
-        return {1: torch.nn.Conv1d, 2: torch.nn.Conv2d, 3: torch.nn.Conv3d}[dimensions](*arguments, **options)
+def looked_at(count: int) -> list[str]:
+    """That many captions for a preview, again from the beginning when they are at an end."""
+    return [LOOKED_AT[index % len(LOOKED_AT)] for index in range(count)]
 
 
-def import_comfyui(folder: Path) -> None:
-    """Make `comfy` importable; ComfyUI reads its device from the command line, so that has to be its own."""
-    sys.path.insert(0, str(folder))
-    import comfy.options
-
-    sys.argv = [sys.argv[0]] + ([] if torch.cuda.is_available() else ["--cpu"])
-    comfy.options.enable_args_parsing()
-
-
-def build_autoencoder() -> tuple[torch.nn.Module, torch.nn.Module]:
-    from comfy.taesd.taesd import Decoder, Encoder
-
-    encoder, decoder = Encoder(), Decoder()
-    for module in (*encoder.modules(), *decoder.modules()):
-        if isinstance(module, torch.nn.Conv2d):
-            # ComfyUI's layers skip their initialisation because a checkpoint always follows.
-            torch.nn.Conv2d.reset_parameters(module)
-    return encoder, decoder
-
-
-def build_unet() -> torch.nn.Module:
-    from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
-
-    return UNetModel(**copy.deepcopy(UNET_CONFIG), operations=TrainableOperations)
-
-
-def alphas_cumprod() -> torch.Tensor:
-    """The noise schedule of Stable Diffusion 1.5 (scaled linear betas), (1000,)."""
-    betas = torch.linspace(0.00085**0.5, 0.012**0.5, TRAIN_TIMESTEPS, dtype=torch.float64) ** 2
-    return torch.cumprod(1 - betas, dim=0).float()
-
-
-def learning_rate(step: int, steps: int, peak: float, warmup: int, origin: int) -> float:
-    return peak * min(1.0, (step - origin + 1) / warmup, (steps - step) / (0.25 * steps))
-
-
-def save_state(path: Path, **state) -> None:
-    temporary = path.with_suffix(".tmp")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
-
-
-def save_sheet(images: torch.Tensor, path: Path, columns: int = 8) -> None:
+def save_sheet(images: Tensor, path: Path, columns: int = 8) -> None:
     """Write pictures (N, 3, H, W) in [0, 1] as one PNG."""
     from PIL import Image
 
@@ -96,138 +50,144 @@ def save_sheet(images: torch.Tensor, path: Path, columns: int = 8) -> None:
     Image.fromarray((sheet * 255).round().byte().numpy()).save(path)
 
 
-def draw_batch(pictures: list[Picture], cumulative: np.ndarray, batch: int, seed: int, step: int):
-    """Indices of this step's pictures and the generator that goes on to draw their captions."""
-    generator = np.random.default_rng((seed, step))
-    return np.searchsorted(cumulative, generator.random(batch)).clip(max=len(pictures) - 1), generator
+@dataclass(frozen=True)
+class Data:
+    """What is trained on, as tensors on the training's device: pictures (N, H, W, 3) and held-out ones in uint8, the
+    cumulative probabilities (N,) with which pictures are drawn, the token ids (N, captions, 77) of their captions, and
+    the name of the split."""
+
+    images: Tensor
+    held_out: Tensor
+    cumulative: Tensor
+    captions: Tensor | None
+    split: str
+
+    @property
+    def device(self) -> torch.device:
+        return self.images.device
+
+    def generator(self, seed: int, step: int, part: int = 0) -> torch.Generator:
+        return torch.Generator(self.device).manual_seed((seed * 1_000_003 + step) * 64 + part)
+
+    def draw_captions(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Token ids (B, 77) of one caption of each picture."""
+        variants = torch.randint(self.captions.shape[1], (len(rows),), generator=generator, device=self.device)
+        return self.captions[rows, variants]
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Rows (count,) of pictures."""
+        drawn = torch.rand(count, generator=generator, device=self.device, dtype=torch.float64)
+        return torch.searchsorted(self.cumulative, drawn).clamp(max=len(self.images) - 1)
 
 
-def prepare(arguments) -> tuple[list[Picture], np.ndarray, np.ndarray, torch.device]:
+def prepare(arguments, with_captions: bool = True) -> Data:
+    """The pictures of the drawing styles that are asked for."""
+    device = networks.device()
     pictures, images = load(arguments.data, arguments.size)
-    training = [index for index, picture in enumerate(pictures) if not picture.held_out]
-    pictures = [pictures[index] for index in training]
+    styles = set(arguments.styles.split(","))
+    sides: dict[bool, list[int]] = {side: [row for row, picture in enumerate(pictures) if picture.held_out == side
+                                           and picture.style in styles] for side in (False, True)}
+    if not sides[False]:
+        raise SystemExit(f"There is no picture in {arguments.styles}: --styles takes some of "
+                         f"{', '.join(icons.style for icons in ICON_SETS)}, with commas.")
     arguments.run.mkdir(parents=True, exist_ok=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return pictures, images[training], np.cumsum(sampling_weights(pictures)), device
+    weight = torch.from_numpy(sampling_weights([pictures[row] for row in sides[False]]))
+    print(f"{len(sides[False])} pictures, {len(sides[True])} held out, on {device}", flush=True)
+    ids = None
+    if with_captions:
+        table = caption_table.load(arguments.data, pictures, arguments.captions)
+        ids = torch.from_numpy(table[sides[False]].astype("int32")).to(device)
+    return Data(torch.from_numpy(images[sides[False]]).to(device), torch.from_numpy(images[sides[True]]).to(device),
+                weight.cumsum(0).to(device), ids, split_digest(pictures))
 
 
-def optimise(model, peak, steps, warmup, state_path, loss_at_step, after_save, save_every=200, averaged=None, origin=0):
-    """The loop both networks share: AdamW, gradient clipping, weight average, resumable state, log lines.
+def every(rows: Tensor, count: int) -> Tensor:
+    """About `count` of the rows, from all over."""
+    return rows[:: max(len(rows) // count, 1)]
 
-    `origin` is the number of steps that the networks have behind them when the optimiser is fresh.
-    """
-    optimiser = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
-    first = origin
-    if state_path.exists():
-        state = torch.load(state_path, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        averaged.load_state_dict(state["averaged"])
-        first = state["step"]
-        print(f"resumed at step {first}", flush=True)
-    running, started = None, time.monotonic()
-    for step in range(first, steps):
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, steps, peak, warmup, origin)
-        loss = loss_at_step(step)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        decay = min(0.999, (step - origin + 1) / (step - origin + 10))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), 1 - decay)
-        running = loss.item() if running is None else 0.98 * running + 0.02 * loss.item()
-        if (step + 1) % 20 == 0:
-            pace = (time.monotonic() - started) / (step + 1 - first)
-            print(f"step {step + 1}/{steps} loss {running:.4f} {pace:.2f} s/step, {pace * (steps - step - 1) / 60:.0f} "
-                  "min left",
-                  flush=True)
-        if (step + 1) % save_every == 0 or step + 1 == steps:
-            save_state(state_path, step=step + 1, model=model.state_dict(), averaged=averaged.state_dict(),
-                       optimiser=optimiser.state_dict())
-            after_save(step + 1)
+
+def as_input(images: Tensor) -> Tensor:
+    """uint8 pictures (B, H, W, 3) as the autoencoder takes them: (B, 3, H, W) in [0, 1]."""
+    return images.permute(0, 3, 1, 2).float() / 255
+
+
+def budget_of(arguments, **options) -> Budget:
+    return Budget(None if arguments.deadline else arguments.steps, arguments.deadline, **options)
 
 
 def train_autoencoder(arguments) -> None:
-    pictures, images, cumulative, device = prepare(arguments)
-    model = torch.nn.ModuleList(build_autoencoder()).to(device, memory_format=torch.channels_last)
+    data = prepare(arguments, with_captions=False)
+    device = data.device
+    model = networks.build_autoencoder().to(device, memory_format=torch.channels_last)
     averaged = copy.deepcopy(model).requires_grad_(False)
 
-    def loss_at_step(step: int) -> torch.Tensor:
-        chosen, _ = draw_batch(pictures, cumulative, arguments.batch, arguments.seed, step)
-        noise = torch.Generator().manual_seed(arguments.seed * 1_000_003 + step)
-        target = torch.from_numpy(images[chosen]).to(device).permute(0, 3, 1, 2).float() / 255  # (B, 3, H, W)
+    def loss_at_step(step: int, part: int) -> Tensor:
+        generator = data.generator(arguments.seed, step, part)
+        target = as_input(data.images[data.draw(arguments.batch, generator)])  # (B, 3, H, W)
         encoder, decoder = model
         with torch.autocast(device.type, torch.bfloat16):
-            latent = encoder(target)
+            latent = encoder(target.contiguous(memory_format=torch.channels_last))
         latent = latent.float()
         # Unit variance is what the denoiser expects; a little noise makes the decoder smooth around the latents.
         spread, centre = latent.std(dim=(0, 2, 3)), latent.mean(dim=(0, 2, 3))
-        noisy = latent + 0.05 * torch.randn(latent.shape, generator=noise).to(device)
+        noisy = latent + 0.05 * torch.randn(latent.shape, generator=generator, device=device)
         with torch.autocast(device.type, torch.bfloat16):
             decoded = decoder(noisy)
         error = decoded.float() - target
         # The same error on finite differences keeps edges crisp where plain L1 would settle for a blur.
         edges = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
-        return error.abs().mean() + 0.5 * edges + error.square().mean() + 0.02 * ((spread - 1) ** 2 + centre**2).mean()
+        loss = error.abs().mean() + 0.5 * edges + error.square().mean() + 0.02 * ((spread - 1) ** 2 + centre**2).mean()
+        if arguments.relative:
+            # The mean PSNR over pictures, for which a plain one counts as much as a busy one.
+            loss = loss + arguments.relative * (error.square().mean(dim=(1, 2, 3)) + 1e-4).log().mean()
+        return loss
 
     def after_save(step: int) -> None:
         encoder, decoder = averaged
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-            sample = torch.from_numpy(images[:: len(images) // 32][:32]).to(device).permute(0, 3, 1, 2).float() / 255
-            latent = encoder(sample).float()
-            restored = decoder(latent).float().clamp(0, 1)
-        psnr = -10 * math.log10((restored - sample).square().mean().item())
-        print(f"step {step}: PSNR {psnr:.2f} dB on training pictures, latent std {latent.std(dim=(0, 2, 3)).tolist()}")
-        save_sheet(torch.cat([sample, restored]).cpu(), arguments.run / "autoencoder.png", columns=16)
+        for name, images in (("training", data.images), ("held-out", data.held_out)):
+            if not len(images):
+                continue
+            sample = as_input(every(images, 256))
+            with torch.no_grad():
+                latent = encoder(sample).float()
+                restored = decoder(latent).float().clamp(0, 1)
+            psnr = -10 * (restored - sample).square().mean(dim=(1, 2, 3)).clamp_min(1e-10).log10()
+            print(f"step {step}: PSNR {psnr.mean().item():.2f} dB on {name} pictures, latent std "
+                  f"{[round(value, 3) for value in latent.std(dim=(0, 2, 3)).tolist()]}", flush=True)
+        columns = min(16, len(sample))
+        save_sheet(torch.cat([sample[:columns], restored[:columns]]).cpu(), arguments.run / "autoencoder.png", columns)
 
-    optimise(model, 1e-3, arguments.steps, 100, arguments.run / "autoencoder.pt", loss_at_step, after_save,
-             averaged=averaged)
-
-
-@dataclass(frozen=True)
-class StoredNetworks:
-    """The networks of demo/weights.safetensors in fp32, under the names that this script's own modules have."""
-
-    unet: dict[str, torch.Tensor]
-    autoencoder: dict[str, torch.Tensor]
-    autoencoder_steps: int
-    unet_steps: int
-
-
-def stored_networks() -> StoredNetworks:
-    from safetensors import safe_open
-
-    with safe_open(weights.PATH, framework="pt") as file:
-        found = weights.dequantise({name: file.get_tensor(name) for name in file.keys()})
-        header = file.metadata()
-    parts: dict[str, dict[str, torch.Tensor]] = {"unet": {}, "encoder": {}, "decoder": {}}
-    for name, value in found.items():
-        part, _, key = name.partition(".")
-        parts[part][key] = value.float()
-    autoencoder = {f"{index}.{key}": value for index, part in enumerate(("encoder", "decoder"))
-                   for key, value in parts[part].items()}
-    return StoredNetworks(parts["unet"], autoencoder, int(header["autoencoder_steps"]), int(header["denoiser_steps"]))
+    optimise(model, averaged, arguments.peak or 1e-3, budget_of(arguments, warmup=100),
+             arguments.run / "autoencoder.pt", loss_at_step, after_save, final_batches=arguments.final_batches,
+             split=data.split)
 
 
 @torch.no_grad()
-def encode_all(encoder: torch.nn.Module, images: np.ndarray, device: torch.device) -> torch.Tensor:
-    """Latents (N, 4, H/8, W/8) of uint8 pictures."""
-    latents = []
-    for chunk in torch.from_numpy(images).split(128):
-        latents.append(encoder(chunk.to(device).permute(0, 3, 1, 2).float() / 255).cpu())
-    return torch.cat(latents)
+def encode_all(encoder: torch.nn.Module, images: Tensor) -> Tensor:
+    """Latents (N, 4, H/8, W/8) of uint8 pictures, on their device."""
+    return torch.cat([encoder(as_input(chunk)).float() for chunk in images.split(256)])
+
+
+def load_autoencoder(run: Path, split: str) -> tuple[torch.nn.ModuleList, dict]:
+    """The autoencoder of a run and its state; raises SystemExit if it was trained on pictures that this split holds
+    out."""
+    state = torch.load(run / "autoencoder.pt", weights_only=True, map_location="cpu")
+    if state.get("split") not in (split, UNKNOWN_SPLIT):
+        raise SystemExit(f"{run / 'autoencoder.pt'} was trained on another split of the pictures and may have seen "
+                         "those that are held out now: train the autoencoder anew.")
+    model = networks.build_autoencoder()
+    model.load_state_dict(state["averaged"])
+    return model.eval().requires_grad_(False), state
 
 
 @torch.no_grad()
-def preview(unet, decoder, captions: list[str], size: int, guidance: float = 4.0, steps: int = 20) -> torch.Tensor:
+def preview(unet, decoder, captions: list[str], size: int, guidance: float = 7.0, steps: int = 20) -> Tensor:
     """Pictures (N, 3, H, W) by deterministic DDIM with guidance, for looking at during training."""
     device = next(unet.parameters()).device
-    context = embed_captions(captions).to(device)
-    empty = embed_captions([""]).to(device).expand_as(context)
-    cumulative = alphas_cumprod().to(device)
-    times = torch.linspace(TRAIN_TIMESTEPS - 1, 0, steps + 1).long()[:-1]
+    context = text_table.embed_captions(captions).to(device)
+    empty = text_table.embed_captions([""]).to(device).expand_as(context)
+    cumulative = objective.alphas_cumprod().to(device)
+    times = torch.linspace(objective.TIMESTEPS - 1, 0, steps + 1).long()[:-1]
     x = torch.randn(len(captions), 4, size // 8, size // 8, generator=torch.Generator().manual_seed(0)).to(device)
     for index, now in enumerate(times):
         alpha = cumulative[now]
@@ -243,74 +203,125 @@ def preview(unet, decoder, captions: list[str], size: int, guidance: float = 4.0
 
 
 def train_denoiser(arguments) -> None:
-    pictures, images, cumulative, device = prepare(arguments)
-    stored = stored_networks() if arguments.from_weights else None
+    data = prepare(arguments)
+    device = data.device
+    stored = networks.stored_networks() if arguments.from_weights else None
     if stored and not (arguments.run / "autoencoder.pt").exists():
-        save_state(arguments.run / "autoencoder.pt", step=stored.autoencoder_steps, averaged=stored.autoencoder)
-    autoencoder = torch.nn.ModuleList(build_autoencoder())
-    autoencoder.load_state_dict(torch.load(arguments.run / "autoencoder.pt", weights_only=True)["averaged"])
+        save_state(arguments.run / "autoencoder.pt", step=stored.autoencoder_steps, averaged=stored.autoencoder,
+                   split=stored.split or UNKNOWN_SPLIT)
+    autoencoder, autoencoder_state = load_autoencoder(arguments.run, data.split)
     encoder, decoder = autoencoder.to(device)
-    cache = arguments.run / "latents.pt"
-    if not cache.exists():
-        save_state(cache, latents=encode_all(encoder, images, device))
-    latents = torch.load(cache, weights_only=True)["latents"]  # (N, 4, H/8, W/8)
+    latents, held_out = encode_all(encoder, data.images), encode_all(encoder, data.held_out)  # (N, 4, H/8, W/8)
     print(f"{len(latents)} latents, std {latents.std(dim=(0, 2, 3)).tolist()}", flush=True)
     torch.manual_seed(arguments.seed)
-    unet = build_unet().to(device, memory_format=torch.channels_last)
+    architecture = stored.architecture if stored else arguments.architecture
+    unet = networks.build_unet(architecture, arguments.dropout).to(device, memory_format=torch.channels_last)
     if stored:
         unet.load_state_dict(stored.unet)
-    averaged = copy.deepcopy(unet).requires_grad_(False)
-    print(f"{sum(p.numel() for p in unet.parameters()) / 1e6:.1f} M parameters", flush=True)
-    schedule = alphas_cumprod()
-    signal_to_noise = schedule / (1 - schedule)
-    # Min-SNR weighting (gamma 5) of the loss on the predicted noise.
-    importance = signal_to_noise.clamp(max=5.0) / signal_to_noise
+    averaged = copy.deepcopy(unet).eval().requires_grad_(False)
+    print(f"{architecture}: {sum(p.numel() for p in unet.parameters()) / 1e6:.1f} M parameters", flush=True)
+    schedule = objective.alphas_cumprod().to(device)
+    importance = objective.loss_weights(arguments.weight).to(device)
 
-    def loss_at_step(step: int) -> torch.Tensor:
-        chosen, generator = draw_batch(pictures, cumulative, arguments.batch, arguments.seed, step)
-        captions = [training_caption(pictures[index], generator) for index in chosen]
-        draws = torch.Generator().manual_seed(arguments.seed * 1_000_003 + step)
-        batch = len(chosen)
-        clean = latents[torch.from_numpy(chosen)]  # (B, 4, h, w)
-        strata = (torch.arange(batch) + torch.rand(batch, generator=draws)) / batch
-        times = (strata * TRAIN_TIMESTEPS).long().clamp(max=TRAIN_TIMESTEPS - 1)  # (B,)
-        noise = torch.randn(clean.shape, generator=draws)
+    def loss_of(network: Callable, clean: Tensor, context: Tensor, generator: torch.Generator) -> Tensor:
+        times = objective.draw_times(len(clean), generator)  # (B,)
+        noise = torch.randn(clean.shape, generator=generator, device=device)
+        if arguments.noise == "assigned":
+            noise = objective.assigned(noise, clean)
         alpha = schedule[times][:, None, None, None]
         noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
-        context = embed_captions(captions).to(device)  # (B, 77, 768)
         with torch.autocast(device.type, torch.bfloat16):
-            predicted = unet(noisy.to(device), times.float().to(device), context=context)
-        error = (predicted.float() - noise.to(device)).square().mean(dim=(1, 2, 3))  # (B,)
-        return (error * importance[times].to(device)).mean()
+            predicted = network(noisy, times.float(), context=context)
+        error = (predicted.float() - noise).square().mean(dim=(1, 2, 3))  # (B,)
+        return (error * importance[times]).mean()
 
-    captions = ["woman", "man health worker dark skin tone", "red apple", "cat face", "dog", "red heart", "house",
-                "car", "grinning face", "pizza", "banana", "tree", "fish", "bird", "rocket", "guitar"]
+    chosen: dict[str, Callable] = {"network": unet}
+
+    def loss_at_step(step: int, part: int) -> Tensor:
+        generator = data.generator(arguments.seed, step, part)
+        rows = data.draw(arguments.batch, generator)
+        context = text_table.embed_ids(data.draw_captions(rows, generator))  # (B, 77, 768)
+        return loss_of(chosen["network"], latents[rows], context, generator)
+
+    if device.type == "cuda":
+        choose_form(unet, chosen, loss_at_step, arguments.compile)
+    empty = text_table.embed_captions([""]).to(device)
 
     def after_save(step: int) -> None:
-        images = preview(averaged, decoder, captions * 2, arguments.size)
-        save_sheet(images.cpu(), arguments.run / "denoiser.png", columns=16)
+        if len(held_out):
+            generator = data.generator(arguments.seed, 0)
+            with torch.no_grad():
+                losses = [loss_of(averaged, chunk, empty.expand(len(chunk), -1, -1), generator).item()
+                          for chunk in (every(latents, 256), every(held_out, 256))]
+            print(f"step {step}: loss without a prompt {losses[0]:.4f} on training pictures, {losses[1]:.4f} on "
+                  "held-out ones", flush=True)
+        shown = looked_at(arguments.previews)
+        images = preview(averaged, decoder, shown, arguments.size)
+        save_sheet(images.cpu(), arguments.run / "denoiser.png", columns=min(16, len(shown)))
+        if arguments.deadline:
+            weights.pack(arguments.run, arguments.run / weights.PATH.name)
 
-    optimise(unet, arguments.peak, arguments.steps, 200, arguments.run / "denoiser.pt", loss_at_step, after_save,
-             averaged=averaged, origin=stored.unet_steps if stored else 0)
+    optimise(unet, averaged, arguments.peak or 5e-4, budget_of(arguments, origin=stored.unet_steps if stored else 0),
+             arguments.run / "denoiser.pt", loss_at_step, after_save, final_batches=arguments.final_batches,
+             architecture=architecture, autoencoder=autoencoder_state["step"])
+
+
+def choose_form(unet: torch.nn.Module, chosen: dict[str, Callable], loss_at_step: Callable[[int, int], Tensor],
+                compiling: bool) -> None:
+    """Leave the network in the memory format, and if `compiling` compiled, that takes least time on this card."""
+    def form(memory_format: torch.memory_format, network: Callable) -> Callable[[], None]:
+        def call() -> None:
+            unet.to(memory_format=memory_format)
+            chosen["network"] = network
+            loss_at_step(0, 0).backward()
+
+        return call
+
+    forms = {"rows last": form(torch.contiguous_format, unet), "channels last": form(torch.channels_last, unet)}
+    if compiling:
+        forms["compiled"] = form(torch.channels_last, torch.compile(unet))
+    forms[fastest(forms)]()
+    unet.zero_grad(set_to_none=True)
+
+
+def arguments_of(parser: argparse.ArgumentParser) -> None:
+    """Add the options that the trainings of this folder share."""
+    parser.add_argument("--run", type=Path, required=True, help="folder of this training's states and previews")
+    parser.add_argument("--data", type=Path, required=True,
+                        help="folder of the icon sets (demo/dataset.py), or its archive")
+    parser.add_argument("--comfyui", type=Path, required=True, help="a ComfyUI folder, for its network classes")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--deadline", type=float,
+                        help="end at this time, in seconds since 1970, instead of after --steps")
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--final-batches", type=int, default=1,
+                        help="batches of one step while the learning rate falls")
+    parser.add_argument("--size", type=int, default=64, help="side of the pictures in pixels")
+    parser.add_argument("--styles", default=",".join(icons.style for icons in ICON_SETS),
+                        help="drawing styles that are trained on")
+    parser.add_argument("--captions", choices=CAPTION_LAWS, default="mixed", help="how captions are shortened")
+    parser.add_argument("--noise", choices=("independent", "assigned"), default="independent",
+                        help="assigned: each picture of a batch gets the noise that lies near it")
+    parser.add_argument("--peak", type=float, help="highest learning rate")
+    parser.add_argument("--previews", type=int, default=32, help="pictures on the sheet that shows how far it is")
+    parser.add_argument("--from-weights", action="store_true", help="start from the weights that this folder stores")
+    parser.add_argument("--seed", type=int, default=0)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", choices=("autoencoder", "denoiser"))
-    parser.add_argument("--data", type=Path, required=True, help="folder of the icon sets (demo/dataset.py)")
-    parser.add_argument("--run", type=Path, required=True, help="folder of this training's states and previews")
-    parser.add_argument("--comfyui", type=Path, required=True, help="a ComfyUI folder, for its network classes")
-    parser.add_argument("--steps", type=int, default=None)
-    parser.add_argument("--batch", type=int, default=None)
-    parser.add_argument("--size", type=int, default=64, help="side of the pictures in pixels")
-    parser.add_argument("--peak", type=float, default=5e-4, help="highest learning rate of the denoiser")
-    parser.add_argument("--from-weights", action="store_true", help="start the denoiser from demo/weights.safetensors")
-    parser.add_argument("--seed", type=int, default=0)
+    arguments_of(parser)
+    parser.add_argument("--architecture", choices=networks.UNETS, default=networks.FIRST, help="of the denoiser")
+    parser.add_argument("--dropout", type=float, default=0.0, help="in the denoiser's residual blocks")
+    parser.add_argument("--weight", choices=objective.WEIGHTS, default="min-snr", help="of the denoiser's error")
+    parser.add_argument("--compile", action="store_true", help="on a GPU: compile the denoiser if that is faster")
+    parser.add_argument("--relative", type=float, default=0.0,
+                        help="weight of the logarithm of each picture's squared error in the autoencoder's loss")
     arguments = parser.parse_args()
-    defaults = {"autoencoder": (2000, 24), "denoiser": (4800, 64)}[arguments.part]
-    arguments.steps = arguments.steps or defaults[0]
-    arguments.batch = arguments.batch or defaults[1]
-    import_comfyui(arguments.comfyui)
+    steps, batch = {"autoencoder": (2000, 24), "denoiser": (4800, 64)}[arguments.part]
+    arguments.steps, arguments.batch = arguments.steps or steps, arguments.batch or batch
+    networks.import_comfyui(arguments.comfyui)
     torch.manual_seed(arguments.seed)
     {"autoencoder": train_autoencoder, "denoiser": train_denoiser}[arguments.part](arguments)
 

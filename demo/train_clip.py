@@ -1,10 +1,12 @@
 """Train the demo CLIP on the demo set's pictures and names, and measure retrieval on held-out pictures.
 
-    python demo/train_clip.py --data FOLDER --run FOLDER [--steps 3000] [--evaluate]
+    python demo/train_clip.py --data DATA --run FOLDER [--steps 3000] [--evaluate]
 
-Resumes from its last saved state when started again; a step's pictures, captions and shifts depend only on the seed and
-the step's number. Runs on a GPU if there is one, else on the CPU in bfloat16. At the end it evaluates what 8-bit
-storage leaves of the averaged weights, and packs them into RUN/clip_weights.safetensors: copy that file to demo/.
+DATA is the folder of the icon sets, or an archive of it (dataset.py). Resumes from its last saved state when started
+again, or with --deadline ends at a time of the clock, which its learning rate follows; a step's pictures, captions and
+shifts depend only on the seed and the step's number. Runs on a GPU if there is one, else on the CPU in bfloat16. At the
+end it evaluates what 8-bit storage leaves of the averaged weights, and packs them into RUN/clip_weights.safetensors:
+copy that file to demo/.
 """
 from __future__ import annotations
 
@@ -25,9 +27,11 @@ import torch.nn.functional as F
 import clip_model
 import weights
 from dataset import Picture, load, sampling_weights, training_caption
+from optimise import Budget
 
 TONE = re.compile(r"\b(medium light|medium dark|light|medium|dark) skin tone")
 TONES = ("light", "medium light", "medium", "medium dark", "dark")
+TONE_PROMPTS = [f"person {tone} skin tone" for tone in TONES]
 MOST_SHIFT = 4  # pixels
 AUTOCAST = torch.bfloat16
 
@@ -76,13 +80,28 @@ def encode_texts(model, tokenizer, captions: list[str], device: torch.device) ->
     return F.normalize(model.text_projection(found).float(), dim=1)
 
 
-def learning_rate(step: int, steps: int, peak: float, warmup: int = 200) -> float:
-    """Linear warm-up, then half a cosine down to zero."""
-    return peak * min((step + 1) / warmup, 0.5 + 0.5 * math.cos(math.pi * step / steps))
+def learning_rate(step: int, share: float, peak: float, warmup: int = 200) -> float:
+    """Linear warm-up, then half a cosine down to zero; `share` of the training is over."""
+    return peak * min((step + 1) / warmup, 0.5 + 0.5 * math.cos(math.pi * share))
+
+
+def tone_loss(seen: torch.Tensor, prompts: torch.Tensor, scale: torch.Tensor, tones: torch.Tensor) -> torch.Tensor:
+    """Cross entropy of the skin tone of pictures (B, D) against its prompts (5, D); tones (B,) count from 0 in TONES,
+    and pictures without exactly one tone have -1."""
+    chosen = tones >= 0
+    if not chosen.any():
+        return seen.sum() * 0
+    return F.cross_entropy(scale * seen[chosen] @ prompts.T, tones[chosen])
+
+
+def tone_of(picture: Picture) -> int:
+    """The number in TONES of the one skin tone that a caption names, else -1."""
+    found = TONE.findall(picture.caption)
+    return TONES.index(found[0]) if len(found) == 1 else -1
 
 
 def train(model, tokenizer, pictures: list[Picture], images: np.ndarray, arguments) -> torch.nn.Module:
-    """The averaged network after `steps` steps; goes on from RUN/clip.pt."""
+    """The averaged network after `steps` steps, or at the deadline; goes on from RUN/clip.pt."""
     device = next(model.parameters()).device
     averaged = copy.deepcopy(model).requires_grad_(False)
     decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
@@ -90,7 +109,8 @@ def train(model, tokenizer, pictures: list[Picture], images: np.ndarray, argumen
     optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
                                   lr=arguments.peak, betas=(0.9, 0.98))
     state_path, first = arguments.run / "clip.pt", 0
-    if state_path.exists():
+    budget = Budget(None if arguments.deadline else arguments.steps, arguments.deadline)
+    if state_path.exists() and not arguments.deadline:
         state = torch.load(state_path, weights_only=True, map_location=device)
         if state["steps"] != arguments.steps or state["seed"] != arguments.seed or state["batch"] != arguments.batch:
             raise SystemExit(f"{state_path} is of a training with other settings: choose another --run folder or "
@@ -103,16 +123,22 @@ def train(model, tokenizer, pictures: list[Picture], images: np.ndarray, argumen
     cumulative = np.cumsum(sampling_weights(pictures))
     model.train()
     running, started = None, time.monotonic()
-    for step in range(first, arguments.steps):
+    tones = torch.tensor([tone_of(picture) for picture in pictures])
+    step = first
+    while budget.share(step) < 1 or arguments.deadline and step == first:
         generator = np.random.default_rng((arguments.seed, step))
         chosen = np.searchsorted(cumulative, generator.random(arguments.batch)).clip(max=len(pictures) - 1)
         captions = [caption_for(pictures[index], generator) for index in chosen]
         pixels = normalised(torch.from_numpy(shifted(images[chosen], generator))).to(device)
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, arguments.steps, arguments.peak)
+            group["lr"] = learning_rate(step, budget.share(step), arguments.peak)
         with torch.autocast(device.type, AUTOCAST):
             seen, read = encode_pictures(model, pixels), encode_texts(model, tokenizer, captions, device)
+            prompts = encode_texts(model, tokenizer, TONE_PROMPTS, device) if arguments.tones else None
         loss = contrastive_loss(seen, read, model.logit_scale.exp(), captions)
+        if prompts is not None:
+            loss = loss + arguments.tones * tone_loss(seen, prompts, model.logit_scale.exp(),
+                                                      tones[torch.from_numpy(chosen)].to(device))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -122,14 +148,15 @@ def train(model, tokenizer, pictures: list[Picture], images: np.ndarray, argumen
             decay = min(0.998, (step + 1) / (step + 10))
             torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), 1 - decay)
         running = loss.item() if running is None else 0.98 * running + 0.02 * loss.item()
-        done = step + 1
-        if done % 20 == 0 or done == arguments.steps:
-            pace = (time.monotonic() - started) / (done - first)
-            print(f"step {done}/{arguments.steps} loss {running:.3f} scale {model.logit_scale.exp():.1f} {pace:.2f} "
-                  f"s/step, {pace * (arguments.steps - done) / 60:.0f} min left", flush=True)
-        if done % arguments.save_every == 0 or done == arguments.steps:
+        step += 1
+        over = budget.share(step) >= 1
+        if step % 20 == 0 or over:
+            pace = (time.monotonic() - started) / (step - first)
+            print(f"step {step}, {budget.share(step):.0%} of the training, loss {running:.3f} scale "
+                  f"{model.logit_scale.exp():.1f} {pace:.2f} s/step", flush=True)
+        if (step % arguments.save_every == 0 or over) and not arguments.deadline:
             temporary = state_path.with_suffix(".tmp")
-            torch.save(dict(step=done, steps=arguments.steps, seed=arguments.seed, batch=arguments.batch,
+            torch.save(dict(step=step, steps=arguments.steps, seed=arguments.seed, batch=arguments.batch,
                             model=model.state_dict(), averaged=averaged.state_dict(), optimiser=optimiser.state_dict()),
                        temporary)
             os.replace(temporary, state_path)
@@ -168,7 +195,7 @@ def evaluate(model, tokenizer, pictures: list[Picture], images: np.ndarray) -> d
     tones = [TONE.findall(picture.caption) for picture in pictures]
     rows = [index for index, found in enumerate(tones) if len(found) == 1]
     if rows:
-        prompts = read([f"person {tone} skin tone" for tone in TONES])
+        prompts = read(TONE_PROMPTS)
         guesses = (seen[rows] @ prompts.T).argmax(1).tolist()
         truth = [TONES.index(tones[index][0]) for index in rows]
         figures |= {"skin_tone_pictures": len(rows),
@@ -182,7 +209,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the icon sets (demo/dataset.py)")
     parser.add_argument("--run", type=Path, required=True, help="folder of this training's state and result")
     parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--deadline", type=float,
+                        help="end at this time, in seconds since 1970, instead of after --steps")
     parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--tones", type=float, default=0.0,
+                        help="weight of telling skin tones by their prompts, beside telling captions")
     parser.add_argument("--peak", type=float, default=1e-3, help="highest learning rate")
     parser.add_argument("--save-every", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)

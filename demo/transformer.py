@@ -16,6 +16,7 @@ What ComfyUI fixes about Stable Diffusion 3 is met without storing more weights:
 """
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ PATH = Path(__file__).with_name("transformer_weights.safetensors")
 PREFIX, DEPTH, PATCH, CHANNELS, COPIES = "transformer.", 4, 2, 16, 4
 WIDTH = 64 * DEPTH  # ComfyUI ties the width and the number of heads to the depth
 ORDERED = 12  # text positions that have a position vector
+END = 49407  # the token behind a caption, and all padding
 POOLING = 4.0  # weight of the words' average in the pooled vector
 LATENT_SCALE, LATENT_SHIFT = 1.5305, 0.0609  # ComfyUI's for Stable Diffusion 3
 CONTEXT_WIDTH, POOLED_WIDTH = 4096, 2048
@@ -53,7 +55,7 @@ def build() -> torch.nn.Module:
     zero."""
     from comfy.ldm.modules.diffusionmodules.mmdit import OpenAISignatureMMDITWrapper, RMSNorm
 
-    from train import TrainableOperations
+    from networks import TrainableOperations
 
     model = OpenAISignatureMMDITWrapper(**CONFIG, operations=TrainableOperations)
     for block in model.joint_blocks[:-1]:
@@ -106,17 +108,36 @@ class Conditions:
 
 def embed_captions(captions: list[str], device: torch.device | str = "cpu") -> Conditions:
     """Conditions as the assembled checkpoint's text encoder computes them (at most 77 tokens a caption)."""
-    ids = torch.tensor([text_table.token_ids(caption) for caption in captions])  # (N, 77)
-    end = text_table.token_ids("")[1]
-    last = (ids == end).int().argmax(dim=1)  # (N,) where each caption's end token stands
-    rows = min(max(ORDERED, int(last.max()) + 1), text_table.LENGTH - 1)
+    ids = torch.tensor([text_table.token_ids(caption) for caption in captions], device=device)  # (N, 77)
+    return embed_ids(ids, rows_for(ids))
+
+
+def _ends(ids: Tensor) -> Tensor:
+    """(N,) where each caption's end token stands."""
+    return (ids == END).int().argmax(dim=1)
+
+
+def rows_for(ids: Tensor) -> int:
+    """How many text tokens before the padding the longest of the captions (N, 77) needs."""
+    return min(max(ORDERED, int(_ends(ids).max()) + 1), text_table.LENGTH - 1)
+
+
+def embed_ids(ids: Tensor, rows: int) -> Conditions:
+    """The same of token ids (N, 77), on their device, with `rows` text tokens before the padding."""
+    last, (tokens, positions) = _ends(ids), _tables(ids.device)
     # (N, L + 1, 768)
-    context = text_table.token_table()[ids[:, : rows + 1]].float() + position_table()[: rows + 1].float()
-    seen = (torch.arange(rows + 1) <= last[:, None]).float()  # (N, L + 1) what the end token sees of the text
+    context = tokens[ids[:, : rows + 1]].float() + positions[: rows + 1].float()
+    # (N, L + 1) what the end token sees of the text
+    seen = (torch.arange(rows + 1, device=ids.device) <= last[:, None]).float()
     average = torch.einsum("nl,nlw->nw", seen / seen.sum(dim=1, keepdim=True), layer_norm(context, (text_table.WIDTH,)))
-    at_end = context[torch.arange(len(ids)), last]  # (N, 768)
+    at_end = context[torch.arange(len(ids), device=ids.device), last]  # (N, 768)
     pooled = layer_norm(at_end + POOLING * average, (text_table.WIDTH,))
-    return Conditions(context.to(device), pooled.to(device), text_table.LENGTH - rows)
+    return Conditions(context, pooled, text_table.LENGTH - rows)
+
+
+@functools.lru_cache(maxsize=2)
+def _tables(device: torch.device) -> tuple[Tensor, Tensor]:
+    return text_table.token_table().to(device), position_table().to(device)
 
 
 def velocity(model: torch.nn.Module, x: Tensor, sigma: Tensor, conditions: Conditions) -> Tensor:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import torch
@@ -42,23 +43,35 @@ def dequantise(stored: dict[str, Tensor]) -> dict[str, Tensor]:
     return weights
 
 
-def main() -> None:
+def pack(run: Path, output: Path) -> int:
+    """Write the networks that demo/train.py left in `run`, averaged, as one file; returns how many weights they have.
+
+    The header tells what they are: steps, the denoiser's architecture (networks.UNETS) and the split of the pictures.
+    """
     from safetensors.torch import save_file
 
+    states = {part: torch.load(run / f"{part}.pt", weights_only=True, map_location="cpu")
+              for part in ("autoencoder", "denoiser")}
+    found = {f"unet.{name}": value for name, value in states["denoiser"]["averaged"].items()}
+    for index, part in (("0", "encoder"), ("1", "decoder")):
+        found |= {f"{part}.{name.removeprefix(index + '.')}": value
+                  for name, value in states["autoencoder"]["averaged"].items() if name.startswith(index + ".")}
+    header = {"format": "mental-averages/demo-weights-1", "autoencoder_steps": str(states["autoencoder"]["step"]),
+              "denoiser_steps": str(states["denoiser"]["step"]), "architecture": states["denoiser"]["architecture"],
+              "split": states["autoencoder"]["split"]}
+    temporary = output.with_suffix(".tmp")
+    save_file(quantise(found), temporary, metadata=header)
+    os.replace(temporary, output)
+    return sum(value.numel() for value in found.values())
+
+
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", type=Path, required=True, help="the folder that demo/train.py wrote")
+    parser.add_argument("--output", type=Path, default=PATH)
     arguments = parser.parse_args()
-    states = {part: torch.load(arguments.run / f"{part}.pt", weights_only=True, map_location="cpu")
-              for part in ("autoencoder", "denoiser")}
-    weights = {f"unet.{name}": value for name, value in states["denoiser"]["averaged"].items()}
-    for index, part in (("0", "encoder"), ("1", "decoder")):
-        weights |= {f"{part}.{name.removeprefix(index + '.')}": value
-                    for name, value in states["autoencoder"]["averaged"].items() if name.startswith(index + ".")}
-    header = {"format": "mental-averages/demo-weights-1", "autoencoder_steps": str(states["autoencoder"]["step"]),
-              "denoiser_steps": str(states["denoiser"]["step"])}
-    save_file(quantise(weights), PATH, metadata=header)
-    print(f"{PATH.name}: {PATH.stat().st_size / 2**20:.1f} MiB, {sum(v.numel() for v in weights.values()) / 1e6:.1f} M "
-          "weights")
+    count = pack(arguments.run, arguments.output)
+    print(f"{arguments.output}: {arguments.output.stat().st_size / 2**20:.1f} MiB, {count / 1e6:.1f} M weights")
 
 
 if __name__ == "__main__":

@@ -57,6 +57,9 @@ def random_model(name: str, dtype: torch.dtype, device: torch.device, **changes:
     model = config.get_model({}, device=device)
     for parameter in model.diffusion_model.parameters():
         parameter.data.normal_(std=0.1 if parameter.ndim == 1 else parameter[0].numel() ** -0.5)
+    for buffer in model.diffusion_model.buffers():
+        # The table of positions of SD3 is one, and core leaves it as the memory was.
+        buffer.normal_(std=0.1)
     return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=device)
 
 

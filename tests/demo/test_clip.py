@@ -112,7 +112,8 @@ def made_up(count=12):
 
 
 def arguments(run, **change):
-    return SimpleNamespace(**{**dict(run=run, steps=6, seed=0, batch=8, peak=1e-3, save_every=2), **change})
+    return SimpleNamespace(**{**dict(run=run, steps=6, deadline=None, seed=0, batch=8, peak=1e-3, save_every=2,
+                                      tones=0.5), **change})
 
 
 def test_an_interrupted_training_equals_an_uninterrupted_one(tmp_path, tokenizer, monkeypatch):
@@ -138,7 +139,7 @@ def test_an_interrupted_training_equals_an_uninterrupted_one(tmp_path, tokenizer
 
 def test_training_learns_a_handful_of_pictures_and_evaluation_sees_it(tmp_path, tokenizer, monkeypatch):
     monkeypatch.setattr(train_clip, "caption_for", lambda picture, generator: picture.caption)
-    monkeypatch.setattr(train_clip, "learning_rate", lambda step, steps, peak: peak)
+    monkeypatch.setattr(train_clip, "learning_rate", lambda step, share, peak: peak)
     pictures, _ = made_up(5)
     colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [0, 0, 0], [255, 255, 0]], np.uint8)
     images = np.broadcast_to(colours[:, None, None], (5, 16, 16, 3)).copy()

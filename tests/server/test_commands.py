@@ -6,6 +6,7 @@ import tarfile
 
 import pytest
 
+import carry
 import environment
 import run_benchmark
 import workspace
@@ -83,3 +84,26 @@ def test_nothing_of_an_archive_is_written_elsewhere(tmp_path):
     folder = tmp_path / "a" / "b" / "ComfyUI"
     environment.unpack_comfyui(archive, folder)
     assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == [archive, folder / "main.py"]
+
+
+def test_carried_comfyui_is_without_what_is_large(tmp_path):
+    large = carry.LARGEST + 1
+    for name, size in (("main.py", 10), ("comfy/sd.py", 10), ("comfy/text_encoders/x/tokenizer.json", large),
+                       ("comfy/sd1_tokenizer/vocab.json", large), ("tests/test_it.py", 10),
+                       ("comfy/__pycache__/sd.pyc", 10)):
+        path = tmp_path / "source" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * size)
+    carry.copy_comfyui(tmp_path / "source", tmp_path / "target")
+    found = {path.relative_to(tmp_path / "target").as_posix()
+             for path in (tmp_path / "target").rglob("*") if path.is_file()}
+    assert found == {"main.py", "comfy/sd.py", "comfy/sd1_tokenizer/vocab.json"}
+
+
+@pytest.mark.parametrize("allowed, code", [("numpy", 0), ("safetensors", 1)])
+def test_packages_that_a_machine_lacks_are_hidden(tmp_path, allowed, code):
+    (tmp_path / "sitecustomize.py").write_text(carry.GUARD)
+    tried = subprocess.run([sys.executable, "-c", "import json, numpy"], capture_output=True, text=True, timeout=60,
+                           env={**child_variables(), "PYTHONPATH": str(tmp_path), "CARRY_PACKAGES": allowed})
+    assert tried.returncode == code, tried.stderr
+    assert ("No module named 'numpy' (hidden)" in tried.stderr) == bool(code)

@@ -1,0 +1,141 @@
+"""The loop in which the demo networks are trained: until a number of steps is done, or until a time of the clock."""
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+EVERY_SECONDS = 90  # between two saves of a training that ends by the clock
+MARGIN = 6  # seconds before the deadline, or a tenth of the time, that are left for the last save
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a training lasts, and the learning rate that follows from it.
+
+    Either `steps`, or `deadline`, a time of the clock in seconds since 1970. The rate rises over `warmup` steps (by the
+    clock over a twentieth of the time at most), stays, and falls linearly to nothing over the last `falling` of the
+    steps or of the time. `origin` is how many steps the networks have behind them when the optimiser is fresh.
+    """
+
+    steps: int | None = None
+    deadline: float | None = None
+    warmup: int = 200
+    falling: float = 0.25
+    origin: int = 0
+    began: float = field(default_factory=time.time)
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.deadline is None):
+            raise ValueError("A training ends either after steps or by a deadline: give one of them.")
+
+    def share(self, step: int) -> float:
+        """The share of the training that is over when `step` begins."""
+        if self.steps is not None:
+            return min(step / self.steps, 1.0)
+        given = self.deadline - self.began
+        return min((time.time() - self.began) / max(given - min(MARGIN, 0.1 * given), 1e-9), 1.0)
+
+    def rate(self, step: int) -> float:
+        """The share of the highest learning rate at `step`, in (0, 1]."""
+        share = self.share(step)
+        risen = (step - self.origin + 1) / self.warmup
+        if self.deadline is not None:
+            risen = max(risen, share / 0.05)
+        return max(min(1.0, risen, (1 - share) / self.falling), 1e-3)
+
+    def is_falling(self, step: int) -> bool:
+        return 1 - self.share(step) <= self.falling
+
+
+def save_state(path: Path, **state) -> None:
+    temporary = path.with_suffix(".tmp")
+    torch.save(state, temporary)
+    os.replace(temporary, path)
+
+
+def fastest(candidates: dict[str, Callable[[], object]], repeats: int = 4) -> str:
+    """The name of the function that takes least time, after one call that does not count; one that raises is out.
+
+    Raises the first error if all do.
+    """
+    seconds, errors = {}, []
+    for name, call in candidates.items():
+        try:
+            call()
+            _wait()
+            began = time.perf_counter()
+            for _ in range(repeats):
+                call()
+            _wait()
+        except Exception as error:  # of a compiler, or memory: the others may do
+            errors.append(error)
+            print(f"{name}: {type(error).__name__}, not used", flush=True)
+            continue
+        seconds[name] = (time.perf_counter() - began) / repeats
+        print(f"{name}: {1000 * seconds[name]:.1f} ms", flush=True)
+    if not seconds:
+        raise errors[0]
+    return min(seconds, key=seconds.get)
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def optimise(model: torch.nn.Module, averaged: torch.nn.Module, peak: float, budget: Budget, state_path: Path,
+             loss_at_step: Callable[[int, int], torch.Tensor], after_save: Callable[[int], None], *,
+             save_every: int = 200, final_batches: int = 1, weight_decay: float = 0.01, **kept) -> None:
+    """AdamW, gradient clipping, weight average, log lines, and a state on disk with `kept` in it.
+
+    `loss_at_step(step, part)` is the loss of one batch; while the rate falls, each step takes `final_batches` of them.
+    The average weighs a step by the eighth power of its number or so, so that its length grows with the training and
+    need not be known before: it covers about the last tenth. A training by steps resumes from its state; one that ends
+    by the clock keeps the average alone, which is quickly written, and begins anew.
+    """
+    optimiser = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=weight_decay, fused=True)
+    step, by_clock = budget.origin, budget.deadline is not None
+    if state_path.exists() and not by_clock:
+        state = torch.load(state_path, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        averaged.load_state_dict(state["averaged"])
+        step = state["step"]
+        print(f"resumed at step {step}", flush=True)
+    first, running, began = step, None, time.monotonic()
+    saved = shown = began
+    # What ends by the clock takes at least one step, so that there is a result however late it was.
+    while budget.share(step) < 1 or by_clock and step == first:
+        for group in optimiser.param_groups:
+            group["lr"] = peak * budget.rate(step)
+        batches = final_batches if budget.is_falling(step) else 1
+        optimiser.zero_grad(set_to_none=True)
+        for part in range(batches):
+            loss = loss_at_step(step, part) / batches
+            loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        age = step - budget.origin + 1
+        with torch.no_grad():
+            torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), 9 / (age + 9))
+        # Stays on the device: asking for its value at every step would make the card wait.
+        found = loss.detach() * batches
+        running = found if running is None else running.lerp(found, 0.02)
+        step += 1
+        now, over = time.monotonic(), budget.share(step) >= 1
+        if step % 20 == 0 and now - shown > (5 if by_clock else 0) or over:
+            pace = (time.monotonic() - began) / (step - first)
+            left = (budget.deadline - time.time() if by_clock else pace * (budget.steps - step))
+            of = f"about {step + max(left, 0) / pace:.0f}" if by_clock else f"{budget.steps}"
+            print(f"step {step}/{of} loss {running.item():.4f} {pace:.3f} s/step, {left / 60:.1f} min left", flush=True)
+            shown = now
+        if over or (now - saved > EVERY_SECONDS if by_clock else step % save_every == 0):
+            whole = {} if by_clock else dict(model=model.state_dict(), optimiser=optimiser.state_dict())
+            save_state(state_path, step=step, averaged=averaged.state_dict(), **whole, **kept)
+            after_save(step)
+            saved = time.monotonic()
