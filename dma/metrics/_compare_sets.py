@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..statistics import RunningMoments
+from ..statistics import RunningMoments, check_different
 from ._clip_discrepancy import clip_discrepancy
 from ._consistency import EnsembleSums, consistency, consistency_between, consistency_within
 from ._estimate import Estimate, mean_estimate, ratio_of_means
@@ -65,8 +65,7 @@ def compare_features(subject: str, features: Tensor, reference: Tensor, *, ensem
     if rows.shape[1] != others.shape[1]:
         raise ValueError(f"Both sets must have the same features in their columns, not {rows.shape[1]} and "
                          f"{others.shape[1]}.")
-    if (torch.cat([rows, others]) == rows[0]).all():
-        raise ValueError(f"The features of all {len(rows) + len(others)} pictures are the same.")
+    check_different(torch.cat([rows, others]), "features of pictures", "there is nothing to compare")
     count = len(rows)
 
     def measure(name: str, function: Callable[[], Estimate], note: str, better: str = LOWER, *, least: int = 1,

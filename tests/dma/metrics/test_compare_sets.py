@@ -115,7 +115,7 @@ def test_diversity_prompts_and_round_trips():
 
 
 @pytest.mark.parametrize("change, complaint", [
-    (dict(features=torch.ones(3, 4), reference=torch.ones(5, 4)), "features of all 8 pictures are the same"),
+    (dict(features=torch.ones(3, 4), reference=torch.ones(5, 4)), "All 8 features of pictures are the same"),
     (dict(features=torch.full((3, 5), math.nan)), "features must be finite"),
     (dict(reference=torch.ones(5, 4)), "not 5 and 4"), (dict(reference=torch.zeros(5, 5)), "rows of reference are 0"),
     (dict(ensemble_size=4), "6 pictures cannot be divided into ensembles of 4"), (dict(ensemble_size=0), "of 0")])
