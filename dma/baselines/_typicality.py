@@ -1,6 +1,8 @@
 """How typical each of many is, and the best of many by a score."""
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -22,7 +24,8 @@ def typicality(features: Tensor) -> Tensor:
     def unit_rows(rows: Tensor) -> Tensor:
         return torch.nn.functional.normalize(rows.flatten(1), dim=1)  # (B, F)
 
-    total = torch.stack([unit_rows(rows).sum(0) for rows in rows_in_double(features)]).sum(0)  # (F,)
+    # Added up one block after another: a list of the blocks' sums is as large as all rows where a block is one row.
+    total = functools.reduce(torch.add, (unit_rows(rows).sum(0) for rows in rows_in_double(features)))  # (F,)
     summed = []
     for rows in rows_in_double(features):
         unit = unit_rows(rows)

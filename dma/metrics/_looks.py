@@ -1,9 +1,13 @@
 """Sharpness and brightness of single pictures."""
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ..statistics import blocks
 
 LUMA = (0.299, 0.587, 0.114)  # of ITU-R BT.601
 
@@ -19,11 +23,13 @@ def sharpness(pictures: Tensor) -> Tensor:
     >>> sharpness(torch.ones(2, 4, 4, 3)).tolist()
     [0.0, 0.0]
     """
-    grey = _luma(pictures)  # (N, H, W)
-    if min(grey.shape[1:]) < 3:
-        raise ValueError(f"Sharpness takes pictures of 3 x 3 pixels or more, not of {tuple(grey.shape[1:])}.")
+    _check(pictures)
+    if min(pictures.shape[1:3]) < 3:
+        raise ValueError(f"Sharpness takes pictures of 3 x 3 pixels or more, not of {tuple(pictures.shape[1:3])}.")
     kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])[None, None]
-    return F.conv2d(grey[:, None], kernel).flatten(1).var(dim=1, correction=int(grey[0].numel() > 9))
+    unbiased = int(pictures.shape[1] * pictures.shape[2] > 9)
+    return torch.cat([F.conv2d(grey[:, None], kernel).flatten(1).var(dim=1, correction=unbiased)
+                      for grey in _luma(pictures)])
 
 
 def brightness(pictures: Tensor) -> Tensor:
@@ -32,10 +38,16 @@ def brightness(pictures: Tensor) -> Tensor:
     >>> [round(value, 6) for value in brightness(torch.ones(1, 2, 2, 3) / 2).tolist()]
     [0.5]
     """
-    return _luma(pictures).mean(dim=(1, 2))
+    _check(pictures)
+    return torch.cat([grey.mean(dim=(1, 2)) for grey in _luma(pictures)])
 
 
-def _luma(pictures: Tensor) -> Tensor:
-    if pictures.ndim != 4 or pictures.shape[-1] < 3:
+def _check(pictures: Tensor) -> None:
+    if pictures.ndim != 4 or pictures.shape[-1] < 3 or not len(pictures):
         raise ValueError(f"Pictures have the shape (N, H, W, 3), but these are {tuple(pictures.shape)}.")
-    return pictures[..., :3].float().cpu() @ torch.tensor(LUMA)  # (N, H, W)
+
+
+def _luma(pictures: Tensor) -> Iterator[Tensor]:
+    """The brightness of some pictures at a time, (B, H, W), so that a thousand large ones are not copied at once."""
+    for rows in blocks(len(pictures), pictures[:1].numel()):
+        yield pictures[rows, ..., :3].float().cpu() @ torch.tensor(LUMA)

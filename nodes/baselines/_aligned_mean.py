@@ -52,5 +52,5 @@ class AlignedMean(io.ComfyNode):
         rounds = similarity_rounds + flow_rounds
         watchers = [PassMonitor(comfyui.progress_bar(), "aligning", rounds)] if rounds else []
         with torch.inference_mode(False):  # gradients lead the warps
-            found = baselines.aligned_mean(images[..., :3].clone(), settings, watchers=watchers)
+            found = baselines.aligned_mean(images[..., :3], settings, watchers=watchers)
         return io.NodeOutput(found.mean, found.aligned)

@@ -21,6 +21,7 @@ from ._files import (
     output_path,
     readable_path,
     write_output_text,
+    write_output_texts,
 )
 from ._gradients import differentiable, normal_weights
 from ._image_encoders import IMAGE_ENCODERS, encoder_folder, encoder_names, managed_encoder
@@ -68,4 +69,5 @@ __all__ = [
     "prompt_with_vectors", "pushed_model", "readable_path", "reading_pictures", "resolve_layer", "run_key",
     "run_state_folder", "samples_of", "samples_of_size", "saved_run", "schedulers", "set_positive", "sigmas_of",
     "target_layers", "with_denoiser", "with_lora", "works_in_place", "write_embedding", "write_output_text",
+    "write_output_texts",
 ]

@@ -12,6 +12,7 @@ from typing import Any
 
 # Methods of dicts and lists that change nothing.
 READING = ("get", "items", "keys", "values", "copy", "index", "count")
+WRITING = ("append", "clear", "extend", "insert", "pop", "popitem", "remove", "reverse", "setdefault", "sort", "update")
 ENDS = ("JUMP", "STORE", "DELETE", "RETURN", "YIELD", "FOR")  # of an expression, or of what is followed of it
 UNCHANGING = (bool, int, float, complex, str, bytes, type(None))
 
@@ -44,6 +45,27 @@ def only_read(code: types.CodeType, name: str) -> bool:
             and all(only_read(inner, name) for inner in _inside(code) if name in inner.co_freevars))
 
 
+def written_into(code: types.CodeType, name: str) -> bool:
+    """Whether a function, or one inside it, can be seen to change a dict or list that it knows by this name: by giving
+    an item a value, or by one of the methods that change it. Where it is handed on, nothing is seen.
+
+    >>> def inside(table, seen, handed_on):
+    ...     seen[table["key"]] = 1
+    ...     handed_on.update(seen)
+    >>> [written_into(inside.__code__, name) for name in ("table", "seen", "handed_on")]
+    [False, True, True]
+    """
+    steps = [step for step in dis.get_instructions(code) if step.opname != "CACHE"]
+    for index, step in enumerate(steps):
+        if not (step.opname.startswith("LOAD") and ("DEREF" in step.opname or "FAST" in step.opname)):
+            continue
+        names = step.argval if isinstance(step.argval, tuple) else (step.argval,)
+        for above, loaded in enumerate(reversed(names)):
+            if loaded == name and _changed(steps[index + 1:], above):
+                return True
+    return any(written_into(inner, name) for inner in _inside(code) if name in inner.co_freevars)
+
+
 def settings_in(value: Mapping | list) -> Any:
     """The part of a dict or list that nothing can change but through it: numbers and words, and tuples of them."""
     if isinstance(value, list):
@@ -57,6 +79,22 @@ def _inside(code: types.CodeType) -> Iterator[types.CodeType]:
 
 def _unchanging(value: Any) -> bool:
     return all(map(_unchanging, value)) if isinstance(value, tuple) else isinstance(value, UNCHANGING)
+
+
+def _changed(steps: list[dis.Instruction], above: int) -> bool:
+    """Whether the instructions after the one that loads a holder, with so many values above it on the stack, change
+    it."""
+    if not above and steps[0].opname in ("LOAD_ATTR", "LOAD_METHOD"):
+        return steps[0].argval in WRITING
+    for step in steps:
+        if step.opname in ("STORE_SUBSCR", "DELETE_SUBSCR"):
+            return above >= 1
+        if any(end in step.opname for end in ENDS):
+            return False
+        above += dis.stack_effect(step.opcode, step.arg, jump=False)
+        if not step.opname.startswith(("LOAD", "PUSH", "COPY", "DUP", "SWAP", "ROT")) and above < 1:
+            return False  # the holder itself was used
+    return False
 
 
 def _looked_up(steps: list[dis.Instruction]) -> bool:

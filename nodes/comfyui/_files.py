@@ -4,7 +4,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import folder_paths
@@ -14,8 +14,9 @@ from ...dma.files import inside, replacing
 LONGEST_SHOWN = 80  # characters of a name in a message
 
 
-def output_path(prefix: str, ending: str) -> Path:
-    """The next free file name `<prefix>_00001_<ending>` in ComfyUI's output folder; sub-folders are made.
+def output_path(prefix: str, ending: str, *further: str) -> Path:
+    """The next file name `<prefix>_00001_<ending>` in ComfyUI's output folder that is free with this ending and those
+    of `further`, for files that belong together; sub-folders are made.
 
     Raises ValueError if the prefix points outside that folder, or where there can be no such file.
     """
@@ -28,9 +29,9 @@ def output_path(prefix: str, ending: str) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         number = 1
         # Not exists(), which says no where a name is too long or a folder may not be looked into.
-        while os.path.lexists(path := target.parent / f"{target.name}_{number:05}_{ending}"):
+        while any(os.path.lexists(target.parent / f"{target.name}_{number:05}_{each}") for each in (ending, *further)):
             number += 1
-        return path
+        return target.parent / f"{target.name}_{number:05}_{ending}"
 
 
 @contextlib.contextmanager
@@ -76,10 +77,20 @@ def readable_path(name: str) -> Path:
 
 def write_output_text(prefix: str, ending: str, text: str) -> str:
     """Write a text file into the output folder, whole or not at all; returns its name relative to that folder."""
-    path = output_path(prefix, ending)
-    with explaining_what_cannot_be_written(prefix), replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return output_name(path)
+    return write_output_texts(prefix, {ending: text})[0]
+
+
+def write_output_texts(prefix: str, texts: Mapping[str, str]) -> list[str]:
+    """Write text files that belong together, by their endings, under one number, each whole or not at all; returns
+    their names relative to the output folder."""
+    first, *further = texts
+    path, written = output_path(prefix, first, *further), []
+    for ending, text in texts.items():
+        target = path.with_name(path.name.removesuffix(first) + ending)
+        with explaining_what_cannot_be_written(prefix), replacing(target) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        written.append(output_name(target))
+    return written
 
 
 def output_name(path: Path) -> str:

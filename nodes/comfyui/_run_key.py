@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from ...dma import execution
-from ._closures import only_read, rebound, settings_in
+from ._closures import only_read, rebound, settings_in, written_into
 from ._weights import identity_of, original_modules, originals_of
 
 # What a user sets on a ControlNet after it has been made; what its constructor takes is read as of other objects.
@@ -152,7 +152,9 @@ class _Content:
         self.held(place, held)
 
     def partial(self, place: str, partial: functools.partial) -> None:
-        """What a function is given in advance. Dicts and lists that it may write into are a state, as in `function`."""
+        """What a function is given in advance, all of it but dicts and lists that it is seen to write into, which are
+        a state. One that it hands on counts as a setting: what is asked again for a state that changed costs time, and
+        what is gone on with for another strength is wrong."""
         self.take(f"{place}.func", partial.func)
         method = isinstance(partial.func, types.MethodType)
         code = getattr(partial.func.__func__ if method else partial.func, "__code__", None)
@@ -161,9 +163,12 @@ class _Content:
         for key, value in (*given.items(), *partial.keywords.items()):
             name = parameters[key] if isinstance(key, int) and key < len(parameters) else key
             known = code is not None and name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-            if isinstance(value, (dict, list)) and not (known and only_read(code, name)):
+            if isinstance(value, (dict, list)) and known and written_into(code, name):
                 self.written[id(value)] = value
-        self.held(place, {str(name): value for name, value in (*given.items(), *partial.keywords.items())})
+            if id(value) in self.written:
+                self.held(place, {str(key): value})
+            else:
+                self.take(f"{place}.{key}", value)
 
     def held(self, place: str, held: Mapping[str, Any]) -> None:
         """Values that a function holds, without those into which one writes."""

@@ -204,13 +204,9 @@ def listed(prompts: str) -> list[str]:
 
 
 def source_of(clip_vision: Any, image_encoder: Any) -> str:
-    """What samples are compared by, in words. Raises ValueError if two encoders are connected."""
-    if clip_vision is not None and image_encoder is not None:
-        raise ValueError("clip_vision and image_encoder are both connected, but samples are compared by one of them: "
-                         "disconnect the other.")
-    if image_encoder is not None:
-        return image_encoder.encoder.name
-    return "latents" if clip_vision is None else "clip_vision"
+    """What samples are compared by, in words. Raises ValueError if two encoders are connected, or one that compares
+    nothing."""
+    return inputs.check_one_encoder(clip_vision, image_encoder) or "latents"
 
 
 def measured(prompt: str, embeddings: Tensor) -> metrics.PromptSameness:

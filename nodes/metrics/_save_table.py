@@ -50,8 +50,8 @@ class SaveTable(io.ComfyNode):
         except ValueError as error:
             raise ValueError(f"{error} Write one line a table into names.") from None
         picture = figures.plot_measures(joined)
-        path = comfyui.write_output_text(filename_prefix, ".json", joined.to_json())
-        beside = comfyui.write_output_text(filename_prefix, ".csv", MARK + joined.to_csv())
+        path, beside = comfyui.write_output_texts(
+            filename_prefix, {".json": joined.to_json(), ".csv": MARK + joined.to_csv()})
         return io.NodeOutput(picture, joined, path, ui=ui.PreviewText(f"Saved {path} and {beside}"))
 
 

@@ -84,3 +84,11 @@ def test_batches_and_what_cannot_be(capsys):
     denoiser.mean = denoiser.mean * torch.nan
     with pytest.raises(NotFiniteError, match="Step 16 of 50"):
         d4m_samples(denoiser, SIGMAS, centroids)
+
+
+@pytest.mark.parametrize("steps, strength", [(1, 0.7), (4, 0.2), (50, 0.01)])
+def test_a_strength_that_leaves_no_step_is_refused(steps, strength):
+    """The blurred centroid would come back under the name of D4M."""
+    levels = torch.cat([torch.linspace(9, 1, steps), torch.zeros(1)])
+    with pytest.raises(ValueError, match="less than one step"):
+        d4m_samples(LinearGaussian(SHAPE), levels, torch.zeros(1, *SHAPE), strength=strength)

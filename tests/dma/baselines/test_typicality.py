@@ -1,5 +1,6 @@
 import pytest
 import torch
+from peak_memory import largest_made_by
 
 from mental_averages.dma.baselines import best_of, medoid, typicality
 
@@ -25,3 +26,8 @@ def test_the_first_of_equals_is_the_best():
 def test_scores_that_say_nothing_are_refused(scores, message):
     with pytest.raises(ValueError, match=message):
         best_of(scores)
+
+
+def test_large_rows_are_not_kept_in_double_precision():
+    features = torch.ones(24, 2**20)  # 96 MiB
+    assert largest_made_by(lambda: typicality(features)) < 40 * 2**20

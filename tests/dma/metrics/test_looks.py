@@ -1,5 +1,6 @@
 import pytest
 import torch
+from peak_memory import largest_made_by
 
 from mental_averages.dma.metrics import brightness, sharpness
 
@@ -40,3 +41,10 @@ def test_what_has_no_sharpness_is_refused(pictures, complaint):
 
 def test_the_smallest_picture_has_one_place_and_no_variance():
     assert sharpness(BOARD[:, :3, :3]).item() == 0
+
+
+def test_many_large_pictures_are_looked_at_some_at_a_time():
+    pictures = torch.rand(48, 512, 512, 3)  # 144 MiB
+    for measure in (sharpness, brightness):
+        assert largest_made_by(lambda measure=measure: measure(pictures)) < 24 * 2**20
+    torch.testing.assert_close(sharpness(pictures), torch.cat([sharpness(each[None]) for each in pictures]))

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from peak_memory import largest_made_by
 
 from mental_averages.dma.metrics import latent_error, picture_psnr
 
@@ -36,3 +37,8 @@ def test_what_is_no_round_trip_is_refused(measure, found, expected, complaint):
 def test_latents_of_zeros_have_no_relative_error():
     with pytest.raises(ValueError, match="0 everywhere"):
         latent_error(torch.ones(1, 4), torch.zeros(1, 4))
+
+
+def test_many_large_pictures_are_compared_some_at_a_time():
+    pictures = torch.rand(24, 512, 512, 3)  # 72 MiB
+    assert largest_made_by(lambda: picture_psnr(pictures, pictures)) < 24 * 2**20

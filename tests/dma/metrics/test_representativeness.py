@@ -122,3 +122,13 @@ def test_pictures_of_other_sizes_are_not_the_same():
     assert not same_rows(torch.ones(2, 3, 3), torch.ones(4, 2, 2)).any()
     # Equal sums of other numbers.
     assert not same_rows(torch.tensor([[1.0, 2.0]]), torch.tensor([[2.0, 1.0]])).any()
+
+
+def test_single_picture_is_found_in_its_batch():
+    """Sums over one row and over many are rounded differently on several threads; the comparison must not be."""
+    pictures = torch.rand(12, 256, 256, 3, generator=torch.Generator().manual_seed(0)) ** 3
+    for row, picture in enumerate(pictures):
+        assert same_rows(picture[None], pictures)[0].nonzero().tolist() == [[row]]
+    white = torch.ones(3, 64, 64, 3)
+    white[1, 31, 30, 1] = 0.0  # between the numbers that are looked at first
+    assert same_rows(white[:2], white).tolist() == [[True, False, True], [False, True, False]]

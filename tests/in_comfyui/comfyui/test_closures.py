@@ -55,3 +55,27 @@ def test_only_what_nothing_can_change_in_place_is_a_setting(comfyui):
 
     assert settings_in({1: (1.5, ("a", None)), 2: [1], 3: {}, 4: (1, [2])}) == {1: (1.5, ("a", None))}
     assert settings_in([1.5, [2], "a"]) == [1.5, "a"]
+
+
+def test_what_is_seen_to_be_written_into(comfyui):
+    from mental_averages.nodes.comfyui._closures import written_into
+
+    def found(function):
+        return {name for name in function.__code__.co_freevars if written_into(function.__code__, name)}
+
+    # Not what is handed on, nor what has a second name: there nothing is seen.
+    assert found(writing({}, {}, {}, {}, {}, {}, {})) == set("abcdg")
+    assert found(looking({}, {}, {}, {}, {})) == set()
+
+
+def given(table, seen, order, other):
+    seen[table["key"]] = other
+    order.append([other, table])
+    return {0: table}, order[0]
+
+
+def test_arguments_that_are_written_into(comfyui):
+    from mental_averages.nodes.comfyui._closures import written_into
+
+    assert [written_into(given.__code__, name) for name in ("table", "seen", "order", "other")] == [
+        False, True, True, False]

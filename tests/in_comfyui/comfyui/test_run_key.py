@@ -189,6 +189,33 @@ def test_settings_of_patches_count_and_their_states_do_not(unet, key, kind):
     assert len({key(), *keys}) == 3
 
 
+def handing_on(settings, arguments):
+    return scaled(**settings, arguments=arguments)
+
+
+def blended(settings, arguments):
+    return blend(settings, arguments)
+
+
+def blend(settings, arguments):
+    return settings["strength"] * arguments["denoised"] + settings["embedding"]
+
+
+@pytest.mark.parametrize("function, settings, others", [
+    (blended, {"strength": 0.3, "embedding": torch.zeros(2)}, {"strength": 0.9, "embedding": torch.zeros(2)}),
+    (blended, {"strength": 0.3, "embedding": torch.zeros(2)}, {"strength": 0.3, "embedding": torch.ones(2)}),
+    (blend, {"strength": 0.3, "embedding": torch.zeros(2)}, {"strength": 0.3, "embedding": torch.ones(2)}),
+    (handing_on, {"scale": 0.3}, {"scale": 0.9}),
+])
+def test_what_a_partial_function_hands_on_or_looks_up_counts(unet, key, function, settings, others):
+    keys = []
+    for given in (settings, settings, others):
+        patched = unet.clone()
+        patched.set_model_sampler_post_cfg_function(functools.partial(function, given))
+        keys.append(key(model=patched))
+    assert keys[0] == keys[1] != keys[2]
+
+
 def test_patches_that_hold_each_other(unet, key):
     first, second = Steps(1.0, None), Steps(2.0, None)
     first.model, second.model = second, first

@@ -35,6 +35,15 @@ def test_a_second_table_gets_the_next_number_and_the_first_stays(comfyui, folder
         "measures_00001_.csv", "measures_00001_.json", "measures_00002_.csv", "measures_00002_.json"]
 
 
+def test_both_files_of_a_table_have_one_number(comfyui, folders):
+    (folders / "output" / "measures_00001_.json").write_text("another node's")
+    assert save({"tables0": ONE})[2] == "measures_00002_.json"
+    (folders / "output" / "measures_00003_.csv").write_text("a table whose JSON file was deleted")
+    assert save({"tables0": ONE})[2] == "measures_00004_.json"
+    assert {path.name for path in (folders / "output").glob("*.csv")} == {
+        "measures_00002_.csv", "measures_00003_.csv", "measures_00004_.csv"}
+
+
 def test_load_report_and_plot_report_take_the_file(comfyui, folders):
     from mental_averages.nodes.figures import LoadReport, PlotReport
 
