@@ -4,7 +4,17 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .alignment import AlignMixtureModes, AlignTrajectories
-from .baselines import AverageImages, AverageLatents, MedoidSelect, ZeroLatent
+from .baselines import (
+    AlignedMean,
+    AverageImages,
+    AverageLatents,
+    AverageVAE,
+    BestOfK,
+    D4MPrototype,
+    MedoidSelect,
+    MGD3Prototype,
+    ZeroLatent,
+)
 from .figures import LabelledSheet, LoadReport, PlotReport, SaveReport
 from .hspace import CaptureHSpace, HSpaceHook, SemanticLayerProbe
 from .interpolation import ChannelMeanInterpolate, LatentOffset, LatentStatistics, MixingWeights
@@ -23,4 +33,5 @@ class MentalAverages(ComfyExtension):
                 ChannelMeanInterpolate, MixingWeights, LatentStatistics, LatentOffset, LoadImageEncoder, AttributeEmbed,
                 CLIPGMMClusters, SelectMode, TrainModeLoRA, TrainModeEmbedding,
                 AlignMixtureModes, AlignModes, SemanticLayerProbe, MentalAverage, TypicalityGuidance, SamenessMeter,
-                ModeTree, CompareSets, ScorePictures, SaveTable]
+                ModeTree, CompareSets, ScorePictures, SaveTable, AverageVAE, AlignedMean, D4MPrototype, MGD3Prototype,
+                BestOfK]

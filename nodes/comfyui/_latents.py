@@ -73,10 +73,13 @@ def latents_out_of_model(model: Any, latents: Tensor) -> dict:
         return {"samples": samples.to(comfy.model_management.intermediate_device())}
 
 
-def check_vae(vae: Any, model: Any) -> None:
-    """Raise ValueError unless there is a VAE, and it has as many channels as the latents of this MODEL."""
+def check_vae(vae: Any, model: Any | None = None) -> None:
+    """Raise ValueError unless there is a VAE, and it has as many channels as the latents of the MODEL, if there is
+    one."""
     if vae is None:
         raise ValueError("This checkpoint has no VAE: connect one from Load VAE.")
+    if model is None:
+        return
     channels = model.model.latent_format.latent_channels
     if getattr(vae, "latent_channels", channels) != channels:
         raise ValueError(f"This VAE decodes latents of {vae.latent_channels} channels, but those of the model have "

@@ -126,6 +126,15 @@ def zero(graph: Graph) -> None:
     graph.save("zero", graph.add("ZeroLatent", **graph.prompted(), latent_image=["size", 0], noise_scale=1.0, **SHORT))
 
 
+def d4m(graph: Graph) -> None:
+    graph.save("d4m", graph.add("D4MPrototype", **graph.prompted(), latents=["pictures", 0], strength=0.7, **SHORT))
+
+
+def mgd3(graph: Graph) -> None:
+    graph.save("mgd3", graph.add("MGD3Prototype", **graph.prompted(), latents=["pictures", 0], mode_guidance=0.1,
+                                 **SHORT))
+
+
 def invert(graph: Graph) -> None:
     graph.save("inverted", _inverted(graph))
 
@@ -205,7 +214,7 @@ NODES: dict[str, Callable[[Graph], None]] = {
     "aligned": align, "not_aligned": align_nothing, "mixture": mixture, "average": average, "tree": tree,
     "zero": zero, "inverted": invert, "null_text": invert_by_null_text, "sampled": sample, "from_a_seed": sampler,
     "features": capture, "probe": probe, "lora": lora, "embedding": embedding, "modes_none": modes,
-    "modes_lora": modes_with_lora,
+    "modes_lora": modes_with_lora, "d4m": d4m, "mgd3": mgd3,
 }
 # Ours, and the one of core's nodes that gives the same.
 EQUAL = {"zero": "ksampler", "not_aligned": "ksampler_two", "from_a_seed": "ksampler_two", "inverted": "up",

@@ -1,0 +1,214 @@
+"""The aligned pixel mean: pictures warped onto each other before they are averaged. A stand-in for GANgealing.
+
+GANgealing (Peebles et al. 2022, arXiv 2112.05143) trains one network on a GAN's samples, which warps each picture, by a
+similarity and then a smooth flow, onto a target that it learns beside; the mean of warped pictures is its average. That
+needs a GAN of the concept, which a text-to-image model is not. What is kept here is what it does to pictures, found for
+each picture on its own, by congealing (Learned-Miller 2006): every picture is warped so that it comes nearer to the
+mean of all others as they are warped now, again and again, first by similarities, then by flows as well:
+
+    minimise over warps T_k   sum_k d(T_k x_k, mean of T_j x_j, j != k) + roughness of the flows
+
+This is a choice of ours wherever GANgealing trains: no result of that method can be expected of it in its details.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..execution import BatchSize, Event, Watcher, drive
+from ..statistics import finite_rows
+from ._robust_mean import trimmed_mean
+from ._warps import IDENTITY, centred, warped
+
+# Of pictures (B, 3, H, W), feature maps (B, ...), several of them: differentiable.
+Features = Callable[[Tensor], Sequence[Tensor]]
+
+SMALLEST_LEVEL = 8  # pixels of the shorter side of the coarsest level
+FIRST_BATCH = 32
+SLOWER_BY_ROUND = 0.8  # of the learning rate, so that the last rounds settle
+
+
+@dataclass(frozen=True)
+class CongealingSettings:
+    """The choices of congealing, all our own.
+
+    similarity_rounds, flow_rounds: how often all pictures are moved towards the mean, by similarities alone and by both
+    together. iterations: steps of Adam in a round. resolution: the longer side, in pixels, at which pictures are
+    compared; they are warped at their own. flow_grid: G, a flow has G x G displacements. smoothness: weight of the
+    flows' roughness. trim: the share of the values left out at each end where the mean is taken (`trimmed_mean`).
+    """
+
+    similarity_rounds: int = 10
+    flow_rounds: int = 5
+    iterations: int = 20
+    learning_rate: float = 0.03
+    resolution: int = 64
+    flow_grid: int = 6
+    smoothness: float = 0.3
+    trim: float = 0.2
+
+    def check(self) -> None:
+        """Raise ValueError for settings that make no sense."""
+        if min(self.similarity_rounds, self.flow_rounds) < 0:
+            raise ValueError(f"There are {self.similarity_rounds} and {self.flow_rounds} rounds: use 0 or more.")
+        if self.iterations < 1 or self.resolution < 8 or self.flow_grid < 2:
+            raise ValueError(f"iterations is {self.iterations}, resolution {self.resolution} and flow_grid "
+                             f"{self.flow_grid}: they must be at least 1, 8 and 2.")
+        if not (0 < self.learning_rate < 1 and 0 <= self.smoothness < float("inf")):
+            raise ValueError(f"learning_rate is {self.learning_rate} and smoothness {self.smoothness}: use a rate "
+                             "between 0 and 1, and a finite weight of 0 or more.")
+        if not 0 <= self.trim < 0.5:
+            raise ValueError(f"trim is {self.trim}: it must lie between 0 (the plain mean) and below 0.5 (the median).")
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedMean:
+    """What `aligned_mean` found.
+
+    mean: the average (1, H, W, 3). aligned: the pictures as they were warped (N, H, W, 3). similarities (N, 4) and
+    flows (N, 2, G, G): the warps of `warped`. distance_before, distance_after: the mean distance of a picture to the
+    mean of all others, unmoved and warped.
+    """
+
+    mean: Tensor
+    aligned: Tensor
+    similarities: Tensor
+    flows: Tensor
+    distance_before: float
+    distance_after: float
+
+
+def aligned_mean(pictures: Tensor, settings: CongealingSettings = CongealingSettings(), *,
+                 features: Features | None = None, batch: BatchSize | None = None,
+                 watchers: Sequence[Watcher] = ()) -> AlignedMean:
+    """The mean of pictures (N, H, W, 3) in [0, 1] after congealing, robust against what did not align; on the CPU,
+    where all of it is done: pictures are small where warps are sought.
+
+    features: what pictures are compared by, at the settings' resolution; the distance is the sum over its maps of their
+    mean squared difference. Left out, these are the pictures themselves at several scales, each half the last
+    (`scales`): coarse ones feel a place from afar, fine ones settle it. The result does not depend on `batch` beyond
+    rounding; nothing is drawn at random.
+
+    A single picture comes back as it is. Raises ValueError for settings that make no sense, and unless there are
+    pictures, all finite.
+    """
+    settings.check()
+    if pictures.ndim != 4 or pictures.shape[-1] != 3 or not len(pictures):
+        raise ValueError(f"Pictures have the shape (N, H, W, 3), but these are {tuple(pictures.shape)}.")
+    if not finite_rows(pictures).all():
+        raise ValueError("The pictures contain NaN or infinity: look for what made them.")
+    return drive(congealing(pictures, settings, features or scales, batch or BatchSize(FIRST_BATCH)), None, watchers)
+
+
+def congealing(pictures: Tensor, settings: CongealingSettings, features: Features,
+               batch: BatchSize) -> Generator[Event, None, AlignedMean]:
+    """The loop of `aligned_mean`; events are of the kind "align", one for each micro-batch of each round."""
+    small = _resized(pictures, settings.resolution)  # (N, 3, h, w)
+    similarities = torch.tensor(IDENTITY).expand(len(small), -1).clone()  # (N, 4)
+    flows = torch.zeros(len(small), 2, settings.flow_grid, settings.flow_grid)
+    present = small  # the pictures as they are warped now
+    before = _distances(present, features, batch)
+    for number in range(settings.similarity_rounds + settings.flow_rounds if len(small) > 1 else 0):
+        with_flow = number >= settings.similarity_rounds
+        rate = settings.learning_rate * SLOWER_BY_ROUND ** (number - with_flow * settings.similarity_rounds)
+        total = present.sum(0)  # (3, h, w)
+
+        def match(rows: slice, present=present, total=total, with_flow=with_flow,
+                  rate=rate) -> tuple[Tensor, Tensor, float]:
+            others = (total - present[rows]) / (len(present) - 1)
+            return _matched(small[rows], others, similarities[rows], flows[rows], with_flow, rate, settings, features)
+
+        found = []
+        for rows, (*moved, distance) in batch.over(len(small), match):
+            found.append(moved)
+            yield Event("align", rows.stop - rows.start, rows.stop, len(small), value=distance)
+        similarities, flows = (torch.cat(parts) for parts in zip(*found))
+        # All pictures could move together and agree as well: grow, until one colour is all that is seen.
+        similarities, flows = centred(similarities), flows - flows.mean(0)
+        present = torch.cat([warped(small[rows], similarities[rows], flows[rows])
+                             for rows in torch.arange(len(small)).split(FIRST_BATCH)])
+    aligned = torch.empty_like(pictures, dtype=torch.float32, device="cpu")
+    for row, picture in enumerate(pictures):
+        whole = picture.detach().cpu().float().permute(2, 0, 1)[None]  # (1, 3, H, W)
+        aligned[row] = warped(whole, similarities[row, None], flows[row, None])[0].permute(1, 2, 0)
+    return AlignedMean(trimmed_mean(aligned, settings.trim), aligned, similarities, flows, before,
+                       _distances(present, features, batch))
+
+
+def _matched(pictures: Tensor, others: Tensor, similarities: Tensor, flows: Tensor, with_flow: bool, rate: float,
+             settings: CongealingSettings, features: Features) -> tuple[Tensor, Tensor, float]:
+    """The best warps on the way of Adam, of each picture alone, and their mean distance to the others."""
+    with torch.no_grad():
+        targets = [each.detach() for each in features(others)]
+    leaves = [similarities.clone(), flows.clone()][: 1 + with_flow]
+    best, kept = torch.full((len(pictures),), torch.inf), [each.clone() for each in leaves]
+    for leaf in leaves:
+        leaf.requires_grad_()
+    optimizer = torch.optim.Adam(leaves, lr=rate)
+    for step in range(settings.iterations + 1):
+        with torch.enable_grad():
+            moving = leaves[1] if with_flow else flows
+            loss = _distance(features(warped(pictures, leaves[0], moving)), targets)  # (B,)
+            loss = loss + settings.smoothness * roughness(moving)
+        better = loss.detach() < best
+        best = torch.where(better, loss.detach(), best)
+        for keep, leaf in zip(kept, leaves):
+            keep[better] = leaf.detach()[better]
+        if step < settings.iterations:
+            for leaf, gradient in zip(leaves, torch.autograd.grad(loss.sum(), leaves)):
+                leaf.grad = gradient
+            optimizer.step()
+    return kept[0], kept[1] if with_flow else flows, best.mean().item()
+
+
+def scales(pictures: Tensor) -> list[Tensor]:
+    """Pictures (B, 3, H, W) at several scales, each of half the last one's size, as long as 8 pixels are left.
+
+    >>> [tuple(each.shape[2:]) for each in scales(torch.zeros(1, 3, 32, 40))]
+    [(32, 40), (16, 20), (8, 10)]
+    """
+    found = [pictures]
+    while min(found[-1].shape[2:]) >= 2 * SMALLEST_LEVEL:
+        found.append(F.avg_pool2d(found[-1], 2))
+    return found
+
+
+def roughness(flows: Tensor) -> Tensor:
+    """The mean squared difference of neighbouring displacements, times the grid's size squared, and a hundredth of
+    their mean square, (B,), of flows (B, 2, G, G): 0 for no flow only.
+
+    >>> roughness(torch.zeros(1, 2, 4, 4)).item()
+    0.0
+    """
+    steps = sum(flows.diff(dim=axis).square().flatten(1).mean(1) for axis in (2, 3))
+    return flows.shape[-1] ** 2 * steps + 0.01 * flows.square().flatten(1).mean(1)
+
+
+def _distance(found: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+    return torch.stack([(each - target).square().flatten(1).mean(1) for each, target in zip(found, targets)]).sum(0)
+
+
+@torch.no_grad()
+def _distances(present: Tensor, features: Features, batch: BatchSize) -> float:
+    """The mean distance of pictures (N, 3, h, w) to the mean of all others."""
+    if len(present) == 1:
+        return 0.0
+    total = present.sum(0)
+
+    def measure(rows: slice) -> Tensor:
+        others = (total - present[rows]) / (len(present) - 1)
+        return _distance(features(present[rows]), features(others))
+
+    return torch.cat([found for _, found in batch.over(len(present), measure)]).mean().item()
+
+
+def _resized(pictures: Tensor, resolution: int) -> Tensor:
+    """Pictures (N, H, W, 3) as (N, 3, h, w), the longer side at most so many pixels."""
+    height, width = pictures.shape[1:3]
+    size = [max(1, round(side * min(1.0, resolution / max(height, width)))) for side in (height, width)]
+    return torch.cat([F.interpolate(part.detach().cpu().float().permute(0, 3, 1, 2), size, mode="bilinear",
+                                    antialias=True, align_corners=False) for part in pictures.split(FIRST_BATCH)])

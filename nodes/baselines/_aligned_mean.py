@@ -1,0 +1,56 @@
+"""AlignedMean: the pixel mean of pictures that are warped onto each other first."""
+from __future__ import annotations
+
+import torch
+from comfy_api.latest import io
+
+from ...dma import baselines
+from ...dma.execution import PassMonitor
+from .. import comfyui
+from ..inputs import check_batch, checked
+
+STANDARD = baselines.CongealingSettings()
+
+
+class AlignedMean(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="AlignedMean", display_name="Aligned Pixel Mean", category="dma/baselines",
+            description="The pixel mean of pictures that are first scaled, turned, shifted and gently bent onto each "
+                        "other: a stand-in for GANgealing, the paper's rival, without a GAN.",
+            search_aliases=["congealing", "GANgealing", "mean image", "registration", "baseline"],
+            inputs=[
+                io.Image.Input("images", tooltip="A batch of pictures of one thing, such as samples of a prompt."),
+                io.Int.Input("similarity_rounds", default=STANDARD.similarity_rounds, min=0, max=100, optional=True,
+                             advanced=True,
+                             tooltip="How often every picture is scaled, turned and shifted towards the mean of all "
+                                     "others."),
+                io.Int.Input("flow_rounds", default=STANDARD.flow_rounds, min=0, max=100, optional=True, advanced=True,
+                             tooltip="How often it is then bent as well. 0: only scaled, turned and shifted."),
+                io.Float.Input("smoothness", default=STANDARD.smoothness, min=0.0, max=1000.0, step=0.05, round=False,
+                               optional=True, advanced=True,
+                               tooltip="How stiff pictures are. Below 0.1 they are bent until they all look alike."),
+                io.Float.Input("trim", default=STANDARD.trim, min=0.0, max=0.49, step=0.01, round=False, optional=True,
+                               advanced=True,
+                               tooltip="Share of the values that is left out at each end where the mean is taken, so "
+                                       "that strays do not count: 0 is the plain mean, 0.49 nearly the median."),
+            ],
+            outputs=[
+                io.Image.Output("image", display_name="image", tooltip="The mean of the aligned pictures."),
+                io.Image.Output("aligned", display_name="aligned", tooltip="The pictures as they were warped."),
+            ],
+        )
+
+    @classmethod
+    @checked()
+    def execute(cls, images, similarity_rounds=STANDARD.similarity_rounds, flow_rounds=STANDARD.flow_rounds,
+                smoothness=STANDARD.smoothness, trim=STANDARD.trim) -> io.NodeOutput:
+        check_batch(images, "images")
+        settings = baselines.CongealingSettings(similarity_rounds=similarity_rounds, flow_rounds=flow_rounds,
+                                                smoothness=smoothness, trim=trim)
+        rounds = similarity_rounds + flow_rounds
+        watchers = [PassMonitor(comfyui.progress_bar(), "aligning", rounds)] if rounds else []
+        with torch.inference_mode(False):  # gradients lead the warps
+            found = baselines.aligned_mean(images[..., :3].clone(), settings, watchers=watchers)
+        return io.NodeOutput(found.mean, found.aligned)

@@ -1,0 +1,27 @@
+import pytest
+import torch
+
+from mental_averages.dma.baselines import best_of, medoid, typicality
+
+
+def test_typicality_is_the_mean_similarity_to_all_others():
+    rows = torch.randn(9, 5, generator=torch.Generator().manual_seed(2))
+    unit = torch.nn.functional.normalize(rows.double(), dim=1)
+    similarities = unit @ unit.T
+    expected = (similarities.sum(1) - similarities.diagonal()) / 8
+    torch.testing.assert_close(typicality(rows), expected, rtol=0, atol=1e-14)
+    assert best_of(typicality(rows)) == medoid(rows) == int(expected.argmax())
+    assert typicality(rows[:1]).item() == pytest.approx(0, abs=1e-14)
+
+
+def test_the_first_of_equals_is_the_best():
+    scores = torch.tensor([1.0, 3.0, 3.0, 0.0, 0.0])
+    assert best_of(scores) == 1 and best_of(scores, lowest=True) == 3
+
+
+@pytest.mark.parametrize("scores, message", [(torch.tensor([]), "one number for each"),
+                                             (torch.ones(2, 2), "one number for each"),
+                                             (torch.tensor([1.0, float("nan")]), "NaN or infinite")])
+def test_scores_that_say_nothing_are_refused(scores, message):
+    with pytest.raises(ValueError, match=message):
+        best_of(scores)
