@@ -39,6 +39,18 @@ def _zero(model, prompts):
     return ZeroLatent.execute(model, *prompts, LATENT, 4, 2.0, "normal", 0.5, 0).args[0]["samples"]
 
 
+def _d4m(model, prompts):
+    from mental_averages.nodes.baselines import D4MPrototype
+
+    return D4MPrototype.execute(model, *prompts, LATENT, 0.7, 4, 2.0, "normal", 0).args[0]["samples"]
+
+
+def _mgd3(model, prompts):
+    from mental_averages.nodes.baselines import MGD3Prototype
+
+    return MGD3Prototype.execute(model, *prompts, LATENT, 0.1, 4, 2.0, "normal", 0).args[0]["samples"]
+
+
 def _lora(model, prompts):
     from mental_averages.nodes.training import TrainModeLoRA
 
@@ -49,6 +61,8 @@ PREDICTING = {
     "DDIMInvert": lambda model, prompts: invert(model, prompts, LATENT, steps=3)[0]["samples"],
     "DDIMSample": lambda model, prompts: sample(model, prompts, LATENT, cfg=2.0, steps=3)["samples"],
     "ZeroLatent": _zero,
+    "D4MPrototype": _d4m,
+    "MGD3Prototype": _mgd3,
 }
 DIFFERENTIATING = {
     "AlignTrajectories": align,

@@ -125,4 +125,38 @@ model to see what a patch does.
         extra_heights={NOTE: 600, "5": PREVIEW, "8": PREVIEW, "11": PREVIEW, "14": PREVIEW, "17": PREVIEW, "20": 560,
                        "21": 120, "22": 360, "24": 260},
     ),
+    "15_rivals": Layout(
+        note="""## Rivals of the mental average
+
+What else could stand for all samples of a prompt? Type a concept into **Prompt** and press **Run**. From the same \
+samples the sheet shows:
+
+1. **samples**: what the model draws
+2. **best of K**: the most typical of them
+3. **pixel mean** and **average VAE**: the means of pixels and of latents, blurry
+4. **aligned pixel mean**: the mean of pictures that are moved and bent onto each other first, as GANgealing does it
+5. **D4M** and **MGD3**: what two methods of dataset distillation make of the samples' centroid, each with two seeds
+6. **mental average**: with two seeds as well
+
+Look at two things: how good a picture is, and whether the seeds agree.
+
+- **More samples**: `batch_size` of *Size*.
+- **D4M on your own model**: its authors write "cartoon, anime, painting" as negative prompt. The demo model knows \
+none of these words, so that it is empty here.
+- **Best by your own score**: write a number for each picture into `scores` of *Best of K*.
+
+*Aligned pictures* shows how each sample was warped.
+""",
+        groups=(
+            (Group("1. Model and prompt", MODEL, (("1", "2", "3", "4", NOTE),)),),
+            (Group("2. Samples, and their plain averages", WORK, (("5", "6", "7", "8"), ("9", "12", "10", "11"))),),
+            (Group("3. Prototypes and the mental average, two seeds each", OTHER, (("13", "14", "15", "16"),
+                                                                                 ("17", "18", "19", "20"),
+                                                                                 ("21", "22", "23", "24"))),),
+            (Group("4. Pictures", PICTURES, (("25", "27"), ("26",))),),
+        ),
+        widths={NOTE: 440, "26": 700, "27": 400},
+        extra_heights={NOTE: 640, "5": PREVIEW, "13": PREVIEW, "14": PREVIEW, "17": PREVIEW, "18": PREVIEW,
+                       "21": PREVIEW, "22": PREVIEW, "26": 700, "27": 380},
+    ),
 }

@@ -1,0 +1,153 @@
+"""The paper's table on a model that anyone can run: every rival and every average, from the same samples.
+
+For each concept and repetition K samples are drawn; every method makes of them, or with as many noises of the same
+seed, what is to stand for the concept. Distances are 1 - cosine in the features of an independent ImageNet network.
+Consistency between ensembles is that between the repetitions' first pictures, within an ensemble that between two
+pictures of one repetition, where a method draws several. Representativeness is the distance from a picture to the plain
+samples of the other repetitions, so that no method is measured by the samples that it was made of: to each of them, and
+to their mean. Sharpness is the variance of the Laplacian beside that of plain samples. CLIP-T is the cosine of picture
+and prompt by the demo CLIP, by which best of K chooses and the medoid is sought: their own CLIP-T flatters them.
+Seconds leave the samples out. Intervals are 95 % bootstrap intervals over concepts.
+"""
+from __future__ import annotations
+
+import functools
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from _methods import ALIGNED_MEAN, D4M, KEYS, MGD3, PLAIN, RECIPE, STANDARD, VAE, Prompt, made_of
+from support import (
+    demo_and_judge,
+    fill_in,
+    load_encoder,
+    pairwise_distance,
+    parse_arguments,
+    print_table,
+    processes,
+    save_sheet,
+    sharpness,
+    with_interval,
+    write_figures,
+)
+from torch import Tensor
+
+CONCEPTS = ["woman", "red heart", "cat face", "dog face", "red apple", "grinning face", "health worker", "house",
+            "pizza", "rocket", "tree", "fish"]
+NAMES = ("consistency", "within", "representativeness", "to_mean", "sharpness", "clip_t", "seconds")
+HEADINGS = ["consistency between ensembles", "within an ensemble", "representativeness: to samples", "to their mean",
+            "sharpness", "CLIP-T", "seconds"]
+# Main results of arXiv 2603.29239, by the method here that stands for the one there: consistency by CLIP and DreamSim,
+# representativeness by CLIP, ImageReward.
+PAPER = {ALIGNED_MEAN: ("GANgealing", 0.0, 0.0, 0.386, -0.684), VAE: ("Avg VAE", 0.0, 0.0, 0.473, -2.262),
+         D4M: ("D4M", 0.168, 0.274, 0.197, 0.823), MGD3: ("MGD3", 0.180, 0.319, 0.195, 0.755),
+         STANDARD: ("DMA", 0.031, 0.032, 0.179, 1.002)}
+CONSISTENCY, REPRESENTATIVENESS = 1, 3  # places in these rows
+
+
+def measure_concept(concept: str, arguments) -> dict:
+    """All measures of one concept, in a process of its own."""
+    started = time.monotonic()
+    demo, judge = demo_and_judge()
+    prompt = Prompt.of(concept, load_encoder(None))
+    repetitions, references = [], []
+    for seed in range(arguments.repetitions):
+        found, pictures = made_of(demo, prompt, seed, arguments)
+        repetitions.append(found)
+        references.append(pictures)
+    features = [judge(pictures) for pictures in references]
+    plain_sharpness = float(sharpness(torch.cat(references)).mean())
+    measured, shown = {}, []
+    for method in KEYS.values():
+        seeds = [seed for seed, found in enumerate(repetitions) if method in found]
+        if not seeds:
+            continue
+        made = [repetitions[seed][method] for seed in seeds]
+        measured[method] = measure([each.pictures for each in made], seeds, features, plain_sharpness, judge, prompt)
+        measured[method]["seconds"] = float(np.mean([each.seconds for each in made]))
+        shown += [each.pictures[:1] for each in made[:2]]
+    print(f"{concept}: {time.monotonic() - started:.0f} s, " + ", ".join(
+        f"{method} {values['consistency']:.3f}/{values['representativeness']:.3f}"
+        for method, values in measured.items()), flush=True)
+    return {"measured": measured, "shown": torch.cat(shown)}
+
+
+def measure(pictures: list[Tensor], seeds: list[int], references: list[Tensor], plain_sharpness: float, judge,
+            prompt: Prompt) -> dict[str, float]:
+    """The measures of a method's pictures (kept, H, W, 3), one batch for each of these seeds; references are features
+    (K, D) of each seed's plain samples."""
+    firsts = torch.cat([each[:1] for each in pictures])  # (R, H, W, 3)
+    found = judge(firsts)
+    to_samples, to_mean = [], []
+    for seed, feature in zip(seeds, found):
+        others = torch.cat([rows for number, rows in enumerate(references) if number != seed])
+        to_samples.append(1 - float((others @ feature).mean()))
+        to_mean.append(1 - float(torch.nn.functional.normalize(others.mean(0), dim=0) @ feature))
+    several = [judge(each) for each in pictures if len(each) > 1]
+    return {"consistency": pairwise_distance(found) if len(found) > 1 else float("nan"),
+            "within": float(np.mean([pairwise_distance(rows) for rows in several])) if several else float("nan"),
+            "representativeness": float(np.mean(to_samples)), "to_mean": float(np.mean(to_mean)),
+            "sharpness": float(sharpness(firsts).mean()) / plain_sharpness,
+            "clip_t": float((prompt.pictures(firsts) @ prompt.embedding.T).mean())}
+
+
+def order_agrees(found: dict[str, float], place: int) -> float:
+    """Spearman's rank correlation, over the methods that both have, of a measure here with one of the paper's."""
+    from scipy.stats import spearmanr
+
+    return float(spearmanr([found[method] for method in PAPER], [row[place] for row in PAPER.values()]).statistic)
+
+
+def main() -> None:
+    arguments = parse_arguments(
+        __doc__.splitlines()[0], count=dict(type=int, help="K"), repetitions=dict(type=int), concepts=dict(type=int),
+        guidance=dict(type=float, default=7.0, help="of samples, presets and mean shift; prototypes have their own"),
+        d4m_negative=dict(default="", help="D4M's negative prompt; its authors write 'cartoon, anime, painting', of "
+                                           "which the demo model knows no word"),
+        workers=dict(type=int, default=2, help="processes that share the concepts"),
+        sheet=dict(type=Path, help="write a sheet of all methods, two seeds each"))
+    fill_in(arguments, count=(32, 16), repetitions=(10, 3), concepts=(12, 2))
+    if arguments.repetitions < 2:
+        raise SystemExit("--repetitions is below 2: samples of other repetitions are what a picture is measured by.")
+    concepts = CONCEPTS[: arguments.concepts]
+    with processes(arguments.workers) as pool:
+        results = list(pool.map(functools.partial(measure_concept, arguments=arguments), concepts))
+    compared = [method for method in KEYS.values() if any(method in result["measured"] for result in results)]
+    measures = {method: {name: np.array([result["measured"][method][name] for result in results
+                                         if method in result["measured"]]) for name in NAMES} for method in compared}
+    print(f"\nK {arguments.count}, {arguments.repetitions} repetitions, {len(concepts)} concepts, guidance "
+          f"{arguments.guidance:g}\n")
+    print_table(["method", *HEADINGS],
+                [[method, *("" if np.isnan(measures[method][name]).all() else with_interval(measures[method][name])
+                            for name in NAMES)] for method in compared])
+    if RECIPE in compared:
+        print(f"\n{RECIPE}: complete runs at K 32, of {len(measures[RECIPE]['consistency'])} concepts and their first "
+              "seeds alone")
+    means = {method: {name: float(np.mean(measures[method][name])) for name in NAMES} for method in compared}
+    print("\nbeside the paper (other model, other concepts, other features)\n")
+    print_table(["method", "stands for", "consistency here", "CLIP", "DreamSim", "representativeness here", "CLIP",
+                 "ImageReward"],
+                [[method, name, f"{means[method]['consistency']:.3f}", f"{clip:.3f}", f"{dreamsim:.3f}",
+                  f"{means[method]['representativeness']:.3f}", f"{representative:.3f}", f"{reward:.3f}"]
+                 for method, (name, clip, dreamsim, representative, reward) in PAPER.items()])
+    if arguments.sheet:
+        save_sheet([result["shown"] for result in results], concepts,
+                   ", ".join(compared) + "; two ensembles each", arguments.sheet, columns=2 * len(compared))
+    keys = {key: method for key, method in KEYS.items() if method in compared}
+    several = {key: method for key, method in keys.items() if not np.isnan(means[method]["within"])}
+    write_figures({
+        **{f"{name}_{key}": means[method][name] for name in ("consistency", "representativeness", "sharpness", "clip_t")
+           for key, method in keys.items()},
+        **{f"representativeness_to_mean_{key}": means[method]["to_mean"] for key, method in keys.items()},
+        **{f"consistency_within_{key}": means[method]["within"] for key, method in several.items()},
+        **{f"seconds_{key}": means[method]["seconds"] for key, method in keys.items() if method != PLAIN},
+        "order_agrees": order_agrees({method: means[method]["representativeness"] for method in PAPER},
+                                     REPRESENTATIVENESS),
+        "order_agrees_consistency": order_agrees({method: means[method]["consistency"] for method in PAPER},
+                                                 CONSISTENCY),
+    }, arguments.json)
+
+
+if __name__ == "__main__":
+    main()
