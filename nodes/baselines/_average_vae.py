@@ -15,8 +15,7 @@ class AverageVAE(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="AverageVAE", display_name="Average VAE", category="dma/baselines",
-            description="The paper's rival Avg VAE: the mean of encoded pictures, decoded. Blurry, and the same "
-                        "whatever the seed only as far as the mean is.",
+            description="The paper's rival Avg VAE: the mean of encoded pictures, decoded: blurry.",
             search_aliases=["Avg VAE", "mean latent", "latent average", "baseline"],
             inputs=[
                 io.Image.Input("images", tooltip="A batch of pictures, such as samples of a prompt."),
