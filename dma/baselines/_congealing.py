@@ -115,28 +115,35 @@ def congealing(pictures: Tensor, settings: CongealingSettings, features: Feature
     for number in range(settings.similarity_rounds + settings.flow_rounds if len(small) > 1 else 0):
         with_flow = number >= settings.similarity_rounds
         rate = settings.learning_rate * SLOWER_BY_ROUND ** (number - with_flow * settings.similarity_rounds)
-        total = present.sum(0)  # (3, h, w)
-
-        def match(rows: slice, present=present, total=total, with_flow=with_flow,
-                  rate=rate) -> tuple[Tensor, Tensor, float]:
-            others = (total - present[rows]) / (len(present) - 1)
-            return _matched(small[rows], others, similarities[rows], flows[rows], with_flow, rate, settings, features)
-
-        found = []
-        for rows, (*moved, distance) in batch.over(len(small), match):
-            found.append(moved)
-            yield Event("align", rows.stop - rows.start, rows.stop, len(small), value=distance)
-        similarities, flows = (torch.cat(parts) for parts in zip(*found))
+        similarities, flows = yield from _round(small, present, similarities, flows, with_flow, rate, settings,
+                                                features, batch)
         # All pictures could move together and agree as well: grow, until one colour is all that is seen.
         similarities, flows = centred(similarities), flows - flows.mean(0)
-        present = torch.cat([warped(small[rows], similarities[rows], flows[rows])
-                             for rows in torch.arange(len(small)).split(FIRST_BATCH)])
+        present = torch.cat([warped(small[first : first + FIRST_BATCH], similarities[first : first + FIRST_BATCH],
+                                    flows[first : first + FIRST_BATCH])
+                             for first in range(0, len(small), FIRST_BATCH)])
     aligned = torch.empty_like(pictures, dtype=torch.float32, device="cpu")
     for row, picture in enumerate(pictures):
         whole = picture.detach().cpu().float().permute(2, 0, 1)[None]  # (1, 3, H, W)
         aligned[row] = warped(whole, similarities[row, None], flows[row, None])[0].permute(1, 2, 0)
     return AlignedMean(trimmed_mean(aligned, settings.trim), aligned, similarities, flows, before,
                        _distances(present, features, batch))
+
+
+def _round(small: Tensor, present: Tensor, similarities: Tensor, flows: Tensor, with_flow: bool, rate: float,
+           settings: CongealingSettings, features: Features,
+           batch: BatchSize) -> Generator[Event, None, tuple[Tensor, Tensor]]:
+    """All pictures (N, 3, h, w) moved towards the mean of the others as they are warped at `present`."""
+    total, found_similarities, found_flows = present.sum(0), similarities.clone(), flows.clone()
+
+    def match(rows: slice) -> tuple[Tensor, Tensor, float]:
+        others = (total - present[rows]) / (len(present) - 1)
+        return _matched(small[rows], others, similarities[rows], flows[rows], with_flow, rate, settings, features)
+
+    for rows, (similarity, flow, distance) in batch.over(len(small), match):
+        found_similarities[rows], found_flows[rows] = similarity, flow
+        yield Event("align", rows.stop - rows.start, rows.stop, len(small), value=distance)
+    return found_similarities, found_flows
 
 
 def _matched(pictures: Tensor, others: Tensor, similarities: Tensor, flows: Tensor, with_flow: bool, rate: float,

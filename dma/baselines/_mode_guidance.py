@@ -81,22 +81,26 @@ def _guiding(denoiser: Denoiser, sigmas: Sequence[float], modes: Tensor, strengt
     for step, (sigma, following) in enumerate(zip(sigmas, sigmas[1:])):
         # Drawn for all rows at once, so that the result does not depend on the batch.
         noise = torch.randn(modes.shape, generator=generator)
-
-        def take(rows: slice, latents=latents, noise=noise, sigma=sigma, following=following,
-                 strength=strength if step < guided_steps else 0.0) -> tuple[Tensor, Tensor]:
-            x = latents[rows].to(denoiser.device)
-            clean = denoiser.denoise(x, sigma)
-            mean, deviation = ancestral_step(denoiser, x, clean, sigma, following)
-            pull = strength * (modes[rows].to(x) - clean) if strength else 0.0
-            return mean + deviation * (pull + noise[rows].to(x)), clean
-
-        moved = torch.empty_like(latents)
         with at_step(step + 1, len(sigmas) - 1):
-            for rows, (found, clean) in batch.over(len(modes), take):
-                moved[rows] = check_finite(found.cpu(), "The latents predicted", sigma)
-                yield Event("predict", rows.stop - rows.start, rows.stop, len(modes), clean=clean[:1])
-        latents = moved
+            latents = yield from _guided_step(denoiser, latents, modes, noise, sigma, following,
+                                              strength if step < guided_steps else 0.0, batch)
     return latents
+
+
+def _guided_step(denoiser: Denoiser, latents: Tensor, modes: Tensor, noise: Tensor, sigma: float, following: float,
+                 strength: float, batch: BatchSize) -> Generator[Event, None, Tensor]:
+    def take(rows: slice) -> tuple[Tensor, Tensor]:
+        x = latents[rows].to(denoiser.device)
+        clean = denoiser.denoise(x, sigma)
+        mean, deviation = ancestral_step(denoiser, x, clean, sigma, following)
+        pull = strength * (modes[rows].to(x) - clean) if strength else 0.0
+        return mean + deviation * (pull + noise[rows].to(x)), clean
+
+    moved = torch.empty_like(latents)
+    for rows, (found, clean) in batch.over(len(modes), take):
+        moved[rows] = check_finite(found.cpu(), "The latents predicted", sigma)
+        yield Event("predict", rows.stop - rows.start, rows.stop, len(modes), clean=clean[:1])
+    return moved
 
 
 def ancestral_step(denoiser: Denoiser, x: Tensor, clean: Tensor, sigma: float,
