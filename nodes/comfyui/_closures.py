@@ -86,9 +86,13 @@ def _changed(steps: list[dis.Instruction], above: int) -> bool:
     it."""
     if not above and steps[0].opname in ("LOAD_ATTR", "LOAD_METHOD"):
         return steps[0].argval in WRITING
+    turned = False
     for step in steps:
         if step.opname in ("STORE_SUBSCR", "DELETE_SUBSCR"):
-            return above >= 1
+            # The holder lies below the key. With two values above it, it is what is stored, unless `holder[key] += 1`
+            # has turned the three round.
+            return above == 1 + turned
+        turned |= step.opname.startswith(("SWAP", "ROT"))
         if any(end in step.opname for end in ENDS):
             return False
         above += dis.stack_effect(step.opcode, step.arg, jump=False)
