@@ -31,8 +31,7 @@ class MentalAverage(io.ComfyNode):
                 inputs.latent_size(),
                 io.Int.Input("count", default=STANDARD.count, min=0, max=100000,
                              tooltip="K: how many noises the mean of a level is taken over (1 or more). Below 16 the "
-                                     "few noises amplify themselves; the error of the mean falls with the square root "
-                                     "of K."),
+                                     "seed begins to show; the error of the mean falls with the square root of K."),
                 inputs.steps(),
                 io.Int.Input("averaged_steps", default=STANDARD.averaged_steps, min=0, max=1000,
                              tooltip="How many of the first steps take a mean (1 or more); the rest is plain sampling. "
