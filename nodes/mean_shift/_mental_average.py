@@ -35,12 +35,12 @@ class MentalAverage(io.ComfyNode):
                 inputs.steps(),
                 io.Int.Input("averaged_steps", default=STANDARD.averaged_steps, min=0, max=1000,
                              tooltip="How many of the first steps take a mean (1 or more); the rest is plain sampling. "
-                                     "More add detail, many overdo it."),
+                                     "6 of 20 is measured; more make the picture softer."),
                 io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1,
                                tooltip="Guidance scale of the plain sampling in the end, from which that of the "
                                        "averaged levels follows."),
                 inputs.scheduler(),
-                inputs.seed(),
+                inputs.seed("Seed of all noise. Another seed should give nearly the same picture."),
                 io.Float.Input("guidance_share", default=mean_shift.GUIDANCE_SHARE, min=0.0, max=1.0, step=0.05,
                                round=False, optional=True, advanced=True,
                                tooltip="Guidance of the averaged levels: 1 + this share of (cfg - 1). It is applied at "

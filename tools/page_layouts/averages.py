@@ -77,7 +77,7 @@ it. The sheet shows:
 
 - **Any model**: choose its checkpoint or loader, quantised ones too, and its own resolution in *Size*. Nothing needs \
 a gradient.
-- **Softer or stronger**: `averaged_steps`, and the advanced `guidance_share`.
+- **Softer or stronger**: the advanced `guidance_share`.
 - **A steadier picture**: raise `count`.
 
 An interrupted run goes on where it stopped when you press Run again.
