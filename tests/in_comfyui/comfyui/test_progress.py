@@ -87,7 +87,7 @@ def test_predictions_are_made_for_previews_that_are_seen(hspace, prompts, empty_
 
     monkeypatch.setattr(latent_preview, "get_previewer", lambda *_: BlindPreviewer() if seen else None)
     assert ProgressReporter(hspace.model, "title").shows_previews == seen
-    asked, monitor, sample, sampled = [], alignment.Monitor, diffusion.sample, []
+    asked, monitor, draw, drawn = [], alignment.Monitor, diffusion.draw_samples, []
 
     def watched(*arguments, denoiser=None, **options):
         asked.append(denoiser is not None)
@@ -96,6 +96,6 @@ def test_predictions_are_made_for_previews_that_are_seen(hspace, prompts, empty_
     monkeypatch.setattr(alignment, "Monitor", watched)
     run_align(hspace, prompts, empty_latent)
     assert asked == [seen]
-    monkeypatch.setattr(diffusion, "sample", lambda *given, **options: sampled.append(1) or sample(*given, **options))
+    monkeypatch.setattr(diffusion, "draw_samples", lambda *given, **options: drawn.append(1) or draw(*given, **options))
     train(case("SD1.5"), preview_interval=2, resume=False)
-    assert len(sampled) == (2 if seen else 0)
+    assert len(drawn) == (2 if seen else 0)
