@@ -24,8 +24,8 @@ def rebound(code: types.CodeType) -> set[str]:
 
 
 def only_read(code: types.CodeType, name: str) -> bool:
-    """Whether a function, and those inside it, can be seen to do nothing with a dict or list but look things up: one of
-    the surrounding function, or one that it is given under this name. Where it is handed on, who knows.
+    """Whether a function, and those inside it, can be seen to do nothing with a dict or list of the surrounding
+    function but look things up. Where it is handed on, who knows.
 
     >>> def around(table, seen):
     ...     def inside(key):
@@ -35,13 +35,8 @@ def only_read(code: types.CodeType, name: str) -> bool:
     (True, False)
     """
     steps = [step for step in dis.get_instructions(code) if step.opname != "CACHE"]
-    # Some versions of Python load two names at once, of which the first is no longer on top.
-    if any(isinstance(step.argval, tuple) and name in step.argval and step.opname.startswith("LOAD_FAST")
-           for step in steps):
-        return False
     return (all(_looked_up(steps[index + 1:]) for index, step in enumerate(steps)
-                if step.argval == name and step.opname.startswith("LOAD")
-                and ("DEREF" in step.opname or "LOAD_FAST" in step.opname))
+                if step.argval == name and step.opname.startswith("LOAD") and "DEREF" in step.opname)
             and all(only_read(inner, name) for inner in _inside(code) if name in inner.co_freevars))
 
 
