@@ -15,6 +15,8 @@ START = "import sys; sys.path[:] = filter(None, sys.path); import pytest; sys.ex
 
 # Each process starts a ComfyUI of its own for some tests, which takes about 3 GB of memory with the demo model.
 MOST_PROCESSES = 4
+# Arguments with which the processes are chosen, or have to be one. Short options may have their value attached.
+ONE_PROCESS_OR_CHOSEN = ("-n", "--numprocesses", "--pdb", "-s", "--capture=no")
 
 
 def main(arguments: list[str]) -> int:
@@ -25,9 +27,9 @@ def main(arguments: list[str]) -> int:
     chosen = variables(environment)
     if not any(_names_tests(argument) for argument in arguments):
         command.append("tests")
-        if not {"-n", "--numprocesses", "--pdb", "-s"} & set(arguments):
+        if not any(argument.startswith(ONE_PROCESS_OR_CHOSEN) for argument in arguments):
             command += ["-n", str(min(os.cpu_count() or 1, MOST_PROCESSES))]
-    if "-n" in command:
+    if any(argument.startswith(("-n", "--numprocesses")) for argument in command):
         # Neighbours share fixtures, so each process begins with a piece of its own and helps others when it is done.
         command += ["--dist", "worksteal"]
         # Tests are small: a process for each core serves them better than several threads, which wait for each other.
