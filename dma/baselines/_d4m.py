@@ -32,8 +32,8 @@ def d4m_samples(denoiser: Denoiser, sigmas: Tensor, centroids: Tensor, *, streng
 
     What is a guess: how the mental-average paper ran D4M. Here one centroid of the samples stands for a concept.
 
-    Raises ValueError for a strength outside 0 ... 1, for one that leaves no step, and for centroids that are not
-    finite; and, as NotFiniteError that names the step, where the model predicts NaN or infinity.
+    Raises ValueError where `check_strength` does, and for centroids that are not finite; and, as NotFiniteError that
+    names the step, where the model predicts NaN or infinity.
 
     >>> import torch
     >>> from mental_averages.dma.diffusion import Parametrization
@@ -43,17 +43,22 @@ def d4m_samples(denoiser: Denoiser, sigmas: Tensor, centroids: Tensor, *, streng
     >>> d4m_samples(Constant(), torch.tensor([9.0, 3.0, 1.0, 0.0]), torch.zeros(1, 1, 1, 1)).item()
     3.0
     """
-    if not 0 <= strength <= 1:
-        raise ValueError(f"strength is {strength}: it must lie between 0 (the centroid itself) and 1.")
+    check_strength(strength, len(sigmas) - 1)
     check_latents(centroids)
     first = first_step(len(sigmas) - 1, strength)
-    if strength > 0 and first == len(sigmas) - 1:
-        raise ValueError(f"strength {strength:g} of {first} steps is less than one step, so that the model would not "
-                         f"be asked: choose at least {1 / first:.3g}, more steps, or strength 0 for the centroid "
-                         "itself.")
     noise = starting_noise(len(centroids), tuple(centroids.shape[1:]), seed)
     x = add_noise(denoiser.parametrization, centroids.cpu().float(), noise, sigmas[first].item())
     return drive(sampling(denoiser, x, sigmas.tolist(), choose_batch(batch, x.shape[1:]), first=first), None, watchers)
+
+
+def check_strength(strength: float, steps: int) -> None:
+    """Raise ValueError for a strength outside 0 ... 1, and for one above 0 that leaves none of so many steps."""
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength is {strength}: it must lie between 0 (the centroid itself) and 1.")
+    if strength > 0 and first_step(steps, strength) == steps:
+        raise ValueError(f"strength {strength:g} of {steps} steps is less than one step, so that the model would not "
+                         f"be asked: choose at least {1 / steps:.3g}, more steps, or strength 0 for the centroid "
+                         "itself.")
 
 
 def first_step(steps: int, strength: float) -> int:

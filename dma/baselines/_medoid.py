@@ -3,7 +3,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ._typicality import best_of, typicality
+from ..statistics import mean_similarity
+from ._best_of import best_of
 
 
 def medoid(features: Tensor) -> int:
@@ -13,4 +14,4 @@ def medoid(features: Tensor) -> int:
     >>> medoid(torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]))
     1
     """
-    return best_of(typicality(features))
+    return best_of(mean_similarity(features))

@@ -58,7 +58,7 @@ def spread_steps(count: int, sigmas: Sequence[float], parametrization: Parametri
     if count < 1:
         raise ValueError(f"A family tree needs at least one level, but {count} are asked for.")
     noises = [noise_ratio(sigma, parametrization) for sigma in sigmas[:-1]]
-    highest = min(parting_noise(shape), noises[min(1, len(noises) - 1)])
+    highest = min(parting_noise(shape), second_noise(noises))
     wanted = [highest * RANGE ** -(index / max(1, count - 1)) for index in range(count)]
     return tuple(sorted({min(range(len(noises)), key=lambda step: abs(math.log(noises[step] / noise)))
                          for noise in wanted}))
@@ -78,7 +78,7 @@ def spread_shortfall(count: int, sigmas: Sequence[float], parametrization: Param
     """
     steps = spread_steps(count, sigmas, parametrization, shape)
     noises = [noise_ratio(sigma, parametrization) for sigma in sigmas[:-1]]
-    wanted, second = parting_noise(shape), noises[min(1, len(noises) - 1)]
+    wanted, second = parting_noise(shape), second_noise(noises)
     highest, told = min(wanted, second), []
     if wanted > second:
         told.append(f"In latents of {shape[-1]} x {shape[-2]} modes are expected to part at noise {wanted:.3g} and "
@@ -87,6 +87,11 @@ def spread_shortfall(count: int, sigmas: Sequence[float], parametrization: Param
         told.append(f"Only {len(steps)} of {count} levels: from noise {highest:.3g} down to {highest / RANGE:.3g} the "
                     "schedule has no more steps.")
     return " ".join(told) or None
+
+
+def second_noise(noises: Sequence[float]) -> float:
+    """The noise of a schedule's second step, below which levels begin: at the first there may be nothing but noise."""
+    return noises[min(1, len(noises) - 1)]
 
 
 def parting_noise(shape: tuple[int, ...]) -> float:

@@ -18,7 +18,7 @@ from ._measure_table import HIGHER, LOWER, Measure
 from ._prompt_similarity import prompt_similarity
 from ._reconstruction import latent_error, picture_psnr
 from ._representativeness import distance_to_mean, representativeness, same_rows
-from ._unit import unit_rows
+from ._unit import unit_pair
 
 STUDENT = "Student's interval"
 JACKKNIFE = "jackknife over pictures"
@@ -61,10 +61,7 @@ def compare_features(subject: str, features: Tensor, reference: Tensor, *, ensem
     ['consistency', 'representativeness', 'distance to the mean']
     """
     check_ensembles(len(features), ensemble_size)
-    rows, others = unit_rows(features), unit_rows(reference, "reference")
-    if rows.shape[1] != others.shape[1]:
-        raise ValueError(f"Both sets must have the same features in their columns, not {rows.shape[1]} and "
-                         f"{others.shape[1]}.")
+    rows, others = unit_pair(features, reference)
     check_different(torch.cat([rows, others]), "features of pictures", "there is nothing to compare")
     count = len(rows)
 
@@ -83,7 +80,7 @@ def compare_features(subject: str, features: Tensor, reference: Tensor, *, ensem
         found.append(measure("consistency within", lambda: consistency_within(ensembles), f"{STUDENT} over ensembles"))
     return [
         *found,
-        measure("representativeness", lambda: _without_own(rows, others, own), _left_out(own)),
+        measure("representativeness", lambda: representativeness(rows, others, own=own), _left_out(own)),
         measure("distance to the mean", lambda: distance_to_mean(rows, others), "delta method"),
         measure("Fréchet distance", lambda: frechet_estimate(_grouped(rows), _grouped(others)),
                 "jackknife by ten groups", least_of_both=2),
@@ -150,10 +147,6 @@ def own_pictures(pictures: Tensor, reference: Tensor) -> Tensor | None:
     """Which pictures are in the reference, too, for `own`; None where none is, or where nothing would be left."""
     own = same_rows(pictures, reference)
     return own if own.any() and not own.all(1).any() else None
-
-
-def _without_own(rows: Tensor, others: Tensor, own: Tensor | None) -> Estimate:
-    return representativeness(rows, others, own=own)
 
 
 def _left_out(own: Tensor | None) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..statistics import RunningMoments, jackknife_error
+from ..statistics import RunningMoments, mean_product
 from ._estimate import Estimate, mean_estimate, with_error
 from ._unit import unit_rows
 
@@ -112,11 +112,5 @@ def consistency_within(ensembles: EnsembleSums) -> Estimate:
 
 def _between(means: Tensor) -> Estimate:
     """1 minus the mean product of two different rows (R, D), with its error by the jackknife."""
-    count = len(means)
-    with_others = means @ means.sum(0) - means.square().sum(1)  # (R,)
-    pairs = with_others.sum()  # each twice
-    value = 1 - (pairs / (count * (count - 1))).item()
-    if count < 3:
-        return with_error(value, 0.0, 0, least=0.0, most=2.0)
-    without = (pairs - 2 * with_others) / ((count - 1) * (count - 2))  # (R,), replicates
-    return with_error(value, jackknife_error(without).item(), count - 1, least=0.0, most=2.0)
+    product, error = mean_product(means)
+    return with_error(1 - product, error, len(means) - 1 if len(means) > 2 else 0, least=0.0, most=2.0)

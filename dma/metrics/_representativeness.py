@@ -9,7 +9,7 @@ from torch import Tensor
 from ..statistics import jackknife_error
 from ._estimate import Estimate, with_error
 from ._feature_moments import FeatureMoments, moments_of
-from ._unit import unit_rows
+from ._unit import unit_pair
 
 COMPARED = 256  # numbers of a picture that are looked at before all of them
 
@@ -31,7 +31,7 @@ def representativeness(features: Tensor, reference: Tensor, *, own: Tensor | Non
     >>> representativeness(reference[:1], reference, own=torch.tensor([[True, False, False]])).value
     1.0
     """
-    rows, others = _checked(features, reference)
+    rows, others = unit_pair(features, reference)
     if own is None:
         return representativeness_of_moments(moments_of(rows), moments_of(others))
     if own.shape != (len(rows), len(others)):
@@ -80,7 +80,7 @@ def distance_to_mean(features: Tensor, reference: Tensor) -> Estimate:
     >>> round(distance_to_mean(torch.eye(2)[:1], torch.eye(2)).value, 4)
     0.2929
     """
-    return distance_to_mean_of_moments(*map(moments_of, _checked(features, reference)))
+    return distance_to_mean_of_moments(*map(moments_of, unit_pair(features, reference)))
 
 
 def distance_to_mean_of_moments(pictures: FeatureMoments, reference: FeatureMoments) -> Estimate:
@@ -111,14 +111,6 @@ def same_rows(pictures: Tensor, reference: Tensor) -> Tensor:
             for column in (others == numbers).all(1).nonzero().flatten().tolist():
                 found[row, column] = torch.equal(pictures[row].cpu(), reference[column].cpu())
     return found
-
-
-def _checked(features: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-    rows, others = unit_rows(features), unit_rows(reference, "reference")
-    if rows.shape[1] != others.shape[1]:
-        raise ValueError(f"Both sets must have the same features in their columns, not {rows.shape[1]} and "
-                         f"{others.shape[1]}.")
-    return rows, others
 
 
 def _degrees(first: FeatureMoments, second: FeatureMoments) -> int:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ..precision import in_double
-from ..statistics import check_different, jackknife_error, student_quantile
+from ..statistics import check_different, mean_product, student_quantile
 
 FEWEST_SAMPLES = 3
 
@@ -48,12 +48,6 @@ def sameness(embeddings: Tensor) -> Sameness:
     if not lengths.all():
         raise ValueError("Some embeddings are 0 everywhere, and have no direction.")
     check_different(rows, "samples", "that is a fault in what made them, and no measurement")
-    rows = rows / lengths
-    total = rows.sum(0)
-    # Of each sample with all others; a sample with itself is 1.
-    with_others = rows @ total - rows.square().sum(1)  # (N,)
-    pairs = with_others.sum()  # each twice
-    mean = max(-1.0, min(1.0, (pairs / (count * (count - 1))).item()))
-    without = (pairs - 2 * with_others) / ((count - 1) * (count - 2))  # (N,), replicates of the mean
-    half = student_quantile(count - 1) * jackknife_error(without).item()
+    mean, error = mean_product(rows / lengths)
+    mean, half = max(-1.0, min(1.0, mean)), student_quantile(count - 1) * error
     return Sameness(mean, max(-1.0, mean - half), min(1.0, mean + half))

@@ -25,3 +25,13 @@ def unit_rows(features: Tensor, name: str = "features") -> Tensor:
     if not lengths.all():
         raise ValueError(f"Some rows of {name} are 0 everywhere, and have no direction.")
     return rows / lengths
+
+
+def unit_pair(features: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """`unit_rows` of features (N, D) and of those of a reference (M, D). Raises ValueError, too, for different widths.
+    """
+    rows, others = unit_rows(features), unit_rows(reference, "reference")
+    if rows.shape[1] != others.shape[1]:
+        raise ValueError(f"Both sets must have the same features in their columns, not {rows.shape[1]} and "
+                         f"{others.shape[1]}.")
+    return rows, others

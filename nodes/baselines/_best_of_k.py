@@ -4,7 +4,7 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from ...dma import baselines
+from ...dma import baselines, statistics
 from ..inputs import FEATURES, check_batch, checked, numbers
 
 HIGHEST, LOWEST = "highest", "lowest"
@@ -54,6 +54,6 @@ class BestOfK(io.ComfyNode):
                 raise ValueError(f"There are {len(images)} pictures but {len(found)} scores: give one number for each, "
                                  "or none.")
         else:
-            found = baselines.typicality(images if features is None else features.values)
+            found = statistics.mean_similarity(images if features is None else features.values)
         index = baselines.best_of(found, lowest=best == LOWEST)
         return io.NodeOutput(images[index : index + 1], index, found[index].item())

@@ -68,6 +68,7 @@ class D4MPrototype(io.ComfyNode):
     def execute(cls, model, positive, negative, latents, strength, steps, cfg, scheduler, seed,
                 clusters=1) -> io.NodeOutput:
         sigmas = comfyui.sigmas_of(model, scheduler, steps)
+        baselines.check_strength(strength, len(sigmas) - 1)
         done = len(sigmas) - 1 - baselines.first_step(len(sigmas) - 1, strength)
 
         def run(denoiser: Any, centroids: Tensor, watchers: list) -> Tensor:

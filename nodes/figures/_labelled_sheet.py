@@ -6,7 +6,7 @@ import logging
 from comfy_api.latest import io
 
 from ...dma import figures
-from ..inputs import check_batch, checked
+from ..inputs import check_batch, checked, lines_of, number_of
 
 
 class LabelledSheet(io.ComfyNode):
@@ -41,19 +41,17 @@ class LabelledSheet(io.ComfyNode):
             raise ValueError("The sheet has no pictures: connect at least one batch of images.")
         for name, images in connected.items():
             check_batch(images, name)
-        lines = captions_of(list(connected), captions.splitlines())
-        return io.NodeOutput(figures.labelled_sheet(list(connected.values()), lines, title=title, cell=cell,
-                                                   columns=columns))
+        say_what_does_not_match(list(connected), captions.splitlines())
+        return io.NodeOutput(figures.labelled_sheet(list(connected.values()), lines_of(list(connected), captions),
+                                                   title=title, cell=cell, columns=columns))
 
 
-def captions_of(names: list[str], lines: list[str]) -> list[str]:
-    """The caption of each input of `names`, by the number at the end of its name: a row that is muted or left open
-    takes its line with it. Lines without a row, and rows without a line where others have one, are said in the log."""
-    numbers = [int(name.removeprefix("images")) for name in names]
+def say_what_does_not_match(names: list[str], lines: list[str]) -> None:
+    """Name lines without an input, and inputs without a line where others have one, in the log."""
+    numbers = list(map(number_of, names))
     spare = [line for number, line in enumerate(lines) if line.strip() and number not in numbers]
     bare = [name for name, number in zip(names, numbers) if number >= len(lines)]
     if spare:
         logging.warning("LabelledSheet: no pictures are connected for the captions %s.", ", ".join(map(repr, spare)))
     if lines and bare:
         logging.warning("LabelledSheet: there is no line of captions for %s.", ", ".join(bare))
-    return [lines[number] if number < len(lines) else "" for number in numbers]

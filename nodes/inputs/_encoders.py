@@ -32,13 +32,19 @@ def check_one_encoder(clip_vision: Any, image_encoder: Any) -> str:
     return "" if clip_vision is None else "clip_vision"
 
 
+def reads_prompts(image_encoder: Any) -> bool:
+    """Whether an encoder is connected that compares pictures with a prompt."""
+    return (image_encoder is not None and image_encoder.encoder.kind in encoders.COMPARES_PROMPTS
+            and image_encoder.encoder.tokenizer is not None)
+
+
 def check_reads_prompts(image_encoder: Any) -> None:
     """Raise ValueError unless an encoder is connected that compares pictures with a prompt."""
     if image_encoder is None:
         raise ValueError("A prompt is compared with pictures by a CLIP or SigLIP from LoadImageEncoder: connect one to "
                          "image_encoder, or leave the prompt empty. ComfyUI's CLIP Vision reads no text.")
     encoder = image_encoder.encoder
-    if encoder.kind not in encoders.COMPARES_PROMPTS or encoder.tokenizer is None:
+    if not reads_prompts(image_encoder):
         raise ValueError(f"{encoder.name} is a {encoder.kind} model"
                          f"{' without a tokenizer' * (encoder.kind in encoders.COMPARES_PROMPTS)}, which does not "
                          "compare pictures with a prompt: load a whole CLIP or SigLIP folder, or leave the prompt "

@@ -1,4 +1,4 @@
-"""Numbers that people type in a row."""
+"""Numbers that people type in a row, and lines that belong to inputs."""
 from __future__ import annotations
 
 import math
@@ -7,6 +7,26 @@ import math
 def words(text: str) -> list[str]:
     """What stands between spaces, commas, semicolons and ends of lines."""
     return text.replace(",", " ").replace(";", " ").split()
+
+
+def lines_of(names: list[str], text: str) -> list[str]:
+    """The line of a text for each growing input of `names`, by the number at the end of its name; empty where there is
+    none. One that is muted or left open takes its line with it.
+
+    >>> lines_of(["images0", "images2"], "one\\ntwo\\nthree")
+    ['one', 'three']
+    """
+    lines = text.splitlines()
+    return [lines[number] if number < len(lines) else "" for number in map(number_of, names)]
+
+
+def number_of(name: str) -> int:
+    """The number at the end of a growing input's name.
+
+    >>> number_of("images12")
+    12
+    """
+    return int(name[len(name.rstrip("0123456789")) :])
 
 
 def numbers(text: str, name: str, example: str, kind: type = float) -> list:

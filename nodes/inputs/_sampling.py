@@ -46,4 +46,3 @@ def seed(tooltip: str = NOISE_SEED) -> io.Int.Input:
     """It stays as it is after a run: work that was interrupted goes on only with the same seed."""
     return io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, tooltip=tooltip,
                         control_after_generate=io.ControlAfterGenerate.fixed)
-

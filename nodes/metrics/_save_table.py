@@ -5,7 +5,7 @@ from comfy_api.latest import io, ui
 
 from ...dma import figures, metrics
 from .. import comfyui
-from ..inputs import TABLE, checked
+from ..inputs import TABLE, checked, lines_of, number_of
 
 MOST_TABLES = 50
 MARK = "\ufeff"  # tells spreadsheets that a file is UTF-8
@@ -56,10 +56,8 @@ class SaveTable(io.ComfyNode):
 
 
 def names_of(connected: list[str], names: str) -> list[str]:
-    """The name of each input of `connected`, by the number at its end: a table that is muted or left open takes its
-    line with it. Raises ValueError for lines after that of the last table."""
-    lines = [line.strip() for line in names.splitlines()]
-    numbers = [int(name.removeprefix("tables")) for name in connected]
-    if len(lines) > (last := max(numbers) + 1) and any(lines[last:]):
+    """The name of each input of `connected`. Raises ValueError for lines after that of the last table."""
+    lines, last = names.splitlines(), max(map(number_of, connected)) + 1
+    if any(line.strip() for line in lines[last:]):
         raise ValueError(f"names has {len(lines)} lines, but the last table is number {last}.")
-    return [lines[number] if number < len(lines) else "" for number in numbers]
+    return [line.strip() for line in lines_of(connected, names)]

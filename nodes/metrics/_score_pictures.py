@@ -62,8 +62,8 @@ class ScorePictures(io.ComfyNode):
         source = inputs.check_one_encoder(clip_vision, image_encoder)
         check_pictures(images, score, keep, text, source, reference)
         check_reward(score, text, reward_model)
-        words = inputs.prompt_embedding(image_encoder, text) if text and (score == CLIP_T or reads(image_encoder)) \
-            else None
+        asked = text and (score == CLIP_T or inputs.reads_prompts(image_encoder))
+        words = inputs.prompt_embedding(image_encoder, text) if asked else None
         scores = all_scores(images, reference, (clip_vision, image_encoder) if source else None, words)
         if reward_model is not None and text:
             scores[REWARD] = encoders.image_rewards(reward_model.on_device(), images, text,
@@ -94,12 +94,6 @@ def all_scores(images: Tensor, reference: Tensor | None, encoder: tuple[Any, Any
     if min(images.shape[1:3]) > 2:
         scores[SHARPNESS] = metrics.sharpness(images)
     return scores
-
-
-def reads(image_encoder: Any) -> bool:
-    """Whether an encoder compares pictures with prompts."""
-    return (image_encoder is not None and image_encoder.encoder.kind in encoders.COMPARES_PROMPTS
-            and image_encoder.encoder.tokenizer is not None)
 
 
 def check_reward(score: str, prompt: str, reward_model: Any) -> None:
