@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from encoder_folders import write_blip, write_clip, write_dinov2
+from loaded_encoders import ClipVision, Untouched, encoders_in, loaded_encoder
 from published_models import write_dreamsim_files
 
 from mental_averages.dma import encoders, metrics
@@ -24,37 +25,14 @@ def compare(comfyui, images=IMAGES, reference=REFERENCE, **change):
         return CompareSets.execute(images, reference, **{**arguments, **change}).args
 
 
-class ClipVision:
-    """A CLIP_VISION whose embedding of a picture is its mean colour and its brightness by rows."""
-
-    def encode_image(self, pictures):
-        assert pictures.shape[-1] == 3
-        return {"image_embeds": torch.cat([pictures.mean((1, 2)), pictures.mean((2, 3))], 1)}
-
-
-class Untouched:
-    """A CLIP_VISION that must not be asked."""
-
-    def encode_image(self, pictures):
-        raise AssertionError("pictures were read before the inputs were checked")
-
-
 @pytest.fixture(scope="module")
 def loaded(comfyui, tmp_path_factory):
     """Encoders of LoadImageEncoder by the name of their kind."""
-    import folder_paths
-
-    from mental_averages.nodes.comfyui import IMAGE_ENCODERS
-    from mental_averages.nodes.modes import LoadImageEncoder
-
-    folder = tmp_path_factory.mktemp("encoders")
-    patch = pytest.MonkeyPatch()
-    patch.setitem(folder_paths.folder_names_and_paths, IMAGE_ENCODERS, ([str(folder)], set()))
-    for name, write in (("clip", write_clip), ("dinov2", write_dinov2), ("blip", write_blip)):
-        write(folder / name)
-    encoders.write_dreamsim(*write_dreamsim_files(folder / "files"), folder / "dreamsim")
-    yield {name: LoadImageEncoder.execute(name).args[0] for name in ("clip", "dinov2", "blip", "dreamsim")}
-    patch.undo()
+    with encoders_in(tmp_path_factory.mktemp("encoders")) as folder:
+        for name, write in (("clip", write_clip), ("dinov2", write_dinov2), ("blip", write_blip)):
+            write(folder / name)
+        encoders.write_dreamsim(*write_dreamsim_files(folder / "files"), folder / "dreamsim")
+        yield {name: loaded_encoder(name) for name in ("clip", "dinov2", "blip", "dreamsim")}
 
 
 def embedded(pictures):

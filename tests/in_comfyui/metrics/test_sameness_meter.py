@@ -2,6 +2,7 @@
 import pytest
 import torch
 from encoder_folders import write_clip, write_dinov2
+from loaded_encoders import ClipVision, encoders_in, loaded_encoder
 from small_models import MODELS
 from stopping import Calls, saved_states, untouched
 
@@ -34,14 +35,6 @@ def by_core(models, prompt, negative=""):
         return model.model.process_latent_in(latent["samples"]), nodes.VAEDecode().decode(vae, latent)[0]
 
 
-class ClipVision:
-    """A CLIP_VISION whose embedding of a picture is its mean colour and its brightness by rows."""
-
-    def encode_image(self, pictures):
-        assert pictures.shape[-1] == 3
-        return {"image_embeds": torch.cat([pictures.mean((1, 2)), pictures.mean((2, 3))], 1)}
-
-
 @pytest.mark.parametrize("negative", ["", "blue"])
 def test_numbers_and_pictures_are_those_of_a_ksamplers_samples(demo, negative):
     table, samples, report = measure(demo, negative_prompt=negative)
@@ -65,16 +58,10 @@ def test_clip_vision(demo):
 
 
 @pytest.mark.parametrize("write", [write_clip, write_dinov2])
-def test_encoders_of_the_pack(demo, write, tmp_path, monkeypatch):
-    import folder_paths
-
-    from mental_averages.nodes.comfyui import IMAGE_ENCODERS
-    from mental_averages.nodes.modes import LoadImageEncoder
-
+def test_encoders_of_the_pack(demo, write, tmp_path):
     write(tmp_path / "encoder")
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, IMAGE_ENCODERS, ([str(tmp_path)], set()))
-    encoder = LoadImageEncoder.execute("encoder").args[0]
-    report = measure(demo, "cat face", image_encoder=encoder)[2]
+    with encoders_in(tmp_path):
+        report = measure(demo, "cat face", image_encoder=loaded_encoder("encoder"))[2]
     assert -1 <= report.prompts[0].low < report.prompts[0].high <= 1 and "encoder" in report.settings["source"]
 
 

@@ -2,6 +2,7 @@
 import pytest
 import torch
 from encoder_folders import write_clip, write_dinov2
+from loaded_encoders import ClipVision, Untouched, encoders_in, loaded_encoder
 from published_models import write_image_reward_files
 
 from mental_averages.dma import encoders, metrics
@@ -17,31 +18,14 @@ def score(comfyui, images=IMAGES, by="sharpness", **change):
         return ScorePictures.execute(images, by, **{**dict(prompt="", keep=1, shown=12), **change}).args
 
 
-class ClipVision:
-    def encode_image(self, pictures):
-        return {"image_embeds": torch.cat([pictures.mean((1, 2)), pictures.mean((2, 3))], 1)}
-
-
-class Untouched:
-    def encode_image(self, pictures):
-        raise AssertionError("pictures were read before the inputs were checked")
-
-
 @pytest.fixture(scope="module")
 def loaded(comfyui, tmp_path_factory):
-    import folder_paths
-
-    from mental_averages.nodes.comfyui import IMAGE_ENCODERS
-    from mental_averages.nodes.modes import LoadImageEncoder
-
-    folder = tmp_path_factory.mktemp("encoders")
-    patch = pytest.MonkeyPatch()
-    patch.setitem(folder_paths.folder_names_and_paths, IMAGE_ENCODERS, ([str(folder)], set()))
-    for name, write in (("clip", write_clip), ("dinov2", write_dinov2)):
-        write(folder / name)
-    encoders.write_image_reward(*write_image_reward_files(folder / "files"), folder / "reward")
-    yield {name: LoadImageEncoder.execute(name).args[0] for name in ("clip", "dinov2", "reward")}
-    patch.undo()
+    """Encoders of LoadImageEncoder by the name of their kind."""
+    with encoders_in(tmp_path_factory.mktemp("encoders")) as folder:
+        for name, write in (("clip", write_clip), ("dinov2", write_dinov2)):
+            write(folder / name)
+        encoders.write_image_reward(*write_image_reward_files(folder / "files"), folder / "reward")
+        yield {name: loaded_encoder(name) for name in ("clip", "dinov2", "reward")}
 
 
 def scores_of(table, name):

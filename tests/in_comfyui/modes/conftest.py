@@ -4,6 +4,7 @@ import pytest
 import torch
 from embeddings import small_clip
 from encoder_folders import write_blip, write_clip, write_dinov2
+from loaded_encoders import encoders_in
 from queued_graphs import SIZES, Given, Result
 from small_models import MODELS
 
@@ -16,15 +17,10 @@ def written(tmp_path_factory):
 
 
 @pytest.fixture
-def encoders(comfyui, written, monkeypatch):
+def encoders(comfyui, written):
     """ComfyUI's folder of image encoders, with a CLIP, a BLIP-VQA one level down, and a DINOv2."""
-    import folder_paths
-
-    from mental_averages.nodes.comfyui import IMAGE_ENCODERS
-
-    root = written["clip"].parent
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, IMAGE_ENCODERS, ([str(root)], set()))
-    return root
+    with encoders_in(written["clip"].parent) as root:
+        yield root
 
 
 @pytest.fixture(scope="module")
