@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import environment as environments
 import workspace
@@ -15,8 +16,8 @@ START = "import sys; sys.path[:] = filter(None, sys.path); import pytest; sys.ex
 
 # Each process starts a ComfyUI of its own for some tests, which takes about 3 GB of memory with the demo model.
 MOST_PROCESSES = 4
-# Arguments with which the processes are chosen, or have to be one. Short options may have their value attached.
-ONE_PROCESS_OR_CHOSEN = ("-n", "--numprocesses", "--pdb", "-s", "--capture=no")
+PROCESSES = re.compile(r"-n.*|--numprocesses.*")  # how many are chosen; a short option may have its value attached
+ONE_PROCESS = re.compile(r"--pdb.*|--trace|--capture=no|-[qvxl]*s[qvxl]*")  # what works in one process alone
 
 
 def main(arguments: list[str]) -> int:
@@ -27,11 +28,12 @@ def main(arguments: list[str]) -> int:
     chosen = variables(environment)
     if not any(_names_tests(argument) for argument in arguments):
         command.append("tests")
-        if not any(argument.startswith(ONE_PROCESS_OR_CHOSEN) for argument in arguments):
+        if not any(PROCESSES.fullmatch(argument) or ONE_PROCESS.fullmatch(argument) for argument in arguments):
             command += ["-n", str(min(os.cpu_count() or 1, MOST_PROCESSES))]
-    if any(argument.startswith(("-n", "--numprocesses")) for argument in command):
-        # Neighbours share fixtures, so each process begins with a piece of its own and helps others when it is done.
-        command += ["--dist", "worksteal"]
+    if any(map(PROCESSES.fullmatch, command)):
+        if not any(argument.startswith("--dist") for argument in arguments):
+            # Neighbours share fixtures, so each process begins with a piece of its own, and helps when it is done.
+            command += ["--dist", "worksteal"]
         # Tests are small: a process for each core serves them better than several threads, which wait for each other.
         chosen.setdefault("OMP_NUM_THREADS", "1")
     return run_child(command, workspace.PACK, chosen)
