@@ -32,6 +32,8 @@ python=${PYTHON:-python3}
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$run" || exit 1
 export PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1
+start=$run/started  # what is newer is of this day
+touch "$start"
 
 if [ -n "$rehearsal" ]
 then
@@ -48,14 +50,24 @@ else
     clip="--batch 512 --tones 0.3"
     command -v nvidia-smi >/dev/null && nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader
 fi
-# train PERCENT SCRIPT OPTIONS...: a training that ends when that share of the time is over
+# train PERCENT STATE BATCH SCRIPT OPTIONS...: a training that ends when that share of the time is over. One that failed
+# before it saved its STATE in RUN is tried again with that BATCH, which a card with little memory takes; what it has
+# saved stays, because trying again would begin anew with less time.
 train() {
-    local deadline=$((began + seconds * $1 / 100))
+    local deadline=$((began + seconds * $1 / 100)) state=$run/$2 smaller=$3 code
+    shift 3
+    train_until "$deadline" "$@" && return
+    code=$?
+    if [ "$state" -nt "$start" ] || [ "$(date +%s)" -ge "$deadline" ]; then return "$code"; fi
+    train_until "$deadline" "$@" --batch "$smaller"
+}
+train_until() {
+    local deadline=$1 code
     local left=$((deadline - $(date +%s)))
     shift
     echo "== $* (for $left s, at $(($(date +%s) - began)) s)"
     timeout -k 5 $((left > 0 ? left + grace : grace)) "$python" "$@" --data "$pictures" --run "$run" --deadline "$deadline"
-    local code=$?
+    code=$?
     [ "$code" = 0 ] || echo "== ended with $code"
     return "$code"
 }
@@ -64,18 +76,17 @@ train() {
 train_all() {
     local failed=0
     "$python" -c "import sys, torch; print(sys.version.split()[0], torch.__version__, torch.cuda.is_available())"
-    if train "${ends[0]}" "$here/train.py" autoencoder --comfyui "$comfyui" $autoencoder ${AUTOENCODER:-}
+    train "${ends[0]}" autoencoder.pt 32 "$here/train.py" autoencoder --comfyui "$comfyui" $autoencoder \
+        ${AUTOENCODER:-} || failed=1
+    # An autoencoder that was saved and failed after it, in its last pictures for one, is what the others need.
+    if [ "$run/autoencoder.pt" -nt "$start" ]
     then
-        # A card with little memory takes smaller batches.
-        train "${ends[1]}" "$here/train.py" denoiser --comfyui "$comfyui" $denoiser ${DENOISER:-} ||
-            train "${ends[1]}" "$here/train.py" denoiser --comfyui "$comfyui" $denoiser --batch 128 ${DENOISER:-} ||
+        train "${ends[1]}" denoiser.pt 128 "$here/train.py" denoiser --comfyui "$comfyui" $denoiser ${DENOISER:-} ||
             failed=1
-        train "${ends[2]}" "$here/train_transformer.py" train --comfyui "$comfyui" $transformer ${TRANSFORMER:-} ||
-            failed=1
-    else
-        failed=1
+        train "${ends[2]}" transformer.pt 128 "$here/train_transformer.py" train --comfyui "$comfyui" $transformer \
+            ${TRANSFORMER:-} || failed=1
     fi
-    train "${ends[3]}" "$here/train_clip.py" $clip ${CLIP:-} || failed=1
+    train "${ends[3]}" clip_weights.safetensors 128 "$here/train_clip.py" $clip ${CLIP:-} || failed=1
     ls -l "$run"
     echo "== over after $(($(date +%s) - began)) s, $([ "$failed" = 0 ] && echo complete || echo with failures)"
     return "$failed"

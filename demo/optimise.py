@@ -73,7 +73,8 @@ def fastest(candidates: dict[str, Callable[[], object]], repeats: int = 4) -> st
                 call()
             _wait()
         except Exception as error:  # of a compiler, or memory: the others may do
-            errors.append(error)
+            # Without the frames, which would hold what the candidate had computed while the next one runs.
+            errors.append(error.with_traceback(None))
             print(f"{name}: {type(error).__name__}, not used", flush=True)
             continue
         seconds[name] = (time.perf_counter() - began) / repeats
