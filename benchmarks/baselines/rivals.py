@@ -33,6 +33,8 @@ from support import (
 )
 from torch import Tensor
 
+from mental_averages.dma.metrics import distance_to_mean, representativeness
+
 CONCEPTS = ["woman", "red heart", "cat face", "dog face", "red apple", "grinning face", "health worker", "house",
             "pizza", "rocket", "tree", "fish"]
 NAMES = ("consistency", "within", "representativeness", "to_mean", "sharpness", "clip_t", "seconds")
@@ -79,15 +81,14 @@ def measure(pictures: list[Tensor], seeds: list[int], references: list[Tensor], 
     (K, D) of each seed's plain samples."""
     firsts = torch.cat([each[:1] for each in pictures])  # (R, H, W, 3)
     found = judge(firsts)
-    to_samples, to_mean = [], []
-    for seed, feature in zip(seeds, found):
-        others = torch.cat([rows for number, rows in enumerate(references) if number != seed])
-        to_samples.append(1 - float((others @ feature).mean()))
-        to_mean.append(1 - float(torch.nn.functional.normalize(others.mean(0), dim=0) @ feature))
+    owner = torch.cat([torch.full((len(rows),), number) for number, rows in enumerate(references)])  # (N,)
+    own = torch.tensor(seeds)[:, None] == owner  # (R, N)
+    samples = torch.cat(references)
+    to_mean = [distance_to_mean(feature[None], samples[~mine]).value for feature, mine in zip(found, own)]
     several = [judge(each) for each in pictures if len(each) > 1]
     return {"consistency": pairwise_distance(found) if len(found) > 1 else float("nan"),
             "within": float(np.mean([pairwise_distance(rows) for rows in several])) if several else float("nan"),
-            "representativeness": float(np.mean(to_samples)), "to_mean": float(np.mean(to_mean)),
+            "representativeness": representativeness(found, samples, own=own).value, "to_mean": float(np.mean(to_mean)),
             "sharpness": float(sharpness(firsts).mean()) / plain_sharpness,
             "clip_t": float((prompt.pictures(firsts) @ prompt.embedding.T).mean())}
 
