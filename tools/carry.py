@@ -5,8 +5,9 @@
 
 LIST is a file with the names of the packages that the machine has, such as `python -m pip list --format=freeze` prints
 there. The archive holds `ComfyUI`, without what is large and not needed, and `site`, the packages to put on its
-PYTHONPATH, for the Python version of --python. Nothing is left to the day: what is packed is tried here, in a Python
-that finds no other package than those of LIST and of the archive.
+PYTHONPATH, for the Python version of --python. That nothing is missing is tried here, in a Python that finds no other
+package than those that LIST and the archive name, each in the build that is installed here: wheels for another Python
+version cannot be tried.
 """
 
 from __future__ import annotations
@@ -108,7 +109,8 @@ def main(arguments: list[str]) -> int:
             for part in filter(Path.exists, (folder / "ComfyUI", folder / "site")):
                 archive.add(part, part.name, filter=lambda entry: None if "__pycache__" in entry.name else entry)
         os.replace(temporary, options.output)
-    say(f"{options.output}: {options.output.stat().st_size / 2**20:.1f} MiB, tried with the machine's packages only.")
+    say(f"{options.output}: {options.output.stat().st_size / 2**20:.1f} MiB, started here with packages of these names "
+        "only.")
     return 0
 
 
@@ -146,14 +148,12 @@ def unpack_wheel(environment: environments.Environment, name: str, python: str, 
     wheels = folder / "wheels" / normal(name)
     common = ["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:",
               "--python-version", python, "--dest", str(wheels), f"{name}=={version}"]
-    pure = ["--implementation", "py", "--abi", "none", "--platform", "any"]
-    compiled = ["--implementation", "cp", *(word for platform in PLATFORMS for word in ("--platform", platform))]
-    for choice in (pure,) if normal(name) in PURE else (compiled, pure):
-        found = subprocess.run([str(environment.python), *common, *choice], capture_output=True, text=True,
-                               errors="replace", env=child_variables())
-        if found.returncode == 0:
-            break
-    else:
+    # A choice of compiled wheels takes one for every platform, too, where there is nothing else.
+    choice = (["--implementation", "py", "--abi", "none", "--platform", "any"] if normal(name) in PURE else
+              ["--implementation", "cp", *(word for platform in PLATFORMS for word in ("--platform", platform))])
+    found = subprocess.run([str(environment.python), *common, *choice], capture_output=True, text=True,
+                           errors="replace", env=child_variables())
+    if found.returncode:
         raise Explained(f"There is no wheel of {name} {version} for Python {python} on Linux:\n{tail(found.stderr)}")
     wheel = next(wheels.glob("*.whl"))
     with zipfile.ZipFile(wheel) as file:

@@ -119,21 +119,22 @@ def loaded_models(until: float) -> tuple[list[list[str]], bool]:
     return rows, failed
 
 
-def matching(until: float, quick: bool) -> tuple[list[list[str]], dict[str, float]]:
-    """Rows of the second table, and its figures."""
+def matching(until: float, quick: bool) -> tuple[list[list[str]], dict[str, float], bool]:
+    """Rows of the second table, its figures, and whether a case failed."""
     on_gpu = torch.cuda.is_available()
     names, batches = ((list(ARCHITECTURES), (1, 2, 4, 8)) if on_gpu else (["SD15"], (1,) if quick else (1, 2, 4)))
-    rows, figures = [], {}
+    rows, figures, failed = [], {}, False
     for name in names:
         for save_memory in (False, True):
             for batch in batches:
                 if time.time() > until:
-                    return [*rows, [name, "", f"{batch}", "", "the rest is left out", "", "", ""]], figures
+                    return [*rows, [name, "", f"{batch}", "", "the rest is left out", "", "", ""]], figures, failed
                 case = {"name": name, "size": ARCHITECTURES[name].size if on_gpu else 32, "batch": batch,
                         "save_memory": save_memory}
                 done = subprocess.run([sys.executable, __file__, "--case", json.dumps(case)], capture_output=True,
                                       text=True)
                 if done.returncode:
+                    failed = True
                     rows.append([name, f"{case['size']}", f"{batch}", "yes" if save_memory else "no",
                                  (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1], "", "",
                                  ""])
@@ -145,7 +146,7 @@ def matching(until: float, quick: bool) -> tuple[list[list[str]], dict[str, floa
                 key = f"{name.lower()}_batch_{batch}{'_saving' if save_memory else ''}"
                 figures |= {f"seconds_{key}": found["seconds"] / batch, f"peak_gib_{key}": found["peak"]}
                 print(rows[-1], flush=True)
-    return rows, figures
+    return rows, figures, failed
 
 
 def main() -> None:
@@ -169,7 +170,8 @@ def main() -> None:
         print()
         print_table(["model", "type", "dynamic VRAM", *COLUMNS], rows)
     if arguments.part != "loaded":
-        rows, figures = matching(until, arguments.quick)
+        rows, figures, unmatched = matching(until, arguments.quick)
+        failed = failed or unmatched
         print(f"\n{ITERATIONS} iterations of L-BFGS\n")
         print_table(["model", "latent size", "micro-batch", "save_memory", "s per latent", "peak GiB",
                      "of which matching", "gradient self-test"], rows)
