@@ -3,12 +3,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from sklearn.metrics import adjusted_rand_score
-from support import SCHEDULER, STEPS, DemoModel, FeatureSpace
+from support import SCHEDULER, STEPS, DemoModel, FeatureSpace, pairwise_distance, sharpness
 from torch import Tensor
 
 import pack
@@ -19,9 +19,11 @@ from mental_averages.dma.mean_shift import (
     Cut,
     Family,
     FamilySettings,
+    MeanShiftSettings,
     TreeSettings,
     averaged_guidance,
     family_tree,
+    mode_average,
     noise_for,
     spread_steps,
 )
@@ -30,13 +32,33 @@ BATCH = 32
 LEVELS = 5
 
 
+class Rule(NamedTuple):
+    """How a mode is averaged: at so many levels, at this share of the guidance."""
+
+    levels: int
+    share: float
+
+
+OWN_RULE = Rule(FamilySettings().average.averaged_steps, MODE_SHARE)  # that of a new ModeTree
+RULES = [OWN_RULE, Rule(4, 0.7), Rule(6, 0.5), Rule(6, 0.7)]
+
+
+class Looks(NamedTuple):
+    """What the pictures of averages are: whether each is in its own mode; how far from its samples, relative to
+    these from each other; their sharpness relative to their samples'."""
+
+    own: list[bool]
+    distances: list[float]
+    sharpness: list[float]
+
+
 def grown(demo: DemoModel, prompt: str, guidance: float, *, count: int = 48, seed: int = 0, noises: int = 16,
           iterations: int = 30, modes: int = 2, samples: Tensor | None = None) -> tuple[Family, float]:
     """A family tree with the values of a new ModeTree, and the CPU seconds that it took."""
     def run(denoiser: Any, sigmas: Tensor) -> Family:
         steps = spread_steps(LEVELS, sigmas.tolist(), denoiser.parametrization, demo.shape)
-        settings = FamilySettings(count, 0, TreeSettings(steps, noises, iterations, seed), replace(
-            FamilySettings().average, count=noises, seed=seed, restored_noise=noise_for(guidance)), Cut(modes=modes))
+        settings = FamilySettings(count, 0, TreeSettings(steps, noises, iterations, seed),
+                                  _averaging(noises, seed, guidance), Cut(modes=modes))
         return family_tree(denoiser, sigmas, demo.shape, settings, seeking=denoiser.with_guidance(1.0),
                            averaging=denoiser.with_guidance(averaged_guidance(guidance, MODE_SHARE)), samples=samples,
                            batch=BatchSize(BATCH))
@@ -44,6 +66,26 @@ def grown(demo: DemoModel, prompt: str, guidance: float, *, count: int = 48, see
     started = time.process_time()
     family = demo.with_denoiser(prompt, guidance, run, layer=None, gradients=False)
     return family, time.process_time() - started
+
+
+def _averaging(noises: int, seed: int, guidance: float) -> MeanShiftSettings:
+    return replace(FamilySettings().average, count=noises, seed=seed, restored_noise=noise_for(guidance))
+
+
+def averages_by(rule: Rule, demo: DemoModel, prompt: str, guidance: float, family: Family, *, noises: int,
+                seed: int = 0) -> Tensor:
+    """The averages (M, C, H, W) of the modes that the family has averages of, by another rule or other noises."""
+    level = family.tree.levels[family.chosen]
+
+    def run(denoiser: Any, sigmas: Tensor) -> Tensor:
+        settings = replace(FamilySettings(), average=replace(_averaging(noises, seed, guidance),
+                                                             averaged_steps=rule.levels))
+        averaging = denoiser.with_guidance(averaged_guidance(guidance, rule.share))
+        return torch.cat([mode_average(denoiser, sigmas, level, mode, settings.average_at(level.step, len(sigmas) - 1),
+                                       averaging=averaging, batch=BatchSize(BATCH)).latents
+                          for mode in range(family.leading)])
+
+    return demo.with_denoiser(prompt, guidance, run, layer=None, gradients=False)
 
 
 def mixture_modes(demo: DemoModel, concept: str, guidance: float, samples: Tensor, *, modes: int | None = None,
@@ -75,6 +117,23 @@ def in_own_mode(judge: FeatureSpace, averages: Tensor, samples: Tensor, clusters
         return []
     distances = torch.stack([1 - (found @ features[list(clusters.members[mode])].T).mean(1) for mode in large], dim=1)
     return [bool(distances[mode].argmin() == place) for place, mode in enumerate(large) if mode < len(averages)]
+
+
+def looks_of(judge: FeatureSpace, averages: Tensor, samples: Tensor, clusters: Clusters) -> Looks:
+    """What the averages (M, H, W, 3) of modes are beside the samples (N, H, W, 3); of modes of several samples."""
+    features, found = judge(samples), judge(averages)
+    distances, ratios = [], []
+    for mode, rows in enumerate(clusters.members[: len(averages)]):
+        if len(rows) > 1:
+            members = features[list(rows)]
+            distances.append(float(1 - (found[mode] @ members.T).mean()) / pairwise_distance(members))
+            ratios.append(float(sharpness(averages[mode : mode + 1]).mean() / sharpness(samples[list(rows)]).mean()))
+    return Looks(in_own_mode(judge, averages, samples, clusters), distances, ratios)
+
+
+def apart(judge: FeatureSpace, first: Tensor, second: Tensor, samples: Tensor) -> list[float]:
+    """How far pictures (M, H, W, 3) of the same modes are apart, relative to samples (N, H, W, 3) from each other."""
+    return ((1 - (judge(first) * judge(second)).sum(1)) / pairwise_distance(judge(samples))).tolist()
 
 
 def best_agreement(family: Family, labels: np.ndarray) -> tuple[float, float]:

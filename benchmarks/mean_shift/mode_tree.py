@@ -6,16 +6,20 @@ concepts whose looks a classifier knows (see basin.py), whether the largest bran
 of plain samples. Then, of the concepts of docs/modes.md: whether two trees of the same samples by other noises agree,
 and whether averages come out in their own modes, as a judge sees it that shares nothing with the demo model: those of
 the tree, those that AlignModes makes of the tree's modes without training, and those of AlignMixtureModes in its own.
-All times are CPU seconds; nothing is trained.
+Consistency is how far averages of the same modes by other noises are apart, relative to the plain samples from each
+other; another table has averages by other rules of levels and guidance. All times are CPU seconds; nothing is trained.
 """
 from __future__ import annotations
 
 import functools
+from argparse import Namespace
+from collections.abc import Callable
+from concurrent.futures import Executor
 from pathlib import Path
 
 import numpy as np
 import torch
-from _trees import best_agreement, grown, in_own_mode, mixture_modes
+from _trees import OWN_RULE, RULES, apart, averages_by, best_agreement, grown, in_own_mode, looks_of, mixture_modes
 from sklearn.metrics import adjusted_rand_score
 from support import (
     ATTRIBUTES,
@@ -85,12 +89,23 @@ def measure_concept(concept: str, arguments) -> dict:
     family, seconds = grown(demo, concept, arguments.guidance, count=arguments.count, **settings)
     other, _ = grown(demo, concept, arguments.guidance, samples=family.samples, seed=OTHER_NOISES, **settings)
     stable = tree_agreement(family.report, other.report)
-    pictures, averages = demo.decode(family.samples), demo.decode(family.latents)
-    own = {"tree": in_own_mode(judge, averages, pictures, family.clusters)}
-    large = [rows for rows in family.clusters.members[: len(averages)] if len(rows) > 1]
-    aligned = [mixture_modes(demo, concept, arguments.guidance, family.samples[list(rows)], modes=1) for rows in large]
-    own["align_modes"] = in_own_mode(judge, demo.decode(torch.cat([latents for latents, _, _ in aligned])), pictures,
-                                     family.clusters) if aligned else []
+    pictures = demo.decode(family.samples)
+    averages = {rule: demo.decode(family.latents if rule == OWN_RULE else averages_by(
+        rule, demo, concept, arguments.guidance, family, noises=arguments.noises)) for rule in RULES}
+    rules = {rule: looks_of(judge, made, pictures, family.clusters) for rule, made in averages.items()}
+    own = {"tree": rules[OWN_RULE].own}
+    large = [rows for rows in family.clusters.members[: family.leading] if len(rows) > 1]
+    aligned, aligned_again = ([mixture_modes(demo, concept, arguments.guidance, family.samples[list(rows)], modes=1,
+                                             seed=seed) for rows in large] for seed in (0, OTHER_NOISES))
+    consistency = {"tree": apart(judge, averages[OWN_RULE][: len(large)], demo.decode(averages_by(
+        OWN_RULE, demo, concept, arguments.guidance, family, noises=arguments.noises, seed=OTHER_NOISES))[: len(large)],
+        pictures), "align_modes": []}
+    own["align_modes"] = []
+    if large:
+        first, second = (demo.decode(torch.cat([latents for latents, _, _ in made]))
+                         for made in (aligned, aligned_again))
+        own["align_modes"] = in_own_mode(judge, first, pictures, family.clusters)
+        consistency["align_modes"] = apart(judge, first, second, pictures)
     latents, clusters, spent = mixture_modes(demo, concept, arguments.guidance, family.samples)
     own["mixture"] = in_own_mode(judge, demo.decode(latents), pictures, clusters)
     print(f"{concept}: modes {family.tree.levels[family.chosen].sizes}, agreement by level from the lowest "
@@ -98,34 +113,19 @@ def measure_concept(concept: str, arguments) -> dict:
               f"{way} {sum(inside)} of {len(inside)}" for way, inside in own.items()), flush=True)
     drawn = dict(zip(family.shown, demo.decode(torch.cat(list(family.shown.values())))))
     return {"concept": concept, "sizes": family.tree.levels[family.chosen].sizes, "stable": stable[family.chosen],
-            "own": own, "agreement": adjusted_rand_score(family.clusters.labels.numpy(), clusters.labels.numpy()),
+            "own": own, "consistency": consistency, "rules": rules,
+            "agreement": adjusted_rand_score(family.clusters.labels.numpy(), clusters.labels.numpy()),
             "seconds": {"tree": seconds, "align_modes": sum(took for _, _, took in aligned), "mixture": spent},
             "tree": figures.mode_tree(family.report, drawn, title=concept)}
 
 
-def main() -> None:
-    size = dict(type=int)
-    arguments = parse_arguments(
-        __doc__.splitlines()[0], data=ICONS, guidance=dict(type=float, default=3.0),
-        count=dict(size, help="samples of a tree"), noises=dict(size), iterations=dict(size),
-        modes=dict(type=int, default=2, help="the level that is taken has so many modes of two samples or more"),
-        concepts=dict(size, help="of docs/modes.md"), looks=dict(size, help="concepts of each kind of look"),
-        plain=dict(size, help="plain samples whose looks are counted"),
-        subsets=dict(size, help="of real pictures"), per_label=dict(size, help="pictures of a label in a subset"),
-        transformer=dict(action="store_true", help="the demo transformer in place of the demo U-Net"),
-        workers=dict(type=int, default=2), sheet=dict(type=Path, help="write all trees"))
-    fill_in(arguments, count=(48, 8), noises=(16, 4), iterations=(30, 4), concepts=(10, 1), looks=(10, 1),
-            plain=(128, 8), subsets=(4, 1), per_label=(12, 2))
-    labels = [(attribute.name, subset) for attribute in ATTRIBUTES for subset in range(arguments.subsets)]
-    looks = [(kind, concept) for kind, concepts in LOOKS.items() for concept in concepts[: arguments.looks]]
-    with processes(arguments.workers) as pool:
-        real = list(pool.map(functools.partial(measure_labels, arguments=arguments), labels))
-        known = list(pool.map(functools.partial(measure_looks, arguments=arguments), looks))
-        trees = list(pool.map(functools.partial(measure_concept, arguments=arguments), CONCEPTS[: arguments.concepts]))
-    found: dict[str, float] = {}
+def labels_part(pool: Executor, arguments) -> dict[str, float]:
+    """Print how trees and mixtures agree with known labels; the figures."""
+    tasks = [(attribute.name, subset) for attribute in ATTRIBUTES for subset in range(arguments.subsets)]
+    real = list(pool.map(functools.partial(measure_labels, arguments=arguments), tasks))
     print(f"\nHeld-out real pictures, {arguments.subsets} subsets of {arguments.per_label} a label; adjusted Rand "
           "index.\n")
-    rows = []
+    rows, found = [], {}
     for attribute in ATTRIBUTES:
         own = [result for result in real if result["name"] == attribute.name]
         columns = [np.array([result[key] for result in own]) for key in ("tree", "tree_best", "mixture", "seconds")]
@@ -133,6 +133,13 @@ def main() -> None:
         found |= {f"ari_{key}_{attribute.name}": float(values.mean())
                   for key, values in zip(("tree", "tree_best", "clip"), columns)}
     print_table(["labels", "tree", "tree, best level", "CLIPGMMClusters", "CPU seconds of the tree"], rows)
+    return found
+
+
+def looks_part(pool: Executor, arguments) -> dict[str, float]:
+    """Print whether the largest branch has the most frequent look; the figure."""
+    tasks = [(kind, concept) for kind, concepts in LOOKS.items() for concept in concepts[: arguments.looks]]
+    known = list(pool.map(functools.partial(measure_looks, arguments=arguments), tasks))
     tellers = {kind: look_teller(demo_and_judge(arguments.transformer)[1], arguments.data, kind)[0] for kind in LOOKS}
     rows, agrees = [], []
     for result in known:
@@ -144,9 +151,14 @@ def main() -> None:
                      f"{look} {result['share']:.2f}"])
     print()
     print_table(["looks", "concept", "most frequent look", "look of the largest branch, and its share"], rows)
-    found["largest_branch_agrees"] = float(np.mean(agrees))
+    return {"largest_branch_agrees": float(np.mean(agrees))}
+
+
+def concepts_part(pool: Executor, arguments) -> dict[str, float]:
+    """Print stability, averages in their own modes and times of the concepts of docs/modes.md; the figures."""
+    trees = list(pool.map(functools.partial(measure_concept, arguments=arguments), CONCEPTS[: arguments.concepts]))
     print(f"\n{len(trees)} concepts, {arguments.count} samples each\n")
-    ways = ("tree", "align_modes", "mixture")
+    ways, found = ("tree", "align_modes", "mixture"), {}
     print_table(["concept", "modes", "two trees agree", "tree and mixture agree", "averages in their own mode: tree",
                  "AlignModes", "AlignMixtureModes", "CPU seconds: tree", "AlignModes", "AlignMixtureModes"],
                 [[result["concept"], ", ".join(map(str, result["sizes"])), f"{result['stable']:.2f}",
@@ -159,10 +171,48 @@ def main() -> None:
         found[f"seconds_{way}"] = float(np.mean([result["seconds"][way] for result in trees]))
         if inside:  # a concept with one mode of two samples or more says nothing
             found[name] = float(np.mean(inside))
+    for way in ("tree", "align_modes"):
+        apart_by_mode = [each for result in trees for each in result["consistency"][way]]
+        if apart_by_mode:
+            found[f"consistency_{way}"] = float(np.mean(apart_by_mode))
+            print(f"\nconsistency, {way.replace('_', ' ')}: {found[f'consistency_{way}']:.3f}")
+    rows = []
+    for rule in RULES:
+        own, distances, ratios = ([each for result in trees for each in values] for values in zip(
+            *(result["rules"][rule] for result in trees)))
+        rows.append([f"{rule.levels}, {rule.share:g}", f"{sum(own)} of {len(own)}", f"{np.mean(distances):.3f}",
+                     f"{np.mean(ratios):.2f}"])
+    print()
+    print_table(["levels, share of guidance", "in their own mode", "distance to own samples", "sharpness"], rows)
     found["tree_stability"] = float(np.mean([result["stable"] for result in trees]))
     if arguments.sheet:
         save_sheet([result["tree"] for result in trees], [result["concept"] for result in trees], "family trees",
                    arguments.sheet, cell=640, columns=1)
+    return found
+
+
+PARTS: dict[str, Callable[[Executor, Namespace], dict[str, float]]] = {
+    "labels": labels_part, "looks": looks_part, "concepts": concepts_part}
+
+
+def main() -> None:
+    size = dict(type=int)
+    arguments = parse_arguments(
+        __doc__.splitlines()[0], data=ICONS, guidance=dict(type=float, default=3.0),
+        count=dict(size, help="samples of a tree"), noises=dict(size), iterations=dict(size),
+        modes=dict(type=int, default=2, help="the level that is taken has so many modes of two samples or more"),
+        concepts=dict(size, help="of docs/modes.md"), looks=dict(size, help="concepts of each kind of look"),
+        plain=dict(size, help="plain samples whose looks are counted"),
+        subsets=dict(size, help="of real pictures"), per_label=dict(size, help="pictures of a label in a subset"),
+        parts=dict(nargs="+", choices=list(PARTS), help="what is measured"),
+        transformer=dict(action="store_true", help="the demo transformer in place of the demo U-Net"),
+        workers=dict(type=int, default=2), sheet=dict(type=Path, help="write all trees"))
+    fill_in(arguments, count=(48, 8), noises=(16, 4), iterations=(30, 4), concepts=(10, 1), looks=(10, 1),
+            plain=(128, 8), subsets=(4, 1), per_label=(12, 2), parts=(list(PARTS), list(PARTS)))
+    found: dict[str, float] = {}
+    with processes(arguments.workers) as pool:
+        for part in arguments.parts:
+            found |= PARTS[part](pool, arguments)
     write_figures(found, arguments.json)
 
 
