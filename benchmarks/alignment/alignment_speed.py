@@ -34,15 +34,15 @@ def main() -> None:
         carried=dict(action="store_true", help="few carried latents against all of them, and stop"),
         formats=dict(action="store_true", help="memory layout, precision and compilation, and stop"),
         count=dict(type=int, default=32, help="K of --solvers, --warm-starts and --carried"),
+        counts=dict(type=int, nargs="+", help="every K of the table of work"),
         sheet=dict(type=Path, help="write a sheet of all recipes"),
         memory_of=dict(nargs=2, metavar=("RECIPE", "COUNT"), help="used by the memory measurement"),
         work_only=dict(action="store_true", help="leave out the pictures"))
     if arguments.memory_of:
         recipe, count = arguments.memory_of
         return memory_of(CONCEPTS[0], recipe, int(count))
-    fill_in(arguments, concepts=(len(CONCEPTS), 1), repetitions=(10, 3))
+    fill_in(arguments, concepts=(len(CONCEPTS), 1), repetitions=(10, 3), counts=([32, 256], [256]))
     concepts, repetitions = CONCEPTS[: arguments.concepts], arguments.repetitions
-    counts = [256] if arguments.quick else [32, 256]
     demo = DemoModel()
     if arguments.naive_pictures:
         return make_naive_pictures(demo, concepts, repetitions, arguments.naive_pictures)
@@ -56,8 +56,8 @@ def main() -> None:
         return _levers.format_table(demo, concepts[0])
     # A quick run measures the naive recipe on the first 32 latents only; all latents cost the same.
     rounds, rows = (3, BATCH) if arguments.quick else (2, 0)
-    figures = work_table({count: measure_work(demo, concepts, count, rounds, naive_rows=rows) for count in counts},
-                         concepts)
+    figures = work_table({count: measure_work(demo, concepts, count, rounds, naive_rows=rows)
+                          for count in arguments.counts}, concepts)
     figures |= memory_figures(__file__)
     if not arguments.work_only:
         measure_pictures(demo, concepts, repetitions, not arguments.quick, figures, arguments.sheet)
