@@ -17,6 +17,7 @@ from support import STEPS, preset_settings, print_table, shifted_average, timed
 from mental_averages.dma.alignment import Monitor, align
 from mental_averages.dma.baselines import zero_latent_sample
 from mental_averages.dma.execution import BatchSize, Progress
+from mental_averages.dma.mean_shift import MeanShiftSettings
 
 SHIFTED, ZERO = "mean shift", "zero-latent sample"
 SHARE = 0.02  # of the naive recipe's iterations, measured
@@ -119,6 +120,14 @@ def naive_work(count: int, seconds_per_iteration: float, costs: dict[str, float]
     return seconds, passes
 
 
+def early_exit_work(count: int, costs: dict[str, float]) -> tuple[float, float]:
+    """The same of a naive run whose forward passes end at the layer, but for predictions: from measured costs."""
+    rows = (NAIVE.aligned_steps - 1) * count + 1 + STEPS - NAIVE.aligned_steps
+    matched = NAIVE.aligned_steps * count
+    passes = (matched * NAIVE.solver.iterations * (1 + costs["backward"]) + matched * 2 + rows * 2 * costs["whole"])
+    return passes * costs["forward_seconds"], passes
+
+
 def work_table(found: dict[int, Work], concepts: list[str]) -> dict[str, float]:
     """Print every recipe at every K, and give the figures of the largest K."""
     largest = max(found)
@@ -135,6 +144,10 @@ def work_table(found: dict[int, Work], concepts: list[str]) -> dict[str, float]:
         rows.append([f"naive, K {count}", f"{count}", f"{passes:.0f}", "1", f"{passes / floor:.1f}",
                      f"{seconds:.0f} (extrapolated)", "1",
                      listed(np.mean(complete, axis=0)) if complete else "not run to the end"])
+        ending, short = early_exit_work(count, work.costs)
+        rows.append([f"naive, passes end at the layer, K {count}", f"{count}", f"{short:.0f}", f"{passes / short:.1f}",
+                     f"{short / floor:.1f}", f"{ending:.0f} (from its passes)", f"{seconds / ending:.1f}",
+                     "the same"])
         for name, runs in work.runs.items():
             taken, needed, averaged = (float(np.mean([getattr(run, field) for run in runs]))
                                        for field in ("seconds", "passes", "averaged"))
@@ -147,10 +160,17 @@ def work_table(found: dict[int, Work], concepts: list[str]) -> dict[str, float]:
                                   f"{np.mean(np.abs(errors)):.0f} %"])
             if name == SHIFTED:
                 sample = float(np.mean([run.passes for run in work.runs[ZERO]]))
-                figures[f"mean_shift_over_a_sample_{count}"] = needed / sample
+                # The floor: a prediction for each noise and level, and one for each other step of the picture.
+                least = 2 * costs["whole"] * (MeanShiftSettings.averaged_steps * (count - 1) + STEPS)
+                figures |= {f"mean_shift_over_a_sample_{count}": needed / sample,
+                            f"mean_shift_over_its_floor_{count}": needed / least}
+                print(f"mean shift, K {count}: {needed / sample:.1f} ordinary samples, {needed / least:.3f} of a "
+                      "prediction for each noise of a level and each other step")
             if count == largest and name in (*PAIRS, SHIFTED):
                 suffix = "" if name == "standard" else f"_{name.replace(' ', '_')}"
-                figures |= {f"passes_ratio{suffix}": passes / needed, f"wall_ratio{suffix}": seconds / taken}
+                figures |= {f"passes_ratio{suffix}": passes / needed, f"wall_ratio{suffix}": seconds / taken,
+                            f"passes_ratio_early_exit{suffix}": short / needed,
+                            f"wall_ratio_early_exit{suffix}": ending / taken}
     print_table(["recipe", "latents averaged", "encoder-pass equivalents", "naive over this", "of the floor", "seconds",
                  "naive over this", "residual after each aligned step"], rows)
     print("\nthe run's time as it was told after the first aligned step, against the truth\n")
