@@ -5,7 +5,7 @@ For each concept and repetition K noise latents are drawn. The aligned average i
 of its carried latents; the average by mean shift is made with the settings of MentalAverage. Measures, in the feature
 space of an independent ImageNet network: consistency between ensembles is the mean distance (1 - cosine) between the
 repetitions' first pictures, within an ensemble that between the pictures of one repetition; representativeness the mean
-distance from a first picture to all plain samples of the concept; sharpness the variance of the Laplacian and
+distance from a first picture to the plain samples of all other repetitions; sharpness the variance of the Laplacian and
 brightness the mean, relative to plain samples of the concept. Intervals are 95 % bootstrap intervals over concepts.
 """
 from __future__ import annotations
@@ -94,11 +94,13 @@ def measure_concept(concept: str, arguments) -> dict:
     demo, judge = demo_and_judge(arguments.transformer)
     found, plain, reports, seconds = pictures_of(demo, concept, arguments, judge)
     reference, zero = judge(plain), judge(found["zero latent"][0])
+    repetition = torch.arange(arguments.repetitions)
+    own = repetition[:, None] == repetition.repeat_interleave(arguments.count)  # (R, R K)
     measured = {}
     for method, pictures in found.items():
         features = judge(pictures.flatten(0, 1)).unflatten(0, pictures.shape[:2])  # (R, kept, D)
         within = np.mean([pairwise_distance(rows) for rows in features]) if features.shape[1] > 1 else 0.0
-        measured[method] = {**worth(pictures[:, 0], features[:, 0], plain, reference)._asdict(), "within": within,
+        measured[method] = {**worth(pictures[:, 0], features[:, 0], plain, reference, own)._asdict(), "within": within,
                             "to_zero": float(1 - (features[:, 0] @ zero.T).mean())}
     shown = torch.cat([plain[:4], *[found[method][: 2 if "average" in method or method == SHIFTED else 1, 0]
                                     for method in methods(arguments)[1:]]])
@@ -128,6 +130,8 @@ def main() -> None:
     # The paper's 300 iterations at 10 steps are hours on a CPU: the preset stops on the residual; say how much was
     # left.
     fill_in(arguments, repetitions=(10, 4), concepts=(12, 3))
+    if arguments.repetitions < 2:
+        raise SystemExit("--repetitions is below 2: samples of other repetitions are what a picture is measured by.")
     concepts = CONCEPTS[: arguments.concepts]
     with processes(arguments.workers) as pool:
         results = list(pool.map(functools.partial(measure_concept, arguments=arguments), concepts))

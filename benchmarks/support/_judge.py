@@ -46,8 +46,12 @@ class Worth(NamedTuple):
     brightness: float
 
 
-def worth(pictures: Tensor, features: Tensor, plain: Tensor, plain_features: Tensor) -> Worth:
-    """The measures of pictures (N, H, W, 3) with unit-length features (N, D) beside plain ones."""
-    return Worth(pairwise_distance(features), representativeness(features, plain_features).value,
+def worth(pictures: Tensor, features: Tensor, plain: Tensor, plain_features: Tensor,
+          own: Tensor | None = None) -> Worth:
+    """The measures of pictures (N, H, W, 3) with unit-length features (N, D) beside plain ones (P, ...).
+
+    own (N, P) says which plain samples a picture was made of, or is: it is not compared with them.
+    """
+    return Worth(pairwise_distance(features), representativeness(features, plain_features, own=own).value,
                  float(sharpness(pictures).mean() / sharpness(plain).mean()),
                  float(brightness(pictures).mean() / brightness(plain).mean()))
