@@ -10,7 +10,6 @@ brightness the mean, relative to plain samples of the concept. Intervals are 95 
 """
 from __future__ import annotations
 
-import functools
 import time
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from support import (
     preset_settings,
     print_table,
     processes,
+    results_of,
     save_sheet,
     shifted_average,
     timed,
@@ -134,7 +134,7 @@ def main() -> None:
         raise SystemExit("--repetitions is below 2: samples of other repetitions are what a picture is measured by.")
     concepts = CONCEPTS[: arguments.concepts]
     with processes(arguments.workers) as pool:
-        results = list(pool.map(functools.partial(measure_concept, arguments=arguments), concepts))
+        results = results_of(pool, measure_concept, concepts, arguments)
     compared = methods(arguments)
     measures = {method: {name: [result["measured"][method][name] for result in results] for name in NAMES}
                 for method in compared}

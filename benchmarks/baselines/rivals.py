@@ -11,7 +11,6 @@ Seconds leave the samples out. Intervals are 95 % bootstrap intervals over conce
 """
 from __future__ import annotations
 
-import functools
 import time
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from support import (
     parse_arguments,
     print_table,
     processes,
+    results_of,
     save_sheet,
     sharpness,
     with_interval,
@@ -113,7 +113,7 @@ def main() -> None:
         raise SystemExit("--repetitions is below 2: samples of other repetitions are what a picture is measured by.")
     concepts = CONCEPTS[: arguments.concepts]
     with processes(arguments.workers) as pool:
-        results = list(pool.map(functools.partial(measure_concept, arguments=arguments), concepts))
+        results = results_of(pool, measure_concept, concepts, arguments)
     compared = [method for method in KEYS.values() if any(method in result["measured"] for result in results)]
     measures = {method: {name: np.array([result["measured"][method][name] for result in results
                                          if method in result["measured"]]) for name in NAMES} for method in compared}

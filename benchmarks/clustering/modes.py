@@ -36,6 +36,7 @@ from support import (
     parse_arguments,
     print_table,
     processes,
+    results_of,
     save_sheet,
     write_figures,
 )
@@ -231,12 +232,11 @@ def main() -> None:
     cores = min(arguments.workers, os.cpu_count() or 1)
     print(f"About {expected:.0f} CPU minutes, {expected / cores:.0f} minutes on idle cores.", flush=True)
     with processes(arguments.workers) as pool:
-        real = pool.map(functools.partial(measure_attribute, arguments=arguments),
-                        [attribute.name for attribute in ATTRIBUTES])
-        seen = dict(zip(candidates, pool.map(functools.partial(look_at, arguments=arguments), candidates)))
+        real = results_of(pool, measure_attribute, [attribute.name for attribute in ATTRIBUTES], arguments)
+        seen = dict(zip(candidates, results_of(pool, look_at, candidates, arguments)))
         concepts = [concept for concept, (_, kappa, _) in seen.items() if kappa >= VISIBLE][: arguments.concepts]
-        generated = pool.map(functools.partial(measure_concept, arguments=arguments), concepts)
-        real, generated = list(real), [mode for result in generated for mode in result["modes"]]
+        generated = [mode for result in results_of(pool, measure_concept, concepts, arguments)
+                     for mode in result["modes"]]
     print_labels(real, arguments.subsets)
     figures = label_figures(real)
     if seen:

@@ -29,6 +29,7 @@ from support import (
     preset_settings,
     print_table,
     processes,
+    results_of,
     save_sheet,
     worth,
     write_figures,
@@ -137,7 +138,7 @@ def main() -> None:
         report = pool.submit(probe, arguments).result()
         print(report.table(), f"\n\nThe probe took {report.seconds:.0f} s.\n", flush=True)
         layers = [layer.name for layer in report.layers]
-        results = list(pool.map(functools.partial(end_to_end, arguments=arguments, layers=layers), concepts))
+        results = results_of(pool, functools.partial(end_to_end, layers=layers), concepts, arguments)
 
     measured = np.array([result["measured"] for result in results])  # (concepts, L, 3)
     good = measured.mean(0) * LARGER_IS_BETTER  # (L, 3)

@@ -6,7 +6,6 @@ schedule, and ends like any sample at the same guidance.
 """
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +32,7 @@ from support import (
     parse_arguments,
     print_table,
     processes,
+    results_of,
     save_sheet,
     sharpness,
     shifted_average,
@@ -120,7 +120,7 @@ def main() -> None:
     fill_in(arguments, classes=(len(CLASSES), 2), subsets=(3, 2), counts=(COUNTS, QUICK_COUNTS))
     dataset.load(arguments.data)  # once, before several processes would fetch the same
     with processes(arguments.workers) as pool:
-        results = list(pool.map(functools.partial(measure, arguments=arguments), CLASSES[: arguments.classes]))
+        results = results_of(pool, measure, CLASSES[: arguments.classes], arguments)
     names, figures = list(dict.fromkeys(name for name, _ in results[0]["features"])), {}
     for measured in ("kid", "cosine", "sharpness"):
         print(f"\n{measured}, {arguments.subsets} averages per class and N, guidance {GUIDANCE:g}\n")

@@ -6,7 +6,6 @@ relative to plain samples, as in mean_shift.py.
 """
 from __future__ import annotations
 
-import functools
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from support import (
     preset_settings,
     print_table,
     processes,
+    results_of,
     save_sheet,
     shifted_average,
     worth,
@@ -85,7 +85,7 @@ def main() -> None:
     fill_in(arguments, concepts=(len(CONCEPTS), 2), repetitions=(3, 2), plain=(32, 16))
     concepts = CONCEPTS[: arguments.concepts]
     with processes(arguments.workers) as pool:
-        results = list(pool.map(functools.partial(measure, arguments=arguments), concepts))
+        results = results_of(pool, measure, concepts, arguments)
     names = {SHIFTED: SHIFTED, ALIGNED: ALIGNED, **{steps: f"aligned from m, {steps} steps" for steps in STEPS}}
     means = {name: np.mean([result["measured"][name] for result in results], axis=0) for name in names}
     print(f"\n{len(concepts)} concepts, {arguments.repetitions} ensembles, K {arguments.count}, guidance "

@@ -8,7 +8,6 @@ samples whose prompt names the look.
 """
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ from support import (
     preset_settings,
     print_table,
     processes,
+    results_of,
     save_sheet,
     shifted_average,
     with_interval,
@@ -80,7 +80,7 @@ def main() -> None:
     _, judge = demo_and_judge(arguments.transformer)
     tellers = {kind: look_teller(judge, arguments.data, kind) for kind in LOOKS}
     with processes(arguments.workers) as pool:
-        results = list(pool.map(functools.partial(draw, arguments=arguments), tasks))
+        results = results_of(pool, draw, tasks, arguments)
     figures, rows, frequent, shares = {}, [], {}, {}
     for kind, (teller, right) in tellers.items():
         own = [result for (each, _), result in zip(tasks, results) if each == kind]

@@ -7,7 +7,6 @@ Means over concepts, with 95 % bootstrap intervals; of noises the mean over leve
 """
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from support import (
     parse_arguments,
     print_table,
     processes,
+    results_of,
     save_sheet,
     shifted_average,
     with_interval,
@@ -64,7 +64,7 @@ def main() -> None:
     arguments.choices = FEW if arguments.quick else CHOICES
     concepts = CONCEPTS[: arguments.concepts]
     with processes(arguments.workers) as pool:
-        results = list(pool.map(functools.partial(measure, arguments=arguments), concepts))
+        results = results_of(pool, measure, concepts, arguments)
     print(f"\n{len(concepts)} concepts, {arguments.repetitions} ensembles, guidance {arguments.guidance:g}\n")
     rows, figures = [], {}
     for count, error in arguments.choices:

@@ -22,6 +22,7 @@ from support import (
     fill_in,
     parse_arguments,
     processes,
+    results_of,
     save_sheet,
     write_figures,
 )
@@ -103,7 +104,7 @@ def main() -> None:
     concepts = CONCEPTS[: arguments.concepts]
     tasks = [(concept, *schedule) for schedule in schedules for concept in concepts]
     with processes(arguments.workers) as pool:
-        results = list(pool.map(functools.partial(measure, arguments=arguments), tasks))
+        results = results_of(pool, measure, tasks, arguments)
     measured = {}
     for number, schedule in enumerate(schedules):
         own = results[number * len(concepts) : (number + 1) * len(concepts)]

@@ -11,7 +11,6 @@ other; another table has averages by other rules of levels and guidance. All tim
 """
 from __future__ import annotations
 
-import functools
 from argparse import Namespace
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -35,6 +34,7 @@ from support import (
     plain_samples,
     print_table,
     processes,
+    results_of,
     save_sheet,
     with_interval,
     write_figures,
@@ -122,7 +122,7 @@ def measure_concept(concept: str, arguments) -> dict:
 def labels_part(pool: Executor, arguments) -> dict[str, float]:
     """Print how trees and mixtures agree with known labels; the figures."""
     tasks = [(attribute.name, subset) for attribute in ATTRIBUTES for subset in range(arguments.subsets)]
-    real = list(pool.map(functools.partial(measure_labels, arguments=arguments), tasks))
+    real = results_of(pool, measure_labels, tasks, arguments)
     print(f"\nHeld-out real pictures, {arguments.subsets} subsets of {arguments.per_label} a label; adjusted Rand "
           "index.\n")
     rows, found = [], {}
@@ -139,7 +139,7 @@ def labels_part(pool: Executor, arguments) -> dict[str, float]:
 def looks_part(pool: Executor, arguments) -> dict[str, float]:
     """Print whether the largest branch has the most frequent look; the figure."""
     tasks = [(kind, concept) for kind, concepts in LOOKS.items() for concept in concepts[: arguments.looks]]
-    known = list(pool.map(functools.partial(measure_looks, arguments=arguments), tasks))
+    known = results_of(pool, measure_looks, tasks, arguments)
     tellers = {kind: look_teller(demo_and_judge(arguments.transformer)[1], arguments.data, kind)[0] for kind in LOOKS}
     rows, agrees = [], []
     for result in known:
@@ -156,7 +156,7 @@ def looks_part(pool: Executor, arguments) -> dict[str, float]:
 
 def concepts_part(pool: Executor, arguments) -> dict[str, float]:
     """Print stability, averages in their own modes and times of the concepts of docs/modes.md; the figures."""
-    trees = list(pool.map(functools.partial(measure_concept, arguments=arguments), CONCEPTS[: arguments.concepts]))
+    trees = results_of(pool, measure_concept, CONCEPTS[: arguments.concepts], arguments)
     print(f"\n{len(trees)} concepts, {arguments.count} samples each\n")
     ways, found = ("tree", "align_modes", "mixture"), {}
     print_table(["concept", "modes", "two trees agree", "tree and mixture agree", "averages in their own mode: tree",

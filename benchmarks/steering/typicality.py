@@ -25,6 +25,7 @@ from support import (
     parse_arguments,
     print_table,
     processes,
+    results_of,
     save_sheet,
     sharpness,
     with_interval,
@@ -83,7 +84,7 @@ def main() -> None:
     tasks = [(concept, model == "transformer") for model in arguments.models for concept in concepts]
     recogniser(arguments.data)  # the pictures are prepared once, before processes share the work
     with processes(arguments.workers) as pool:
-        results = list(pool.map(functools.partial(measure, arguments=arguments), tasks))
+        results = results_of(pool, measure, tasks, arguments)
     figures = {}
     for number, model in enumerate(arguments.models):
         own = results[number * len(concepts) : (number + 1) * len(concepts)]

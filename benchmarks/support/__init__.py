@@ -25,6 +25,7 @@ from ._output import print_table, save_sheet, write_figures
 from ._random_models import ARCHITECTURES, RandomModel, random_model, random_prompt
 from ._recipes import plain_samples, preset_settings, shifted_average
 from ._recognition import Recogniser, choose_concepts, features_by_concept
+from ._tasks import results_of
 from ._timing import median_seconds, timed, wait_for_gpu, with_gradient
 
 from mental_averages.dma.metrics import brightness, pairwise_distance, picture_psnr, sharpness  # isort: skip
@@ -35,6 +36,6 @@ __all__ = [
     "agreement", "as_pictures", "brightness", "choose_concepts", "demo_and_judge", "features_by_concept", "fill_in",
     "interval", "labelled_pictures", "labels_of", "load_encoder", "look_teller", "median_seconds", "on_model",
     "pairwise_distance", "parse_arguments", "picture_psnr", "plain_samples", "preset_settings", "print_table",
-    "processes", "random_model", "random_prompt", "save_sheet", "sharpness", "shifted_average", "timed", "wait_for_gpu",
-    "with_gradient", "with_interval", "worth", "write_figures",
+    "processes", "random_model", "random_prompt", "results_of", "save_sheet", "sharpness", "shifted_average", "timed",
+    "wait_for_gpu", "with_gradient", "with_interval", "worth", "write_figures",
 ]

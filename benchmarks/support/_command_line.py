@@ -16,10 +16,11 @@ ICONS = dict(type=Path, default=environment.home() / "icons", help="folder of th
 
 
 def parse_arguments(description: str, **extra: Any) -> argparse.Namespace:
-    """The options --quick, --json and those of `extra`, by name with what `add_argument` takes."""
+    """The options --quick, --json, --keep and those of `extra`, by name with what `add_argument` takes."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="a smaller run of at most five minutes on two cores")
     parser.add_argument("--json", type=Path, help="write the figures here as one flat JSON object")
+    parser.add_argument("--keep", type=Path, help="keep what is done of a long run in this folder, and go on from it")
     for name, options in extra.items():
         parser.add_argument(f"--{name.replace('_', '-')}", **options)
     return parser.parse_args()

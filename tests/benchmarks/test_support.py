@@ -1,5 +1,7 @@
 """What benchmarks measure with, on numbers that can be checked by hand."""
 import argparse
+import functools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,6 +13,13 @@ def test_pairwise_distance_is_the_mean_over_pairs():
     features = torch.nn.functional.normalize(torch.randn(5, 7, generator=torch.Generator().manual_seed(0)), dim=1)
     pairs = [1 - float(features[i] @ features[j]) for i in range(5) for j in range(i)]
     assert support.pairwise_distance(features) == pytest.approx(np.mean(pairs), abs=1e-6)
+
+
+def test_worth_leaves_out_what_a_picture_was_made_of():
+    pictures = torch.rand(4, 8, 8, 3, generator=torch.Generator().manual_seed(0))
+    features = torch.nn.functional.normalize(pictures.flatten(1), dim=1)
+    found = support.worth(pictures, features, pictures, features, torch.eye(4).bool())
+    assert found.representativeness == pytest.approx(found.consistency, rel=1e-4)
 
 
 def test_sharpness_of_a_ramp_is_zero_and_of_a_checkerboard_large():
@@ -57,3 +66,55 @@ def test_gradient_is_that_of_the_sum_of_squares():
 def test_processes_share_the_cores():
     with support.processes(1) as pool:
         assert pool.submit(torch.get_num_threads).result() >= 1
+
+
+class TestKept:
+    @staticmethod
+    def run(folder, tasks, function=None, **options):
+        arguments = argparse.Namespace(keep=folder, json=None, workers=1, **options)
+        with ThreadPoolExecutor(1) as pool:
+            return support.results_of(pool, function or squared, tasks, arguments)
+
+    @pytest.fixture(autouse=True)
+    def _nothing_asked(self):
+        ASKED.clear()
+
+    def test_a_later_run_takes_what_is_done(self, tmp_path):
+        assert self.run(tmp_path, [2, 3], power=2) == [4, 9]
+        assert self.run(tmp_path, [2, 3, 4], power=2) == [4, 9, 16]
+        assert ASKED == [2, 3, 4]
+
+    def test_what_was_done_before_a_stop_is_kept(self, tmp_path):
+        with pytest.raises(ZeroDivisionError):
+            self.run(tmp_path, [5, 0], power=-1)
+        ASKED.clear()
+        assert self.run(tmp_path, [5], power=-1) == [0.2]
+        assert ASKED == []
+
+    @pytest.mark.parametrize("options", [dict(power=3), dict(power=2, other="x")])
+    def test_other_options_are_another_run(self, tmp_path, options):
+        self.run(tmp_path, [2], power=2)
+        self.run(tmp_path, [2], **options)
+        assert ASKED == [2, 2]
+
+    def test_another_value_of_the_function_is_another_run(self, tmp_path):
+        assert self.run(tmp_path, [2], functools.partial(squared, more=1), power=2) == [5]
+        assert self.run(tmp_path, [2], functools.partial(squared, more=2), power=2) == [6]
+
+    def test_other_code_is_another_run(self, tmp_path, monkeypatch):
+        self.run(tmp_path, [2], power=2)
+        monkeypatch.setattr(support._tasks, "_code", lambda: "other")
+        self.run(tmp_path, [2], power=2)
+        assert ASKED == [2, 2]
+
+    def test_without_a_folder_nothing_is_kept(self):
+        assert self.run(None, [2, 2], power=2) == [4, 4]
+        assert ASKED == [2, 2]
+
+
+ASKED: list[int] = []
+
+
+def squared(task, arguments, more=0):
+    ASKED.append(task)
+    return task**arguments.power + more
