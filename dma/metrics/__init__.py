@@ -2,7 +2,6 @@
 worth."""
 from ._clip_discrepancy import clip_discrepancy
 from ._compare_sets import (
-    check_ensembles,
     compare_features,
     compare_looks,
     diversity,
@@ -11,6 +10,7 @@ from ._compare_sets import (
     round_trip_measures,
 )
 from ._consistency import EnsembleSums, consistency, consistency_between, consistency_within, pairwise_distance
+from ._ensembles import check_ensembles
 from ._estimate import Estimate, mean_estimate, ratio_of_means
 from ._feature_moments import FeatureMoments, GroupedMoments, moments_of
 from ._frechet import frechet_distance, frechet_estimate, frechet_of_moments
