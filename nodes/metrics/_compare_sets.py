@@ -10,7 +10,7 @@ from ...dma import encoders, figures, metrics
 from .. import comfyui, inputs
 from ..inputs import IMAGE_ENCODER, TABLE, check_batch, checked
 
-REFERENCE = "reference"
+REFERENCE = metrics.REFERENCE
 
 
 class CompareSets(io.ComfyNode):
@@ -81,7 +81,8 @@ class CompareSets(io.ComfyNode):
                                             ensemble_size=ensemble_size)
         table = metrics.MeasureTable(
             {"encoder": source or None, "images": len(images), "reference": len(reference), "prompt": text,
-             "ensemble_size": ensemble_size, "subset_size": subset_size}, rows)
+             "ensemble_size": ensemble_size, "subset_size": subset_size, "images_key": metrics.pictures_key(images),
+             "reference_key": metrics.pictures_key(reference)}, rows)
         return io.NodeOutput(table, figures.plot_measures(table), table.to_csv(), table.to_json())
 
 

@@ -45,14 +45,16 @@ class SaveTable(io.ComfyNode):
         connected = {name: table for name, table in tables.items() if table is not None}
         if not connected:
             raise ValueError("There are no tables: connect at least one.")
+        found = list(connected.values())
         try:
-            joined = metrics.joined(list(connected.values()), names_of(list(connected), names))
+            joined = metrics.joined(found, names_of(list(connected), names))
         except ValueError as error:
             raise ValueError(f"{error} Write one line a table into names.") from None
         picture = figures.plot_measures(joined)
         path, beside = comfyui.write_output_texts(
             filename_prefix, {".json": joined.to_json(), ".csv": MARK + joined.to_csv()})
-        return io.NodeOutput(picture, joined, path, ui=ui.PreviewText(f"Saved {path} and {beside}"))
+        said = "\n".join([f"Saved {path} and {beside}", *metrics.differences(found)])
+        return io.NodeOutput(picture, joined, path, ui=ui.PreviewText(said))
 
 
 def names_of(connected: list[str], names: str) -> list[str]:

@@ -69,8 +69,11 @@ class ScorePictures(io.ComfyNode):
             scores[REWARD] = encoders.image_rewards(reward_model.on_device(), images, text,
                                                     watchers=comfyui.reading_pictures())
         order = metrics.ranked(scores, score)
-        table = metrics.score_table(scores, order, {"encoder": source or None, "score": score, "prompt": text,
-                                                    "images": len(images)})
+        settings = {"encoder": source or None, "score": score, "prompt": text, "images": len(images),
+                    "images_key": metrics.pictures_key(images)}
+        if reference is not None:
+            settings |= {"reference": len(reference), "reference_key": metrics.pictures_key(reference)}
+        table = metrics.score_table(scores, order, settings)
         captions = [f"{rank}. picture {place + 1}\n" + "\n".join(
             f"{name} {values[place]:.3f}" for name, values in scores.items()) for rank, place in enumerate(order, 1)]
         sheet = figures.ranked_sheet(images[order[:shown]], captions[:shown], cell=CELL,

@@ -59,7 +59,8 @@ def test_complete_runs_are_read_as_they_were_saved(tmp_path):
     for run in runs:
         run.save(tmp_path)
     found = support.naive_runs("red heart", 3, tmp_path)
-    assert [(run.seed, run.seconds, run.residual_after) for run in found] == [(0, 13, [0.5, 0.25]), (2, 13, [0.5, 0.25])]
+    assert [(run.seed, run.seconds) for run in found] == [(0, 13), (2, 13)]
+    assert found[0].residual_after == [0.5, 0.25]
     assert found[1].latents((1, 2, 2)).tolist() == [[[[2, 3], [4, 5]]]]
     assert [run.seed for run in support.naive_runs("red heart", 2, tmp_path)] == [0]
     assert support.naive_runs("blue heart", 3, tmp_path) == []
