@@ -32,7 +32,8 @@ class CompareSets(io.ComfyNode):
                                         "image_encoder; may be empty."),
                 io.Int.Input("ensemble_size", default=1, min=1, max=10000,
                              tooltip="How many pictures, one after another, come from one ensemble (one run). "
-                                     "Consistency is then measured between ensembles and within them."),
+                                     "Consistency is then measured between ensembles and within them, and every "
+                                     "interval is over ensembles."),
                 io.Boolean.Input("paired", default=False,
                                  tooltip="Picture i of images belongs to picture i of the reference, as after a round "
                                          "trip: adds the PSNR."),

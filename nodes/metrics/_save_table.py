@@ -18,7 +18,8 @@ class SaveTable(io.ComfyNode):
                                             min=1, max=MOST_TABLES)
         return io.Schema(
             node_id="SaveTable", display_name="Save Table", category="dma/figures", is_output_node=True,
-            description="Joins tables of measures into one and writes it as JSON and CSV into ComfyUI's output folder.",
+            description="Joins tables of measures into one and writes it as JSON and CSV into ComfyUI's output folder. "
+                        "Says what they were not measured alike by.",
             search_aliases=["csv", "export", "spreadsheet", "metrics"],
             inputs=[
                 io.Autogrow.Input("tables", template=tables,
@@ -26,7 +27,8 @@ class SaveTable(io.ComfyNode):
                                           "connect."),
                 io.String.Input("names", multiline=True, default="",
                                 tooltip="One line a table, by the number of its input: what its pictures are called in "
-                                        "the joined table. Where a line is empty they keep their names."),
+                                        "the joined table; single pictures keep their own name after it. Where a line "
+                                        "is empty they keep their names."),
                 io.String.Input("filename_prefix", default="measures",
                                 tooltip="File name without number and ending."),
             ],
