@@ -63,7 +63,7 @@ class CompareSets(io.ComfyNode):
     def execute(cls, images, reference, name, prompt, ensemble_size, paired, subset_size, clip_vision=None,
                 image_encoder=None, latents=None, reference_latents=None) -> io.NodeOutput:
         subject, text = name.strip() or "images", prompt.strip()
-        source = inputs.check_one_encoder(clip_vision, image_encoder)
+        source = inputs.encoder_name(clip_vision, image_encoder)
         check_sets(images, reference, ensemble_size, paired)
         if subset_size == 1:
             raise ValueError("subset_size is 1, but a distance is known from subsets of 2 or more: choose 0 for all "

@@ -59,7 +59,7 @@ class ScorePictures(io.ComfyNode):
     def execute(cls, images, score, prompt, keep, shown, clip_vision=None, image_encoder=None, reference=None,
                 reward_model=None) -> io.NodeOutput:
         text = prompt.strip()
-        source = inputs.check_one_encoder(clip_vision, image_encoder)
+        source = inputs.encoder_name(clip_vision, image_encoder)
         check_pictures(images, score, keep, text, source, reference)
         check_reward(score, text, reward_model)
         asked = text and (score == CLIP_T or inputs.reads_prompts(image_encoder))

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from clusterings import random_clip_vision
 from encoder_folders import write_blip, write_clip, write_dinov2
 from loaded_encoders import ClipVision, Untouched, encoders_in, loaded_encoder
 from published_models import write_dreamsim_files
@@ -94,6 +95,17 @@ def test_intervals_are_over_ensembles(comfyui, loaded):
         assert several[name].note == single[name].note.replace("pictures", "ensembles") != single[name].note, name
         if name != "latent error":  # whose numbers are all alike
             assert (several[name].low, several[name].high) != (single[name].low, single[name].high), name
+
+
+def test_a_clip_vision_is_known_by_its_weights(comfyui):
+    names = []
+    for change in (0.0, 0.0, 0.1):
+        vision = random_clip_vision("clip_vision")
+        with torch.inference_mode():
+            for parameter in vision.model.parameters():
+                parameter.add_(change)
+        names.append(compare(comfyui, clip_vision=vision)[0].settings["encoder"])
+    assert names[0] == names[1] != names[2] and all(len(name.split(" ")[1]) == 8 for name in names)
 
 
 def test_pictures_and_references_are_known_by_their_numbers(comfyui):
