@@ -1,12 +1,11 @@
 """What the presets' pictures are worth beside those of the naive recipe, for alignment_speed.py.
 
-The naive recipe's pictures come from complete runs at K 32, made once and kept in naive_pictures as final latents.
+The naive recipe's pictures come from complete runs at K 32, made once and kept as final latents (support/_naive_runs).
 They may use the truncated forward: the features are the same numbers.
 """
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,10 +13,13 @@ import numpy as np
 import torch
 from _passes import BATCH, GUIDANCE
 from support import (
-    ROOT,
+    NAIVE_COUNT,
     DemoModel,
     FeatureSpace,
+    NaiveRun,
     interval,
+    naive_path,
+    naive_runs,
     pairwise_distance,
     plain_samples,
     preset_settings,
@@ -35,9 +37,7 @@ from mental_averages.dma.diffusion import starting_noise
 from mental_averages.dma.execution import BatchSize
 from mental_averages.dma.solvers import Adam
 
-PICTURE_COUNT = 32  # K of the naive recipe's complete runs
 NAIVE = AlignmentSettings(aligned_steps=10, keep=1, solver=Adam(learning_rate=2e-2, iterations=300, tolerance=0.0))
-NAIVE_PICTURES = ROOT / "benchmarks" / "naive_pictures"
 PAIRS = ("standard", "draft")
 
 
@@ -79,29 +79,17 @@ def make_naive_pictures(demo: DemoModel, concepts: list[str], repetitions: int, 
 
     for seed in range(repetitions):
         for concept in concepts:
-            path = naive_picture(folder, concept, seed)
+            path = naive_path(folder, concept, seed)
             if path.exists():
                 continue
-            settings = dataclasses.replace(NAIVE, count=PICTURE_COUNT, seed=seed)
+            settings = dataclasses.replace(NAIVE, count=NAIVE_COUNT, seed=seed)
             result, state = demo.with_denoiser(
                 concept, GUIDANCE, lambda denoiser, sigmas: average(denoiser, sigmas, settings, path.stem))
             residuals = [round(float(np.mean(step.residual_after)), 6) for step in result.report.steps]
-            latent = [round(value, 5) for value in result.latents.flatten().tolist()]
-            path.write_text(json.dumps({"concept": concept, "seed": seed, "count": PICTURE_COUNT, "guidance": GUIDANCE,
-                                        "residual_after": residuals, "seconds": round(result.report.seconds),
-                                        "latent": latent}) + "\n")
+            NaiveRun(concept, seed, NAIVE_COUNT, GUIDANCE, residuals, result.report.seconds,
+                     result.latents.flatten()).save(folder)
             state.remove()
             print(f"naive {concept}, seed {seed}: {result.report.seconds:.0f} s, residuals {residuals}", flush=True)
-
-
-def naive_picture(folder: Path, concept: str, seed: int) -> Path:
-    return folder / f"{concept.replace(' ', '_')}_{seed}.json"
-
-
-def naive_runs(concept: str, repetitions: int) -> list[dict]:
-    """The complete naive runs of a concept that are kept, by seed."""
-    paths = [naive_picture(NAIVE_PICTURES, concept, seed) for seed in range(repetitions)]
-    return [json.loads(path.read_text()) for path in paths if path.exists()]
 
 
 def measure_pictures(demo: DemoModel, concepts: list[str], repetitions: int, large: bool, figures: dict,
@@ -111,16 +99,16 @@ def measure_pictures(demo: DemoModel, concepts: list[str], repetitions: int, lar
     The naive recipe is compared on the concepts that have naive pictures of two or more seeds.
     """
     judge = FeatureSpace()
-    presets = [(name, count) for count in ((PICTURE_COUNT, 256) if large else (PICTURE_COUNT,)) for name in PAIRS]
+    presets = [(name, count) for count in ((NAIVE_COUNT, 256) if large else (NAIVE_COUNT,)) for name in PAIRS]
     found: dict[str, dict[str, Measured]] = {}
     shown: dict[str, Tensor] = {}
     for concept in concepts:
         naive = naive_runs(concept, repetitions)
         latents = draw(demo, concept, presets, repetitions)
         if len(naive) >= 2:
-            latents["naive"] = torch.tensor([entry["latent"] for entry in naive]).view(-1, *demo.shape)
+            latents["naive"] = torch.cat([run.latents(demo.shape) for run in naive])
         pictures = {name: demo.decode(rows) for name, rows in latents.items()}
-        found[concept] = measure(judge, pictures, [entry["seed"] for entry in naive])
+        found[concept] = measure(judge, pictures, [run.seed for run in naive])
         shown[concept] = torch.cat([rows[: 1 if name == "zero-latent sample" else 2]
                                     for name, rows in pictures.items()])
         print(f"{concept}: " + ", ".join(f"{name} {each.consistency:.3f}" for name, each in found[concept].items()),
@@ -129,9 +117,9 @@ def measure_pictures(demo: DemoModel, concepts: list[str], repetitions: int, lar
     table_of_presets(found)
     compared = {concept: measured for concept, measured in found.items() if "naive" in measured}
     if compared:
-        print(f"\nbeside the naive recipe at K {PICTURE_COUNT}; intervals of the mean over repetitions\n")
+        print(f"\nbeside the naive recipe at K {NAIVE_COUNT}; intervals of the mean over repetitions\n")
         table_beside_naive(compared)
-        figures |= ratios(compared, f"standard, K {PICTURE_COUNT}", "")
+        figures |= ratios(compared, f"standard, K {NAIVE_COUNT}", "")
         if large:
             figures |= ratios(compared, "standard, K 256", "_256")
     else:

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from _passes import BATCH, GUIDANCE, Counted, measure_costs, whole_forwards
-from _pictures import NAIVE, PAIRS, PICTURE_COUNT, naive_runs
-from support import STEPS, preset_settings, print_table, shifted_average, timed
+from _pictures import NAIVE, PAIRS
+from support import NAIVE_COUNT, STEPS, naive_runs, preset_settings, print_table, shifted_average, timed
 
 from mental_averages.dma.alignment import Monitor, align
 from mental_averages.dma.baselines import zero_latent_sample
@@ -139,8 +139,8 @@ def work_table(found: dict[int, Work], concepts: list[str]) -> dict[str, float]:
     for count, work in found.items():
         floor = NAIVE.aligned_steps * count + 2 * STEPS * work.costs["whole"]
         seconds, passes = naive_work(count, float(np.mean(work.naive)), work.costs)
-        complete = ([entry["residual_after"] for concept in concepts for entry in naive_runs(concept, 10)]
-                    if count == PICTURE_COUNT else [])
+        complete = ([run.residual_after for concept in concepts for run in naive_runs(concept, 10)]
+                    if count == NAIVE_COUNT else [])
         rows.append([f"naive, K {count}", f"{count}", f"{passes:.0f}", "1", f"{passes / floor:.1f}",
                      f"{seconds:.0f} (extrapolated)", "1",
                      listed(np.mean(complete, axis=0)) if complete else "not run to the end"])

@@ -2,12 +2,14 @@
 
 For each concept and repetition K samples are drawn; every method makes of them, or with as many noises of the same
 seed, what is to stand for the concept. Distances are 1 - cosine in the features of an independent ImageNet network.
-Consistency between ensembles is that between the repetitions' first pictures, within an ensemble that between two
-pictures of one repetition, where a method draws several. Representativeness is the distance from a picture to the plain
+Consistency between ensembles is that between the repetitions' pictures, within an ensemble that between two pictures
+of one repetition, where a method draws more than one. Representativeness is the distance from a picture to the plain
 samples of the other repetitions, so that no method is measured by the samples that it was made of: to each of them, and
 to their mean. Sharpness is the variance of the Laplacian beside that of plain samples. CLIP-T is the cosine of picture
 and prompt by the demo CLIP, by which best of K chooses and the medoid is sought: their own CLIP-T flatters them.
-Seconds leave the samples out. Intervals are 95 % bootstrap intervals over concepts.
+Seconds are those of one decoded picture, for every method alike: the median over the repetitions, with all that the
+method takes but the samples, whose seconds are said beside. Those of the paper's recipe were noted when its runs were
+made. Intervals are 95 % bootstrap intervals over concepts.
 """
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _methods import ALIGNED_MEAN, D4M, KEYS, MGD3, PLAIN, RECIPE, STANDARD, VAE, Prompt, made_of
+from _methods import ALIGNED_MEAN, D4M, FROM_SAMPLES, KEYS, MGD3, RECIPE, STANDARD, VAE, Made, Prompt, made_of
 from support import (
     demo_and_judge,
     fill_in,
@@ -55,42 +57,43 @@ def measure_concept(concept: str, arguments) -> dict:
     prompt = Prompt.of(concept, load_encoder(None))
     repetitions, references = [], []
     for seed in range(arguments.repetitions):
-        found, pictures = made_of(demo, prompt, seed, arguments)
+        found, samples = made_of(demo, prompt, seed, arguments)
         repetitions.append(found)
-        references.append(pictures)
-    features = [judge(pictures) for pictures in references]
-    plain_sharpness = float(sharpness(torch.cat(references)).mean())
+        references.append(samples)
+    features = [judge(samples.pictures) for samples in references]
+    plain_sharpness = float(sharpness(torch.cat([samples.pictures for samples in references])).mean())
     measured, shown = {}, []
     for method in KEYS.values():
         seeds = [seed for seed, found in enumerate(repetitions) if method in found]
         if not seeds:
             continue
         made = [repetitions[seed][method] for seed in seeds]
-        measured[method] = measure([each.pictures for each in made], seeds, features, plain_sharpness, judge, prompt)
-        measured[method]["seconds"] = float(np.mean([each.seconds for each in made]))
-        shown += [each.pictures[:1] for each in made[:2]]
+        measured[method] = measure(made, seeds, features, plain_sharpness, judge, prompt)
+        shown += [each.picture for each in made[:2]]
     print(f"{concept}: {time.monotonic() - started:.0f} s, " + ", ".join(
         f"{method} {values['consistency']:.3f}/{values['representativeness']:.3f}"
         for method, values in measured.items()), flush=True)
-    return {"measured": measured, "shown": torch.cat(shown)}
+    return {"measured": measured, "shown": torch.cat(shown),
+            "samples": float(np.median([samples.seconds for samples in references]))}
 
 
-def measure(pictures: list[Tensor], seeds: list[int], references: list[Tensor], plain_sharpness: float, judge,
+def measure(made: list[Made], seeds: list[int], references: list[Tensor], plain_sharpness: float, judge,
             prompt: Prompt) -> dict[str, float]:
-    """The measures of a method's pictures (kept, H, W, 3), one batch for each of these seeds; references are features
-    (K, D) of each seed's plain samples."""
-    firsts = torch.cat([each[:1] for each in pictures])  # (R, H, W, 3)
+    """The measures of what a method made for each of these seeds; references are features (K, D) of each seed's plain
+    samples."""
+    firsts = torch.cat([each.picture for each in made])  # (R, H, W, 3)
     found = judge(firsts)
     owner = torch.cat([torch.full((len(rows),), number) for number, rows in enumerate(references)])  # (N,)
     own = torch.tensor(seeds)[:, None] == owner  # (R, N)
     samples = torch.cat(references)
     to_mean = [distance_to_mean(feature[None], samples[~mine]).value for feature, mine in zip(found, own)]
-    several = [judge(each) for each in pictures if len(each) > 1]
+    several = [judge(torch.cat([each.picture, each.another])) for each in made if each.another is not None]
     return {"consistency": pairwise_distance(found) if len(found) > 1 else float("nan"),
             "within": float(np.mean([pairwise_distance(rows) for rows in several])) if several else float("nan"),
             "representativeness": representativeness(found, samples, own=own).value, "to_mean": float(np.mean(to_mean)),
             "sharpness": float(sharpness(firsts).mean()) / plain_sharpness,
-            "clip_t": float((prompt.pictures(firsts) @ prompt.embedding.T).mean())}
+            "clip_t": float((prompt.pictures(firsts) @ prompt.embedding.T).mean()),
+            "seconds": float(np.median([each.seconds for each in made]))}
 
 
 def order_agrees(found: dict[str, float], place: int) -> float:
@@ -122,6 +125,9 @@ def main() -> None:
     print_table(["method", *HEADINGS],
                 [[method, *("" if np.isnan(measures[method][name]).all() else with_interval(measures[method][name])
                             for name in NAMES)] for method in compared])
+    samples = np.array([result["samples"] for result in results])
+    print(f"\nThe {arguments.count} samples that {', '.join(FROM_SAMPLES)} need besides take {with_interval(samples)} "
+          "seconds.")
     if RECIPE in compared:
         print(f"\n{RECIPE}: complete runs at K 32, of {len(measures[RECIPE]['consistency'])} concepts and their first "
               "seeds alone")
@@ -142,7 +148,8 @@ def main() -> None:
            for key, method in keys.items()},
         **{f"representativeness_to_mean_{key}": means[method]["to_mean"] for key, method in keys.items()},
         **{f"consistency_within_{key}": means[method]["within"] for key, method in several.items()},
-        **{f"seconds_{key}": means[method]["seconds"] for key, method in keys.items() if method != PLAIN},
+        **{f"seconds_{key}": means[method]["seconds"] for key, method in keys.items()},
+        "seconds_samples": float(samples.mean()),
         "order_agrees": order_agrees({method: means[method]["representativeness"] for method in PAPER},
                                      REPRESENTATIVENESS),
         "order_agrees_consistency": order_agrees({method: means[method]["consistency"] for method in PAPER},

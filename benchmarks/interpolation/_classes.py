@@ -1,6 +1,7 @@
 """Classes of real pictures with their inverted noise, centroids of some, and how far pictures are from a class."""
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 from mental_averages.dma.execution import BatchSize
 from mental_averages.dma.interpolation import interpolate
 from mental_averages.dma.inversion import invert, sample_back
-from mental_averages.dma.metrics import frechet_distance
+from mental_averages.dma.metrics import FeatureMoments, frechet_distance, frechet_of_moments, moments_of
 
 # A class is every picture whose caption has this word; the word is its prompt.
 CLASSES = ["face", "hand", "heart", "worker", "wheelchair", "button", "kiss", "wrestling"]
@@ -35,7 +36,8 @@ class Class:
     """The real pictures of a class: their features, and the noise of the inverted ones."""
 
     name: str
-    features: Tensor  # (P, D)
+    compared: Tensor  # (P, H, W, 3), what made pictures are judged by
+    features: Tensor  # (P, D), theirs
     pictures: Tensor  # the inverted ones (n, H, W, 3)
     clean: Tensor  # their latents (n, C, H, W)
     noise: Tensor  # (n, C, H, W)
@@ -50,7 +52,8 @@ def load_class(demo: DemoModel, judge: FeatureSpace, name: str, pictures: list, 
     def up(denoiser, sigmas):
         return invert(denoiser, clean, sigmas, batch=BatchSize(32), measure=False).trajectory.noise
 
-    return Class(name, judge(chosen[: 2 * POOL]), chosen[:pool], clean, demo.with_denoiser(name, 1.0, up, layer=None))
+    compared = chosen[: 2 * POOL]
+    return Class(name, compared, judge(compared), chosen[:pool], clean, demo.with_denoiser(name, 1.0, up, layer=None))
 
 
 def sampled(demo: DemoModel, prompt: str, noise: Tensor, guidance: float) -> Tensor:
@@ -83,6 +86,29 @@ def pooled_frechet(found: list[Tensor], classes: list[Class], draws: int) -> lis
     generator = np.random.default_rng(0)
     samples = [np.arange(len(classes)), *generator.integers(0, len(classes), (draws, len(classes)))]
     return [frechet_distance(made[sample].flatten(0, 1), real[sample].flatten(0, 1)) for sample in samples]
+
+
+def pooled_fid(made: dict[Hashable, list[Tensor]], real: list[Tensor],
+               draws: int) -> dict[Hashable, tuple[float, float, float]]:
+    """The Fréchet distance over all classes together, in all features, of made pictures (n, D) of each class from real
+    ones (P, D), with its 95 % interval by `draws` bootstrap samples of classes."""
+    generator = np.random.default_rng(0)
+    samples = [np.arange(len(real)), *generator.integers(0, len(real), (draws, len(real)))]
+    made_moments = {key: [moments_of(rows) for rows in found] for key, found in made.items()}
+    real_moments = [moments_of(rows) for rows in real]
+    distances: dict[Hashable, list[float]] = {key: [] for key in made}
+    for sample in samples:
+        whole = merged(real_moments, sample)
+        for key, found in made_moments.items():
+            distances[key].append(frechet_of_moments(merged(found, sample), whole))
+    return {key: (values[0], *np.quantile(values[1:], (0.025, 0.975))) for key, values in distances.items()}
+
+
+def merged(moments: list[FeatureMoments], sample: np.ndarray) -> FeatureMoments:
+    whole = FeatureMoments()
+    for place in sample:
+        whole.merge(moments[place])
+    return whole
 
 
 def in_words(values: tuple[float, float, float]) -> str:

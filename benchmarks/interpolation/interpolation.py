@@ -2,9 +2,12 @@
 
 Pictures of one class are inverted by DDIM at guidance 1 with the class as prompt. Centroids of N of them, in random
 subsets, are sampled with guidance and judged against all real pictures of the class in the features of an independent
-ImageNet network (EfficientNet-Lite0, unit length): KID with the kernel (1 + cosine)^3 by class, Frechet distance in
-the first 16 principal components over all classes together, and 1 - cosine to the mean of the class. Intervals are 95 %
-bootstrap over classes.
+ImageNet network (EfficientNet-Lite0, unit length): KID with the kernel (1 + cosine)^3 by class, FID's formula in all
+features and in their first 16 principal components over all classes together, and 1 - cosine to the mean of the class.
+By the demo CLIP, which was trained on such pictures: the CLIP distance of figure 7, which is 1 - cosine to the mean of
+the class, and CMMD, by class. FID and CMMD are too large for few pictures: they compare ways and N, of which all have
+as many.
+Intervals are 95 % bootstrap over classes.
 """
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ from _classes import (
     centroids,
     in_words,
     load_class,
+    pooled_fid,
     pooled_frechet,
     random_subsets,
     sampled,
@@ -32,6 +36,7 @@ from support import (
     FeatureSpace,
     fill_in,
     interval,
+    load_encoder,
     median_seconds,
     parse_arguments,
     picture_psnr,
@@ -42,16 +47,20 @@ from support import (
 )
 
 import dataset
-from mental_averages.dma import interpolation
+from mental_averages.dma import encoders, interpolation
 from mental_averages.dma.interpolation import interpolate, norm_guided_centroid
-from mental_averages.dma.metrics import kernel_distance
+from mental_averages.dma.metrics import clip_discrepancy, distance_to_mean, kernel_distance
 
 COUNTS, QUICK_COUNTS, COMPARED = [2, 4, 8, 16, 32, 64, 96], [2, 16, 64], 64
+MEASURES = {"fid": "FID's formula", "clip": "CLIP distance to the class mean", "kid": "KID", "cmmd": "CMMD",
+            "frechet": "Fréchet distance, 16 components", "cosine": "1 - cosine to the class mean"}
+BY_CLASS = ("kid", "cosine", "clip", "cmmd")
 NORM_GUIDED, NORM_GUIDED_COUNTS = "norm-guided (NAO)", (2, 4)
 
 
 WAYS = [Way("lin", "lin", "none"), Way("fix/0", "fix", "none"), Way("nin/0", "nin", "none"),
-        Way("fix/m", "fix", "global"), Way("fix/chm", "fix", "channel"), Way("nin/chm", "nin", "channel"),
+        Way("fix/m", "fix", "global"), Way("nin/m", "nin", "global"), Way("fix/chm", "fix", "channel"),
+        Way("nin/chm", "nin", "channel"),
         Way("lol/chm", "lol", "channel"), Way("ours/chm", "restored_variance", "channel"),
         Way("ours/low pass 2", "restored_variance", "low_pass", 2.0)]
 FIX, FIX_CHANNEL, OURS, FRESH = "fix/0", "fix/chm", "ours/chm", "fresh noise"
@@ -111,19 +120,18 @@ def cost_of_a_centroid(demo: DemoModel, group: Class, count: int) -> dict[str, f
 
 
 def plot(quality: dict, counts: list[int], path: Path) -> None:
-    """Quality against N for every way, as the paper's figure 7."""
+    """Quality against N for every way, as the paper's figure 7, whose two panels are the first two."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    figure = Figure(figsize=(13, 8.0), layout="constrained")
     names = [name for name in dict.fromkeys(name for name, _ in quality) if name != FRESH]
-    for axes, measure, title in zip(figure.subplots(1, 3), ("kid", "frechet", "cosine"),
-                                    ("KID", "Fréchet distance", "1 - cosine to the class mean")):
+    for axes, (measure, title) in zip(figure.subplots(2, 3).flatten(), MEASURES.items()):
         for number, name in enumerate(names):
             present = [count for count in counts if (name, count) in quality]
             middle, low, high = np.array([quality[name, count][measure] for count in present]).T
             line = "-" if "chm" in name or "low" in name else "--"
-            axes.plot(present, middle, line, marker="o", markersize=3, color=f"C{number}", label=name,
+            axes.plot(present, middle, line, marker="os"[number // 10], markersize=3, color=f"C{number}", label=name,
                       linewidth=2 if name == OURS else 1.2)
             axes.fill_between(present, low, high, color=f"C{number}", alpha=0.07, linewidth=0)
         axes.axhline(quality[FRESH, counts[0]][measure][0], color="#999999", linestyle=":", label=FRESH)
@@ -148,7 +156,7 @@ def main() -> None:
     names, subsets = CLASSES[: arguments.classes], arguments.subsets
     counts, pool = (QUICK_COUNTS, QUICK_POOL) if arguments.quick else (COUNTS, POOL)
     pictures, images = dataset.load(arguments.data)
-    demo, judge = DemoModel(), FeatureSpace()
+    demo, judge, encoder = DemoModel(), FeatureSpace(), load_encoder(None)
     classes = [load_class(demo, judge, name, pictures, images, pool) for name in names]
     print(f"{len(classes)} classes, {pool} inverted pictures each\n")
     figures = growth_of_bias(classes, counts, subsets=32)
@@ -166,23 +174,26 @@ def main() -> None:
                 noises[NORM_GUIDED, count] = torch.cat([norm_guided_centroid(group.noise[row > 0]).latents
                                                         for row in rows])
         generated = sampled(demo, group.name, torch.cat(list(noises.values())), arguments.guidance)
-        features = judge(generated).split(subsets)
+        features, embedded = (each.split(subsets) for each in (judge(generated),
+                                                               encoders.embed_images(encoder, generated.clamp(0, 1))))
+        real = encoders.embed_images(encoder, group.compared)  # (P, E)
         shown[group.name] = dict(zip(noises, generated.split(subsets)))
-        mean = torch.nn.functional.normalize(group.features.mean(0), dim=0)
-        for key, found in zip(noises, features):
+        for key, found, embeddings in zip(noises, features, embedded):
             made.setdefault(key, []).append(found)
-            kid = kernel_distance(found, group.features, scale=1.0)
-            by_class.setdefault(key, []).append((kid, float(1 - (found @ mean).mean())))
+            by_class.setdefault(key, []).append((
+                kernel_distance(found, group.features, scale=1.0), distance_to_mean(found, group.features).value,
+                distance_to_mean(embeddings, real).value, clip_discrepancy(embeddings, real).value))
         print(f"{group.name}: {len(generated)} pictures", flush=True)
 
-    quality = {}
+    least = min(len(group.features) for group in classes)
+    quality, fid = {}, pooled_fid(made, [group.features[:least] for group in classes],
+                                  draws=20 if arguments.quick else 100)
     for key, found in made.items():
-        kid, cosine = np.array(by_class[key]).T
         frechet = pooled_frechet(found, classes, draws=100)
-        quality[key] = {"kid": interval(kid), "cosine": interval(cosine),
-                        "frechet": (frechet[0], *np.quantile(frechet[1:], (0.025, 0.975)))}
-    for measure in ("kid", "frechet", "cosine"):
-        print(f"\n{measure}, {subsets} centroids per class and N, guidance {arguments.guidance}\n")
+        quality[key] = {**{name: interval(values) for name, values in zip(BY_CLASS, np.array(by_class[key]).T)},
+                        "fid": fid[key], "frechet": (frechet[0], *np.quantile(frechet[1:], (0.025, 0.975)))}
+    for measure, title in MEASURES.items():
+        print(f"\n{title}, {subsets} centroids per class and N, guidance {arguments.guidance}\n")
         print_table(["way", *(f"N = {count}" for count in counts)],
                     [[name, *(in_words(quality[name, count][measure]) if (name, count) in quality else ""
                               for count in counts)]
@@ -194,7 +205,7 @@ def main() -> None:
                  for way in WAYS if way.name != OURS])
     for key, name in (("fix", FIX), ("fix_channel", FIX_CHANNEL), ("ours", OURS)):
         figures |= {f"{measure}_{key}_n{COMPARED}": quality[name, COMPARED][measure][0]
-                    for measure in ("kid", "frechet", "cosine")}
+                    for measure in MEASURES}
     figures[f"kid_ours_minus_fix_channel_n{COMPARED}"] = float((kid_of(OURS, COMPARED)
                                                                 - kid_of(FIX_CHANNEL, COMPARED)).mean())
     if arguments.figure:

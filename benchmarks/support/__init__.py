@@ -21,6 +21,7 @@ from ._labels import (
     labels_of,
 )
 from ._looks import LOOKS, STYLE, TONE, look_teller
+from ._naive_runs import NAIVE_COUNT, NAIVE_GUIDANCE, NaiveRun, naive_path, naive_runs
 from ._output import print_table, save_sheet, write_figures
 from ._random_models import ARCHITECTURES, RandomModel, random_model, random_prompt
 from ._recipes import plain_samples, preset_settings, shifted_average
@@ -31,11 +32,12 @@ from ._timing import median_seconds, timed, wait_for_gpu, with_gradient
 from mental_averages.dma.metrics import brightness, pairwise_distance, picture_psnr, sharpness  # isort: skip
 
 __all__ = [
-    "ARCHITECTURES", "ATTRIBUTES", "DIMENSIONS", "ICONS", "LARGEST_COUNT", "LOOKS", "PER_LABEL", "ROOT", "SCHEDULER",
-    "STEPS", "STYLE", "TONE", "Attribute", "DemoModel", "FeatureSpace", "RandomModel", "Recogniser", "Worth",
-    "agreement", "as_pictures", "brightness", "choose_concepts", "demo_and_judge", "features_by_concept", "fill_in",
-    "interval", "labelled_pictures", "labels_of", "load_encoder", "look_teller", "median_seconds", "on_model",
-    "pairwise_distance", "parse_arguments", "picture_psnr", "plain_samples", "preset_settings", "print_table",
-    "processes", "random_model", "random_prompt", "results_of", "save_sheet", "sharpness", "shifted_average", "timed",
-    "wait_for_gpu", "with_gradient", "with_interval", "worth", "write_figures",
+    "ARCHITECTURES", "ATTRIBUTES", "DIMENSIONS", "ICONS", "LARGEST_COUNT", "LOOKS", "NAIVE_COUNT", "NAIVE_GUIDANCE",
+    "PER_LABEL", "ROOT", "SCHEDULER", "STEPS", "STYLE", "TONE", "Attribute", "DemoModel", "FeatureSpace", "NaiveRun",
+    "RandomModel", "Recogniser", "Worth", "agreement", "as_pictures", "brightness", "choose_concepts", "demo_and_judge",
+    "features_by_concept", "fill_in", "interval", "labelled_pictures", "labels_of", "load_encoder", "look_teller",
+    "median_seconds", "naive_path", "naive_runs", "on_model", "pairwise_distance", "parse_arguments", "picture_psnr",
+    "plain_samples", "preset_settings", "print_table", "processes", "random_model", "random_prompt", "results_of",
+    "save_sheet", "sharpness", "shifted_average", "timed", "wait_for_gpu", "with_gradient", "with_interval", "worth",
+    "write_figures",
 ]

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..execution import BatchSize, Event, Watcher, drive
 from ..statistics import finite_rows
-from ._robust_mean import trimmed_mean
+from ._robust_mean import trimming
 from ._warps import IDENTITY, centred, warped
 
 # Of pictures (B, 3, H, W), feature maps (B, ...), several of them: differentiable.
@@ -29,6 +29,7 @@ Features = Callable[[Tensor], Sequence[Tensor]]
 
 SMALLEST_LEVEL = 8  # pixels of the shorter side of the coarsest level
 FIRST_BATCH = 32
+PASSES_BESIDES = 3  # over all pictures or places, whatever the rounds: made small, warped at full size, averaged
 SLOWER_BY_ROUND = 0.8  # of the learning rate, so that the last rounds settle
 
 
@@ -63,6 +64,10 @@ class CongealingSettings:
                              "between 0 and 1, and a finite weight of 0 or more.")
         if not 0 <= self.trim < 0.5:
             raise ValueError(f"trim is {self.trim}: it must lie between 0 (the plain mean) and below 0.5 (the median).")
+
+    def passes(self, count: int) -> int:
+        """How many passes over all it takes with so many pictures, each of which ends with an event."""
+        return PASSES_BESIDES + (self.similarity_rounds + self.flow_rounds if count > 1 else 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +111,9 @@ def aligned_mean(pictures: Tensor, settings: CongealingSettings = CongealingSett
 
 def congealing(pictures: Tensor, settings: CongealingSettings, features: Features,
                batch: BatchSize) -> Generator[Event, None, AlignedMean]:
-    """The loop of `aligned_mean`; events are of the kind "align", one for each micro-batch of each round."""
-    small = _resized(pictures, settings.resolution)  # (N, 3, h, w)
+    """The loop of `aligned_mean`. Events are of the kinds "resize" and "warp" (a picture or a few, before and after all
+    rounds), "align" (each micro-batch of each round) and "mean" (a part of the places)."""
+    small = yield from _resized(pictures, settings.resolution)  # (N, 3, h, w)
     similarities = torch.tensor(IDENTITY).expand(len(small), -1).clone()  # (N, 4)
     flows = torch.zeros(len(small), 2, settings.flow_grid, settings.flow_grid)
     present = small  # the pictures as they are warped now
@@ -126,8 +132,10 @@ def congealing(pictures: Tensor, settings: CongealingSettings, features: Feature
     for row, picture in enumerate(pictures):
         whole = picture.detach().cpu().float().permute(2, 0, 1)[None]  # (1, 3, H, W)
         aligned[row] = warped(whole, similarities[row, None], flows[row, None])[0].permute(1, 2, 0)
-    return AlignedMean(trimmed_mean(aligned, settings.trim), aligned, similarities, flows, before,
-                       _distances(present, features, batch))
+        yield Event("warp", 1, row + 1, len(pictures))
+    after = _distances(present, features, batch)
+    mean = yield from trimming(aligned, settings.trim)
+    return AlignedMean(mean, aligned, similarities, flows, before, after)
 
 
 def _round(small: Tensor, present: Tensor, similarities: Tensor, flows: Tensor, with_flow: bool, rate: float,
@@ -213,9 +221,14 @@ def _distances(present: Tensor, features: Features, batch: BatchSize) -> float:
     return torch.cat([found for _, found in batch.over(len(present), measure)]).mean().item()
 
 
-def _resized(pictures: Tensor, resolution: int) -> Tensor:
+def _resized(pictures: Tensor, resolution: int) -> Generator[Event, None, Tensor]:
     """Pictures (N, H, W, 3) as (N, 3, h, w), the longer side at most so many pixels."""
     height, width = pictures.shape[1:3]
     size = [max(1, round(side * min(1.0, resolution / max(height, width)))) for side in (height, width)]
-    return torch.cat([F.interpolate(part.detach().cpu().float().permute(0, 3, 1, 2), size, mode="bilinear",
-                                    antialias=True, align_corners=False) for part in pictures.split(FIRST_BATCH)])
+    found, done = [], 0
+    for part in pictures.split(FIRST_BATCH):
+        found.append(F.interpolate(part.detach().cpu().float().permute(0, 3, 1, 2), size, mode="bilinear",
+                                   antialias=True, align_corners=False))
+        done += len(part)
+        yield Event("resize", len(part), done, len(pictures))
+    return torch.cat(found)

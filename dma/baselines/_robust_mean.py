@@ -1,8 +1,12 @@
 """A mean that a few stray values do not move."""
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import torch
 from torch import Tensor
+
+from ..execution import Event, drive
 
 BLOCK = 2**22  # values sorted at a time
 
@@ -20,8 +24,17 @@ def trimmed_mean(batch: Tensor, trim: float = 0.2) -> Tensor:
     """
     if not 0 <= trim < 0.5:
         raise ValueError(f"trim is {trim}: it must lie between 0 and below 0.5.")
+    return drive(trimming(batch, trim), None)
+
+
+def trimming(batch: Tensor, trim: float) -> Generator[Event, None, Tensor]:
+    """The loop of `trimmed_mean`; events are of the kind "mean", one for each block of places."""
     count, columns = len(batch), batch.flatten(1)  # (N, F)
     left_out = int(trim * count)
     kept = slice(left_out, count - left_out)
-    found = [part.float().sort(dim=0).values[kept].mean(0) for part in columns.split(max(1, BLOCK // count), dim=1)]
+    found, done = [], 0
+    for part in columns.split(max(1, BLOCK // count), dim=1):
+        found.append(part.float().sort(dim=0).values[kept].mean(0))
+        done += part.shape[1]
+        yield Event("mean", part.shape[1], done, columns.shape[1])
     return torch.cat(found).to(batch.dtype).view(1, *batch.shape[1:])

@@ -30,7 +30,7 @@ def write_dreamsim(backbone: Path, adapter: Path, folder: Path) -> None:
 
     The adapter is merged, W + alpha / r B A. Raises ValueError where a file is missing, damaged or of another model.
     """
-    weights = _tensors(backbone)
+    weights = read_tensors(backbone)
     settings = _json(adapter / "adapter_config.json")
     for name, value in (("use_rslora", False), ("use_dora", False), ("fan_in_fan_out", False)):
         if settings.get(name, value) != value:
@@ -50,7 +50,7 @@ def write_image_reward(weights: Path, settings: Path, vocabulary: Path, folder: 
 
     Raises ValueError where a file is missing, damaged or of another model.
     """
-    tensors, text = _tensors(weights), _json(settings)
+    tensors, text = read_tensors(weights), _json(settings)
     words = _text(vocabulary).splitlines()
     vision = vision_config(tensors, "blip.visual_encoder.", weights.name)
     # The published model has two marks more than BERT.
@@ -115,10 +115,12 @@ def _adapter_tensors(adapter: Path) -> dict[str, Tensor]:
         from safetensors.torch import load_file
 
         return load_file(adapter / "adapter_model.safetensors")
-    return _tensors(adapter / "adapter_model.bin")
+    return read_tensors(adapter / "adapter_model.bin")
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The named tensors of a file that torch has written, read without running code. Raises ValueError for a file that
+    is missing or damaged, or holds anything else."""
     if not path.is_file():
         raise ValueError(f"There is no file {path}: get it from where the model is published.")
     try:

@@ -18,7 +18,9 @@ BETTER = {"lower": "lower is better", "higher": "higher is better"}
 
 def plot_measures(table: MeasureTable, *, width: int = 1024) -> Tensor:
     """The table as an image (1, H, W, 3) in [0, 1], `width` pixels wide: numbers with their 95 % intervals, and below
-    them why some are missing.
+    them what is to be known of them: how they were found and what with, and why some are missing.
+
+    What is said of a number has a mark, [1] and so on; it stands with the measure where it is said of all its numbers.
 
     A row for each measure and a column for each thing measured, or the other way round where that takes fewer columns.
     At most 200 rows; a line says where some are left out.
@@ -63,13 +65,23 @@ def _cells(table: MeasureTable) -> tuple[list[list[str]], list[str]]:
     subjects, names = table.subjects(), table.names()
     found: dict[tuple[str, str], Measure] = {(row.subject, row.name): row for row in table.rows}
     better = {row.name: BETTER[row.better] for row in reversed(table.rows) if row.better}
-    heads = {name: f"{name}\n{better.get(name, '')}".strip() for name in names}
-    notes = list(dict.fromkeys(f"{row.name} of {row.subject}: {row.note}" for row in table.rows
-                               if row.value is None and row.note))
+    marks: dict[str, str] = {}
+    for row in table.rows:
+        if row.note:
+            marks.setdefault(row.note, f"[{len(marks) + 1}]")
+    said = {name: {row.note for row in table.rows if row.name == name} for name in names}
+    shared = {name: marks.get(*notes) if len(notes) == 1 else None for name, notes in said.items()}
+    heads = {name: "\n".join(filter(None, (" ".join(filter(None, (name, shared[name]))), better.get(name))))
+             for name in names}
+    notes = [f"{mark} {note}" for note, mark in marks.items()]
 
     def text(subject: str, name: str) -> str:
         row = found.get((subject, name))
-        return "" if row is None else row.text().replace(" (", "\n(", 1)
+        if row is None:
+            return ""
+        number, _, rest = row.text().partition(" (")
+        mark = "" if shared[name] or not row.note else f" {marks[row.note]}"
+        return f"{number}{mark}" + (f"\n({rest}" if rest else "")
 
     if len(subjects) <= len(names):
         rows = [["", *subjects], *([heads[name], *(text(subject, name) for subject in subjects)] for name in names)]

@@ -2,7 +2,6 @@
 worth."""
 from ._clip_discrepancy import clip_discrepancy
 from ._compare_sets import (
-    check_ensembles,
     compare_features,
     compare_looks,
     diversity,
@@ -11,13 +10,16 @@ from ._compare_sets import (
     round_trip_measures,
 )
 from ._consistency import EnsembleSums, consistency, consistency_between, consistency_within, pairwise_distance
+from ._ensembles import check_ensembles
 from ._estimate import Estimate, mean_estimate, ratio_of_means
 from ._feature_moments import FeatureMoments, GroupedMoments, moments_of
 from ._frechet import frechet_distance, frechet_estimate, frechet_of_moments
+from ._joined_tables import REFERENCE, differences, joined
 from ._kernel import SUBSETS, SubsetDistances, kernel_distance, kernel_estimate, kernel_subsets
 from ._looks import brightness, sharpness
-from ._measure_table import Measure, MeasureTable, joined
+from ._measure_table import Measure, MeasureTable
 from ._picture_scores import ranked, score_table
+from ._pictures_key import pictures_key
 from ._prompt_similarity import prompt_similarity, typicality
 from ._reconstruction import latent_error, picture_psnr
 from ._report import PromptSameness, SamenessReport
@@ -32,12 +34,13 @@ from ._sameness import FEWEST_SAMPLES, Sameness, sameness
 from ._unit import unit_rows
 
 __all__ = [
-    "FEWEST_SAMPLES", "SUBSETS", "EnsembleSums", "Estimate", "FeatureMoments", "GroupedMoments", "Measure",
+    "FEWEST_SAMPLES", "REFERENCE", "SUBSETS", "EnsembleSums", "Estimate", "FeatureMoments", "GroupedMoments", "Measure",
     "MeasureTable", "PromptSameness", "Sameness", "SamenessReport", "SubsetDistances", "brightness", "check_ensembles",
     "clip_discrepancy", "compare_features", "compare_looks", "consistency", "consistency_between", "consistency_within",
-    "distance_to_mean", "distance_to_mean_of_moments", "diversity", "frechet_distance", "frechet_estimate",
-    "frechet_of_moments", "joined", "kernel_distance", "kernel_estimate", "kernel_subsets", "latent_error",
-    "mean_estimate", "moments_of", "own_pictures", "pairwise_distance", "picture_psnr", "prompt_measure",
-    "prompt_similarity", "ranked", "ratio_of_means", "representativeness", "representativeness_of_moments",
-    "round_trip_measures", "same_rows", "sameness", "score_table", "sharpness", "typicality", "unit_rows",
+    "differences", "distance_to_mean", "distance_to_mean_of_moments", "diversity", "frechet_distance",
+    "frechet_estimate", "frechet_of_moments", "joined", "kernel_distance", "kernel_estimate", "kernel_subsets",
+    "latent_error", "mean_estimate", "moments_of", "own_pictures", "pairwise_distance", "picture_psnr", "pictures_key",
+    "prompt_measure", "prompt_similarity", "ranked", "ratio_of_means", "representativeness",
+    "representativeness_of_moments", "round_trip_measures", "same_rows", "sameness", "score_table", "sharpness",
+    "typicality", "unit_rows",
 ]

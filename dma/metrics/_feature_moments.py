@@ -90,6 +90,8 @@ def moments_of(features: Tensor) -> FeatureMoments:
 class GroupedMoments:
     """`FeatureMoments` of ten groups, to which rows are dealt in turn: what the jackknife by groups leaves out.
 
+    Where `ensemble_size` rows after one another belong together, whole ensembles are dealt.
+
     >>> moments = GroupedMoments()
     >>> moments.update(torch.arange(12.0)[:, None])
     >>> round(moments.whole().mean.item(), 9), moments.count, len(moments.without())
@@ -97,20 +99,31 @@ class GroupedMoments:
     """
 
     groups: list[FeatureMoments] = field(default_factory=lambda: [FeatureMoments() for _ in range(GROUPS)])
+    ensemble_size: int = 1
 
     @property
     def count(self) -> int:
         return sum(group.count for group in self.groups)
 
+    @property
+    def ensembles(self) -> int:
+        """How many ensembles there are rows of."""
+        return -(-self.count // self.ensemble_size)
+
     def update(self, rows: Tensor) -> None:
-        """Add rows (B, D), each to the group after that of the row before it."""
+        """Add rows (B, D), each ensemble to the group after that of the one before it."""
         begin = self.count
-        for place in range(min(GROUPS, len(rows))):
-            self.groups[(begin + place) % GROUPS].update(rows[place::GROUPS])
+        owners = torch.arange(begin, begin + len(rows)) // self.ensemble_size % GROUPS  # (B,)
+        for place in owners.unique().tolist():
+            self.groups[place].update(rows[owners.to(rows.device) == place])
 
     def merge(self, other: GroupedMoments) -> None:
-        """Add the rows that another has seen, as if they had come here after those that did."""
-        begin = self.count
+        """Add the rows that another has seen, as if they had come here after those that did. Raises ValueError for
+        ensembles of another size, and where the last one here is not whole."""
+        if other.ensemble_size != self.ensemble_size or self.count % self.ensemble_size:
+            raise ValueError(f"{self.count} rows in ensembles of {self.ensemble_size} cannot go on with ensembles of "
+                             f"{other.ensemble_size}.")
+        begin = self.count // self.ensemble_size
         for place, added in enumerate(other.groups):
             self.groups[(begin + place) % GROUPS].merge(added)
 

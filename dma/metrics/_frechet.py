@@ -52,7 +52,7 @@ def frechet_estimate(first: GroupedMoments, second: GroupedMoments) -> Estimate:
     groups of either sample.
 
     The interval says how far other samples of the same sizes would give other numbers. It is not one of the distance
-    between the distributions, above which the number lies by about 1 / N. None for fewer than three rows.
+    between the distributions, above which the number lies by about 1 / N. None for fewer than three rows or ensembles.
 
     Raises ValueError where `frechet_of_moments` does.
 
@@ -64,7 +64,7 @@ def frechet_estimate(first: GroupedMoments, second: GroupedMoments) -> Estimate:
     """
     whole, others = first.whole(), second.whole()
     value = frechet_of_moments(whole, others)
-    if min(first.count, second.count) < 3:
+    if min(first.ensembles, second.ensembles) < 3:
         return Estimate(value)
     replicates = [torch.tensor([frechet_of_moments(left, others) for left in first.without()], dtype=torch.float64),
                   torch.tensor([frechet_of_moments(whole, left) for left in second.without()], dtype=torch.float64)]

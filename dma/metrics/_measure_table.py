@@ -4,8 +4,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field, fields, replace
+from dataclasses import astuple, dataclass, field, fields
 
 from ..records import Record
 from ._estimate import Estimate
@@ -92,36 +91,3 @@ class MeasureTable(Record):
     def names(self) -> list[str]:
         """The measures, each once, in the order of the rows."""
         return list(dict.fromkeys(row.name for row in self.rows))
-
-
-def joined(tables: Sequence[MeasureTable], names: Sequence[str] = ()) -> MeasureTable:
-    """One table of several. Where `names` has a name for a table, its first subject is called by it. Rows that two
-    tables have alike, of a reference that they share for one, are there once; other subjects of one name are told apart
-    by the name of their table.
-
-    Raises ValueError for no tables, and where two different rows would have one subject and one measure.
-
-    >>> tables = [MeasureTable({}, [Measure("pictures", "FID", value)]) for value in (1.0, 2.0)]
-    >>> joined(tables, ["plain", "average"]).subjects()
-    ['plain', 'average']
-    """
-    if not tables:
-        raise ValueError("There are no tables to join.")
-    found: dict[tuple[str, str], Measure] = {}
-    for number, table in enumerate(tables):
-        name = names[number] if number < len(names) else ""
-        first = table.rows[0].subject if table.rows else ""
-        for row in table.rows:
-            renamed = replace(row, subject=name) if name and row.subject == first else row
-            other = found.get((renamed.subject, row.name))
-            if other is not None and other != renamed and name and row.subject != first:
-                renamed = replace(row, subject=f"{name}, {row.subject}")
-                other = found.get((renamed.subject, row.name))
-            if other is not None and other != renamed:
-                raise ValueError(f"Two tables have the measure {row.name} of {renamed.subject!r}: give each table a "
-                                 "name of its own.")
-            found[renamed.subject, row.name] = renamed
-    settings = tables[0].settings if len(tables) == 1 else {
-        f"{number}. {names[number - 1] if number <= len(names) else ''}".strip(): table.settings
-        for number, table in enumerate(tables, 1)}
-    return MeasureTable(settings, list(found.values()))

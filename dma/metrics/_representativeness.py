@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..statistics import jackknife_error
+from ._ensembles import ensemble_means
 from ._estimate import Estimate, with_error
 from ._feature_moments import FeatureMoments, moments_of
 from ._unit import unit_pair
@@ -14,16 +15,18 @@ from ._unit import unit_pair
 COMPARED = 256  # numbers of a picture that are looked at before all of them
 
 
-def representativeness(features: Tensor, reference: Tensor, *, own: Tensor | None = None) -> Estimate:
+def representativeness(features: Tensor, reference: Tensor, *, own: Tensor | None = None,
+                       ensemble_size: int = 1) -> Estimate:
     """The mean distance 1 - cos from averages (R, D) to each picture of a reference (N, D), from 0 to 2.
 
     This is the representativeness of arXiv 2603.29239 as we read it (the paper gives no equation). `own` (R, N), bool,
     says which pictures of the reference an average was made of, or is: they are left out of what it is compared with,
     which would otherwise favour a method that picks one of its samples. The 95 % interval is Student's around the
-    jackknife's error, of the averages where there are two or more, and of the reference.
+    jackknife's error, of the averages where there are two ensembles or more, `ensemble_size` averages after one another
+    in each, and of the reference.
 
     Raises ValueError where `unit_rows` does, for features of different widths, for an `own` of another shape, and
-    where it leaves an average no picture.
+    where it leaves an average no picture, and for averages that cannot be divided into ensembles.
 
     >>> reference = torch.eye(3)
     >>> round(representativeness(reference[:1], reference).value, 4)
@@ -33,7 +36,7 @@ def representativeness(features: Tensor, reference: Tensor, *, own: Tensor | Non
     """
     rows, others = unit_pair(features, reference)
     if own is None:
-        return representativeness_of_moments(moments_of(rows), moments_of(others))
+        return representativeness_of_moments(moments_of(ensemble_means(rows, ensemble_size)), moments_of(others))
     if own.shape != (len(rows), len(others)):
         raise ValueError(f"own must say of {len(rows)} averages and {len(others)} pictures which belong together, but "
                          f"has the shape {tuple(own.shape)}.")
@@ -45,9 +48,10 @@ def representativeness(features: Tensor, reference: Tensor, *, own: Tensor | Non
     sums = cosines.sum(1)
     distances = 1 - sums / counts  # (R,)
     variance, degrees = 0.0, []
-    if len(rows) > 1:
-        variance += distances.var().item() / len(rows)
-        degrees.append(len(rows) - 1)
+    ensembles = ensemble_means(distances, ensemble_size)
+    if len(ensembles) > 1:
+        variance += ensembles.var().item() / len(ensembles)
+        degrees.append(len(ensembles) - 1)
     if len(others) > 1 and counts.min() > 1:
         left = (sums[:, None] - cosines) / (counts[:, None] - compared)  # (R, N), without each picture
         variance += jackknife_error(left.mean(0)).item() ** 2
@@ -58,7 +62,8 @@ def representativeness(features: Tensor, reference: Tensor, *, own: Tensor | Non
 def representativeness_of_moments(averages: FeatureMoments, reference: FeatureMoments) -> Estimate:
     """`representativeness` from the moments of unit-length features, 1 - m'm', wherever they were taken.
 
-    Pictures that an average was made of are left out by keeping them from the reference's moments.
+    Pictures that an average was made of are left out by keeping them from the reference's moments. Where averages come
+    in ensembles, these are the moments of the ensembles' means.
 
     >>> representativeness_of_moments(moments_of(torch.eye(2)[:1]), moments_of(torch.eye(2))).value
     0.5
@@ -68,23 +73,27 @@ def representativeness_of_moments(averages: FeatureMoments, reference: FeatureMo
     return with_error(value, math.sqrt(variance), _degrees(averages, reference), least=0.0, most=2.0)
 
 
-def distance_to_mean(features: Tensor, reference: Tensor) -> Estimate:
+def distance_to_mean(features: Tensor, reference: Tensor, *, ensemble_size: int = 1) -> Estimate:
     """The mean distance 1 - cos from pictures (R, D) to the mean m of a reference's unit-length features (N, D).
 
     The CLIP distance to a class of Landolsi and Kahl, "Addressing degeneracies in latent interpolation for diffusion
     models", where the features are a CLIP's. Below `representativeness`, since the mean of pictures has less of each
-    of them. The 95 % interval is Student's around the error of both sets, that of the reference by the delta method.
+    of them. The 95 % interval is Student's around the error of both sets, that of the reference by the delta method;
+    `ensemble_size` pictures after one another come from one ensemble, and count as one.
 
-    Raises ValueError where `unit_rows` does, for features of different widths, and for a reference whose mean is 0.
+    Raises ValueError where `unit_rows` does, for features of different widths, for a reference whose mean is 0, and for
+    pictures that cannot be divided into ensembles.
 
     >>> round(distance_to_mean(torch.eye(2)[:1], torch.eye(2)).value, 4)
     0.2929
     """
-    return distance_to_mean_of_moments(*map(moments_of, unit_pair(features, reference)))
+    rows, others = unit_pair(features, reference)
+    return distance_to_mean_of_moments(moments_of(ensemble_means(rows, ensemble_size)), moments_of(others))
 
 
 def distance_to_mean_of_moments(pictures: FeatureMoments, reference: FeatureMoments) -> Estimate:
-    """`distance_to_mean` from the moments of unit-length features, wherever they were taken."""
+    """`distance_to_mean` from the moments of unit-length features, or of their means over ensembles, wherever they were
+    taken."""
     length = reference.mean.norm()
     if length.item() < 1e-12:
         raise ValueError("The mean of the reference's features is 0, and has no direction.")

@@ -49,8 +49,7 @@ class AlignedMean(io.ComfyNode):
         check_batch(images, "images")
         settings = baselines.CongealingSettings(similarity_rounds=similarity_rounds, flow_rounds=flow_rounds,
                                                 smoothness=smoothness, trim=trim)
-        rounds = similarity_rounds + flow_rounds
-        watchers = [PassMonitor(comfyui.progress_bar(), "aligning", rounds)] if rounds else []
+        watchers = [PassMonitor(comfyui.progress_bar(), "aligning", settings.passes(len(images)))]
         with torch.inference_mode(False):  # gradients lead the warps
             found = baselines.aligned_mean(images[..., :3], settings, watchers=watchers)
         return io.NodeOutput(found.mean, found.aligned)

@@ -41,6 +41,11 @@ def original_modules(module: nn.Module, originals: Mapping[str, Any],
             yield from original_modules(child, originals, inside)
 
 
+def identity_of_loaded(loaded: Any) -> str:
+    """`identity_of` the model of anything that ComfyUI has loaded with a ModelPatcher, as a CLIP_VISION."""
+    return identity_of(loaded.model, originals_of(loaded.patcher))
+
+
 def identity_of(module: nn.Module, originals: Mapping[str, Any]) -> str:
     """A hash of some values of each tensor of a module, the same wherever its tensors lie and whatever patches are in
     them; it moves little between devices.

@@ -1,7 +1,14 @@
 """Inputs that several nodes share, and the pack's own socket types."""
 from ._batches import check_batch, count_of, take
 from ._checks import check_number, checked
-from ._encoders import check_one_encoder, check_reads_prompts, picture_embeddings, prompt_embedding, reads_prompts
+from ._encoders import (
+    check_one_encoder,
+    check_reads_prompts,
+    encoder_name,
+    picture_embeddings,
+    prompt_embedding,
+    reads_prompts,
+)
 from ._latents import growing_latents, joined_noise
 from ._method import method_of, solver_options
 from ._number_text import lines_of, number_of, numbers, words
@@ -24,8 +31,9 @@ from ._training import (
 __all__ = [
     "CLUSTERS", "EMBEDDINGS", "FEATURES", "HSPACE", "IMAGE_ENCODER", "PREVIEW_STEPS", "REPORT", "TABLE", "TRAJECTORY",
     "batch_size", "check_batch", "check_number", "check_one_encoder", "check_reads_prompts", "check_training_latents",
-    "checked", "concept", "count_of", "growing_latents", "joined_noise", "latent_size", "learning_rate_of_training",
-    "lines_of", "lora_target", "method_of", "mode_latents", "negative", "number_of", "numbers", "picture_embeddings",
-    "previewing", "prompt_embedding", "reads_prompts", "resume", "saved_training", "schedule", "scheduler", "seed",
-    "solver_options", "steps", "take", "training_batch_size", "training_records", "training_steps", "words",
+    "checked", "concept", "count_of", "encoder_name", "growing_latents", "joined_noise", "latent_size",
+    "learning_rate_of_training", "lines_of", "lora_target", "method_of", "mode_latents", "negative", "number_of",
+    "numbers", "picture_embeddings", "previewing", "prompt_embedding", "reads_prompts", "resume", "saved_training",
+    "schedule", "scheduler", "seed", "solver_options", "steps", "take", "training_batch_size", "training_records",
+    "training_steps", "words",
 ]

@@ -6,7 +6,9 @@ from typing import Any
 from torch import Tensor
 
 from ...dma import encoders
-from ..comfyui import reading_pictures
+from ..comfyui import identity_of_loaded, reading_pictures
+
+DIGITS = 8  # of a CLIP_VISION's identity, which has no name
 
 
 def picture_embeddings(images: Tensor, clip_vision: Any, image_encoder: Any) -> Tensor:
@@ -30,6 +32,13 @@ def check_one_encoder(clip_vision: Any, image_encoder: Any) -> str:
                              "connect a CLIP, SigLIP, DINOv2, BLIP or DreamSim to image_encoder.")
         return encoder.name
     return "" if clip_vision is None else "clip_vision"
+
+
+def encoder_name(clip_vision: Any, image_encoder: Any) -> str:
+    """`check_one_encoder`, where a CLIP_VISION's weights tell it from another one."""
+    source = check_one_encoder(clip_vision, image_encoder)
+    known = image_encoder is None and hasattr(clip_vision, "patcher")
+    return f"{source} {identity_of_loaded(clip_vision)[:DIGITS]}" if known else source
 
 
 def reads_prompts(image_encoder: Any) -> bool:

@@ -10,7 +10,7 @@ from ...dma import encoders, figures, metrics
 from .. import comfyui, inputs
 from ..inputs import IMAGE_ENCODER, TABLE, check_batch, checked
 
-REFERENCE = "reference"
+REFERENCE = metrics.REFERENCE
 
 
 class CompareSets(io.ComfyNode):
@@ -32,7 +32,8 @@ class CompareSets(io.ComfyNode):
                                         "image_encoder; may be empty."),
                 io.Int.Input("ensemble_size", default=1, min=1, max=10000,
                              tooltip="How many pictures, one after another, come from one ensemble (one run). "
-                                     "Consistency is then measured between ensembles and within them."),
+                                     "Consistency is then measured between ensembles and within them, and every "
+                                     "interval is over ensembles."),
                 io.Boolean.Input("paired", default=False,
                                  tooltip="Picture i of images belongs to picture i of the reference, as after a round "
                                          "trip: adds the PSNR."),
@@ -62,7 +63,7 @@ class CompareSets(io.ComfyNode):
     def execute(cls, images, reference, name, prompt, ensemble_size, paired, subset_size, clip_vision=None,
                 image_encoder=None, latents=None, reference_latents=None) -> io.NodeOutput:
         subject, text = name.strip() or "images", prompt.strip()
-        source = inputs.check_one_encoder(clip_vision, image_encoder)
+        source = inputs.encoder_name(clip_vision, image_encoder)
         check_sets(images, reference, ensemble_size, paired)
         if subset_size == 1:
             raise ValueError("subset_size is 1, but a distance is known from subsets of 2 or more: choose 0 for all "
@@ -70,15 +71,19 @@ class CompareSets(io.ComfyNode):
         if subject == REFERENCE:
             raise ValueError(f"name is {REFERENCE!r}, which is what the other set is called: choose another one.")
         pair = paired_latents(latents, reference_latents)
+        if pair:
+            check_divisible(pair[0], "latents", ensemble_size)
         words = inputs.prompt_embedding(image_encoder, text) if text else None
-        rows = metrics.compare_looks(subject, images, reference)
+        rows = metrics.compare_looks(subject, images, reference, ensemble_size=ensemble_size)
         if source:
             rows += by_features(subject, (images, reference), (clip_vision, image_encoder), words, ensemble_size,
                                 subset_size)
-        rows += metrics.round_trip_measures(subject, (images[..., :3], reference[..., :3]) if paired else None, pair)
+        rows += metrics.round_trip_measures(subject, (images[..., :3], reference[..., :3]) if paired else None, pair,
+                                            ensemble_size=ensemble_size)
         table = metrics.MeasureTable(
             {"encoder": source or None, "images": len(images), "reference": len(reference), "prompt": text,
-             "ensemble_size": ensemble_size, "subset_size": subset_size}, rows)
+             "ensemble_size": ensemble_size, "subset_size": subset_size, "images_key": metrics.pictures_key(images),
+             "reference_key": metrics.pictures_key(reference)}, rows)
         return io.NodeOutput(table, figures.plot_measures(table), table.to_csv(), table.to_json())
 
 
@@ -94,7 +99,8 @@ def by_features(subject: str, sets: tuple[Tensor, Tensor], encoder: tuple[Any, A
                          "sees a difference between them.") from None
     rows.append(metrics.diversity(REFERENCE, others))
     if words is not None:
-        rows += [metrics.prompt_measure(subject, features, words), metrics.prompt_measure(REFERENCE, others, words)]
+        rows += [metrics.prompt_measure(subject, features, words, ensemble_size=ensemble_size),
+                 metrics.prompt_measure(REFERENCE, others, words)]
     return rows
 
 
@@ -106,14 +112,19 @@ def check_sets(images: Tensor, reference: Tensor, ensemble_size: int, paired: bo
     if len(reference) < 2:
         raise ValueError("reference holds one picture, of which nothing can be known but how far it is: connect a "
                          "batch of two or more.")
-    try:
-        metrics.check_ensembles(len(images), ensemble_size)
-    except ValueError as error:
-        raise ValueError(f"{error} Set ensemble_size to how many pictures of images come from one run.") from None
+    check_divisible(images, "images", ensemble_size)
     if paired and images.shape[:3] != reference.shape[:3]:
         raise ValueError(f"paired needs as many pictures of the same size in both sets, but images are "
                          f"{described(images)}, and reference {described(reference)}: connect what went into the round "
                          "trip as reference, or turn paired off.")
+
+
+def check_divisible(rows: Tensor, name: str, ensemble_size: int) -> None:
+    """Raise ValueError unless the rows of an input can be divided into ensembles of this size."""
+    try:
+        metrics.check_ensembles(len(rows), ensemble_size)
+    except ValueError as error:
+        raise ValueError(f"{error} Set ensemble_size to how many pictures of {name} come from one run.") from None
 
 
 def described(pictures: Tensor) -> str:

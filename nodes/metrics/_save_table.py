@@ -18,7 +18,8 @@ class SaveTable(io.ComfyNode):
                                             min=1, max=MOST_TABLES)
         return io.Schema(
             node_id="SaveTable", display_name="Save Table", category="dma/figures", is_output_node=True,
-            description="Joins tables of measures into one and writes it as JSON and CSV into ComfyUI's output folder.",
+            description="Joins tables of measures into one and writes it as JSON and CSV into ComfyUI's output folder. "
+                        "Says what they were not measured alike by.",
             search_aliases=["csv", "export", "spreadsheet", "metrics"],
             inputs=[
                 io.Autogrow.Input("tables", template=tables,
@@ -26,7 +27,8 @@ class SaveTable(io.ComfyNode):
                                           "connect."),
                 io.String.Input("names", multiline=True, default="",
                                 tooltip="One line a table, by the number of its input: what its pictures are called in "
-                                        "the joined table. Where a line is empty they keep their names."),
+                                        "the joined table; single pictures keep their own name after it. Where a line "
+                                        "is empty they keep their names."),
                 io.String.Input("filename_prefix", default="measures",
                                 tooltip="File name without number and ending."),
             ],
@@ -45,14 +47,16 @@ class SaveTable(io.ComfyNode):
         connected = {name: table for name, table in tables.items() if table is not None}
         if not connected:
             raise ValueError("There are no tables: connect at least one.")
+        found = list(connected.values())
         try:
-            joined = metrics.joined(list(connected.values()), names_of(list(connected), names))
+            joined = metrics.joined(found, names_of(list(connected), names))
         except ValueError as error:
             raise ValueError(f"{error} Write one line a table into names.") from None
         picture = figures.plot_measures(joined)
         path, beside = comfyui.write_output_texts(
             filename_prefix, {".json": joined.to_json(), ".csv": MARK + joined.to_csv()})
-        return io.NodeOutput(picture, joined, path, ui=ui.PreviewText(f"Saved {path} and {beside}"))
+        said = "\n".join([f"Saved {path} and {beside}", *metrics.differences(found)])
+        return io.NodeOutput(picture, joined, path, ui=ui.PreviewText(said))
 
 
 def names_of(connected: list[str], names: str) -> list[str]:

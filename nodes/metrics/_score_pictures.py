@@ -59,7 +59,7 @@ class ScorePictures(io.ComfyNode):
     def execute(cls, images, score, prompt, keep, shown, clip_vision=None, image_encoder=None, reference=None,
                 reward_model=None) -> io.NodeOutput:
         text = prompt.strip()
-        source = inputs.check_one_encoder(clip_vision, image_encoder)
+        source = inputs.encoder_name(clip_vision, image_encoder)
         check_pictures(images, score, keep, text, source, reference)
         check_reward(score, text, reward_model)
         asked = text and (score == CLIP_T or inputs.reads_prompts(image_encoder))
@@ -69,8 +69,11 @@ class ScorePictures(io.ComfyNode):
             scores[REWARD] = encoders.image_rewards(reward_model.on_device(), images, text,
                                                     watchers=comfyui.reading_pictures())
         order = metrics.ranked(scores, score)
-        table = metrics.score_table(scores, order, {"encoder": source or None, "score": score, "prompt": text,
-                                                    "images": len(images)})
+        settings = {"encoder": source or None, "score": score, "prompt": text, "images": len(images),
+                    "images_key": metrics.pictures_key(images)}
+        if reference is not None:
+            settings |= {"reference": len(reference), "reference_key": metrics.pictures_key(reference)}
+        table = metrics.score_table(scores, order, settings)
         captions = [f"{rank}. picture {place + 1}\n" + "\n".join(
             f"{name} {values[place]:.3f}" for name, values in scores.items()) for rank, place in enumerate(order, 1)]
         sheet = figures.ranked_sheet(images[order[:shown]], captions[:shown], cell=CELL,

@@ -63,6 +63,25 @@ def test_gradient_is_that_of_the_sum_of_squares():
     assert found.tolist() == [[3, -6]] and gradient.tolist() == [[18, -36]]
 
 
+def test_complete_runs_are_read_as_they_were_saved(tmp_path):
+    runs = [support.NaiveRun("red heart", seed, 8, 5.0, [0.5, 0.25], 12.6, torch.arange(4.0) + seed) for seed in (0, 2)]
+    for run in runs:
+        run.save(tmp_path)
+    found = support.naive_runs("red heart", 3, tmp_path)
+    assert [(run.seed, run.seconds) for run in found] == [(0, 13), (2, 13)]
+    assert found[0].residual_after == [0.5, 0.25]
+    assert found[1].latents((1, 2, 2)).tolist() == [[[[2, 3], [4, 5]]]]
+    assert [run.seed for run in support.naive_runs("red heart", 2, tmp_path)] == [0]
+    assert support.naive_runs("blue heart", 3, tmp_path) == []
+
+
+def test_complete_runs_that_are_kept_are_of_one_size():
+    runs = [run for concept in ("red heart", "cat face", "woman") for run in support.naive_runs(concept, 10)]
+    assert len(runs) == len(list((support.ROOT / "benchmarks" / "naive_pictures").glob("*.json")))
+    assert {(run.count, run.guidance) for run in runs} == {(support.NAIVE_COUNT, support.NAIVE_GUIDANCE)}
+    assert {tuple(run.latents((4, 8, 8)).shape) for run in runs} == {(1, 4, 8, 8)}
+
+
 def test_processes_share_the_cores():
     with support.processes(1) as pool:
         assert pool.submit(torch.get_num_threads).result() >= 1

@@ -7,7 +7,7 @@ import torch
 from mental_averages.dma.baselines import CongealingSettings, aligned_mean, mean_of, trimmed_mean
 from mental_averages.dma.baselines._congealing import roughness, scales
 from mental_averages.dma.baselines._warps import linear_parts, warped
-from mental_averages.dma.execution import BatchSize
+from mental_averages.dma.execution import BatchSize, PassMonitor
 
 
 def picture(size=64):
@@ -86,8 +86,38 @@ def test_the_result_does_not_depend_on_batches_and_is_warped_at_full_size():
     parts = aligned_mean(pictures, settings, batch=BatchSize(3))
     torch.testing.assert_close(parts.mean, whole.mean, rtol=0, atol=1e-4)
     assert whole.aligned.shape == pictures.shape and whole.mean.shape == (1, 64, 64, 3)
-    assert [(event.kind, event.row, event.rows) for event in events] == [("align", 4, 4)] * 3
+    assert [(event.kind, event.row, event.rows) for event in events] == [
+        ("resize", 4, 4), *[("align", 4, 4)] * 3, *[("warp", row, 4) for row in (1, 2, 3, 4)],
+        ("mean", 64 * 64 * 3, 64 * 64 * 3)]
     torch.testing.assert_close(whole.mean, trimmed_mean(whole.aligned))
+
+
+@pytest.mark.parametrize("count, rounds", [(4, 2), (4, 0), (1, 2)])
+def test_every_pass_ends_and_the_last_is_the_end(count, rounds):
+    settings = CongealingSettings(similarity_rounds=rounds, flow_rounds=0, iterations=2, resolution=16)
+    told = []
+    aligned_mean(torch.rand(count, 16, 16, 3), settings,
+                 watchers=[PassMonitor(told.append, "aligning", settings.passes(count))])
+    fractions = [progress.fraction for progress in told]
+    assert fractions == sorted(fractions) and fractions[-1] == 1
+
+
+@pytest.mark.parametrize("kind", ["resize", "align", "warp", "mean"])
+def test_an_interrupt_is_heard_in_every_pass(kind):
+    class Interrupted(Exception):
+        pass
+
+    heard = []
+
+    def interrupt(event, state):
+        heard.append(event.kind)
+        if event.kind == kind:
+            raise Interrupted
+
+    settings = CongealingSettings(similarity_rounds=1, flow_rounds=0, iterations=1, resolution=16)
+    with pytest.raises(Interrupted):
+        aligned_mean(torch.rand(3, 16, 16, 3), settings, watchers=[interrupt])
+    assert heard[-1] == kind and heard.count(kind) == 1
 
 
 def test_pictures_that_are_no_squares():

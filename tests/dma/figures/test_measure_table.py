@@ -3,6 +3,7 @@ import torch
 from pictures import check_picture
 
 from mental_averages.dma import figures
+from mental_averages.dma.figures._measure_table import _cells
 from mental_averages.dma.metrics import Measure, MeasureTable
 
 ROWS = [Measure("average", "FID", 12.5, 11.0, 14.0, "lower", 32), Measure("average", "CLIP-T", 0.31, better="higher"),
@@ -25,6 +26,24 @@ def test_another_number_interval_and_note_look_different():
                    Measure("average", "FID", 12.5, 11.0, 14.0, "higher")):
         assert not torch.equal(plot([change, *ROWS[1:]]), whole)
     assert plot(ROWS[:3]).shape[1] < whole.shape[1]
+
+
+def test_what_is_said_of_numbers_has_marks():
+    rows = [Measure("average", "FID", 12.5, 11.0, 14.0, note="by ten groups"),
+            Measure("plain", "FID", 20.0, note="alone"),
+            Measure("average", "KID", 1.0, better="lower", note="by ten groups"),
+            Measure("plain", "KID", None, note="alone"),
+            Measure("average", "CMMD", 2.0, better="lower", note="alone"), Measure("plain", "CMMD", 3.0, note="alone"),
+            Measure("average", "CLIP-T", 0.5), Measure("plain", "CLIP-T", 0.5, note="another prompt")]
+    cells, notes = _cells(MeasureTable({}, rows))
+    assert notes == ["[1] by ten groups", "[2] alone", "[3] another prompt"]
+    assert cells == [["", "average", "plain"], ["FID", "12.5 [1]\n(11.0 to 14.0)", "20.0 [2]"],
+                     ["KID\nlower is better", "1.00 [1]", "- [2]"], ["CMMD [2]\nlower is better", "2.00", "3.00"],
+                     ["CLIP-T", "0.500", "0.500 [3]"]]
+    picture = plot(rows)
+    check_picture(picture, 640)
+    assert not torch.equal(plot([*rows[:-1], Measure("plain", "CLIP-T", 0.5, note="another word")]), picture)
+    assert plot([*rows[:-1], Measure("plain", "CLIP-T", 0.5)]).shape[1] < picture.shape[1]
 
 
 def test_many_subjects_are_rows_and_the_rest_is_counted():

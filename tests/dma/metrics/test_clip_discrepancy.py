@@ -7,7 +7,8 @@ from wavy_features import wavy
 from mental_averages.dma.metrics import clip_discrepancy
 
 
-# What clip-mmd 0.0.2 (calculation.mmd) gave for the same features of unit length.
+# What clip-mmd 0.0.2 (calculation.mmd) gave for the same features of unit length, by
+# benchmarks/metrics/metric_parity.py.
 @pytest.mark.parametrize("count, others, width, expected", [
     (40, 30, 6, 1.9667510044021341), (12, 20, 48, 2.3052418258329155)])
 def test_clip_mmd_gives_the_same(count, others, width, expected):

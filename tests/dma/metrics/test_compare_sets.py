@@ -36,17 +36,17 @@ def values(row):
 
 def test_every_row_is_the_measure_that_it_is_called_by():
     found = by_name(compare_features("set", FEATURES, REFERENCE, ensemble_size=2))
-    sums, grouped = metrics.EnsembleSums(), (metrics.GroupedMoments(), metrics.GroupedMoments())
+    sums, grouped = metrics.EnsembleSums(), (metrics.GroupedMoments(ensemble_size=2), metrics.GroupedMoments())
     sums.update(FEATURES, [0, 0, 1, 1, 2, 2])
     for moments, rows in zip(grouped, (ONE, OTHERS)):
         moments.update(rows)
     expected = {
         "consistency": metrics.consistency_between(sums), "consistency within": metrics.consistency_within(sums),
-        "representativeness": metrics.representativeness(FEATURES, REFERENCE),
-        "distance to the mean": metrics.distance_to_mean(FEATURES, REFERENCE),
+        "representativeness": metrics.representativeness(FEATURES, REFERENCE, ensemble_size=2),
+        "distance to the mean": metrics.distance_to_mean(FEATURES, REFERENCE, ensemble_size=2),
         "Fréchet distance": metrics.frechet_estimate(*grouped),
-        "kernel distance": metrics.kernel_estimate(ONE, OTHERS, scale=1),
-        "CMMD": metrics.clip_discrepancy(FEATURES, REFERENCE)}
+        "kernel distance": metrics.kernel_estimate(ONE, OTHERS, scale=1, ensemble_size=2),
+        "CMMD": metrics.clip_discrepancy(FEATURES, REFERENCE, ensemble_size=2)}
     assert list(found) == list(expected)
     for name, estimate in expected.items():
         assert values(found[name]) == pytest.approx(estimate, rel=1e-9), name

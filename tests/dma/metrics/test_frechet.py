@@ -106,7 +106,8 @@ def test_samples_that_have_no_distance_are_refused(first, second, complaint):
         frechet_distance(first, second)
 
 
-# What torch-fidelity 0.4 (fid_features_to_statistics, fid_statistics_to_metric) gave for the same features.
+# What torch-fidelity 0.4 (fid_features_to_statistics, fid_statistics_to_metric) gave for the same features, by
+# benchmarks/metrics/metric_parity.py.
 @pytest.mark.parametrize("count, others, width, expected, tolerance", [
     (40, 30, 6, 0.9890329859972748, 1e-9), (12, 20, 48, 20.32012017958263, 1e-6)])
 def test_torch_fidelity_gives_the_same(count, others, width, expected, tolerance):

@@ -1,11 +1,11 @@
-"""Tables of measures: read back, written as CSV, joined, and refused where they contradict themselves."""
+"""Tables of measures: read back, written as CSV, and refused where they contradict themselves."""
 import csv
 import io
 import json
 
 import pytest
 
-from mental_averages.dma.metrics import Estimate, Measure, MeasureTable, joined
+from mental_averages.dma.metrics import Estimate, Measure, MeasureTable
 
 TABLE = MeasureTable({"encoder": "clip"}, [
     Measure.of("average", "FID", Estimate(12.5, 11.0, 14.0), better="lower", count=32, note="jackknife"),
@@ -41,31 +41,3 @@ def test_csv_is_what_a_reader_reads():
     (Measure("a", "b", 2.0, 1.0), "2.00")])
 def test_numbers_in_words(measure, text):
     assert measure.text() == text
-
-
-def test_joined_tables_keep_all_rows_and_settings():
-    other = MeasureTable({"encoder": "dino"}, [Measure("average", "FID", 1.0), Measure("plain", "FID", 2.0)])
-    found = joined([TABLE, other], ["clip"])
-    assert found.subjects() == ["clip", "average", "plain"] and found.names() == ["FID", "KID"]
-    assert found.settings == {"1. clip": {"encoder": "clip"}, "2.": {"encoder": "dino"}}
-    assert joined([TABLE]) == TABLE
-
-
-def test_a_reference_that_tables_share_is_there_once_and_others_are_told_apart():
-    def table(value, reference):
-        return MeasureTable({}, [Measure("images", "FID", value), Measure("reference", "diversity", reference)])
-
-    shared = joined([table(1.0, 0.5), table(2.0, 0.5)], ["a", "b"])
-    assert [(row.subject, row.value) for row in shared.rows] == [("a", 1.0), ("reference", 0.5), ("b", 2.0)]
-    apart = joined([table(1.0, 0.5), table(2.0, 0.6)], ["a", "b"])
-    assert apart.subjects() == ["a", "reference", "b", "b, reference"]
-
-
-def test_tables_that_cannot_be_told_apart_are_refused():
-    with pytest.raises(ValueError, match="no tables"):
-        joined([])
-    other = MeasureTable({}, [Measure("average", "FID", 1.0)])
-    for names in ([], ["a", "a"], ["", "average"]):
-        with pytest.raises(ValueError, match="Two tables have the measure FID of"):
-            joined([TABLE, other], names)
-    assert joined([TABLE, TABLE]).rows == TABLE.rows

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from clusterings import random_clip_vision
 from encoder_folders import write_blip, write_clip, write_dinov2
 from loaded_encoders import ClipVision, Untouched, encoders_in, loaded_encoder
 from published_models import write_dreamsim_files
@@ -84,6 +85,35 @@ def test_ensembles_are_measured_within_and_between(comfyui):
     assert found["consistency within"].value == pytest.approx(metrics.consistency_within(sums).value)
 
 
+def test_intervals_are_over_ensembles(comfyui, loaded):
+    both = dict(image_encoder=loaded["clip"], prompt="a c", paired=True, latents={"samples": 1.1 * LATENTS["samples"]},
+                reference_latents=LATENTS, reference=REFERENCE[:4])
+    single, several = (by_name(compare(comfyui, ensemble_size=size, **both)[0]) for size in (1, 2))
+    for name in ("sharpness", "brightness", "representativeness", "distance to the mean", "CLIP-T", "PSNR in dB",
+                 "latent error"):
+        assert several[name].value == pytest.approx(single[name].value, rel=1e-6), name
+        assert several[name].note == single[name].note.replace("pictures", "ensembles") != single[name].note, name
+        if name != "latent error":  # whose numbers are all alike
+            assert (several[name].low, several[name].high) != (single[name].low, single[name].high), name
+
+
+def test_a_clip_vision_is_known_by_its_weights(comfyui):
+    names = []
+    for change in (0.0, 0.0, 0.1):
+        vision = random_clip_vision("clip_vision")
+        with torch.inference_mode():
+            for parameter in vision.model.parameters():
+                parameter.add_(change)
+        names.append(compare(comfyui, clip_vision=vision)[0].settings["encoder"])
+    assert names[0] == names[1] != names[2] and all(len(name.split(" ")[1]) == 8 for name in names)
+
+
+def test_pictures_and_references_are_known_by_their_numbers(comfyui):
+    keys = [compare(comfyui, *sets)[0].settings for sets in ((IMAGES, REFERENCE), (IMAGES, REFERENCE[1:]))]
+    assert keys[0]["images_key"] == keys[1]["images_key"] == metrics.pictures_key(IMAGES)
+    assert keys[0]["reference_key"] != keys[1]["reference_key"] == metrics.pictures_key(REFERENCE[1:])
+
+
 def test_a_round_trip_has_its_errors(comfyui):
     other = {"samples": 1.1 * LATENTS["samples"]}
     found = by_name(compare(comfyui, IMAGES, (IMAGES + 0.01).clamp(0, 1), paired=True, latents=other,
@@ -118,6 +148,8 @@ NAN = torch.full((2, 16, 16, 3), math.nan)
     (dict(latents=LATENTS), "one is not connected"), (dict(reference_latents=LATENTS), "one is not connected"),
     (dict(latents=LATENTS, reference_latents={"samples": torch.zeros(2, 4, 8, 8)}), "do not fit. A round trip ends"),
     (dict(latents=LATENTS, reference_latents={"samples": torch.zeros(4, 4, 8, 8)}), "do not fit. Some of the expected"),
+    (dict(ensemble_size=2, latents={"samples": torch.ones(3, 4, 8, 8)}, reference_latents={
+        "samples": torch.ones(3, 4, 8, 8)}), "3 pictures cannot be divided into ensembles of 2. .*pictures of latents"),
     (dict(subset_size=-1), "subset_size is -1"),
     (dict(subset_size=1), "subset_size is 1")])
 def test_bad_inputs_are_refused_before_pictures_are_read(comfyui, change, complaint):

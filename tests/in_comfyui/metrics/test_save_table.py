@@ -44,6 +44,15 @@ def test_both_files_of_a_table_have_one_number(comfyui, folders):
         "measures_00002_.csv", "measures_00003_.csv", "measures_00004_.csv"}
 
 
+def test_tables_of_different_encoders_are_told_apart_and_it_is_said(comfyui, folders):
+    from mental_averages.nodes.metrics import SaveTable
+
+    other = MeasureTable({"encoder": "dino"}, ONE.rows)
+    saved = SaveTable.execute({"tables0": ONE, "tables1": other}, "a\nb", "measures")
+    assert saved.args[1].names() == ["Fréchet distance by clip", "Fréchet distance by dino"]
+    assert "different encoders (clip, dino)" in str(saved.ui.as_dict())
+
+
 def test_load_report_and_plot_report_take_the_file(comfyui, folders):
     from mental_averages.nodes.figures import LoadReport, PlotReport
 

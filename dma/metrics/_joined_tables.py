@@ -1,0 +1,162 @@
+"""Tables of measures joined into one, in which nothing stands beside what it is not comparable with without a word."""
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ._measure_table import Measure, MeasureTable
+
+REFERENCE = "reference"  # what the set is called that others are compared with
+KERNEL = "kernel distance"
+BESIDE_A_REFERENCE = ("sharpness", "brightness", "representativeness", "distance to the mean", "Fréchet distance",
+                      KERNEL, "CMMD", "typicality")
+BY_AN_ENCODER = (*BESIDE_A_REFERENCE[2:], "consistency", "consistency within", "diversity", "CLIP-T")
+BY_A_PROMPT = ("CLIP-T", "ImageReward")
+ENCODER, SUBSET, PROMPT = "encoder", "subset_size", "prompt"  # settings
+REFERENCE_KEY, PICTURES_KEY = "reference_key", "images_key"
+
+
+def joined(tables: Sequence[MeasureTable], names: Sequence[str] = ()) -> MeasureTable:
+    """One table of several.
+
+    Where `names` has a name for a table, what was measured there is called by it: alone if it is one thing, and with
+    its own name after it if there are several, as the pictures of a batch are. A reference that tables share is there
+    once; others are called after the table. Numbers of different encoders, and of kernel distances with different
+    subsets, are in columns of their own, which name them; a note says which reference or prompt a number belongs to
+    where tables have different ones. `differences` has sentences of it.
+
+    Raises ValueError for no tables, for a table that is called "reference", where two different rows would have one
+    subject and one measure, and where different pictures would have one name, as far as `images_key` of their settings
+    tells them apart.
+
+    >>> tables = [MeasureTable({"encoder": encoder}, [Measure("pictures", "CMMD", value)])
+    ...           for encoder, value in (("clip", 1.0), ("dino", 2.0))]
+    >>> found = joined(tables, ["plain", "average"])
+    >>> found.subjects(), found.names()
+    (['plain', 'average'], ['CMMD by clip', 'CMMD by dino'])
+    """
+    if not tables:
+        raise ValueError("There are no tables to join.")
+    given = [*names, *[""] * len(tables)][: len(tables)]
+    if REFERENCE in given:
+        raise ValueError(f"A table is called {REFERENCE!r}, which is what the set is called that pictures are compared "
+                         "with: choose another name.")
+    if len(tables) == 1 and not given[0]:
+        return tables[0]
+    labels = [name or _label(table, number) for number, (name, table) in enumerate(zip(given, tables), 1)]
+    found: dict[tuple[str, str], Measure] = {}
+    pictures: dict[str, str] = {}
+    owners = _reference_owners(tables, labels)
+    for table, name, label, owner in zip(tables, given, labels, owners):
+        subjects = _subjects(table, name, owner if len(set(owners) - {""}) > 1 else "")
+        for subject, renamed in subjects.items():
+            key = table.settings.get(PICTURES_KEY)
+            if key and subject != REFERENCE and pictures.setdefault(renamed, key) != key:
+                raise ValueError(f"Two tables have different pictures that are called {renamed!r}: give each table a "
+                                 "name of its own.")
+        for row in table.rows:
+            told = replace(_told(row, table, tables, owner, owners), subject=subjects[row.subject])
+            if row.subject == REFERENCE and found.get((told.subject, told.name), told) != told:
+                told = replace(told, subject=f"{label}, {REFERENCE}")  # the same, measured by something else
+            if found.setdefault((told.subject, told.name), told) != told:
+                raise ValueError(f"Two tables have the measure {told.name} of {told.subject!r}: give each table a name "
+                                 "of its own.")
+    settings = tables[0].settings if len(tables) == 1 else {
+        f"{number}. {name}".strip(): table.settings for number, (name, table) in enumerate(zip(given, tables), 1)}
+    return MeasureTable(settings, list(found.values()))
+
+
+def differences(tables: Sequence[MeasureTable]) -> list[str]:
+    """Sentences of what tables were not measured alike by.
+
+    >>> differences([MeasureTable({"encoder": name}, [Measure("a", "CMMD", 1.0)]) for name in ("clip", "dino")])
+    ['The tables are of different encoders (clip, dino): each has columns of its own.']
+    """
+    found = []
+    encoders, subsets, prompts = (_values(tables, *each) for each in (
+        (ENCODER, BY_AN_ENCODER), (SUBSET, (KERNEL,)), (PROMPT, BY_A_PROMPT)))
+    if len(encoders) > 1:
+        found.append(f"The tables are of different encoders ({_listed(encoders)}): each has columns of its own.")
+    if len(subsets) > 1:
+        found.append(f"Kernel distances are of different subsets ({_listed(subsets)}; 0 is all pictures): each has a "
+                     "column of its own.")
+    if len(set(_reference_owners(tables, [str(number) for number in range(len(tables))])) - {""}) > 1:
+        found.append("The tables have different references: a note says which a number belongs to.")
+    if len(prompts) > 1:
+        found.append("The tables have different prompts: a note says which a number belongs to.")
+    return found
+
+
+def _told(row: Measure, table: MeasureTable, tables: Sequence[MeasureTable], owner: str,
+          owners: Sequence[str]) -> Measure:
+    """A row that says what it was measured by, where the tables differ in it."""
+    name, notes = row.name, [row.note]
+    if row.name in BY_AN_ENCODER and len(_values(tables, ENCODER, BY_AN_ENCODER)) > 1:
+        name += f" by {_described(_of(table, ENCODER), 'an encoder without a name')}"
+        notes.append("not comparable with numbers by another encoder")
+    if row.name == KERNEL and len(_values(tables, SUBSET, (KERNEL,))) > 1:
+        sizes = _of(table, SUBSET)
+        name += ", all pictures" if sizes == [0] else f", subsets of {_described(sizes, 'any size')}"
+    if row.name in BESIDE_A_REFERENCE and owner and len(set(owners) - {""}) > 1:
+        notes.append(f"beside the reference of {owner}")
+    if row.name in BY_A_PROMPT and len(_values(tables, PROMPT, BY_A_PROMPT)) > 1:
+        notes.append(f"prompt {_described(_of(table, PROMPT), 'unknown')!r}")
+    return replace(row, name=name, note="; ".join(filter(None, notes)))
+
+
+def _subjects(table: MeasureTable, name: str, owner: str) -> dict[str, str]:
+    """What each subject of a table is called in the joined one; its reference after `owner`, if that is named."""
+    several = len([subject for subject in table.subjects() if subject != REFERENCE]) > 1
+
+    def called(subject: str) -> str:
+        if subject == REFERENCE:
+            return f"{owner}, {REFERENCE}" if owner else REFERENCE
+        if not name:
+            return subject
+        return f"{name}, {subject}" if several else name
+
+    return {subject: called(subject) for subject in table.subjects()}
+
+
+def _reference_owners(tables: Sequence[MeasureTable], labels: Sequence[str]) -> list[str]:
+    """The label of the first table that has the same reference as each table; "" for tables without one.
+
+    References are told apart by `reference_key` of the settings, and without it by what was measured of them.
+    """
+    owners: dict[Any, str] = {}
+    found = []
+    for table, label in zip(tables, labels):
+        rows = tuple((row.name, row.value) for row in table.rows if row.subject == REFERENCE)
+        key = table.settings.get(REFERENCE_KEY) or rows
+        found.append(owners.setdefault(key, label) if key else "")
+    return found
+
+
+def _label(table: MeasureTable, number: int) -> str:
+    own = [subject for subject in table.subjects() if subject != REFERENCE]
+    return own[0] if len(own) == 1 else f"table {number}"
+
+
+def _of(table: MeasureTable, setting: str) -> list[Any]:
+    """A setting of a table, or of those that it was joined from; nothing where it does not say."""
+    if setting in table.settings:
+        return [table.settings[setting]]
+    nested = [each[setting] for each in table.settings.values() if isinstance(each, dict) and setting in each]
+    return list(dict.fromkeys(nested))
+
+
+def _values(tables: Iterable[MeasureTable], setting: str, measures: tuple[str, ...]) -> list[Any]:
+    """The values of a setting, each once, of the tables that have one of these measures, under its name or one that
+    begins with it."""
+    found = [_of(table, setting) or [None] for table in tables
+             if any(row.name.startswith(measures) for row in table.rows)]
+    return list(dict.fromkeys(value for values in found for value in values))
+
+
+def _described(values: Sequence[Any], unknown: str) -> str:
+    return " or ".join(unknown if value is None else str(value) for value in values) or unknown
+
+
+def _listed(values: Sequence[Any]) -> str:
+    return ", ".join("without a name" if value is None else str(value) for value in values)
