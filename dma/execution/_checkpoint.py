@@ -124,7 +124,8 @@ class RunState:
         """The file of the model whose answers are nearest, among those within the tolerance."""
         candidates = [path for path in saved_states(self.folder, self.key) if path not in self.unreadable]
         known = [(path, self._opened(path, _fingerprint_and_seconds)) for path in candidates]
-        distances = [(distance_of_answers(self.fingerprint, found[0]), -found[1], path) for path, found in known if found is not None]
+        distances = [(distance_of_answers(self.fingerprint, found[0]), -found[1], path)
+                     for path, found in known if found is not None]
         # Of two of the same model one may be the beginning of a run for which the other was out of reach. Where times
         # are not known, the shorter name is that of the one which was there first.
         near = min(((distance, seconds, len(path.name), path) for distance, seconds, path in distances

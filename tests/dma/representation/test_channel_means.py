@@ -111,7 +111,8 @@ def test_features_that_are_pooled_already_are_taken_as_they_are():
     found = channel_means(toy, latents, [1.5], Reading(5, 2))
     noise = starting_noise(5, (2, 3, 3), 2)
     # Linear features: those of the mean noise.
-    torch.testing.assert_close(found.means[:, 0], toy.features(latents + 1.5 * noise.mean(0), 1.5), rtol=1e-4, atol=1e-5)
+    expected = toy.features(latents + 1.5 * noise.mean(0), 1.5)
+    torch.testing.assert_close(found.means[:, 0], expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("stop_after", range(1, 9))
