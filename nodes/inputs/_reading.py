@@ -22,7 +22,7 @@ def levels_to_read(default: str) -> io.String.Input:
 
 
 def draws(default: int) -> io.Int.Input:
-    return io.Int.Input("draws", default=default, min=1, max=10000,
+    return io.Int.Input("draws", default=default, min=1, max=1000,
                         tooltip="Draws of noise whose features are averaged, at every noise level. The error of the "
                                 "mean falls with their square root.")
 
