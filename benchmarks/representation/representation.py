@@ -121,9 +121,9 @@ def measure(name: str, arguments) -> dict:
 def print_agreement(result: dict, shares: list[float], subsets: int) -> None:
     """The table of one attribute."""
     attribute, levels = result["attribute"], sorted(shares)
-    print(f"\n{attribute.name.replace('_', ' ')}: {len(attribute.labels)} labels, {result['count']} pictures, {subsets} "
-          f"random subsets of {PER_LABEL} a label; adjusted Rand index, 95 % intervals over subsets, which share "
-          "pictures.\n")
+    print(f"\n{attribute.name.replace('_', ' ')}: {len(attribute.labels)} labels, {result['count']} pictures, "
+          f"{subsets} random subsets of {PER_LABEL} a label; adjusted Rand index, 95 % intervals over subsets, which "
+          "share pictures.\n")
 
     def row(title: str, level: str, found: dict[str, list[float]]) -> list[str]:
         return [title, level, *(with_interval(found[method]) for method in METHODS)]
@@ -172,7 +172,8 @@ def main() -> None:
         print_agreement(result, arguments.shares, arguments.subsets)
         found |= figures_of(result)
     report = figures.read_report(results[-1]["sparsity"])
-    print(f"\nSparsity on the {results[-1]['count']} pictures of {results[-1]['attribute'].name}:\n\n{report.table()}\n")
+    print(f"\nSparsity on the {results[-1]['count']} pictures of {results[-1]['attribute'].name}:\n")
+    print(report.table(), "\n")
     if arguments.plot:
         from PIL import Image
 

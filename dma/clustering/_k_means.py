@@ -1,6 +1,8 @@
 """k-means: clusters by the nearest of k centres (Lloyd's algorithm from k-means++ starts, of scikit-learn)."""
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -14,7 +16,8 @@ def fit_centres(coordinates: Tensor, count: int, settings: ClusterSettings) -> T
     `settings.restarts` starts."""
     from sklearn.cluster import KMeans
 
-    found = KMeans(count, n_init=settings.restarts, max_iter=MOST_ITERATIONS, random_state=settings.seed)
+    restarts: Any = settings.restarts  # scikit-learn takes a number here, too
+    found = KMeans(count, n_init=restarts, max_iter=MOST_ITERATIONS, random_state=settings.seed)
     return torch.from_numpy(found.fit(coordinates.numpy()).cluster_centers_)
 
 
