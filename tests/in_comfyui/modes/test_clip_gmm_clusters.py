@@ -113,6 +113,7 @@ def test_representations_of_other_pictures_and_k_means_without_a_number_are_refu
     with pytest.raises(ValueError, match="16 pictures but a representation of 4.*to ChannelMeans"):
         clusters_of(pictures, representation=representation(truth, 4))
     with pytest.raises(ValueError, match="set components to fixed"):
-        clusters_of(pictures, representation=representation(truth), method="k-means")
+        clusters_of(pictures, {"components": "bic", "smallest": 1, "largest": 4},
+                    representation=representation(truth), method="k-means")
     with pytest.raises(ValueError, match="embeddings and representation, but clip_vision and representation are"):
         clusters_of(pictures, representation=representation(truth), clip_vision=object())
