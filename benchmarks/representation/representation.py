@@ -35,8 +35,7 @@ from mental_averages.dma import clustering, encoders, figures
 from mental_averages.dma.representation import Reading, means_of_layers, sparsity
 
 METHODS = {"mixture": clustering.MIXTURE, "k_means": clustering.K_MEANS}
-HEADLINE = "middle_block"
-CONTROLS = ("pixels", "latents", "untrained network")
+HEADLINE, SHARE = "middle_block", 0.8  # what ChannelMeans reads as it stands
 
 
 @dataclass(frozen=True)
@@ -142,14 +141,15 @@ def print_agreement(result: dict, shares: list[float], subsets: int) -> None:
                  for layer, at in result["layers"].items()])
 
 
-def figures_of(result: dict) -> dict[str, float]:
-    name, found = result["attribute"].name, {}
+def figures_of(result: dict, shares: list[float]) -> dict[str, float]:
+    """The figures of one attribute; those of a single noise level at the one that is nearest to `SHARE`."""
+    name, found, levels = result["attribute"].name, {}, sorted(shares)
+    level = min(range(len(levels)), key=lambda number: abs(levels[number] - SHARE))
     for method in METHODS:
-        headline = [float(np.mean(at[method])) for at in result["layers"][HEADLINE]]
         found |= {f"ari_{name}_clip_{method}": float(np.mean(result["measured"]["clip"][method])),
-                  f"ari_{name}_representation_{method}": max(headline),
+                  f"ari_{name}_representation_{method}": float(np.mean(result["layers"][HEADLINE][level][method])),
                   f"ari_{name}_all_levels_{method}": float(np.mean(result["measured"]["all levels"][method])),
-                  f"ari_{name}_untrained_{method}": max(float(np.mean(at[method])) for at in result["untrained"]),
+                  f"ari_{name}_untrained_{method}": float(np.mean(result["untrained"][level][method])),
                   f"ari_{name}_latents_{method}": float(np.mean(result["measured"]["latents"][method])),
                   f"ari_{name}_pixels_{method}": float(np.mean(result["measured"]["pixels"][method]))}
     return found
@@ -170,7 +170,7 @@ def main() -> None:
     found = {}
     for result in results:
         print_agreement(result, arguments.shares, arguments.subsets)
-        found |= figures_of(result)
+        found |= figures_of(result, arguments.shares)
     report = figures.read_report(results[-1]["sparsity"])
     print(f"\nSparsity on the {results[-1]['count']} pictures of {results[-1]['attribute'].name}:\n")
     print(report.table(), "\n")
