@@ -1,4 +1,4 @@
-"""The modes of a concept: clusters of picture embeddings, by principal components and a Gaussian mixture.
+"""The modes of a concept: clusters of picture embeddings, by principal components and a Gaussian mixture or k-means.
 
 The way of arXiv 2603.29239 (section on multimodal concepts). The number of components may be chosen by the Bayesian
 information criterion, BIC = p ln N - 2 ln L with p free parameters and likelihood L: the lowest wins.
@@ -14,8 +14,9 @@ from torch import Tensor
 from ..records import json_text
 from ..statistics import finite_rows, wilson_interval
 from ._gaussian_mixture import fit_mixture, log_densities
+from ._k_means import fit_centres, nearness
 from ._pca import principal_components
-from ._settings import ClusterSettings
+from ._settings import K_MEANS, ClusterSettings
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,10 @@ class Clusters:
     VERSION = 1
 
     labels: Tensor  # (N,) int64, cluster of each picture; -1: left out
-    # (N, C) fp64, probability of each cluster; sums to less than 1 where clusters were left out.
+    # (N, C) fp64, probability of each cluster, 0 or 1 of k-means; sums to less than 1 where clusters were left out.
     responsibilities: Tensor
-    # Pictures of each cluster, the most typical first: of a mixture that where the cluster's Gaussian is densest.
+    # Pictures of each cluster, the most typical first: of a mixture that where the cluster's Gaussian is densest, of
+    # k-means that nearest to the centre.
     members: tuple[tuple[int, ...], ...]
     shares: tuple[Share, ...]  # of all N pictures, the left out ones included
     coordinates: Tensor  # (N, d) fp64, principal components, the mean variance of a column is 1
@@ -112,8 +114,7 @@ def cluster(embeddings: Tensor, settings: ClusterSettings = ClusterSettings()) -
     values = embeddings.detach().cpu()
     if values.element_size() < 4:
         values = values.float()  # numpy has no bfloat16
-    # The mixture starts from drawn rows: in an order that depends on the values alone, it starts the same for any
-    # order.
+    # Fits start from drawn rows: in an order that depends on the values alone, they start the same for any order.
     order = torch.from_numpy(np.lexsort(values.numpy().T[::-1]))  # (N,)
     # The order in which several threads add up is not fixed.
     with threadpool_limits(limits=1):
@@ -123,37 +124,65 @@ def cluster(embeddings: Tensor, settings: ClusterSettings = ClusterSettings()) -
         if settings.largest_count > different:
             raise ValueError(f"{settings.largest_count} clusters need at least as many different pictures, but only "
                              f"{different} of {len(values)} embeddings differ: ask for fewer clusters.")
-        fits = [fit_mixture(coordinates, count, settings)
-                for count in range(settings.smallest_count, settings.largest_count + 1)]
-        bic = tuple((fit.n_components, float(fit.bic(coordinates.numpy()))) for fit in fits)
-        best: Any = fits[min(range(len(fits)), key=lambda index: bic[index][1])]
-        densities = log_densities(best, coordinates)  # (N, components)
-    joint = densities + torch.from_numpy(np.log(best.weights_))
-    labels, kept = _assign(joint, settings)
-    means = best.means_.tolist()
-    sizes = torch.bincount(labels[labels >= 0], minlength=densities.shape[1]).tolist()
-    kept.sort(key=lambda component: (-sizes[component], means[component]))
-    merged = settings.small_clusters == "merge"
-    responsibilities = joint[:, kept].softmax(1) if merged else joint.softmax(1)[:, kept]  # (N, C)
+        fitted = _k_means(coordinates, settings) if settings.method == K_MEANS else _mixture(coordinates, settings)
+    labels, kept = _assign(fitted.scores, settings)
+    sizes = torch.bincount(labels[labels >= 0], minlength=len(fitted.means)).tolist()
+    kept.sort(key=lambda component: (-sizes[component], fitted.means[component]))
+    if settings.method == K_MEANS:
+        responsibilities = (labels[:, None] == torch.tensor(kept)).double()  # (N, C)
+    else:
+        merged = settings.small_clusters == "merge"
+        responsibilities = fitted.scores[:, kept].softmax(1) if merged else fitted.scores.softmax(1)[:, kept]
     back = torch.empty_like(order)
     back[order] = torch.arange(len(order))
-    return _describe(labels[back], kept, densities[back], responsibilities[back], coordinates[back], explained, bic,
-                     settings)
+    return _describe(labels[back], kept, fitted.typical[back], responsibilities[back], coordinates[back], explained,
+                     fitted.bic, settings)
 
 
-def _assign(joint: Tensor, settings: ClusterSettings) -> tuple[Tensor, list[int]]:
-    """The component of each row of joint (N, components), -1 where left out, and the components that are kept."""
-    kept = list(range(joint.shape[1]))
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """Components that were fitted to N pictures.
+
+    scores: (N, components), of which the largest says where a picture belongs. typical: (N, components), how typical it
+    is of each. means: the coordinates of each component's centre.
+    """
+
+    scores: Tensor
+    typical: Tensor
+    means: list[list[float]]
+    bic: tuple[tuple[int, float], ...] = ()
+
+
+def _mixture(coordinates: Tensor, settings: ClusterSettings) -> _Fitted:
+    import numpy as np
+
+    fits = [fit_mixture(coordinates, count, settings)
+            for count in range(settings.smallest_count, settings.largest_count + 1)]
+    bic = tuple((fit.n_components, float(fit.bic(coordinates.numpy()))) for fit in fits)
+    best: Any = fits[min(range(len(fits)), key=lambda index: bic[index][1])]
+    densities = log_densities(best, coordinates)  # (N, components)
+    return _Fitted(densities + torch.from_numpy(np.log(best.weights_)), densities, best.means_.tolist(), bic)
+
+
+def _k_means(coordinates: Tensor, settings: ClusterSettings) -> _Fitted:
+    centres = fit_centres(coordinates, settings.largest_count, settings)
+    near = nearness(centres, coordinates)
+    return _Fitted(near, near, centres.tolist())
+
+
+def _assign(scores: Tensor, settings: ClusterSettings) -> tuple[Tensor, list[int]]:
+    """The component of each row of scores (N, components), -1 where left out, and the components that are kept."""
+    kept = list(range(scores.shape[1]))
     if settings.small_clusters == "leave out":
-        labels = joint.argmax(1)
+        labels = scores.argmax(1)
         sizes = torch.bincount(labels, minlength=len(kept))
         kept = [component for component in kept if sizes[component] >= settings.minimum_size]
         if not kept:
-            raise ValueError(f"None of {joint.shape[1]} clusters has {settings.minimum_size} pictures: lower the "
+            raise ValueError(f"None of {scores.shape[1]} clusters has {settings.minimum_size} pictures: lower the "
                              "minimum size, ask for fewer clusters, or let small clusters merge.")
         return torch.where(torch.isin(labels, torch.tensor(kept)), labels, -1), kept
     while True:
-        labels = joint[:, kept].argmax(1)
+        labels = scores[:, kept].argmax(1)
         sizes = torch.bincount(labels, minlength=len(kept))
         smallest = int(sizes.argmin())
         if sizes[smallest] >= settings.minimum_size or len(kept) == 1:
@@ -161,7 +190,7 @@ def _assign(joint: Tensor, settings: ClusterSettings) -> tuple[Tensor, list[int]
         del kept[smallest]
 
 
-def _describe(components: Tensor, kept: list[int], densities: Tensor, responsibilities: Tensor, coordinates: Tensor,
+def _describe(components: Tensor, kept: list[int], typicality: Tensor, responsibilities: Tensor, coordinates: Tensor,
               explained: tuple[float, ...], bic: tuple, settings: ClusterSettings) -> Clusters:
     """Clusters from the component of each picture, renamed to its place in `kept`."""
     labels = torch.full_like(components, -1)
@@ -169,7 +198,7 @@ def _describe(components: Tensor, kept: list[int], densities: Tensor, responsibi
     for place, component in enumerate(kept):
         rows = torch.nonzero(components == component).flatten()
         labels[rows] = place
-        typical = densities[rows, component].tolist()
+        typical = typicality[rows, component].tolist()
         # Rounded, so that equal pictures keep their order whatever the last bit says.
         members.append(tuple(row for _, row in sorted((-round(value, 9), row)
                                                       for value, row in zip(typical, rows.tolist()))))

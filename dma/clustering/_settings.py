@@ -7,6 +7,7 @@ from ..choices import check_choice
 
 COVARIANCES = ("diag", "full", "tied", "spherical")
 SMALL_CLUSTERS = ("merge", "leave out")
+MIXTURE, K_MEANS = METHODS = ("gaussian mixture", "k-means")
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,9 @@ class ClusterSettings:
     times, from `seed`, and the likeliest is kept. A cluster with fewer than `minimum_size` pictures is dissolved: with
     "merge" its pictures go to the likeliest of the others, smallest cluster first; with "leave out" they get the
     label -1.
+
+    `method` "k-means" takes the nearest of so many centres instead, which has no BIC: their number is fixed.
+    `covariance` and `regularisation` are the mixture's alone.
     """
 
     smallest_count: int = 1
@@ -33,6 +37,7 @@ class ClusterSettings:
     minimum_size: int = 2
     small_clusters: str = "merge"
     regularisation: float = 1e-2
+    method: str = MIXTURE
 
     def __post_init__(self) -> None:
         if not 1 <= self.smallest_count <= self.largest_count:
@@ -43,6 +48,9 @@ class ClusterSettings:
                              f"{self.dimensions} and {self.variance_share}.")
         check_choice(self.covariance, COVARIANCES, "covariance")
         check_choice(self.small_clusters, SMALL_CLUSTERS, "way with small clusters")
+        check_choice(self.method, METHODS, "method of clustering")
+        if self.method == K_MEANS and self.smallest_count != self.largest_count:
+            raise ValueError("k-means has no BIC to choose the number of clusters by: it has to be fixed.")
         if self.restarts < 1 or self.minimum_size < 1 or self.regularisation <= 0:
             raise ValueError("Restarts and the minimum size of a cluster have to be 1 or more, and regularisation "
                              "above 0.")

@@ -16,7 +16,7 @@ def check_latents(latents: Tensor) -> None:
         raise ValueError("Latents of pictures have four dimensions (batch, channels, height, width), but these have "
                          f"the shape {tuple(latents.shape)}, as those of video or audio may have.")
     if latents.numel() == 0:
-        raise ValueError("There are no latents to mix: the batch is empty.")
+        raise ValueError("There are no latents: the batch is empty.")
     if not torch.isfinite(latents).all():
         raise ValueError("The latents contain NaN or infinity: something went wrong where they were made.")
 

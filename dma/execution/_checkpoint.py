@@ -124,7 +124,8 @@ class RunState:
         """The file of the model whose answers are nearest, among those within the tolerance."""
         candidates = [path for path in saved_states(self.folder, self.key) if path not in self.unreadable]
         known = [(path, self._opened(path, _fingerprint_and_seconds)) for path in candidates]
-        distances = [(self._distance(found[0]), -found[1], path) for path, found in known if found is not None]
+        distances = [(distance_of_answers(self.fingerprint, found[0]), -found[1], path)
+                     for path, found in known if found is not None]
         # Of two of the same model one may be the beginning of a run for which the other was out of reach. Where times
         # are not known, the shorter name is that of the one which was there first.
         near = min(((distance, seconds, len(path.name), path) for distance, seconds, path in distances
@@ -132,17 +133,6 @@ class RunState:
         if near is None and candidates:
             logging.info("The saved states for these settings come from other models: starting anew.")
         return near[3] if near else None
-
-    def _distance(self, other: Tensor) -> float:
-        """The largest relative distance |f - g| / |f| of two rows, infinite for another shape or no numbers."""
-        if other.shape != self.fingerprint.shape:
-            return math.inf
-        mine, found = (torch.atleast_2d(in_double(value)) for value in (self.fingerprint, other))
-        apart, size = (mine - found).norm(dim=1), mine.norm(dim=1)
-        # A row of zeros is near to zeros alone.
-        relative = torch.where(apart == 0, apart, apart / size)
-        largest = relative.max().item() if relative.numel() else 0.0
-        return math.inf if math.isnan(largest) else largest
 
     def _opened(self, path: Path, read: Callable[[Any], Found]) -> Found | None:
         """What `read` finds in a state; None for one that is damaged, which is removed, or unreadable, which is not."""
@@ -182,6 +172,23 @@ class RunState:
         logging.warning("Removing the damaged run state %s (%s).", path.name, problem)
         _remove(path)
         return None
+
+
+def distance_of_answers(mine: Tensor, found: Tensor) -> float:
+    """The largest relative distance |f - g| / |f| of two rows of fingerprints (rows, n) or (n,); infinite for another
+    shape or no numbers.
+
+    >>> distance_of_answers(torch.tensor([[3.0, 4.0], [0.0, 0.0]]), torch.tensor([[3.0, 3.0], [0.0, 0.0]]))
+    0.2
+    """
+    if mine.shape != found.shape:
+        return math.inf
+    mine, found = (torch.atleast_2d(in_double(value)) for value in (mine, found))
+    apart, size = (mine - found).norm(dim=1), mine.norm(dim=1)
+    # A row of zeros is near to zeros alone.
+    relative = torch.where(apart == 0, apart, apart / size)
+    largest = relative.max().item() if relative.numel() else 0.0
+    return math.inf if math.isnan(largest) else largest
 
 
 def _bytes_of(value: Tensor) -> bytes:

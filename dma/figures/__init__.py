@@ -12,12 +12,13 @@ from ._mode_tree import mode_sheet, mode_tree, plot_mode_tree
 from ._plot import Report, plot, read_report
 from ._sameness import plot_sameness
 from ._sheet import labelled_sheet, ranked_sheet
+from ._sparsity import plot_sparsity
 from ._thumbnails import height_within, thumbnails
 from ._training import plot_training
 
 __all__ = [
     "Report", "bic_curve", "contact_sheet", "heat_map", "height_within", "labelled_sheet", "mode_sheet", "mode_tree",
     "plot", "plot_alignment", "plot_interpolation", "plot_inversion", "plot_latent_statistics", "plot_layers",
-    "plot_mean_shift", "plot_measures", "plot_mixture", "plot_mode_tree", "plot_sameness", "plot_training",
-    "ranked_sheet", "read_report", "scatter_plot", "thumbnails",
+    "plot_mean_shift", "plot_measures", "plot_mixture", "plot_mode_tree", "plot_sameness", "plot_sparsity",
+    "plot_training", "ranked_sheet", "read_report", "scatter_plot", "thumbnails",
 ]

@@ -12,6 +12,7 @@ from ..interpolation import InterpolationReport, LatentStatisticsReport
 from ..inversion import InversionReport
 from ..mean_shift import MeanShiftReport, ModeTreeReport
 from ..metrics import MeasureTable, SamenessReport
+from ..representation import SparsityReport
 from ..training import TrainingReport
 from ._alignment import plot_alignment
 from ._interpolation import plot_interpolation
@@ -23,18 +24,19 @@ from ._measure_table import plot_measures
 from ._mixture import plot_mixture
 from ._mode_tree import plot_mode_tree
 from ._sameness import plot_sameness
+from ._sparsity import plot_sparsity
 from ._training import plot_training
 
 Report = (AlignmentReport | MixtureReport | InversionReport | InterpolationReport | LatentStatisticsReport
           | LayerReport | TrainingReport | MeanShiftReport | ModeTreeReport | SamenessReport
-          | MeasureTable)
+          | MeasureTable | SparsityReport)
 
 PLOTS: dict[type[Report], Callable[..., Tensor]] = {
     AlignmentReport: plot_alignment, MixtureReport: plot_mixture, InversionReport: plot_inversion,
     InterpolationReport: plot_interpolation, LatentStatisticsReport: plot_latent_statistics, LayerReport: plot_layers,
     TrainingReport: plot_training, MeanShiftReport: plot_mean_shift,
     ModeTreeReport: plot_mode_tree, SamenessReport: plot_sameness,
-    MeasureTable: plot_measures,
+    MeasureTable: plot_measures, SparsityReport: plot_sparsity,
 }
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ...dma.diffusion import Parametrization
-from ...dma.models import output_of, outputs_of
+from ...dma.models import output_of, outputs_of, pooled
 from ._architectures import Place, places
 from ._draws import Draws
 from ._gradients import attention_with_backward
@@ -255,7 +255,7 @@ class ComfyDenoiser:
             features = self.place.features(output, x.shape[-2:])  # (B, C, h, w)
             total = total + strength * _at_least_fp32(features)
         features = total / sum(strength for strength, _ in passes)
-        return features.mean(dim=(2, 3)) if self.pooling == "mean" else features
+        return pooled(features, self.pooling)
 
     def _all_features_of(self, name: str, x: Tensor, sigma: float, places: list[Place],
                          reduced: Callable[[str, Tensor], Tensor]) -> dict[str, Tensor]:
@@ -267,8 +267,7 @@ class ComfyDenoiser:
             def take(place: Place, output: Any) -> None:
                 # Cloned, because a later block may work in place on what this one returned.
                 features = _at_least_fp32(place.features(output, x.shape[-2:])).clone()  # (B, C, h, w)
-                found[place.name] = reduced(place.name,
-                                            features.mean(dim=(2, 3)) if self.pooling == "mean" else features)
+                found[place.name] = reduced(place.name, pooled(features, self.pooling))
 
             with self._early_exit():
                 outputs_of([(place.module, functools.partial(take, place)) for place in places], forward)

@@ -20,7 +20,7 @@ class HSpace:
 
     model: Any  # comfy.model_patcher.ModelPatcher
     layer: str
-    pooling: str  # "none" or "mean" (over space)
+    pooling: str  # over space: one of `dma.models.POOLINGS`
 
 
 def network_of(model: Any) -> torch.nn.Module:

@@ -1,6 +1,6 @@
 """HSpaceHook, CaptureHSpace and SemanticLayerProbe."""
 from ._capture_hspace import CaptureHSpace
-from ._hspace_hook import LAYERS, HSpaceHook
-from ._semantic_layer_probe import SemanticLayerProbe, chosen_layers
+from ._hspace_hook import HSpaceHook
+from ._semantic_layer_probe import SemanticLayerProbe
 
-__all__ = ["LAYERS", "CaptureHSpace", "HSpaceHook", "SemanticLayerProbe", "chosen_layers"]
+__all__ = ["CaptureHSpace", "HSpaceHook", "SemanticLayerProbe"]

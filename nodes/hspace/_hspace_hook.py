@@ -3,20 +3,8 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from .. import comfyui
-from ..inputs import HSPACE, checked
-
-# New names go to the end: saved graphs name a layer, and only the list's beginning is read at a glance.
-LAYERS = [comfyui.AUTO_LAYER, "middle_block",
-          *(f"{path}.{index}" for path, count in [
-              ("input_blocks", 12), ("output_blocks", 12),  # U-Nets
-              ("joint_blocks", 38),  # Stable Diffusion 3.5 large
-              ("double_blocks", 19), ("single_blocks", 48),  # Flux and Chroma; Flux 2
-              ("blocks", 40),  # PixArt, HunyuanDiT
-              ("double_layers", 4), ("single_layers", 32),  # AuraFlow
-              ("noise_refiner", 2), ("layers", 30),  # Lumina 2, Z-Image
-              ("transformer_blocks", 60),  # Qwen-Image
-          ] for index in range(count))]
+from .. import comfyui, inputs
+from ..inputs import HSPACE, LAYERS, checked
 
 
 class HSpaceHook(io.ComfyNode):
@@ -35,9 +23,9 @@ class HSpaceHook(io.ComfyNode):
                                tooltip="Where features are read. auto: a U-Net's middle block, as in the paper; the "
                                        "last block of a transformer. A layer that this model does not have is refused "
                                        "with the list of those it has."),
-                io.Combo.Input("pooling", options=["none", "mean"], default="none",
-                               tooltip="none: the whole feature map, layout included (the paper). mean: the average "
-                                       "over space, content without layout."),
+                inputs.pooling("none: the whole feature map, layout included (the paper). mean: the average over "
+                               "space, content without layout. 2x2 to 16x16: averages over so many cells, rough "
+                               "layout; a map with fewer pixels than cells a side stays whole."),
             ],
             outputs=[HSPACE.Output("hspace", display_name="hspace",
                                    tooltip="The model with its semantic layer, for AlignTrajectories and "

@@ -1,7 +1,6 @@
 """SemanticLayerProbe: the layer whose features stand for meaning, chosen by measurement."""
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -23,7 +22,7 @@ from ...dma.hspace import (
 )
 from .. import comfyui, inputs
 from ..comfyui import checkpoints, progress_bar
-from ..inputs import HSPACE, REPORT, checked, numbers, words
+from ..inputs import HSPACE, REPORT, checked, chosen_layers, numbers
 
 MOST_PROMPTS = 50
 
@@ -59,10 +58,9 @@ class SemanticLayerProbe(io.ComfyNode):
                                tooltip="Guidance scale of these steps."),
                 inputs.scheduler("Noise levels of the steps."),
                 inputs.seed("Seed of all noise."),
-                io.Combo.Input("pooling", options=["none", "mean"], default="none",
-                               tooltip="none: whole feature maps are compared, layout included (the paper). mean: "
-                                       "their averages over space, content without layout. The chosen layer is read in "
-                                       "the same way afterwards."),
+                inputs.pooling("none: whole feature maps are compared, layout included (the paper). mean: their "
+                               "averages over space, content without layout. 2x2 to 16x16: averages over so many "
+                               "cells. The chosen layer is read in the same way afterwards."),
                 io.String.Input("layers", default="", optional=True, advanced=True,
                                 tooltip="Only these layers: names or beginnings of names, such as middle_block, "
                                         "output_blocks or joint_blocks.1*. Empty: all."),
@@ -154,18 +152,3 @@ def steps_of(levels: str, schedule: int) -> tuple[int, ...]:
     except ValueError as error:
         raise ValueError(f"The levels {levels!r} are not shares of sampling: write numbers from 0 to below 1, for "
                          "example 0, 0.2.") from error
-
-
-def chosen_layers(names: list[str], text: str) -> list[str]:
-    """The names that fit one of the words in a text, in their own order; all of them for an empty text.
-
-    A word fits itself, what begins with it and a dot, and as a pattern with * and ?. Raises ValueError for words that
-    fit none.
-    """
-    kept = set(names if not text.strip() else ())
-    for word in words(text):
-        found = [name for name in names if fnmatch.fnmatchcase(name, word) or name.startswith(f"{word}.")]
-        if not found:
-            raise ValueError(f"No layer of this model fits {word!r}. Its layers are: {', '.join(names)}.")
-        kept.update(found)
-    return [name for name in names if name in kept]

@@ -9,8 +9,7 @@ from ...dma import alignment
 from ...dma.clustering import Clusters
 from ...dma.training import TrainingSettings
 from .. import comfyui, inputs
-from ..hspace import LAYERS
-from ..inputs import CLUSTERS, check_training_latents, checked, count_of, lora_target, take
+from ..inputs import CLUSTERS, LAYERS, check_training_latents, checked, count_of, lora_target, take
 from ..training import prepare
 from ._overrides import (
     EMBEDDING,
@@ -108,8 +107,7 @@ class AlignModes(io.ComfyNode):
                                        "beside its average."),
                 io.Combo.Input("layer", options=LAYERS, default=comfyui.AUTO_LAYER, optional=True, advanced=True,
                                tooltip="Where features are read, as in HSpaceHook."),
-                io.Combo.Input("pooling", options=["none", "mean"], default="none", optional=True, advanced=True,
-                               tooltip="As in HSpaceHook."),
+                inputs.pooling("As in HSpaceHook.", optional=True, advanced=True),
             ],
             outputs=[
                 io.Image.Output("averages", display_name="averages",

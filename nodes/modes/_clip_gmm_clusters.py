@@ -5,10 +5,11 @@ from typing import Any
 
 import torch
 from comfy_api.latest import io
+from comfy_execution.graph_utils import ExecutionBlocker
 
 from ...dma import clustering, encoders, figures, statistics
 from .. import inputs
-from ..inputs import CLUSTERS, EMBEDDINGS, IMAGE_ENCODER, checked
+from ..inputs import CLUSTERS, EMBEDDINGS, IMAGE_ENCODER, REPRESENTATION, checked
 
 
 class CLIPGMMClusters(io.ComfyNode):
@@ -71,6 +72,14 @@ class CLIPGMMClusters(io.ComfyNode):
                              tooltip="Height of a picture on the contact sheet, in pixels."),
                 io.Int.Input("columns", default=12, min=1, max=64, optional=True, advanced=True,
                              tooltip="Most pictures per row of the contact sheet."),
+                REPRESENTATION.Input("representation", optional=True,
+                                     tooltip="What the model itself represents of the same pictures, from "
+                                             "ChannelMeans, in the same order: clusters without any encoder."),
+                io.Combo.Input("method", options=list(clustering.METHODS), default=clustering.MIXTURE, optional=True,
+                               advanced=True,
+                               tooltip="gaussian mixture: clusters of their own size and shape (the paper). k-means: "
+                                       "the nearest of so many centres; components has to be fixed, covariance and "
+                                       "regularisation have no meaning."),
             ],
             outputs=[
                 CLUSTERS.Output("clusters", display_name="clusters",
@@ -79,7 +88,8 @@ class CLIPGMMClusters(io.ComfyNode):
                                 tooltip="One row per mode, the largest on top, its most typical pictures first."),
                 io.Image.Output("scatter", display_name="scatter",
                                 tooltip="The pictures on the first two principal components."),
-                io.Image.Output("bic", display_name="bic", tooltip="BIC by number of components."),
+                io.Image.Output("bic", display_name="bic",
+                                tooltip="BIC by number of components. k-means has none, and nothing comes out."),
                 io.String.Output("json", display_name="json", tooltip="Everything above as numbers."),
             ],
         )
@@ -87,36 +97,48 @@ class CLIPGMMClusters(io.ComfyNode):
     @classmethod
     @checked()
     def execute(cls, images, reduction, components, covariance, minimum_size, small_clusters, seed, clip_vision=None,
-                image_encoder=None, embeddings=None, restarts=10, regularisation=0.01, cell=96,
-                columns=12) -> io.NodeOutput:
+                image_encoder=None, embeddings=None, restarts=10, regularisation=0.01, cell=96, columns=12,
+                representation=None, method=clustering.MIXTURE) -> io.NodeOutput:
         encoders.check_images(images)
+        if method == clustering.K_MEANS and components["components"] != "fixed":
+            raise ValueError("k-means has no BIC to choose the number of clusters by: set components to fixed, or "
+                             "method to gaussian mixture.")
         smallest, largest = ((components["count"],) * 2 if components["components"] == "fixed"
                              else (components["smallest"], components["largest"]))
         by_share = reduction["reduction"] == "variance"
         settings = clustering.ClusterSettings(
             smallest, largest, dimensions=len(images) if by_share else reduction["dimensions"],
             variance_share=reduction["variance_share"] if by_share else 1.0, covariance=covariance, restarts=restarts,
-            seed=seed, minimum_size=minimum_size, small_clusters=small_clusters, regularisation=regularisation)
+            seed=seed, minimum_size=minimum_size, small_clusters=small_clusters, regularisation=regularisation,
+            method=method)
         clustering.check_count(len(images), settings)
         # Before they are embedded for nothing.
         statistics.check_different(images, "pictures", "there is nothing to cluster. Connect different ones")
-        clusters = clustering.cluster(embedded(images, clip_vision, image_encoder, embeddings), settings)
+        clusters = clustering.cluster(
+            embedded(images, clip_vision, image_encoder, embeddings, representation), settings)
+        bic = figures.bic_curve(clusters) if clusters.bic else ExecutionBlocker(None)
         return io.NodeOutput(clusters, figures.contact_sheet(images, clusters, cell=cell, columns=columns),
-                             figures.scatter_plot(clusters), figures.bic_curve(clusters), clusters.to_json())
+                             figures.scatter_plot(clusters), bic, clusters.to_json())
 
 
-def embedded(images: torch.Tensor, clip_vision: Any, image_encoder: Any, embeddings: Any) -> torch.Tensor:
+def embedded(images: torch.Tensor, clip_vision: Any, image_encoder: Any, embeddings: Any,
+             representation: Any) -> torch.Tensor:
     """Embeddings (N, D) of pictures from the one source that is connected; raises ValueError for none or several."""
-    connected = [name for name, source in (("clip_vision", clip_vision), ("image_encoder", image_encoder),
-                                           ("embeddings", embeddings))
-                 if source is not None]
+    sources = {"clip_vision": clip_vision, "image_encoder": image_encoder, "embeddings": embeddings,
+               "representation": representation}
+    connected = [name for name, source in sources.items() if source is not None]
     if len(connected) != 1:
         found = "none" if not connected else " and ".join(connected)
-        raise ValueError(f"Embeddings come from exactly one of clip_vision, image_encoder and embeddings, but {found} "
-                         f"{'is' if not connected else 'are'} connected.")
+        raise ValueError("Embeddings come from exactly one of clip_vision, image_encoder, embeddings and "
+                         f"representation, but {found} {'is' if not connected else 'are'} connected.")
     if embeddings is not None:
         if len(embeddings.values) != len(images):
             raise ValueError(f"There are {len(images)} pictures but embeddings of {len(embeddings.values)}: connect "
                              "the same pictures to AttributeEmbed.")
         return embeddings.values
+    if representation is not None:
+        if len(representation) != len(images):
+            raise ValueError(f"There are {len(images)} pictures but a representation of {len(representation)}: connect "
+                             "the latents of the same pictures to ChannelMeans.")
+        return representation.rows()
     return inputs.picture_embeddings(images, clip_vision, image_encoder)

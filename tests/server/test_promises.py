@@ -159,14 +159,15 @@ class Promise:
 # Honoured as core does, because no mean of features is taken.
 AS_CORE = {"average", "tree", "from_a_seed", "d4m", "mgd3"}
 # A batch of the user's own latents.
-BY_ROW = {"inverted", "null_text", "sampled", "from_a_seed", "features"}
+READ = {"features", "represented"}  # at the middle block
+BY_ROW = {"inverted", "null_text", "sampled", "from_a_seed", *READ}
 PROMISES = {
     "several entries, strengths and ranges": Promise(together, PROMPTED),
     "a default entry": Promise(with_default, PROMPTED),
     "a number in the conditioning": Promise(on_prompts("FluxGuidance", "positive", "negative", guidance=3.5), set()),
     "a number in SD3's": Promise(on_prompts("FluxGuidance", "positive", guidance=3.5), set(), "transformer"),
     # On a U-Net it is added behind the middle block.
-    "a ControlNet": Promise(controlled, PROMPTED - {"features", "probe"}),
+    "a ControlNet": Promise(controlled, PROMPTED - READ - {"probe"}),
     "RescaleCFG": Promise(on_model("RescaleCFG", multiplier=0.7), GUIDED),
     "a LoRA": Promise(on_model("LoraLoaderModelOnly", lora_name="random.safetensors", strength_model=1.0), EVERY),
     "a LoRA in bypass mode": Promise(on_model("LoraLoaderBypassModelOnly", lora_name="random.safetensors",
@@ -182,7 +183,7 @@ PROMISES = {
     "HyperTile": Promise(on_model("HyperTile", tile_size=32, swap_size=2, max_depth=1, scale_depth=False), set()),
     "ToMe": Promise(on_model("TomePatchModel", ratio=0.5), set()),
     # The network is asked the same.
-    "v": Promise(on_model("ModelSamplingDiscrete", sampling="v_prediction", zsnr=False), EVERY - {"features", "probe"}),
+    "v": Promise(on_model("ModelSamplingDiscrete", sampling="v_prediction", zsnr=False), EVERY - READ - {"probe"}),
     # The probe reads pure noise here, which is the same under all laws.
     "v with zero terminal SNR": Promise(on_model("ModelSamplingDiscrete", sampling="v_prediction", zsnr=True),
                                         EVERY - {"probe"}, rounding=5e-3),
@@ -201,7 +202,7 @@ PROMISES = {
     "skipped layers": Promise(on_model("SkipLayerGuidanceDiT", double_layers="1", single_layers="", scale=3.0,
                                        start_percent=0.0, end_percent=1.0, rescaling_scale=0.0), AT_1_TOO,
                               "transformer"),
-    "a hint for each latent": Promise(lambda graph: controlled(graph, 2), BY_ROW - {"features"}, names=BY_ROW),
+    "a hint for each latent": Promise(lambda graph: controlled(graph, 2), BY_ROW - READ, names=BY_ROW),
     "an area": Promise(with_area, AS_CORE, names=AS_CORE),
     "a mask": Promise(masked("positive"), AS_CORE, names=AS_CORE),
     "a scheduled LoRA": Promise(hooked, AS_CORE - {"tree"}, names=AS_CORE - {"tree"}),
@@ -211,7 +212,7 @@ ONE_OF_EACH_ROOM = {"aligned", "average", "sampled", "lora", "probe"}
 # What is refused, by which nodes, and in which words. Laws of noise are refused where all nodes look at the model.
 REFUSED = {
     "an area": (with_area, PROMPTED - AS_CORE, f"carries an area, which {NO_REGION}"),
-    "a mask": (masked("negative"), PROMPTED - AS_CORE - {"features", "lora"},
+    "a mask": (masked("negative"), PROMPTED - AS_CORE - READ - {"lora"},
                f"The negative conditioning carries a mask, which {NO_REGION}"),
     "a scheduled LoRA": (hooked, PROMPTED - AS_CORE, f"carries a scheduled LoRA or another hook, which {NO_REGION}"),
     "a scheduled LoRA in a tree": (hooked, {"tree"}, "cannot be used where noise rises again"),

@@ -19,6 +19,18 @@ def _capture(model, prompts):
     return CaptureHSpace.execute(_hspace(model), prompts[0], LATENT, 0.5, 0).args[0].values
 
 
+def _represent(model, prompts):
+    from mental_averages.nodes.representation import ChannelMeans
+
+    return ChannelMeans.execute(model, prompts[0], LATENT, "0.5", 2, "auto", "mean", 0, resume=False).args[0].means
+
+
+def _sparsity(model, prompts):
+    from mental_averages.nodes.representation import Sparsity
+
+    return Sparsity.execute(model, prompts[0], LATENT, "0.5", 2, 0, resume=False).args[0]
+
+
 def _probe(model, prompts, **change):
     from mental_averages.nodes.hspace import SemanticLayerProbe
 
@@ -71,7 +83,8 @@ DIFFERENTIATING = {
     "SemanticLayerProbe": _probe,
     "TrainModeLoRA": _lora,
 }
-READING = {"CaptureHSpace": _capture, "AlignTrajectories without aligned steps":
+READING = {"CaptureHSpace": _capture, "ChannelMeans": _represent, "Sparsity": _sparsity,
+           "AlignTrajectories without aligned steps":
            lambda model, prompts: align(model, prompts, aligned_steps=0),
            "SemanticLayerProbe without matching": lambda model, prompts: _probe(model, prompts, matched=0)}
 EVERY = {**PREDICTING, **DIFFERENTIATING, **READING}

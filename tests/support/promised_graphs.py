@@ -164,6 +164,13 @@ def capture(graph: Graph) -> None:
                             latent=["pictures", 0], percent=0.5, seed=0, save_as="promised/features")
 
 
+def represent(graph: Graph) -> None:
+    found = graph.add("ChannelMeans", **graph.prompted("model", "positive"), latents=["pictures", 0], levels="0.5",
+                      draws=2, layer="auto", pooling="mean", seed=0)
+    graph["means_represented"] = node("SaveRepresentation", representation=found,
+                                      filename_prefix="promised/representation")
+
+
 def probe(graph: Graph) -> None:
     report = graph.add("SemanticLayerProbe", 3, model=graph.on["model"], negative=graph.on["negative"],
                        latent_image=["size", 0], samples=4, levels="0", matched=1, iterations=1, pooling="none",
@@ -214,7 +221,7 @@ NODES: dict[str, Callable[[Graph], None]] = {
     "aligned": align, "not_aligned": align_nothing, "mixture": mixture, "average": average, "tree": tree,
     "zero": zero, "inverted": invert, "null_text": invert_by_null_text, "sampled": sample, "from_a_seed": sampler,
     "features": capture, "probe": probe, "lora": lora, "embedding": embedding, "modes_none": modes,
-    "modes_lora": modes_with_lora, "d4m": d4m, "mgd3": mgd3,
+    "modes_lora": modes_with_lora, "d4m": d4m, "mgd3": mgd3, "represented": represent,
 }
 # Ours, and the one of core's nodes that gives the same.
 EQUAL = {"zero": "ksampler", "not_aligned": "ksampler_two", "from_a_seed": "ksampler_two", "inverted": "up",
@@ -231,6 +238,8 @@ def results(server, graph: Graph) -> dict[str, Tensor]:
             found[name] = load_file(server.output_directory / file["subfolder"] / file["filename"])["latent_tensor"]
         elif key == "capture":
             found["features"] = load_file(_saved(server, outputs))["features"]
+        elif kind == "means":
+            found[name] = load_file(_saved(server, outputs))["means"]
         elif kind == "report":
             report = json.loads(_saved(server, outputs).read_text(encoding="utf-8"))
             found[name] = torch.tensor(report["losses"] if "losses" in report

@@ -1,7 +1,16 @@
 """A saved report of each kind, written by hand in the format of the first release: what users have on their disks."""
 import json
 
-from mental_averages.dma import alignment, hspace, interpolation, inversion, mean_shift, metrics, training
+from mental_averages.dma import (
+    alignment,
+    hspace,
+    interpolation,
+    inversion,
+    mean_shift,
+    metrics,
+    representation,
+    training,
+)
 
 ALIGNMENT = """{"format": "mental-averages/alignment-report", "version": 2,
 "settings": {"count": 2, "aligned_steps": 2, "solver": {"name": "LBFGS", "iterations": 40}, "sigmas": [14.6, 7.0, 0.0]},
@@ -59,6 +68,16 @@ LAYERS = """{"format": "mental-averages/layer-report", "version": 1,
  {"name": "c.0", "score": null, "error": null, "ratio": [null, null], "dimension": [null, null], "left": [0.9, 1.0]}],
 "chosen": "a.0", "runner_up": "b.0", "margin": 0.5, "margin_error": 0.1, "seconds": 8.5}"""
 
+SPARSITY = """{"format": "mental-averages/sparsity-report", "version": 1,
+"settings": {"pictures": 30, "sigmas": [3.5, 0.0], "draws": 8, "seed": 0},
+"blocks": [{"name": "a.0", "channels": 32, "participation": [0.4, 0.35], "error": [0.01, 0.02],
+  "differences": [0.3, 0.25], "specialised": [0.05, 0.1]},
+ {"name": "b.0", "channels": 64, "participation": [0.6, 0.5], "error": [0.01, 0.01], "differences": [0.5, 0.45],
+  "specialised": [0.3, 0.25]},
+ {"name": "c.0", "channels": 64, "participation": [0.2, null], "error": [0.03, null], "differences": [0.4, null],
+  "specialised": [null, null]}],
+"seconds": 8.5}"""
+
 TRAINING = """{"format": "mental-averages/training-report", "version": 1,
 "settings": {"node": "TrainModeLoRA", "steps": 4, "learning_rate": 0.0001}, "losses": [0.5, 0.25, 0.375, 0.125],
 "seconds": 2.0}"""
@@ -100,7 +119,7 @@ KINDS = {
     "layers": (hspace.LayerReport, LAYERS), "training": (training.TrainingReport, TRAINING),
     "mean_shift": (mean_shift.MeanShiftReport, MEAN_SHIFT), "sameness": (metrics.SamenessReport, SAMENESS),
     "mode_tree": (mean_shift.ModeTreeReport, MODE_TREE),
-    "measures": (metrics.MeasureTable, MEASURES),
+    "measures": (metrics.MeasureTable, MEASURES), "sparsity": (representation.SparsityReport, SPARSITY),
 }
 
 

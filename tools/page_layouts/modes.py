@@ -170,4 +170,37 @@ An interrupted run goes on where it stopped when you press Run again.
         widths={NOTE: 440, "6": 760, "7": 760, "10": 400},
         extra_heights={NOTE: 640, "5": PREVIEW, "6": 640, "7": 640, "10": 400},
     ),
+    "17_representations": Layout(
+        note="""## What the network sees in a picture
+
+No image encoder here: the denoiser itself has to know what is in a picture to take noise off it. *What the network \
+sees* adds noise to each picture, asks the network under an empty prompt, and keeps the mean of every channel of its \
+middle block, over space and over several draws of noise.
+
+- *Pictures that lie together*: clusters of these channel means, one row each
+- *Over the depth of the network*: how many channels are active for a picture in each block (the participation ratio), \
+and how many are special to few pictures
+- *The ladder*: three averages of the prompt. Matched in the whole feature map, all show one layout; over 2 × 2 cells \
+only roughly; in channel means what is shown agrees, and where it stands is open.
+
+*Keep it* writes the representation to a file, *Read it again* reads it, here or in another graph.
+
+- **Your own pictures**: *Load Image* and *VAE Encode* in the place of *Make pictures*.
+- **Noise levels**: `levels` are shares of sampling; several are kept side by side. Low ones see layout, high ones \
+details.
+- **Number of clusters by BIC**: choose `gaussian mixture` as method and `bic` for the components.
+- **Another model**: choose its checkpoint and its own resolution in *How many pictures*.
+""",
+        groups=(
+            (Group("1. Model and prompt", MODEL, (("1", "2", "3", NOTE),)),),
+            (Group("2. Pictures", WORK, (("4", "5", "6"),)),
+             Group("3. Their representation", OTHER, (("7", "8", "9"), ("10", "13")))),
+            (Group("4. The pooling ladder", WORK, (("16", "17", "18"), ("19", "20", "21"), ("22", "23", "24"))),),
+            (Group("5. Pictures", PICTURES, (("11", "25", "26"),)),
+             Group("6. As numbers", REPORTS, (("12", "14", "15"),))),
+        ),
+        widths={NOTE: 440, "11": 700, "12": 480, "14": 700, "15": 700, "25": 400, "26": 700},
+        extra_heights={NOTE: 700, "5": PREVIEW, "11": 560, "12": 360, "14": 520, "15": 300, "17": PREVIEW,
+                       "20": PREVIEW, "23": PREVIEW, "26": 420},
+    ),
 }

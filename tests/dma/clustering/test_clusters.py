@@ -118,3 +118,33 @@ def test_json_holds_everything():
     assert data["format"] == found.FORMAT and data["labels"] == found.labels.tolist() and data["pictures"] == 10
     assert [entry["count"] for entry in data["clusters"]] == [6, 4] and len(data["bic"]) == 3
     assert data["settings"]["covariance"] == "diag" and len(data["responsibilities"]) == 10
+
+
+def test_k_means_finds_blobs_and_orders_members_by_distance():
+    values, truth = blobs((14, 40, 26))
+    found = cluster(values, ClusterSettings(3, 3, dimensions=4, restarts=3, method="k-means"))
+    assert agreement(truth, found.labels) == 1 and found.bic == ()
+    assert [share.count for share in found.shares] == [40, 26, 14]
+    assert torch.equal(found.responsibilities, torch.nn.functional.one_hot(found.labels, 3).double())
+    for members in found.members:
+        rows = found.coordinates[list(members)]
+        distances = (rows - rows.mean(0)).norm(dim=1)
+        assert (distances.diff() > -1e-6).all()
+    assert json.loads(found.to_json())["settings"]["method"] == "k-means"
+
+
+def test_small_clusters_of_k_means_are_merged_or_left_out():
+    values, truth = blobs((20, 15, 1))
+    alone = int(torch.nonzero(truth == 2))
+    merged, left_out = (cluster(values, ClusterSettings(3, 3, minimum_size=2, small_clusters=way, method="k-means"))
+                        for way in ("merge", "leave out"))
+    assert len(merged.members) == 2 and merged.labels[alone] >= 0
+    assert torch.equal(merged.responsibilities.sum(1), torch.ones(36, dtype=torch.float64))
+    assert left_out.left_out == (alone,) and left_out.responsibilities[alone].sum() == 0
+
+
+def test_any_order_gives_the_same_centres():
+    values, _ = blobs((9, 8, 4), separation=3.0, seed=1)
+    permutation = torch.randperm(len(values), generator=torch.Generator().manual_seed(3))
+    options = ClusterSettings(3, 3, restarts=1, method="k-means")
+    assert torch.equal(cluster(values[permutation], options).labels, cluster(values, options).labels[permutation])

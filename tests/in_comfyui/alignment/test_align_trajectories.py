@@ -223,3 +223,22 @@ def test_latents(parts):
     from comfy.nested_tensor import NestedTensor
 
     refuse(parts, "video, audio or combined", latent_image={"samples": NestedTensor([torch.zeros(1, 4, 8, 8)] * 2)})
+
+
+@pytest.mark.parametrize("pooling, size", [("none", (4, 4)), ("2x2", (2, 2)), ("16x16", (4, 4)), ("mean", ())])
+def test_every_rung_of_the_pooling_ladder_can_be_aligned(bridge, demo, prompts, empty_latent, pooling, size):
+    from mental_averages.nodes.hspace import HSpaceHook
+
+    hspace = HSpaceHook.execute(demo[0], "auto", pooling).args[0]
+    report = run_align(hspace, prompts, empty_latent)[1]
+    first = report.steps[0]
+    assert all(after < 0.5 * before for before, after in zip(first.residual_before, first.residual_after))
+    # The gradient of the pooled features against a central difference.
+    assert 0 <= report.settings["gradient_error"] < 0.01 and report.settings["pooling"] == pooling
+
+    def shape(denoiser):
+        return denoiser.features(torch.zeros(2, 4, 8, 8), 5.0).shape
+
+    found = bridge.with_denoiser(demo[0], *prompts, 1.0, torch.tensor([5.0, 0.0]), (4, 8, 8), 0, shape, hspace.layer,
+                                 hspace.pooling)
+    assert found == (2, 320, *size)

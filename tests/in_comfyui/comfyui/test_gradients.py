@@ -36,7 +36,8 @@ def gradient_and_difference(bridge, model, positive, negative, dtype, epsilon, l
 
 @pytest.mark.parametrize("branch", ["conditional", "unconditional", "guided"])
 @pytest.mark.parametrize("layer, pooling",
-                         [("auto", "none"), ("auto", "mean"), ("input_blocks.1", "none"), ("output_blocks.1", "none")])
+                         [("auto", "none"), ("auto", "mean"), ("auto", "2x2"), ("input_blocks.1", "none"),
+                          ("input_blocks.1", "4x4"), ("output_blocks.1", "none")])
 def test_gradient_in_double_precision(bridge, tiny_model, layer, pooling, branch):
     generator = torch.Generator().manual_seed(1)
     with torch.inference_mode():

@@ -15,7 +15,7 @@ def on_denoiser(bridge, model, name, function, positive=None, **options):
                             lambda denoiser: function(denoiser, x, LEVELS[name]), **options)
 
 
-@pytest.mark.parametrize("branch, pooling", [("conditional", "none"), ("guided", "mean")])
+@pytest.mark.parametrize("branch, pooling", [("conditional", "none"), ("guided", "mean"), ("conditional", "2x2")])
 @pytest.mark.parametrize("name", list(LEVELS))
 def test_all_features_are_those_of_each_layer_alone(bridge, built, name, branch, pooling):
     """Also where later blocks work in place on what earlier ones returned (Flux), and with rows of text and padding."""

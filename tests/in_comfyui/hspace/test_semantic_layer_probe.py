@@ -106,7 +106,7 @@ def test_an_interrupted_probe_goes_on_after_its_last_prompt(built, probe, passes
 
 
 def test_layers_can_be_chosen_by_name(bridge, built, probe):
-    from mental_averages.nodes.hspace import chosen_layers
+    from mental_averages.nodes.inputs import chosen_layers
 
     names = bridge.layer_names(built("SD1.5"))
     assert chosen_layers(names, " ") == names

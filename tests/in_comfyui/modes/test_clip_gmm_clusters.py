@@ -83,3 +83,37 @@ def test_broken_embeddings_and_pictures_that_no_encoder_tells_apart(encoders, im
     nearly[1, 0, 0, 0] += 1e-6
     with pytest.raises(ValueError, match="All 5 pictures have the same embedding"):
         clusters_of(nearly, image_encoder=load("clip"))
+
+
+def representation(truth, count=None):
+    """A representation of three kinds of pictures at two noise levels."""
+    from mental_averages.dma.representation import Representation
+
+    rows = 5 * torch.eye(3)[truth] + 0.01 * torch.randn(len(truth), 3, generator=torch.Generator().manual_seed(1))
+    means = rows.view(len(truth), 1, 3).expand(-1, 2, -1)[:count]
+    return Representation(means, "middle_block", (2.0, 1.0), 4, 0, "mean", (4, 8, 8), torch.ones(2, 16))
+
+
+@pytest.mark.parametrize("method", ["gaussian mixture", "k-means"])
+def test_a_representation_takes_the_place_of_an_encoder(comfyui, images, method):
+    from comfy_execution.graph_utils import ExecutionBlocker
+
+    pictures, truth = images
+    three = {"components": "fixed", "count": 3}
+    clusters, sheet, scatter, bic, text = clusters_of(pictures, representation=representation(truth), components=three,
+                                                      method=method)
+    assert torch.equal(clusters.labels, truth) and json.loads(text)["settings"]["method"] == method
+    assert (isinstance(bic, ExecutionBlocker) and bic.message is None) == (method == "k-means")
+    assert sheet.ndim == scatter.ndim == 4
+    assert "members" in json.loads(text)["clusters"][0]
+
+
+def test_representations_of_other_pictures_and_k_means_without_a_number_are_refused(comfyui, images):
+    pictures, truth = images
+    with pytest.raises(ValueError, match="16 pictures but a representation of 4.*to ChannelMeans"):
+        clusters_of(pictures, representation=representation(truth, 4))
+    with pytest.raises(ValueError, match="set components to fixed"):
+        clusters_of(pictures, {"components": "bic", "smallest": 1, "largest": 4},
+                    representation=representation(truth), method="k-means")
+    with pytest.raises(ValueError, match="embeddings and representation, but clip_vision and representation are"):
+        clusters_of(pictures, representation=representation(truth), clip_vision=object())

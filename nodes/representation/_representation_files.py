@@ -1,0 +1,67 @@
+"""SaveRepresentation and LoadRepresentation: representations on disk."""
+from __future__ import annotations
+
+from comfy_api.latest import io, ui
+
+from ...dma.representation import load_representation, save_representation
+from .. import comfyui
+from ..inputs import REPRESENTATION, checked
+
+ENDING = ".safetensors"
+
+
+class SaveRepresentation(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="SaveRepresentation", display_name="Save Representation", category="dma/representation",
+            is_output_node=True,
+            description="Writes a representation as safetensors into ComfyUI's output folder, with where it was read "
+                        "in the header.",
+            inputs=[
+                REPRESENTATION.Input("representation", tooltip="From ChannelMeans."),
+                io.String.Input("filename_prefix", default="representation",
+                                tooltip="File name without number and ending."),
+            ],
+            outputs=[io.String.Output("path", display_name="path",
+                                      tooltip="The file that was written, relative to the output folder.")],
+        )
+
+    @classmethod
+    @checked()
+    def execute(cls, representation, filename_prefix) -> io.NodeOutput:
+        with comfyui.explaining_what_cannot_be_written(filename_prefix):
+            path = comfyui.output_path(filename_prefix, ENDING)
+            save_representation(representation, path)
+        name = comfyui.output_name(path)
+        return io.NodeOutput(name, ui=ui.PreviewText(f"Saved {name}"))
+
+
+class LoadRepresentation(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LoadRepresentation", display_name="Load Representation", category="dma/representation",
+            description="Reads a representation that Save Representation wrote.",
+            inputs=[io.String.Input("path", default="", tooltip="A file in ComfyUI's output or input folder.")],
+            outputs=[REPRESENTATION.Output("representation", display_name="representation",
+                                           tooltip="The representation, as ChannelMeans made it.")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, path) -> str | float:
+        if path is None:
+            # ComfyUI does not say what comes over a link: read again each time.
+            return float("nan")
+        try:
+            return comfyui.content_hash(comfyui.readable_path(path))
+        except ValueError:
+            return ""
+
+    @classmethod
+    @checked()
+    def execute(cls, path) -> io.NodeOutput:
+        try:
+            return io.NodeOutput(load_representation(comfyui.readable_path(path)))
+        except ValueError as error:
+            raise ValueError(f"{error} Choose a file that Save Representation wrote.") from None
