@@ -23,7 +23,7 @@ from .mean_shift import MentalAverage, ModeTree
 from .metrics import CompareSets, HallucinationFlag, RecordPredictions, SamenessMeter, SaveTable, ScorePictures
 from .modes import AlignModes, AttributeEmbed, CLIPGMMClusters, LoadImageEncoder, SelectMode
 from .representation import ChannelMeans, LoadRepresentation, SaveRepresentation, Sparsity
-from .steering import TypicalityGuidance
+from .steering import DirectionFromPictures, SteerRepresentation, TypicalityGuidance
 from .training import TrainModeEmbedding, TrainModeLoRA
 
 
@@ -37,4 +37,5 @@ class MentalAverages(ComfyExtension):
                 ModeTree, CompareSets, ScorePictures, SaveTable,
                 AverageVAE, AlignedMean, D4MPrototype, MGD3Prototype, BestOfK,
                 ChannelMeans, SaveRepresentation, LoadRepresentation, Sparsity,
-                RecordPredictions, HallucinationFlag]
+                RecordPredictions, HallucinationFlag,
+                DirectionFromPictures, SteerRepresentation]

@@ -45,6 +45,7 @@ from ._resume import checkpoints, run_state_folder, saved_run
 from ._run_key import run_key
 from ._running import BRANCHES, with_denoiser
 from ._sampler import DeterministicSampler
+from ._steering import Steering, steered_model
 from ._text_encoder import (
     Prompt,
     check_fits,
@@ -60,7 +61,7 @@ from ._text_encoder import (
 __all__ = [
     "ATTENTION", "AUTO_LAYER", "BRANCHES", "ENDING", "IMAGE_ENCODERS", "NAMES", "ORDINARY_SIGMAS", "OTHER_LAYER",
     "OWN_LATENTS", "ComfyDenoiser", "DeterministicSampler", "HSpace", "ProgressReporter", "Prompt", "Push", "Recorded",
-    "advising", "advising_on_gradients", "attached", "check_conditioning", "check_fits", "check_model",
+    "Steering", "advising", "advising_on_gradients", "attached", "check_conditioning", "check_fits", "check_model",
     "check_no_hooks", "check_one_prompt", "check_rank", "check_readable", "check_template", "check_vae", "checkpoints",
     "content_hash", "decoded", "default_layer", "described", "differentiable", "differentiable_encoding",
     "embedding_path", "encoded", "encoder_folder", "encoder_names", "encoders", "explaining_what_cannot_be_written",
@@ -69,6 +70,6 @@ __all__ = [
     "network_of", "normal_weights", "output_name", "output_path", "parameters_of", "parametrization_of", "places",
     "plain_name", "progress_bar", "prompt_with_vectors", "pushed_model", "readable_path", "reading_pictures",
     "recorded", "recording_model", "resolve_layer", "run_key", "run_state_folder", "samples_of", "samples_of_size",
-    "saved_run", "schedulers", "set_positive", "sigmas_of", "target_layers", "with_denoiser", "with_lora",
-    "works_in_place", "write_embedding", "write_output_text", "write_output_texts",
+    "saved_run", "schedulers", "set_positive", "sigmas_of", "steered_model", "target_layers", "with_denoiser",
+    "with_lora", "works_in_place", "write_embedding", "write_output_text", "write_output_texts",
 ]
