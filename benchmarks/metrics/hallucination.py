@@ -115,9 +115,9 @@ def scores_of(demo: DemoModel, latents: torch.Tensor) -> torch.Tensor:
 
 def on_demo(model: str, arguments: Any) -> dict[str, float]:
     """Print the tables of a demo model; its figures."""
+    demo, _ = demo_and_judge(model == "transformer")
     from mental_averages.nodes import comfyui
 
-    demo, _ = demo_and_judge(model == "transformer")
     concepts, count = CONCEPTS[: arguments.concepts], arguments.samples
     figures: dict[str, float] = {}
     rows, averages = [], {"mean shift": [], "preset standard": [], "mean of latents, finished": []}
