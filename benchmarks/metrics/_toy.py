@@ -35,7 +35,7 @@ class Exact:
 class Learnt(nn.Module):
     """A small network for the denoiser: smooth, as networks are, where the exact one jumps from mode to mode."""
 
-    def __init__(self, width: int = 64):
+    def __init__(self, width: int = 128):
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(1 + 2 * FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width),
                                     nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))

@@ -175,7 +175,7 @@ def main() -> None:
         __doc__.splitlines()[0], networks=dict(type=int), training=dict(type=int), points=dict(type=int),
         concepts=dict(type=int), samples=dict(type=int), toys=dict(nargs="+", choices=list(TOYS)),
         models=dict(nargs="*", choices=["unet", "transformer"]))
-    fill_in(arguments, networks=(5, 2), training=(4000, 800), points=(20000, 4000), concepts=(len(CONCEPTS), 2),
+    fill_in(arguments, networks=(5, 1), training=(10000, 2500), points=(100000, 20000), concepts=(len(CONCEPTS), 2),
             samples=(64, 19), toys=(list(TOYS), ["20 steps", "100 steps"]), models=(["unet", "transformer"], ["unet"]))
     figures = toy(arguments)
     for model in arguments.models:

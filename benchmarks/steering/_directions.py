@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from support import SCHEDULER, STEPS, DemoModel, as_pictures, labels_of, on_model, plain_samples
-from support import STYLE, TONE  # noqa: F401  the kinds, for steer.py
+from support import SCHEDULER, STEPS, STYLE, TONE, DemoModel, as_pictures, labels_of, on_model, plain_samples
 from torch import Tensor
 
 import dataset

@@ -15,8 +15,8 @@ def trailing_variance(predictions: Sequence[Tensor]) -> Tensor:
         score = mean over positions of  1/S sum_s (x0_s - mean over s of x0_s)^2
 
     Aithal, Maini, Lipton & Kolter, *Understanding Hallucinations in Diffusion Models through Mode Interpolation*
-    (arXiv 2406.09358, equation 4, and the filter of their code): what a model draws between two modes of its data, where
-    it has seen nothing, moves longer than what lies in a mode. In the units of the latents, squared; in fp32 or better.
+    (arXiv 2406.09358, and the filter of their code): what a model draws between two modes of its data, where it has
+    seen nothing, moves longer than what lies in a mode. In the units of the latents, squared; in fp32 or better.
 
     Raises ValueError for fewer than 2 predictions, for those of different shapes, and for values that are not finite.
 

@@ -120,6 +120,7 @@ def check_count(count: int, name: str) -> None:
 def table_of(direction: Direction) -> str:
     rows = [f"| {layer} | {len(each.vector)} | {each.auroc:.3f} | {each.d_prime:.2f} | {each.length:.3g} "
             f"| {each.deviation:.3g} |" for layer, each in direction.layers.items()]
-    return "\n".join(["| layer | channels | AUROC | d' | length | deviation |", "| --- | --- | --- | --- | --- | --- |",
-                      *rows, "", f"{direction.positive} pictures with it and {direction.negative} without. AUROC and d' "
-                      "are those of pictures that the direction was not made of; 0.5 and 0 are chance."])
+    title = ["| layer | channels | AUROC | d' | length | deviation |", "| --- | --- | --- | --- | --- | --- |"]
+    told = (f"{direction.positive} pictures with it and {direction.negative} without. AUROC and d' are those of "
+            "pictures that the direction was not made of; 0.5 and 0 are chance.")
+    return "\n".join([*title, *rows, "", told])

@@ -20,15 +20,15 @@ class SteerRepresentation(io.ComfyNode):
             search_aliases=["steering vector", "activation steering", "concept slider", "attribute", "h-space",
                             "edit"],
             inputs=[
-                io.Model.Input("model", tooltip="The kind of model that the direction was made with. It is not changed: "
-                                                "the output is a patched copy."),
+                io.Model.Input("model", tooltip="The kind of model that the direction was made with. It is not "
+                                                "changed: the output is a patched copy."),
                 DIRECTION.Input("direction", tooltip="From DirectionFromPictures."),
                 io.Float.Input("strength", default=1.0, min=-1000.0, max=1000.0, step=0.1, round=False,
                                tooltip="How much of the direction is added at every place. What 1 is the direction "
                                        "says (its scale); below 0 leads the other way. 0 changes nothing."),
                 io.String.Input("layers", default="",
-                                tooltip="Layers of the direction that are steered: names or beginnings of names. Empty: "
-                                        "all that it has."),
+                                tooltip="Layers of the direction that are steered: names or beginnings of names. "
+                                        "Empty: all that it has."),
                 io.Float.Input("start_percent", default=0.0, min=0.0, max=1.0, step=0.01, round=False,
                                tooltip="Where in sampling steering begins, as in ConditioningSetTimestepRange."),
                 io.Float.Input("end_percent", default=1.0, min=0.0, max=1.0, step=0.01, round=False,

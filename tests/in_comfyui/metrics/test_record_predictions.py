@@ -6,8 +6,9 @@ from small_models import MODELS
 
 STEPS, LAST, SEED, CFG = 8, 3, 3, 4.0
 SHAPES = {"SD1.5": (4, 8, 8), "SDXL": (4, 8, 8), "SD3": (16, 8, 8), "Qwen-Image": (16, 8, 8)}
-SAMPLERS = ["euler", "heun", "dpm_2", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_sde", "euler_ancestral", "lms", "uni_pc", "ddim",
-            "dpm_fast", "dpm_adaptive", "lcm", "euler_cfg_pp", "res_multistep", "seeds_2", "er_sde", "sa_solver"]
+SAMPLERS = ["euler", "heun", "dpm_2", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_sde", "euler_ancestral", "lms", "uni_pc",
+            "ddim", "dpm_fast", "dpm_adaptive", "lcm", "euler_cfg_pp", "res_multistep", "seeds_2", "er_sde",
+            "sa_solver"]
 
 
 def recording(model, last_steps=LAST):

@@ -33,12 +33,15 @@ def test_it_is_the_difference_of_channel_means(built, bridge, name):
     assert names == [each for each in bridge.layer_names(model) if not each.startswith("input_blocks")]
     for layer in (names[0], names[-1]):
         def read(denoiser):
-            return [torch.stack([denoiser.features(add_noise(denoiser.parametrization, clean[None], noise, sigma), sigma)
-                                 .mean(dim=(0, 2, 3)) for clean in model.model.process_latent_in(each["samples"])]).mean(0)
-                    for each in sets]
+            means = []
+            for each in sets:
+                noisy = torch.cat([add_noise(denoiser.parametrization, clean[None], noise, sigma)
+                                   for clean in model.model.process_latent_in(each["samples"])])
+                means.append(denoiser.features(noisy, sigma).mean(dim=(0, 2, 3)))
+            return means
 
-        positive, negative = bridge.with_denoiser(model, prompt, prompt, 1.0, torch.tensor([sigma, 0.0]), shape, 0, read,
-                                                  layer=layer)
+        positive, negative = bridge.with_denoiser(model, prompt, prompt, 1.0, torch.tensor([sigma, 0.0]), shape, 0,
+                                                  read, layer=layer)
         torch.testing.assert_close(direction.layers[layer].vector, positive - negative, rtol=1e-3, atol=1e-4)
         assert f"| {layer} | {len(positive)} |" in table
     assert separation == direction.separation == 1.0 and "3 pictures with it and 4 without" in table

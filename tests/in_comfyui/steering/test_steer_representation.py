@@ -87,8 +87,8 @@ def test_features_of_every_layer_of_every_network_are_shifted_by_the_direction(b
 
     def read(model, layer):
         found = []
-        bridge.with_denoiser(model, small.conditioning(1), small.conditioning(2), 1.0, torch.tensor([level, 0.0]), shape,
-                             0, lambda denoiser: found.append(denoiser.features(x, level)), layer=layer)
+        bridge.with_denoiser(model, small.conditioning(1), small.conditioning(2), 1.0, torch.tensor([level, 0.0]),
+                             shape, 0, lambda denoiser: found.append(denoiser.features(x, level)), layer=layer)
         return found[0]
 
     for layer in bridge.layer_names(model):
