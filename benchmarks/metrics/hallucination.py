@@ -43,7 +43,7 @@ CONCEPTS = ["red heart", "cat face", "red apple", "house", "grinning face", "tre
 RATE, REFERENCES = 0.05, 199
 CFG, SEED, HALFWAY = 7.0, 777, 10  # of 20 steps
 TOYS = {"20 steps": (20, [2, 3, 5, 8]), "100 steps": (100, [3, 5, 10, 30]), "1000 steps": (1000, [10, 30, 100])}
-LAST = [2, 3, 5, 8]  # of the demo model's 20 steps
+LAST, DEFAULT = [2, 3, 5, 8], 3  # of the demo model's 20 steps
 
 
 def judged(scores: torch.Tensor, inside: torch.Tensor, outside: torch.Tensor) -> tuple[float, float, float]:
@@ -121,7 +121,7 @@ def on_demo(model: str, arguments: Any) -> dict[str, float]:
     concepts, count = CONCEPTS[: arguments.concepts], arguments.samples
     figures: dict[str, float] = {}
     rows, averages = [], {"mean shift": [], "preset standard": [], "mean of latents, finished": []}
-    for last in LAST if not arguments.quick else [5]:
+    for last in LAST if not arguments.quick else [DEFAULT]:
         recording = comfyui.recording_model(demo.model, last)
         draw = functools.partial(plain_samples, shape=demo.shape, count=count, seed=SEED)
         plain = {concept: on(demo, recording, concept, lambda denoiser, sigmas: draw(denoiser, sigmas))
@@ -131,7 +131,7 @@ def on_demo(model: str, arguments: Any) -> dict[str, float]:
             blends = finished(demo, recording, "", (plain[first] + plain[second]) / 2)
             again = finished(demo, recording, "", plain[first])
             told.append(auroc(scores_of(demo, blends), scores_of(demo, again)))
-            if last == 5:
+            if last == DEFAULT:
                 usual = scores_of(demo, plain[first])
                 for name, latents in made(demo, recording, first, plain[first]).items():
                     ranks = against_references(scores_of(demo, latents), usual,
@@ -143,7 +143,7 @@ def on_demo(model: str, arguments: Any) -> dict[str, float]:
     print(f"\n{model}: blends of two concepts against plain samples, both from the middle of {STEPS} steps; "
           f"{len(concepts)} pairs, {count} of each\n")
     print_table(["last steps", "AUROC"], rows)
-    print(f"\n{model}: averages among {count} plain samples of their concept, last 5 steps\n")
+    print(f"\n{model}: averages among {count} plain samples of their concept, last {DEFAULT} steps\n")
     print_table(["average", "percentile", "flagged"],
                 [[name, with_interval(np.array(values)[:, 0]), f"{np.array(values)[:, 1].mean():.2f}"]
                  for name, values in averages.items()])
