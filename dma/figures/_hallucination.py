@@ -52,5 +52,5 @@ def plot_hallucination(report: HallucinationReport, *, width: int = 1024) -> Ten
     axes.set_ylim(0, top * 1.45)
     axes.set(title="How much the predicted picture still moves in the last steps",
              xlabel="variance of the predicted clean latent", ylabel="references")
-    axes.legend(fontsize=8, frameon=False, loc="upper left")
+    axes.legend(fontsize=8, frameon=False, loc="upper left").set_in_layout(False)  # in a narrow picture it has no room
     return drawn(figure)

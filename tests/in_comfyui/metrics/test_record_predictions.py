@@ -73,13 +73,15 @@ def test_the_score_of_a_ksampler_is_the_equations(built, bridge, name):
     torch.testing.assert_close(scores(bridge, found), by_hand(model, texts(name), shape), rtol=1e-3, atol=1e-7)
 
 
+# torchsde warns of rounding, and core of how it makes tensors, in some samplers.
+@pytest.mark.filterwarnings("ignore:Should have:UserWarning", "ignore:To copy construct:UserWarning")
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler_is_recorded_once_a_step_and_bit_identical(small, bridge, sampler):
     model, prompts = small
-    patched = recording(model)
-    plain = ksampler(model, prompts, sampler=sampler, seed=11)
+    patched, seed = recording(model), 1000 + SAMPLERS.index(sampler)  # ddim and euler end in the same latents
+    plain = ksampler(model, prompts, sampler=sampler, seed=seed)
     assert scores(bridge, plain) is None
-    found = ksampler(patched, prompts, sampler=sampler, seed=11)
+    found = ksampler(patched, prompts, sampler=sampler, seed=seed)
     assert torch.equal(plain, found)
     measured = scores(bridge, found)
     assert measured is not None and (measured > 0).all() and measured.isfinite().all()
