@@ -15,6 +15,7 @@ from mental_averages.dma.representation import Reading, means_of_layers
 from mental_averages.dma.steering import Direction, direction_from
 
 CFG = 7.0
+DEFAULT, MIDDLE, LATE, ALL = "default", "middle", "late", "all"  # layers
 SEED = 4242
 
 
@@ -42,12 +43,25 @@ class Way:
     """How samples are steered: where the direction is read, and where and how much of it is added."""
 
     strength: float
-    layers: tuple[str, ...] = ()
+    where: str = DEFAULT  # in the network
     percent: float = 0.6
     start: float = 0.0
     end: float = 1.0
     conditional: bool = False
     scale: str = "difference"
+
+
+def layers_of(names: Sequence[str], where: str) -> list[str]:
+    """Layers by where they are: those of the node's default, the one in the middle, the last quarter, or all."""
+    decoder = [name for name in names if name.startswith("output_blocks")]
+    if where == MIDDLE:
+        return ["middle_block"] if decoder else [names[len(names) // 2]]
+    if where == LATE:
+        last = decoder or list(names)
+        return last[-max(1, len(last) // 4):]
+    if where == ALL or not decoder:
+        return list(names)
+    return ["middle_block", *decoder[: len(decoder) // 2]]
 
 
 def pictures_of(target: Target, folder: Path, count: int) -> tuple[Tensor, Tensor]:
@@ -73,8 +87,7 @@ def direction_of(demo: DemoModel, target: Target, way: Way, folder: Path, count:
     """The direction, as the node DirectionFromPictures makes it under an empty prompt."""
     from mental_averages.nodes import comfyui
 
-    names = comfyui.layer_names(demo.model)
-    layers = list(way.layers) or [name for name in names if not name.startswith("input_blocks")]
+    layers = layers_of(comfyui.layer_names(demo.model), way.where)
     sigma = float(demo.model.get_model_object("model_sampling").percent_to_sigma(way.percent))
     sets = [demo.latents_of(pictures) for pictures in pictures_of(target, folder, count)]
 
@@ -90,8 +103,7 @@ def steered(demo: DemoModel, prompt: str, direction: Direction, way: Way, count:
     """Finished latents (count, C, H, W) of a prompt, from the same noise whatever the way."""
     from mental_averages.nodes import comfyui
 
-    layers: Sequence[str] = way.layers or tuple(direction.layers)
-    model = comfyui.steered_model(demo.model, direction, list(layers), way.strength, way.start, way.end,
+    model = comfyui.steered_model(demo.model, direction, list(direction.layers), way.strength, way.start, way.end,
                                   way.conditional)
     return on_model(model, demo.encode([prompt]), pack.encode_prompt(demo.clip, ""), CFG, demo.shape,
                     lambda denoiser, sigmas: plain_samples(denoiser, sigmas, demo.shape, count, SEED),

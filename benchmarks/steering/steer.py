@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from _directions import CFG, TARGETS, Target, Way, direction_of, steered
+from _directions import ALL, CFG, LATE, MIDDLE, TARGETS, Target, Way, direction_of, steered
 from support import (
     ICONS,
     LOOKS,
@@ -34,7 +34,7 @@ from support import (
 
 import dataset
 
-STRENGTHS = [-2.0, -1.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0]
+STRENGTHS = [-6.0, -3.0, -1.0, 1.0, 3.0, 6.0, 9.0, 12.0]
 OTHERS = 80  # concepts that the classifier may take a picture for instead
 SHOWN = 6
 PLAIN = Way(0.0)
@@ -43,8 +43,9 @@ CHOICES = {  # what else than strength may be chosen, at one strength
                                                                                                        end=0.95),
     "conditional side alone": dict(conditional=True),
     "read at 0.3": dict(percent=0.3), "read at 0.9": dict(percent=0.9),
+    "the layer in the middle": dict(where=MIDDLE), "the last layers": dict(where=LATE), "all layers": dict(where=ALL),
 }
-CHOSEN = 2.0
+CHOSEN = 3.0
 
 
 class Measured(NamedTuple):
@@ -79,7 +80,7 @@ def measure(task: tuple[Target, bool], arguments):
     found, pictures, directions = {}, {}, {}
     prompts = LOOKS[target.kind][: arguments.prompts]
     for way in arguments.ways:
-        read = dataclasses.replace(PLAIN, percent=way.percent)
+        read = dataclasses.replace(PLAIN, percent=way.percent, where=way.where)
         if read not in directions:
             directions[read] = direction_of(demo, target, read, arguments.data, arguments.pictures, arguments.draws)
         for prompt in prompts:
@@ -109,7 +110,7 @@ def main() -> None:
             targets=([target.name for target in TARGETS], ["dark", "twitter"]),
             models=(["unet", "transformer"], ["unet"]))
     few = arguments.quick
-    arguments.ways = [PLAIN, *(Way(strength) for strength in ([-2.0, 2.0, 4.0] if few else STRENGTHS)),
+    arguments.ways = [PLAIN, *(Way(strength) for strength in ([-6.0, 6.0] if few else STRENGTHS)),
                       *([] if few else [Way(CHOSEN, **choice) for choice in CHOICES.values()])]
     tasks = [(target, model == "transformer") for model in arguments.models for target in TARGETS
              if target.name in arguments.targets]

@@ -1,7 +1,7 @@
 """What knows ComfyUI's internals; nothing else does."""
 from ._adapters import ATTENTION, NAMES, attached, check_rank, lora_model, parameters_of, target_layers, with_lora
 from ._advice import ORDINARY_SIGMAS, OTHER_LAYER, OWN_LATENTS, advising, advising_on_gradients
-from ._architectures import AUTO_LAYER, default_layer, places, works_in_place
+from ._architectures import AUTO_LAYER, MIDDLE_BLOCK, default_layer, places, works_in_place
 from ._conditioning import check_conditioning, check_no_hooks, check_one_prompt
 from ._denoiser import ComfyDenoiser, parametrization_of
 from ._embedding_files import (
@@ -59,11 +59,11 @@ from ._text_encoder import (
 )
 
 __all__ = [
-    "ATTENTION", "AUTO_LAYER", "BRANCHES", "ENDING", "IMAGE_ENCODERS", "NAMES", "ORDINARY_SIGMAS", "OTHER_LAYER",
-    "OWN_LATENTS", "ComfyDenoiser", "DeterministicSampler", "HSpace", "ProgressReporter", "Prompt", "Push", "Recorded",
-    "Steering", "advising", "advising_on_gradients", "attached", "check_conditioning", "check_fits", "check_model",
-    "check_no_hooks", "check_one_prompt", "check_rank", "check_readable", "check_template", "check_vae", "checkpoints",
-    "content_hash", "decoded", "default_layer", "described", "differentiable", "differentiable_encoding",
+    "ATTENTION", "AUTO_LAYER", "BRANCHES", "ENDING", "IMAGE_ENCODERS", "MIDDLE_BLOCK", "NAMES", "ORDINARY_SIGMAS",
+    "OTHER_LAYER", "OWN_LATENTS", "ComfyDenoiser", "DeterministicSampler", "HSpace", "ProgressReporter", "Prompt",
+    "Push", "Recorded", "Steering", "advising", "advising_on_gradients", "attached", "check_conditioning", "check_fits",
+    "check_model", "check_no_hooks", "check_one_prompt", "check_rank", "check_readable", "check_template", "check_vae",
+    "checkpoints", "content_hash", "decoded", "default_layer", "described", "differentiable", "differentiable_encoding",
     "embedding_path", "encoded", "encoder_folder", "encoder_names", "encoders", "explaining_what_cannot_be_written",
     "finite", "image_latents", "is_from", "is_writable_prefix", "latent_shape", "latents_into_model",
     "latents_out_of_model", "layer_names", "loaded_with_model", "lora_model", "managed_encoder", "name_is_taken",

@@ -40,7 +40,7 @@ class DirectionFromPictures(io.ComfyNode):
                 io.String.Input("layers", default="",
                                 tooltip="Layers to find directions at: names or beginnings of names, such as "
                                         "middle_block, output_blocks or joint_blocks.1*. Empty: a U-Net's middle block "
-                                        "and output blocks; all blocks of a transformer."),
+                                        "and the first half of its output blocks; all blocks of a transformer."),
                 io.Float.Input("percent", default=0.6, min=0.0, max=1.0, step=0.01, round=False,
                                tooltip="The noise level at which features are read, as a share of sampling: 0 is pure "
                                        "noise at the start, 1 is clean."),
@@ -92,8 +92,12 @@ def layers_of(model: Any, text: str) -> list[str]:
     names = comfyui.layer_names(model)
     if text.strip():
         return inputs.chosen_layers(names, text)
-    deep = [name for name in names if not name.startswith("input_blocks")]
-    return deep or names
+    decoder = [name for name in names if name.startswith("output_blocks")]
+    if not decoder:
+        return names
+    # As in arXiv 2512.20963. Nearer to the output a U-Net holds less what the picture shows than what of it is still
+    # to be taken out, and its directions lead the other way.
+    return [name for name in names if name in (comfyui.MIDDLE_BLOCK, *decoder[: len(decoder) // 2])]
 
 
 def latents_of(model: Any, pictures: Any, vae: Any, name: str) -> dict:

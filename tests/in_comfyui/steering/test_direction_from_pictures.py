@@ -30,7 +30,8 @@ def test_it_is_the_difference_of_channel_means(built, bridge, name):
     sampling = model.get_model_object("model_sampling")
     sigma, noise = float(sampling.percent_to_sigma(0.6)), starting_noise(2, shape, 0)
     names = list(direction.layers)
-    assert names == [each for each in bridge.layer_names(model) if not each.startswith("input_blocks")]
+    assert names == {"SD3": ["joint_blocks.0", "joint_blocks.1"]}.get(
+        name, ["middle_block", "output_blocks.0", "output_blocks.1"])
     for layer in (names[0], names[-1]):
         def read(denoiser):
             means = []
