@@ -20,10 +20,10 @@ from .hspace import CaptureHSpace, HSpaceHook, SemanticLayerProbe
 from .interpolation import ChannelMeanInterpolate, LatentOffset, LatentStatistics, MixingWeights
 from .inversion import DDIMInvert, DDIMSample, DDIMSamplerSelect
 from .mean_shift import MentalAverage, ModeTree
-from .metrics import CompareSets, SamenessMeter, SaveTable, ScorePictures
+from .metrics import CompareSets, HallucinationFlag, RecordPredictions, SamenessMeter, SaveTable, ScorePictures
 from .modes import AlignModes, AttributeEmbed, CLIPGMMClusters, LoadImageEncoder, SelectMode
 from .representation import ChannelMeans, LoadRepresentation, SaveRepresentation, Sparsity
-from .steering import TypicalityGuidance
+from .steering import DirectionFromPictures, SteerRepresentation, TypicalityGuidance
 from .training import TrainModeEmbedding, TrainModeLoRA
 
 
@@ -36,4 +36,6 @@ class MentalAverages(ComfyExtension):
                 AlignMixtureModes, AlignModes, SemanticLayerProbe, MentalAverage, TypicalityGuidance, SamenessMeter,
                 ModeTree, CompareSets, ScorePictures, SaveTable,
                 AverageVAE, AlignedMean, D4MPrototype, MGD3Prototype, BestOfK,
-                ChannelMeans, SaveRepresentation, LoadRepresentation, Sparsity]
+                ChannelMeans, SaveRepresentation, LoadRepresentation, Sparsity,
+                RecordPredictions, HallucinationFlag,
+                DirectionFromPictures, SteerRepresentation]

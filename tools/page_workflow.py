@@ -237,7 +237,7 @@ def _match_types(graph: dict[str, Any], nodes: dict[str, dict], object_info: dic
                 template, kind = _options(specification)["template"]["template_id"], nodes[origin]["outputs"][number][
                     "type"]
                 slots[name]["type"] = kind
-                for output, matched in zip(nodes[key]["outputs"], description["output_matchtypes"]):
+                for output, matched in zip(nodes[key]["outputs"], description["output_matchtypes"] or ()):
                     output["type"] = kind if matched == template else output["type"]
 
 

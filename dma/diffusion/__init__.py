@@ -1,5 +1,13 @@
 """What the methods know of diffusion: the Denoiser, noise laws and noise levels, noise, deterministic steps."""
-from ._denoiser import Denoiser, EmbeddingDenoiser, LayeredDenoiser, RowsDenoiser, of_rows
+from ._denoiser import (
+    Denoiser,
+    EmbeddingDenoiser,
+    LayeredDenoiser,
+    ListeningDenoiser,
+    RowsDenoiser,
+    of_rows,
+    tell,
+)
 from ._latents import NotFiniteError, at_step, check_finite, check_latents
 from ._noise import (
     RESTORED_NOISE_SEED,
@@ -19,9 +27,9 @@ from ._sampling import clean_estimate, deterministic_step, restore_noise, sample
 from ._schedule import falling, rising, steps_at
 
 __all__ = [
-    "RESTORED_NOISE_SEED", "Denoiser", "EmbeddingDenoiser", "LayeredDenoiser", "NoisePairs", "NoiseRows",
-    "NotFiniteError", "Parametrization", "RowsDenoiser", "SamplesState", "add_noise", "at_step", "check_finite",
-    "check_latents", "clean_estimate", "denoised_from_output", "deterministic_step", "draw_samples", "drawing",
-    "falling", "initial_latent", "noise_in", "noise_of", "of_rows", "paper_scale", "restore_noise", "rising", "sample",
-    "sampling", "shell_norm", "start_scale", "starting_noise", "stepping", "steps_at",
+    "RESTORED_NOISE_SEED", "Denoiser", "EmbeddingDenoiser", "LayeredDenoiser", "ListeningDenoiser", "NoisePairs",
+    "NoiseRows", "NotFiniteError", "Parametrization", "RowsDenoiser", "SamplesState", "add_noise", "at_step",
+    "check_finite", "check_latents", "clean_estimate", "denoised_from_output", "deterministic_step", "draw_samples",
+    "drawing", "falling", "initial_latent", "noise_in", "noise_of", "of_rows", "paper_scale", "restore_noise", "rising",
+    "sample", "sampling", "shell_norm", "start_scale", "starting_noise", "stepping", "steps_at", "tell",
 ]

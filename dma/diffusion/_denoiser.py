@@ -16,7 +16,7 @@ class Denoiser(Protocol):
     Both methods take latents (B, C, H, W) in fp32 on `device`, as `dma.diffusion` carries them, and one noise level
     for the whole batch. Rows are independent of each other: a batch gives what its rows give alone. One that has a
     method `start_scale(sigma)` as well says by it how noise becomes the latent that sampling starts from (see
-    `diffusion.start_scale`).
+    `diffusion.start_scale`). One that is a `ListeningDenoiser` hears of deterministic steps.
     """
 
     parametrization: Parametrization
@@ -58,6 +58,25 @@ def of_rows(denoiser: AnyDenoiser, rows: slice | Sequence[int]) -> AnyDenoiser:
         return denoiser
     chosen = range(rows.start, rows.stop) if isinstance(rows, slice) else rows
     return cast(AnyDenoiser, cast(RowsDenoiser, denoiser).of(chosen))
+
+
+class ListeningDenoiser(Denoiser, Protocol):
+    """A Denoiser that hears of each deterministic step of latents on their way down.
+
+    Not of what else it is asked for on that way: means, features, previews.
+    """
+
+    def stepped(self, sigma: float, following: float, rows: slice, clean: Tensor, latents: Tensor) -> None:
+        """Some rows have stepped from one noise level to another, with these predictions (b, C, H, W) of their clean
+        latents; latents (K, C, H, W) are all of them, of which the rows up to these have arrived."""
+        ...
+
+
+def tell(denoiser: Denoiser, sigma: float, following: float, rows: slice, clean: Tensor, latents: Tensor) -> None:
+    """Let a Denoiser hear of a step, if it is a `ListeningDenoiser`."""
+    heard = getattr(denoiser, "stepped", None)
+    if heard is not None:
+        heard(sigma, following, rows, clean, latents)
 
 
 class LayeredDenoiser(Denoiser, Protocol):

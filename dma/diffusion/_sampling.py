@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..execution import BatchSize, Event, Watcher, choose_batch, drive
-from ._denoiser import Denoiser
+from ._denoiser import Denoiser, tell
 from ._latents import at_step, check_finite
 from ._noise import noise_in, shell_norm
 
@@ -51,6 +51,7 @@ def stepping(denoiser: Denoiser, latents: Tensor, sigma: float, following: float
     stepped = torch.empty_like(latents, device="cpu")
     for rows, (moved, denoised) in batch.over(len(latents), take):
         stepped[rows] = check_finite(moved.cpu(), "The latents predicted", sigma)
+        tell(denoiser, sigma, following, rows, denoised, stepped)
         yield Event("predict", rows.stop - rows.start, rows.stop, len(latents), clean=denoised[:1])
     return stepped
 

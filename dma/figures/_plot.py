@@ -11,10 +11,11 @@ from ..hspace import LayerReport
 from ..interpolation import InterpolationReport, LatentStatisticsReport
 from ..inversion import InversionReport
 from ..mean_shift import MeanShiftReport, ModeTreeReport
-from ..metrics import MeasureTable, SamenessReport
+from ..metrics import HallucinationReport, MeasureTable, SamenessReport
 from ..representation import SparsityReport
 from ..training import TrainingReport
 from ._alignment import plot_alignment
+from ._hallucination import plot_hallucination
 from ._interpolation import plot_interpolation
 from ._inversion import plot_inversion
 from ._latent_statistics import plot_latent_statistics
@@ -29,14 +30,14 @@ from ._training import plot_training
 
 Report = (AlignmentReport | MixtureReport | InversionReport | InterpolationReport | LatentStatisticsReport
           | LayerReport | TrainingReport | MeanShiftReport | ModeTreeReport | SamenessReport
-          | MeasureTable | SparsityReport)
+          | MeasureTable | SparsityReport | HallucinationReport)
 
 PLOTS: dict[type[Report], Callable[..., Tensor]] = {
     AlignmentReport: plot_alignment, MixtureReport: plot_mixture, InversionReport: plot_inversion,
     InterpolationReport: plot_interpolation, LatentStatisticsReport: plot_latent_statistics, LayerReport: plot_layers,
     TrainingReport: plot_training, MeanShiftReport: plot_mean_shift,
     ModeTreeReport: plot_mode_tree, SamenessReport: plot_sameness,
-    MeasureTable: plot_measures, SparsityReport: plot_sparsity,
+    MeasureTable: plot_measures, SparsityReport: plot_sparsity, HallucinationReport: plot_hallucination,
 }
 
 

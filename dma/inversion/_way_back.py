@@ -10,7 +10,7 @@ from collections.abc import Generator, Sequence
 import torch
 from torch import Tensor
 
-from ..diffusion import Denoiser, at_step, check_finite, clean_estimate, rising, start_scale
+from ..diffusion import Denoiser, at_step, check_finite, clean_estimate, rising, start_scale, tell
 from ..execution import BatchSize, Event, Watcher, choose_batch, drive
 from ._ddim import Ddim
 from ._method import WayBack
@@ -65,8 +65,11 @@ def step_down(velocity: Velocity, state: State, levels: Sequence[float], index: 
         return lower
 
     lower: list[State] = []
+    arrived = torch.empty_like(state[0])
     for rows, part in batch.over(len(state[0]), descend):
         lower.append(part)
-        clean = clean_estimate(state[0][rows][:1], part[0][:1], levels[index], levels[index - 1])
-        yield Event("descend", rows.stop - rows.start, rows.stop, len(state[0]), clean=clean)
+        clean = clean_estimate(state[0][rows], part[0], levels[index], levels[index - 1])
+        arrived[rows] = part[0]
+        tell(velocity.denoiser, levels[index], levels[index - 1], rows, clean, arrived)
+        yield Event("descend", rows.stop - rows.start, rows.stop, len(state[0]), clean=clean[:1])
     return joined(state, lower)

@@ -1,5 +1,5 @@
-"""How far two sets of pictures are apart, by their features, how alike those of one set are, and what pictures are
-worth."""
+"""How far two sets of pictures are apart, by their features, how alike those of one set are, what pictures are worth,
+and how much they still moved at the end of their sampling."""
 from ._clip_discrepancy import clip_discrepancy
 from ._compare_sets import (
     compare_features,
@@ -14,6 +14,8 @@ from ._ensembles import check_ensembles
 from ._estimate import Estimate, mean_estimate, ratio_of_means
 from ._feature_moments import FeatureMoments, GroupedMoments, moments_of
 from ._frechet import frechet_distance, frechet_estimate, frechet_of_moments
+from ._hallucination import FEWEST_STEPS, trailing_variance
+from ._hallucination_report import HallucinationReport, hallucination_report
 from ._joined_tables import REFERENCE, differences, joined
 from ._kernel import SUBSETS, SubsetDistances, kernel_distance, kernel_estimate, kernel_subsets
 from ._looks import brightness, sharpness
@@ -34,13 +36,14 @@ from ._sameness import FEWEST_SAMPLES, Sameness, sameness
 from ._unit import unit_rows
 
 __all__ = [
-    "FEWEST_SAMPLES", "REFERENCE", "SUBSETS", "EnsembleSums", "Estimate", "FeatureMoments", "GroupedMoments", "Measure",
-    "MeasureTable", "PromptSameness", "Sameness", "SamenessReport", "SubsetDistances", "brightness", "check_ensembles",
-    "clip_discrepancy", "compare_features", "compare_looks", "consistency", "consistency_between", "consistency_within",
-    "differences", "distance_to_mean", "distance_to_mean_of_moments", "diversity", "frechet_distance",
-    "frechet_estimate", "frechet_of_moments", "joined", "kernel_distance", "kernel_estimate", "kernel_subsets",
-    "latent_error", "mean_estimate", "moments_of", "own_pictures", "pairwise_distance", "picture_psnr", "pictures_key",
+    "FEWEST_SAMPLES", "FEWEST_STEPS", "REFERENCE", "SUBSETS", "EnsembleSums", "Estimate", "FeatureMoments",
+    "GroupedMoments", "HallucinationReport", "Measure", "MeasureTable", "PromptSameness", "Sameness", "SamenessReport",
+    "SubsetDistances", "brightness", "check_ensembles", "clip_discrepancy", "compare_features", "compare_looks",
+    "consistency", "consistency_between", "consistency_within", "differences", "distance_to_mean",
+    "distance_to_mean_of_moments", "diversity", "frechet_distance", "frechet_estimate", "frechet_of_moments",
+    "hallucination_report", "joined", "kernel_distance", "kernel_estimate", "kernel_subsets", "latent_error",
+    "mean_estimate", "moments_of", "own_pictures", "pairwise_distance", "picture_psnr", "pictures_key",
     "prompt_measure", "prompt_similarity", "ranked", "ratio_of_means", "representativeness",
     "representativeness_of_moments", "round_trip_measures", "same_rows", "sameness", "score_table", "sharpness",
-    "typicality", "unit_rows",
+    "trailing_variance", "typicality", "unit_rows",
 ]

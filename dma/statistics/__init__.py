@@ -1,4 +1,5 @@
-"""Blocks of large tensors, differences, streamed moments, effective counts, intervals and standard errors."""
+"""Blocks of large tensors, differences, streamed moments, effective counts, intervals, standard errors, and scores
+beside those of references."""
 from ._blocks import blocks, finite_rows, rows_in_double
 from ._different import check_different
 from ._effective_count import effective_count, effective_count_of_sums
@@ -6,9 +7,12 @@ from ._intervals import bootstrap_interval, jackknife_error, leave_one_out, stud
 from ._moments import LOOK_AFTER, RunningMoments
 from ._paired_moments import PairedMoments
 from ._pairs import mean_product, mean_similarity
+from ._ranks import auroc
+from ._references import Calibrated, against_references, fewest_references
 
 __all__ = [
-    "LOOK_AFTER", "PairedMoments", "RunningMoments", "blocks", "bootstrap_interval", "check_different",
-    "effective_count", "effective_count_of_sums", "finite_rows", "jackknife_error", "leave_one_out", "mean_product",
-    "mean_similarity", "rows_in_double", "student_quantile", "wilson_interval",
+    "LOOK_AFTER", "Calibrated", "PairedMoments", "RunningMoments", "against_references", "auroc", "blocks",
+    "bootstrap_interval", "check_different", "effective_count", "effective_count_of_sums", "fewest_references",
+    "finite_rows", "jackknife_error", "leave_one_out", "mean_product", "mean_similarity", "rows_in_double",
+    "student_quantile", "wilson_interval",
 ]

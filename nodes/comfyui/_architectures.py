@@ -57,6 +57,7 @@ class Architecture:
     latent_channels: the channels that a network takes; more than its latents have means that it wants a picture too.
     patch_size: latent pixels per token and side. row_multiple: what the number of image tokens is padded to.
     in_place: whether blocks change tensors that an earlier block's backward pass needs, or that were captured.
+    width: the channels of every token, for transformers.
     """
 
     title: str
@@ -66,6 +67,7 @@ class Architecture:
     patch_size: Callable[[Any], int] = lambda network: network.patch_size
     row_multiple: Callable[[Any], int] = lambda network: 1
     in_place: bool = False
+    width: Callable[[Any], int] = lambda network: network.hidden_size
 
 
 def _channels_of_patches(network: Any) -> int:
@@ -99,7 +101,8 @@ ARCHITECTURES = (
         "AuraFlow", comfy.ldm.aura.mmdit.MMDiT,
         (Blocks("double_layers", Rows.IMAGE, element=1, patch="patches_replace: double_block"),
          Blocks("single_layers", Rows.TEXT_THEN_IMAGE, patch="patches_replace: single_block")),
-        latent_channels=lambda network: network.init_x_linear.in_features // network.patch_size**2),
+        latent_channels=lambda network: network.init_x_linear.in_features // network.patch_size**2,
+        width=lambda network: network.init_x_linear.out_features),
     Architecture(
         "HunyuanDiT", comfy.ldm.hydit.models.HunYuanDiT,
         (Blocks("blocks", Rows.IMAGE, patch="patches_replace: double_block"),)),
@@ -107,35 +110,59 @@ ARCHITECTURES = (
         "Lumina 2 and Z-Image", comfy.ldm.lumina.model.NextDiT,
         (Blocks("noise_refiner", Rows.IMAGE, patch="patches: noise_refiner"),
          Blocks("layers", Rows.TEXT_THEN_IMAGE, patch="patches: double_block")),
-        row_multiple=lambda network: network.pad_tokens_multiple or 1),
+        row_multiple=lambda network: network.pad_tokens_multiple or 1, width=lambda network: network.dim),
     Architecture(
         "Qwen-Image", comfy.ldm.qwen_image.model.QwenImageTransformer2DModel,
         (Blocks("transformer_blocks", Rows.IMAGE, element=1, patch="patches: double_block"),),
-        latent_channels=_channels_of_patches),
+        latent_channels=_channels_of_patches, width=lambda network: network.inner_dim),
 )
 
 
 @dataclass(frozen=True)
 class Place:
-    """One block of a network at which features can be read. `module` is called exactly once in a forward pass."""
+    """One block of a network at which features of `width` channels can be read. `module` is called exactly once in a
+    forward pass."""
 
     name: str
     module: nn.Module
     blocks: Blocks
     patch_size: int
     row_multiple: int
+    width: int
 
     def features(self, output: Any, size: tuple[int, int]) -> Tensor:
         """The image's features (B, C, h, w) in what `module` returned for latents of `size` (H, W)."""
         tokens = output if self.blocks.element is None else output[self.blocks.element]
         if self.blocks.rows is Rows.MAP:
             return tokens
-        height, width = (-(-side // self.patch_size) for side in size)  # latents are padded to whole patches
-        count, start = height * width, 0
+        grid = self._grid(size)
+        tokens = tokens[:, self._image(tokens, grid)]  # (B, h w, C)
+        return tokens.transpose(1, 2).unflatten(2, grid)  # (B, C, h, w)
+
+    def shifted(self, output: Any, size: tuple[int, int], change: Tensor) -> Any:
+        """What `module` returned for latents of `size` (H, W), with `change` (B, C) added to the image's features
+        everywhere, and to nothing else; what it returned stays as it is."""
+        element = self.blocks.element
+        tokens = output if element is None else output[element]
+        if self.blocks.rows is Rows.MAP:
+            tokens = tokens + change[:, :, None, None]
+        else:
+            image, moved = self._image(tokens, self._grid(size)), tokens.clone()
+            moved[:, image] += change[:, None]
+            tokens = moved
+        return tokens if element is None else type(output)((*output[:element], tokens, *output[element + 1:]))
+
+    def _grid(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The rows and columns (h, w) of patches; latents are padded to whole ones."""
+        height, width = (-(-side // self.patch_size) for side in size)
+        return height, width
+
+    def _image(self, tokens: Tensor, grid: tuple[int, int]) -> slice:
+        """Where the image is among tokens (B, rows, C)."""
+        count, start = grid[0] * grid[1], 0
         if self.blocks.rows is Rows.TEXT_THEN_IMAGE:
             start = tokens.shape[1] - -(-count // self.row_multiple) * self.row_multiple
-        tokens = tokens[:, start:start + count]  # (B, h w, C)
-        return tokens.transpose(1, 2).unflatten(2, (height, width))  # (B, C, h, w)
+        return slice(start, start + count)
 
 
 def architecture_of(network: nn.Module) -> Architecture:
@@ -153,8 +180,15 @@ def places(network: nn.Module) -> dict[str, Place]:
     """Every place of a network by its name, in the order in which they run. Raises ValueError for unknown networks."""
     architecture = architecture_of(network)
     patch_size, multiple = architecture.patch_size(network), architecture.row_multiple(network)
-    return {name: Place(name, module, blocks, patch_size, multiple)
+    return {name: Place(name, module, blocks, patch_size, multiple, _width(architecture, network, module, blocks))
             for blocks in architecture.blocks for name, module in _modules_of(network, blocks)}
+
+
+def _width(architecture: Architecture, network: Any, module: Any, blocks: Blocks) -> int:
+    if blocks.rows is Rows.MAP:
+        # Core's attention blocks of U-Nets give as many channels as they take, and know no others.
+        return module.out_channels if hasattr(module, "out_channels") else module.in_channels
+    return architecture.width(network)
 
 
 def _modules_of(network: nn.Module, blocks: Blocks) -> Iterator[tuple[str, nn.Module]]:

@@ -19,6 +19,7 @@ from ...dma.models import output_of, outputs_of, pooled
 from ._architectures import Place, places
 from ._draws import Draws
 from ._gradients import attention_with_backward
+from ._recording import step_records
 from ._rows import check_patches, of_latents, per_latent, row_by_row
 
 # What core's EasyCache and LazyCache wrap around a model. They take every call for the next step of one sampling, while
@@ -78,8 +79,8 @@ class ComfyDenoiser:
     """
 
     def __init__(self, guider: comfy.samplers.CFGGuider, options: dict, recording: Callable[[], Any],
-                 parametrization: Parametrization, layer: str | None, pooling: str, branch: str, draws: Draws,
-                 latents: int | None):
+                 sigmas: Tensor, parametrization: Parametrization, layer: str | None, pooling: str, branch: str,
+                 draws: Draws, latents: int | None):
         self.guider, self.options, self.recording, self.parametrization = guider, options, recording, parametrization
         self.draws, self.options = draws, row_by_row(draws.through(options))
         check_patches(self.options["model_options"])
@@ -94,6 +95,7 @@ class ComfyDenoiser:
         self.place = places(guider.inner_model.diffusion_model)[layer] if layer else None
         self.device = guider.model_patcher.load_device
         self.single_frame = is_video_shaped(guider.model_patcher)
+        self.records = step_records(self.options["model_options"], sigmas, self._finished)
 
     def of(self, rows: Sequence[int]) -> ComfyDenoiser:
         """The same Denoiser for some of its latents, by their numbers among them (`dma.diffusion.of_rows`)."""
@@ -120,6 +122,11 @@ class ComfyDenoiser:
         self._begin(x, sigma)
         with torch.no_grad():
             return self._as_pictures(self.guider(self._as_model(x), self._levels(x, sigma), **self.options))
+
+    def stepped(self, sigma: float, following: float, rows: slice, clean: Tensor, latents: Tensor) -> None:
+        """Heard of each deterministic step, for those who record the sampling."""
+        for record in self.records:
+            record.stepped(sigma, following, rows, clean, latents)
 
     def with_guidance(self, scale: float) -> ComfyDenoiser:
         """The same Denoiser at another guidance scale."""
@@ -217,6 +224,10 @@ class ComfyDenoiser:
                              f"{len(x)}: ask that of the right ones, by of().")
         self.draws.at(sigma)
 
+    def _finished(self, latents: Tensor) -> Tensor:
+        """LATENT samples of finished latents (N, C, H, W)."""
+        return self.guider.inner_model.process_latent_out(self._as_model(latents.detach().float()))
+
     def _as_model(self, x: Tensor) -> Tensor:
         return x.unsqueeze(2) if self.single_frame else x  # (B, C, 1, H, W) or (B, C, H, W)
 
@@ -308,9 +319,9 @@ def _did_not_run(layer: str) -> ValueError:
                       "layer. Connect the model from before that node, or choose another layer in HSpaceHook.")
 
 
-def predictor(guider: comfy.samplers.CFGGuider, options: dict, latents: int) -> ComfyDenoiser:
+def predictor(guider: comfy.samplers.CFGGuider, options: dict, latents: int, sigmas: Tensor) -> ComfyDenoiser:
     """The Denoiser of a CFGGuider whose sampling of so many latents is under way, for predictions alone."""
-    return ComfyDenoiser(*without_wrappers(guider, options, CACHES), contextlib.nullcontext,
+    return ComfyDenoiser(*without_wrappers(guider, options, CACHES), contextlib.nullcontext, sigmas,
                          parametrization_of(guider.model_patcher), None, "none", "conditional",
                          Draws(options.get("seed") or 0), latents)
 

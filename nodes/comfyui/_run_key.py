@@ -32,6 +32,8 @@ OF_CONTROL = ("cond_hint_original", "strength", "timestep_percent_range", "extra
 OF_PATCHER = ("patches", "object_patches", "model_options", "additional_models", "injections", "hook_patches",
               "attachments", "weight_wrapper_patches")
 PASSING_OPTIONS = ("multigpu_clones",)
+# What this pack wraps around models; what other packs wrap is seen by asking the model.
+OWN_WRAPPERS = "mental_averages_"
 # Those hold weights, of which some values are enough: those of a merge are the whole of another checkpoint.
 OF_WEIGHTS = ("patches", "hook_patches")
 # What core casts adapters beside layers to, if the layer has such a type.
@@ -46,7 +48,9 @@ def run_key(model: Any, algorithm: str, settings: dict, conditionings: Mapping[s
     """The key of a run of `algorithm`, by name and version, with these settings on a MODEL as it is patched."""
     content = _Content(model)
     content.read({**{name: conditioning for name, conditioning in sorted(conditionings.items())},
-                  **{name: getattr(model, name, None) for name in OF_PATCHER}})
+                  **{name: getattr(model, name, None) for name in OF_PATCHER},
+                  "wrappers": [wrapper for kind in model.wrappers.values() for key, wrappers in kind.items()
+                               if str(key).startswith(OWN_WRAPPERS) for wrapper in wrappers]})
     return execution.run_key({**settings, "algorithm": algorithm, "content": content.digest.hexdigest()},
                              dict(tensors or {}))
 

@@ -36,6 +36,8 @@ class _DenoiserSampler(comfy.samplers.Sampler):
     """Runs a function on the ComfyDenoiser in the place where a KSampler would run its loop, and keeps what it
     returns."""
 
+    tells_steps = True  # by the Denoiser; there is no callback
+
     def __init__(self, function: Callable[[ComfyDenoiser], Any], gradients: bool, save_memory: bool, **choices):
         self.function, self.gradients, self.save_memory, self.choices = function, gradients, save_memory, choices
         self.result, self.reached = None, False
@@ -48,7 +50,7 @@ class _DenoiserSampler(comfy.samplers.Sampler):
                          else contextlib.nullcontext)
             # A compiled network has no layers to read, and would be compiled again for the weights as they are here.
             denoiser = ComfyDenoiser(*without_wrappers(model_wrap, extra_args, (*CACHES, COMPILE_KEY)), recording,
-                                     **self.choices)
+                                     sigmas, **self.choices)
             stack.enter_context(explaining_misfits(denoiser, noise[:1], sigmas))
             self.result = self.function(denoiser)
         return latent_image

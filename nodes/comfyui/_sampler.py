@@ -30,6 +30,8 @@ class DeterministicSampler(comfy.samplers.Sampler):
     """Rising sigmas invert `latent_image`, at the highest noise level into its noise z; falling ones sample the picture
     of `noise`, or of what an inversion or another sampler left in `latent_image`."""
 
+    tells_steps = True  # by the Denoiser; the callback hears of one latent of a batch
+
     def __init__(self, method: Method):
         self.method = method
 
@@ -44,7 +46,7 @@ class DeterministicSampler(comfy.samplers.Sampler):
         latent_image, noise = as_pictures(latent_image), as_pictures(noise)
         if latent_image.ndim != 4:
             raise ValueError("This latent is a video, audio or combined latent: connect an image latent.")
-        denoiser = predictor(model_wrap, extra_args, len(latent_image))
+        denoiser = predictor(model_wrap, extra_args, len(latent_image), sigmas)
         steps = len(schedule) - 1
         reporter = _Callback(callback, steps, denoiser)
         watchers = [InversionMonitor(reporter, steps, measure=False)]

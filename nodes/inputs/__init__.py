@@ -18,6 +18,7 @@ from ._sampling import batch_size, concept, latent_size, negative, resume, sched
 from ._schedule import schedule
 from ._sockets import (
     CLUSTERS,
+    DIRECTION,
     EMBEDDINGS,
     FEATURES,
     HSPACE,
@@ -41,7 +42,7 @@ from ._training import (
 )
 
 __all__ = [
-    "CLUSTERS", "EMBEDDINGS", "FEATURES", "HSPACE", "IMAGE_ENCODER", "LAYERS", "PREVIEW_STEPS", "REPORT",
+    "CLUSTERS", "DIRECTION", "EMBEDDINGS", "FEATURES", "HSPACE", "IMAGE_ENCODER", "LAYERS", "PREVIEW_STEPS", "REPORT",
     "REPRESENTATION", "TABLE", "TRAJECTORY", "batch_size", "check_batch", "check_number", "check_one_encoder",
     "check_reads_prompts", "check_training_latents", "checked", "chosen_layers", "concept", "count_of", "draws",
     "encoder_name", "growing_latents", "joined_noise", "latent_size", "learning_rate_of_training", "levels_to_read",

@@ -111,6 +111,10 @@ MEASURES = """{"format": "mental-averages/measure-table", "version": 1,
  {"subject": "average", "name": "KID", "value": null, "low": null, "high": null, "better": "lower", "count": 1,
   "note": "takes two pictures"}]}"""
 
+HALLUCINATION = """{"format": "mental-averages/hallucination-report", "version": 1,
+"settings": {"last_steps": 5, "levels": [0.9, 0.6, 0.4, 0.2, 0.1], "false_positive_rate": 0.25}, "threshold": 0.3,
+"scores": [0.1, 0.5], "percentiles": [33.3, 100.0], "flagged": [false, true], "references": [0.05, 0.2, 0.3]}"""
+
 KINDS = {
     "alignment": (alignment.AlignmentReport, ALIGNMENT), "mixture": (alignment.MixtureReport, MIXTURE),
     "inversion": (inversion.InversionReport, INVERSION),
@@ -120,6 +124,7 @@ KINDS = {
     "mean_shift": (mean_shift.MeanShiftReport, MEAN_SHIFT), "sameness": (metrics.SamenessReport, SAMENESS),
     "mode_tree": (mean_shift.ModeTreeReport, MODE_TREE),
     "measures": (metrics.MeasureTable, MEASURES), "sparsity": (representation.SparsityReport, SPARSITY),
+    "hallucination": (metrics.HallucinationReport, HALLUCINATION),
 }
 
 

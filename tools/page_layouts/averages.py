@@ -159,4 +159,38 @@ none of these words, so that it is empty here.
         extra_heights={NOTE: 640, "5": PREVIEW, "13": PREVIEW, "14": PREVIEW, "17": PREVIEW, "18": PREVIEW,
                        "21": PREVIEW, "22": PREVIEW, "26": 700, "27": 380},
     ),
+    "18_steer": Layout(
+        note="""## Steering what the network knows
+
+Pictures of two kinds say in which direction a network's features have to move. Type what you want into **With it** \
+and its opposite into **Without it**, and press **Run**. The sheet shows:
+
+1. **with it**, **without it**: pictures of either kind, which the direction is made of
+2. **strength -2**: samples of *Prompt*, steered the other way
+3. **strength 0**: samples as they are
+4. **strength 1** to **3**: steered towards it, from the same noise
+
+*How well it tells them apart* lists the layers: AUROC 1 tells all pictures apart, 0.5 none. *Blends among the \
+steered* compares the strongest samples with those at strength 0: what still moves unusually much in the last steps of \
+its sampling may be a blend that the model has never seen.
+
+- **Your own pictures**: connect two batches of images to *Direction* in place of the samples; thirty or more of each, \
+which differ in one thing.
+- **Some layers alone**: write their names into `layers` of *Direction*.
+- **Early or late**: `start_percent` and `end_percent` of *Steer Representation*.
+- **Another model or size**: choose both; direction and samples belong to one model.
+""",
+        groups=(
+            (Group("1. Model and prompt", MODEL, (("1", "2", "3", "4", NOTE),)),),
+            (Group("2. Two kinds of pictures", OTHER, (("7", "5", "6"), ("8", "12"), ("9", "13"))),),
+            (Group("3. The way from one to the other", REPORTS, (("10", "11"), ("14",))),),
+            (Group("4. Samples by strength", WORK, (("15", "16", "17"), ("18", "19", "20"), ("21", "22", "23"),
+                                                    ("24", "25", "26"), ("27", "28", "29"))),),
+            (Group("5. Pictures", PICTURES, (("30",), ("31",))),
+             Group("6. Do the steered hold?", REPORTS, (("32",), ("33",)))),
+        ),
+        widths={NOTE: 440, "11": 500, "31": 700, "33": 700},
+        extra_heights={NOTE: 620, "8": PREVIEW, "9": PREVIEW, "11": 260, "16": PREVIEW, "19": PREVIEW, "22": PREVIEW,
+                       "25": PREVIEW, "28": PREVIEW, "31": 640, "33": 340},
+    ),
 }

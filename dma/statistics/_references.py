@@ -1,0 +1,69 @@
+"""How unusual a score is among those of references, and a flag whose rate of false alarms is known."""
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from torch import Tensor
+
+from ..precision import in_double
+
+
+class Calibrated(NamedTuple):
+    """Of each of N scores: the share of references that lie below it (N,), in percent, and whether it is flagged (N,).
+
+    threshold: the score of a reference above which a score is flagged.
+    """
+
+    percentiles: Tensor
+    flags: Tensor
+    threshold: float
+
+
+def fewest_references(false_positive_rate: float) -> int:
+    """How many references a flag at this rate needs: the smallest R with 1 / (R + 1) <= rate.
+
+    >>> fewest_references(0.05), fewest_references(0.01)
+    (19, 99)
+    """
+    if not 0 < false_positive_rate < 1:
+        raise ValueError(f"The false positive rate is {false_positive_rate}: it must lie between 0 and 1.")
+    return math.ceil(1 / false_positive_rate - 1e-9) - 1
+
+
+def against_references(scores: Tensor, references: Tensor, *, false_positive_rate: float) -> Calibrated:
+    """Scores (N,) beside those of references (R,), of which a large one is unusual.
+
+    A score s is flagged where
+
+        (1 + number of references >= s) / (R + 1) <= false_positive_rate
+
+    which is the test of conformal prediction (Vovk, Gammerman & Shafer 2005): one that is drawn as the references are
+    is flagged with at most this probability, whatever the distribution of scores and however few references there are.
+    In percentiles a reference of the same score counts half.
+
+    Raises ValueError for a rate outside 0 ... 1, for fewer references than `fewest_references`, with which nothing
+    could be flagged, and for scores that are not finite.
+
+    >>> found = against_references(torch.tensor([2.5, 9.0]), torch.arange(19.0) / 2, false_positive_rate=0.05)
+    >>> [round(value, 1) for value in found.percentiles.tolist()], found.flags.tolist(), found.threshold
+    ([28.9, 97.4], [False, False], 9.0)
+    >>> against_references(torch.tensor([9.1]), torch.arange(19.0) / 2, false_positive_rate=0.05).flags.tolist()
+    [True]
+    """
+    needed = fewest_references(false_positive_rate)
+    for values, name in ((scores, "scores"), (references, "scores of references")):
+        if values.ndim != 1:
+            raise ValueError(f"The {name} have the shape (N,), but these are {tuple(values.shape)}.")
+        if not values.isfinite().all():
+            raise ValueError(f"The {name} must be finite, but some are NaN or infinite.")
+    if len(references) < needed:
+        raise ValueError(f"There are {len(references)} references, with which nothing could be flagged at a false "
+                         f"positive rate of {false_positive_rate:g}: that needs {needed}.")
+    found, others = in_double(scores), in_double(references).sort().values
+    below = (others[None] < found[:, None]).sum(1)  # (N,)
+    at_least = len(others) - below
+    same = (others[None] == found[:, None]).sum(1)
+    # A score is flagged that has fewer than `allowed` references at or above it.
+    allowed = math.floor(false_positive_rate * (len(others) + 1) + 1e-9)
+    return Calibrated(100 * (below + same / 2) / len(others), at_least + 1 <= allowed, others[-allowed].item())

@@ -1,0 +1,130 @@
+"""DirectionFromPictures: the way from one set of pictures to another in what a network represents."""
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ...dma import steering
+from ...dma.representation import Reading, check_alike
+from ...dma.steering import Direction
+from .. import comfyui, inputs
+from ..inputs import DIRECTION, checked
+
+SCALE = ("What strength 1 of SteerRepresentation adds. difference: the way from the mean of the one set to that of the "
+         "other. deviation: one standard deviation of the pictures of a set along this way. unit: this way over its "
+         "length.")
+
+
+class DirectionFromPictures(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        pictures = io.MatchType.Template("pictures", [io.Latent, io.Image])
+        return io.Schema(
+            node_id="DirectionFromPictures", display_name="Direction From Pictures", category="dma",
+            description="Finds the direction in a model's features that leads from pictures without something to "
+                        "pictures with it, and measures how well it tells them apart.",
+            search_aliases=["steering vector", "concept direction", "activation steering", "slider", "h-space",
+                            "attribute"],
+            inputs=[
+                io.Model.Input("model", tooltip="Any model that H-Space Hook takes. It is not changed."),
+                io.Conditioning.Input("positive",
+                                      tooltip="The prompt under which features are read: the one that will be sampled, "
+                                              "or an empty one, CLIP Text Encode without text."),
+                io.MatchType.Input("with_it", template=pictures,
+                                   tooltip="Pictures of the kind that samples are steered to, at least two, better "
+                                           "thirty or more: latents, or images with the vae. They should differ from "
+                                           "the others in this one thing."),
+                io.MatchType.Input("without_it", template=pictures,
+                                   tooltip="Pictures of the other kind, of the same size; they need not be as many."),
+                io.String.Input("layers", default="",
+                                tooltip="Layers to find directions at: names or beginnings of names, such as "
+                                        "middle_block, output_blocks or joint_blocks.1*. Empty: a U-Net's middle block "
+                                        "and the first half of its output blocks; all blocks of a transformer."),
+                io.Float.Input("percent", default=0.6, min=0.0, max=1.0, step=0.01, round=False,
+                               tooltip="The noise level at which features are read, as a share of sampling: 0 is pure "
+                                       "noise at the start, 1 is clean."),
+                inputs.draws(4),
+                io.Combo.Input("scale", options=list(steering.SCALES), default=steering.SCALES[0], tooltip=SCALE),
+                inputs.seed("Seed of the noise. All pictures get the same draws."),
+                io.Vae.Input("vae", optional=True, tooltip="The VAE of the model, where images are connected."),
+                inputs.batch_size(),
+                inputs.resume(),
+            ],
+            outputs=[
+                DIRECTION.Output("direction", display_name="direction",
+                                 tooltip="A direction for each layer, for SteerRepresentation."),
+                io.String.Output("table", display_name="table",
+                                 tooltip="How well each layer's direction tells pictures apart that it was not made "
+                                         "of, as a Markdown table for Preview as Text."),
+                io.Float.Output("separation", display_name="separation",
+                                tooltip="The largest AUROC of a layer: 1 tells all pictures apart, 0.5 is chance."),
+            ],
+        )
+
+    @classmethod
+    @checked()
+    def execute(cls, model, positive, with_it, without_it, layers, percent, draws, scale, seed, vae=None, batch_size=0,
+                resume=True) -> io.NodeOutput:
+        comfyui.check_model(model)
+        comfyui.check_conditioning(positive, "positive")
+        chosen = layers_of(model, layers)
+        sets = {"with_it": latents_of(model, with_it, vae, "with_it"),
+                "without_it": latents_of(model, without_it, vae, "without_it")}
+        one, other = (tuple(latent["samples"].shape[-2:]) for latent in sets.values())
+        if one != other:
+            raise ValueError(f"with_it holds latents of {one[1]} x {one[0]} and without_it of {other[1]} x {other[0]}: "
+                             "sizes are seen in features, too, so connect pictures of one size.")
+        sigmas = inputs.noise_levels(model, f"{percent}")
+        found = {name: inputs.represented(model, positive, latent, sigmas, chosen, Reading(draws, seed, "mean"),
+                                          batch_size=batch_size, resume=resume) for name, latent in sets.items()}
+        features = {}
+        for layer in chosen:
+            above, below = (found[name][layer] for name in ("with_it", "without_it"))
+            check_alike(above, below)
+            features[layer] = above.rows(), below.rows()
+        direction = steering.direction_from(features, scale=scale)
+        return io.NodeOutput(direction, table_of(direction), direction.separation)
+
+
+def layers_of(model: Any, text: str) -> list[str]:
+    """The layers that a text names, or those that are steered by default."""
+    names = comfyui.layer_names(model)
+    if text.strip():
+        return inputs.chosen_layers(names, text)
+    decoder = [name for name in names if name.startswith("output_blocks")]
+    if not decoder:
+        return names
+    # As in arXiv 2512.20963. Nearer to the output a U-Net holds less what the picture shows than what of it is still
+    # to be taken out, and its directions lead the other way.
+    return [name for name in names if name in (comfyui.MIDDLE_BLOCK, *decoder[: len(decoder) // 2])]
+
+
+def latents_of(model: Any, pictures: Any, vae: Any, name: str) -> dict:
+    """A LATENT of a set of pictures. Raises ValueError, in terms of the input `name`, for what is none of this model,
+    or too few."""
+    if not isinstance(pictures, dict):
+        if vae is None:
+            raise ValueError(f"{name} holds images: connect the vae of the model as well, or latents in their place.")
+        comfyui.check_vae(vae, model)
+        inputs.check_batch(pictures, name)
+        check_count(len(pictures), name)
+        return {"samples": vae.encode(pictures[..., :3])}
+    samples = comfyui.samples_of(model, pictures)
+    check_count(len(samples), name)
+    return {"samples": samples}
+
+
+def check_count(count: int, name: str) -> None:
+    if count < steering.FEWEST_PICTURES:
+        raise ValueError(f"{name} holds {count} picture{'s' * (count != 1)}, but a direction takes at least "
+                         f"{steering.FEWEST_PICTURES}, better thirty or more: connect a batch.")
+
+
+def table_of(direction: Direction) -> str:
+    rows = [f"| {layer} | {len(each.vector)} | {each.auroc:.3f} | {each.d_prime:.2f} | {each.length:.3g} "
+            f"| {each.deviation:.3g} |" for layer, each in direction.layers.items()]
+    title = ["| layer | channels | AUROC | d' | length | deviation |", "| --- | --- | --- | --- | --- | --- |"]
+    told = (f"{direction.positive} pictures with it and {direction.negative} without. AUROC and d' are those of "
+            "pictures that the direction was not made of; 0.5 and 0 are chance.")
+    return "\n".join([*title, *rows, "", told])

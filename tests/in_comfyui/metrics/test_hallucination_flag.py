@@ -1,0 +1,102 @@
+"""HallucinationFlag: scores, percentiles and flags of recorded latents, and sentences for what was not recorded."""
+import pytest
+import torch
+from pictures import check_picture
+
+
+@pytest.fixture
+def remembered(bridge):
+    """Puts latents (N, 4, 8, 8) with these scores among what has been recorded."""
+    from mental_averages.nodes.comfyui import _recording
+
+    def put(scores, seed=0, levels=(0.5, 0.2)):
+        latents = torch.randn(len(scores), 4, 8, 8, generator=torch.Generator().manual_seed(seed))
+        _recording._RECORDS.put(latents, torch.tensor(scores), levels)
+        return {"samples": latents}
+
+    return put
+
+
+def flag(latents, references, rate=0.05):
+    from mental_averages.nodes.metrics import HallucinationFlag
+
+    with torch.inference_mode():
+        return HallucinationFlag.execute(latents, references, rate).args
+
+
+def test_flags_and_what_is_kept(remembered):
+    references = remembered([float(value) for value in range(1, 20)], 1)
+    latents = remembered([0.5, 30.0, 19.0, 25.0], 2)
+    figure, table, report, flagged, kept = flag(latents, references)
+    check_picture(figure, 1024)
+    assert report.flagged == [False, True, False, True] and flagged is True and report.threshold == 19.0
+    assert torch.equal(kept["samples"], latents["samples"][[0, 2]])
+    assert report.settings == {"last_steps": 2, "levels": [0.5, 0.2], "false_positive_rate": 0.05}
+    assert "| 1 | 30 | 100.0 | flagged |" in table and "2 of 4 are above 19, as at most 5.0% of samples" in table
+    *_, report, flagged, kept = flag(references, references)
+    assert not flagged and len(kept["samples"]) == 19
+    from mental_averages.nodes.figures import PlotReport
+
+    assert torch.equal(PlotReport.execute(flag(latents, references)[2], 1024).args[0], figure)
+
+
+def test_where_all_are_flagged_nothing_goes_on(remembered):
+    from comfy_execution.graph_utils import ExecutionBlocker
+
+    found = flag(remembered([99.0], 4), remembered([1.0] * 19, 5))
+    assert found[3] is True and isinstance(found[4], ExecutionBlocker)
+
+
+def test_on_a_sampler(small):
+    """What is sampled as the references are is rarely flagged; what goes on moving to its end is."""
+    import nodes
+
+    from mental_averages.nodes.metrics import RecordPredictions
+
+    model, texts = small
+
+    def drawn(change, count, seed):
+        changed = model.clone()
+        changed.set_model_sampler_post_cfg_function(change)
+        with torch.inference_mode():
+            recording = RecordPredictions.execute(changed, 3).args[0]
+            return nodes.common_ksampler(recording, seed, 8, 4.0, "euler", "normal", *texts,
+                                         {"samples": torch.zeros(count, 4, 8, 8)})[0]
+
+    def restless(arguments):
+        return arguments["denoised"] + arguments["sigma"].view(-1, 1, 1, 1)
+
+    usual = drawn(lambda arguments: arguments["denoised"], 19, 1)
+    assert all(flag(drawn(restless, 4, 2), usual)[2].flagged)
+    assert sum(flag(drawn(lambda arguments: arguments["denoised"], 20, 3), usual)[2].flagged) <= 6
+
+
+@pytest.mark.parametrize("rate, complaint", [
+    (0.05, "references holds 5 latents, but a false positive rate of 0.05 needs at least 19: .* choose 0.167 or more"),
+    (0.0, "false_positive_rate"), (0.9, "false_positive_rate"), (float("nan"), "false_positive_rate")])
+def test_rates_that_cannot_be_had(remembered, rate, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        flag(remembered([1.0], 6), remembered([1.0, 2.0, 3.0, 4.0, 5.0], 7), rate)
+
+
+def test_what_was_not_recorded_is_named(remembered):
+    latents, usual = remembered([1.0, 2.0, 3.0], 8), remembered([1.0] * 19, 9)
+    changed = {"samples": latents["samples"].clone()}
+    changed["samples"][1] += 1e-3
+    with pytest.raises(ValueError, match="latents holds 3 latents, and those with the numbers 1 were not recorded"):
+        flag(changed, usual)
+    with pytest.raises(ValueError, match="references holds 19 latents, and none of them was recorded. Connect"):
+        flag(latents, {"samples": usual["samples"] * 1.1})
+
+
+def test_other_levels_cannot_be_compared(remembered):
+    with pytest.raises(ValueError, match="last 2 steps, from noise level 0.5 to 0.2, but one of latents in its last 3"):
+        flag(remembered([1.0], 10, (0.5, 0.2, 0.1)), remembered([1.0] * 19, 11))
+
+
+@pytest.mark.parametrize("samples, complaint", [
+    (torch.zeros(0, 4, 8, 8), "latents is an empty batch"),
+    (torch.full((1, 4, 8, 8), torch.nan), "The input latents contains NaN")])
+def test_bad_batches(remembered, samples, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        flag({"samples": samples}, remembered([1.0] * 19, 12))

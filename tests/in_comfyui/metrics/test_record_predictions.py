@@ -1,0 +1,250 @@
+"""RecordPredictions in core's samplers and in the pack's own nodes: bit-identical, and right."""
+import pytest
+import torch
+from every_node import PREDICTING
+from small_models import MODELS
+
+STEPS, LAST, SEED, CFG = 8, 3, 3, 4.0
+SHAPES = {"SD1.5": (4, 8, 8), "SDXL": (4, 8, 8), "SD3": (16, 8, 8), "Qwen-Image": (16, 8, 8)}
+SAMPLERS = ["euler", "heun", "dpm_2", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_sde", "euler_ancestral", "lms", "uni_pc",
+            "ddim", "dpm_fast", "dpm_adaptive", "lcm", "euler_cfg_pp", "res_multistep", "seeds_2", "er_sde",
+            "sa_solver"]
+
+
+def recording(model, last_steps=LAST):
+    from mental_averages.nodes.metrics import RecordPredictions
+
+    with torch.inference_mode():
+        return RecordPredictions.execute(model, last_steps).args[0]
+
+
+def texts(name="SD1.5"):
+    return MODELS[name].conditioning(1), MODELS[name].conditioning(2)
+
+
+def ksampler(model, prompts, shape=(4, 8, 8), count=2, sampler="euler", steps=STEPS, seed=SEED, cfg=CFG, **options):
+    import nodes
+
+    with torch.inference_mode():
+        return nodes.common_ksampler(model, seed, steps, cfg, sampler, "normal", *prompts,
+                                     {"samples": torch.zeros(count, *shape)}, **options)[0]["samples"]
+
+
+def scores(bridge, latents):
+    found = bridge.recorded(latents)
+    return None if None in found else torch.tensor([each.score for each in found])
+
+
+def by_hand(model, prompts, shape, count=2):
+    """The variance of the last predictions in Euler steps on core's guider, in numpy."""
+    import comfy.sample
+    import comfy.samplers
+    import numpy as np
+
+    predictions = []
+
+    class Sampler(comfy.samplers.Sampler):
+        def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
+                   disable_pbar=False):
+            law = model_wrap.inner_model.model_sampling
+            x = law.noise_scaling(sigmas[0], noise, latent_image, self.max_denoise(model_wrap, sigmas))
+            for sigma, following in zip(sigmas[:-1], sigmas[1:]):
+                clean = model_wrap(x, sigma.expand(count), **extra_args)
+                predictions.append(clean.double().numpy())
+                x = x + (following - sigma) * (x - clean) / sigma
+            return law.inverse_noise_scaling(sigmas[-1], x)
+
+    with torch.inference_mode():
+        sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", STEPS)
+        empty = comfy.sample.fix_empty_latent_channels(model, torch.zeros(count, *shape))
+        guider = comfy.samplers.CFGGuider(model)
+        guider.set_conds(*prompts)
+        guider.set_cfg(CFG)
+        guider.sample(comfy.sample.prepare_noise(empty, SEED), empty, Sampler(), sigmas, seed=SEED)
+    last = np.stack(predictions[-LAST:]).var(axis=0)
+    return torch.from_numpy(last.reshape(count, -1).mean(1)).float()
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_score_of_a_ksampler_is_the_equations(built, bridge, name):
+    model, shape = built(name), SHAPES[name]
+    plain, found = ksampler(model, texts(name), shape), ksampler(recording(model), texts(name), shape)
+    assert torch.equal(plain, found)
+    torch.testing.assert_close(scores(bridge, found), by_hand(model, texts(name), shape), rtol=1e-3, atol=1e-7)
+
+
+# torchsde warns of rounding, and core of how it makes tensors, in some samplers.
+@pytest.mark.filterwarnings("ignore:Should have:UserWarning", "ignore:To copy construct:UserWarning")
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_is_recorded_once_a_step_and_bit_identical(small, bridge, sampler):
+    model, prompts = small
+    patched, seed = recording(model), 1000 + SAMPLERS.index(sampler)  # ddim and euler end in the same latents
+    plain = ksampler(model, prompts, sampler=sampler, seed=seed)
+    assert scores(bridge, plain) is None
+    found = ksampler(patched, prompts, sampler=sampler, seed=seed)
+    assert torch.equal(plain, found)
+    measured = scores(bridge, found)
+    assert measured is not None and (measured > 0).all() and measured.isfinite().all()
+
+
+def test_prompts_that_are_evaluated_apart_are_recorded_as_together(small, bridge, monkeypatch):
+    """Core splits conditional and unconditional, and a batch, by memory."""
+    import comfy.model_base
+
+    model, prompts = small
+    together = scores(bridge, ksampler(recording(model), prompts, seed=21))
+    monkeypatch.setattr(comfy.model_base.BaseModel, "memory_required", lambda self, *args, **kwargs: 1e30)
+    apart = scores(bridge, ksampler(recording(model), prompts, seed=21))
+    torch.testing.assert_close(apart, together, rtol=1e-3, atol=1e-7)
+
+
+def test_each_row_is_found_wherever_it_is(small, bridge):
+    """Joined with rows of another run of the same patched MODEL, taken out, doubled, and in another order."""
+    patched, prompts = recording(small[0]), small[1]
+    first, second = (ksampler(patched, prompts, count=3, seed=seed) for seed in (31, 32))
+    a, b = scores(bridge, first), scores(bridge, second)
+    mixed = torch.cat([second[2:], first[:1], second[2:], first])
+    assert torch.equal(scores(bridge, mixed), torch.cat([b[2:], a[:1], b[2:], a]))
+    assert len({*a.tolist(), *b.tolist()}) == 6
+    found = bridge.recorded(torch.cat([first[:1], first[1:2] + 1e-3]))
+    assert found[0] is not None and found[1] is None
+    single = ksampler(patched, prompts, count=1, seed=31)
+    torch.testing.assert_close(scores(bridge, single), a[:1], rtol=1e-3, atol=1e-7)
+
+
+def test_what_does_not_end_clean_or_is_too_short_is_not_recorded(small, bridge):
+    model, prompts = small
+    patched = recording(model)
+    for options in (dict(last_step=5), dict(steps=2)):
+        options = {"seed": 41, **options}
+        found = ksampler(patched, prompts, **options)
+        assert torch.equal(found, ksampler(model, prompts, **options)) and bridge.recorded(found) == [None, None]
+    # A sampling in two parts ends with the second one, if that has as many steps.
+    whole = ksampler(patched, prompts, seed=42)
+    import nodes
+
+    with torch.inference_mode():
+        half = ksampler(patched, prompts, seed=42, last_step=4)
+        found = nodes.common_ksampler(patched, 42, STEPS, CFG, "euler", "normal", *prompts, {"samples": half},
+                                      disable_noise=True, start_step=4)[0]["samples"]
+    torch.testing.assert_close(scores(bridge, found), scores(bridge, whole), rtol=1e-2, atol=1e-6)
+
+
+def test_a_sampling_that_ends_in_nan_ends_as_without(small, bridge):
+    def broken(model):
+        model = model.clone()
+        model.set_model_sampler_post_cfg_function(lambda arguments: arguments["denoised"] * torch.nan)
+        return model
+
+    found = ksampler(broken(recording(small[0])), small[1])
+    assert found.isnan().all() and bridge.recorded(found) == [None, None]
+
+
+def test_an_interrupt_leaves_nothing_behind(small, bridge):
+    model, prompts = small
+    patched = recording(model)
+
+    def stop(arguments):
+        raise KeyboardInterrupt
+
+    stopping = patched.clone()
+    stopping.set_model_sampler_post_cfg_function(stop)
+    with pytest.raises(KeyboardInterrupt):
+        ksampler(stopping, prompts, seed=51)
+    assert torch.equal(ksampler(patched, prompts, seed=51), ksampler(model, prompts, seed=51))
+
+
+def test_the_last_of_two_recorders_counts_and_the_key_of_a_run_reads_it(small, bridge):
+    model, prompts = small
+    twice = recording(recording(model, 5), 2)
+    found = bridge.recorded(ksampler(twice, prompts, seed=61))
+    assert [len(each.levels) for each in found] == [2, 2]
+    keys = [bridge.run_key(each, "a", {}, {}) for each in (model, recording(model, 2), recording(model, 3), twice)]
+    assert len(set(keys)) == 3 and keys[1] == keys[3]
+    assert not model.wrappers
+
+
+@pytest.mark.parametrize("name", [each for each in PREDICTING if each not in ("DDIMInvert", "MGD3Prototype")])
+def test_the_packs_own_nodes_are_recorded(small, bridge, name):
+    """And give the same as without. What a deterministic node samples has the score of a KSampler's Euler steps."""
+    model, prompts = small
+    patched = recording(model, 2)
+    with torch.inference_mode():
+        plain, found = (PREDICTING[name](each, prompts) for each in (model, patched))
+    assert torch.equal(plain, found)
+    measured = scores(bridge, found)
+    assert measured is not None and (measured > 0).all()
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_plain_samples_of_our_loops_have_the_score_of_a_ksampler(built, bridge, name):
+    """In batches of one, on models of every law."""
+    from mental_averages.dma.diffusion import draw_samples
+    from mental_averages.dma.execution import BatchSize
+
+    model, shape, prompts = built(name), SHAPES[name], texts(name)
+    patched = recording(model)
+    expected = scores(bridge, ksampler(patched, prompts, shape, count=3))
+    sigmas = bridge.sigmas_of(model, "normal", STEPS)
+    latents = bridge.with_denoiser(patched, *prompts, CFG, sigmas, shape, SEED, lambda denoiser: draw_samples(
+        denoiser, sigmas, shape, 3, SEED, batch=BatchSize(1)), layer=None, gradients=False)
+    found = scores(bridge, bridge.latents_out_of_model(model, latents)["samples"])
+    torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-6)
+
+
+def test_averages_are_recorded(small, bridge):
+    from alignments import align
+
+    from mental_averages.nodes.mean_shift import MentalAverage
+
+    model, prompts = small
+    patched = recording(model)
+    with torch.inference_mode():
+        found = [MentalAverage.execute(each, *prompts, {"samples": torch.zeros(1, 4, 8, 8)}, 4, 8, 2, CFG, "normal", 0,
+                                       resume=False).args[0]["samples"] for each in (model, patched)]
+    assert torch.equal(*found) and scores(bridge, found[1]) is not None
+    aligned = [align(each, prompts) for each in (model, patched)]
+    assert torch.equal(*aligned) and len(scores(bridge, aligned[1])) == 3
+
+
+def test_our_sampler_on_the_page_is_recorded(built, bridge):
+    import comfy_extras.nodes_custom_sampler as core
+    from inversions import method
+
+    from mental_averages.nodes.inversion import DDIMSamplerSelect
+
+    for name in ("SD1.5", "SD3"):
+        model, shape = built(name), SHAPES[name]
+        patched, levels = recording(model), bridge.sigmas_of(model, "simple", 6)
+        with torch.inference_mode():
+            samplers = (core.KSamplerSelect.execute("euler").args[0],
+                        DDIMSamplerSelect.execute(method("ddim")).args[0])
+            expected, found = (core.SamplerCustomAdvanced.execute(
+                core.RandomNoise.execute(7).args[0], core.BasicGuider.execute(patched, texts(name)[0]).args[0], sampler,
+                levels, {"samples": torch.zeros(2, *shape)}).args[0]["samples"] for sampler in samplers)
+        torch.testing.assert_close(scores(bridge, found), scores(bridge, expected), rtol=1e-2, atol=1e-6)
+
+
+def test_only_so_many_are_remembered(bridge, monkeypatch):
+    from mental_averages.nodes.comfyui import _recording
+
+    records = _recording._Records(3)
+    rows = torch.arange(5.0)[:, None]
+    records.put(rows, torch.arange(5.0), (1.0,))
+    assert [each and each.score for each in records.of(rows)] == [None, None, 2.0, 3.0, 4.0]
+    records.put(rows[2:3], torch.tensor([9.0]), (1.0,))
+    records.put(rows[:1], torch.tensor([8.0]), (1.0,))
+    assert [each and each.score for each in records.of(rows)] == [8.0, None, 9.0, None, 4.0]
+
+
+def test_half_precision(built, bridge):
+    model = MODELS["SD1.5"].build(dtype=torch.float16, manual_cast=torch.float32)
+    half = recording(model)
+    found = ksampler(half, texts())
+    assert torch.equal(found, ksampler(model, texts())) and scores(bridge, found).isfinite().all()
+
+
+@pytest.mark.parametrize("value", [1, 0, 1001, 2.5, None])
+def test_bad_inputs_are_refused(small, value):
+    with pytest.raises(ValueError, match="last_steps"):
+        recording(small[0], value)

@@ -1,0 +1,117 @@
+"""DirectionFromPictures: the difference of channel means, from latents and from images."""
+import pytest
+import torch
+from small_models import MODELS
+from stopping import untouched
+
+SHAPES = {"SD1.5": (4, 8, 8), "SDXL": (4, 8, 8), "SD3": (16, 8, 8)}
+
+
+def latents(count, mean=0.0, seed=0, shape=(4, 8, 8)):
+    return {"samples": mean + torch.randn(count, *shape, generator=torch.Generator().manual_seed(seed))}
+
+
+def made(model, with_it, without_it, prompt=None, **change):
+    from mental_averages.nodes.steering import DirectionFromPictures
+
+    arguments = {**dict(layers="", percent=0.6, draws=2, scale="difference", seed=0, resume=False), **change}
+    with torch.inference_mode():
+        return DirectionFromPictures.execute(model, prompt or MODELS["SD1.5"].conditioning(1), with_it, without_it,
+                                             **arguments).args
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_it_is_the_difference_of_channel_means(built, bridge, name):
+    from mental_averages.dma.diffusion import add_noise, starting_noise
+
+    model, shape, prompt = built(name), SHAPES[name], MODELS[name].conditioning(1)
+    sets = latents(3, 1.0, 1, shape), latents(4, 0.0, 2, shape)
+    direction, table, separation = made(model, *sets, prompt)
+    sampling = model.get_model_object("model_sampling")
+    sigma, noise = float(sampling.percent_to_sigma(0.6)), starting_noise(2, shape, 0)
+    names = list(direction.layers)
+    assert names == {"SD3": ["joint_blocks.0", "joint_blocks.1"]}.get(
+        name, ["middle_block", "output_blocks.0", "output_blocks.1"])
+    for layer in (names[0], names[-1]):
+        def read(denoiser):
+            means = []
+            for each in sets:
+                noisy = torch.cat([add_noise(denoiser.parametrization, clean[None], noise, sigma)
+                                   for clean in model.model.process_latent_in(each["samples"])])
+                means.append(denoiser.features(noisy, sigma).mean(dim=(0, 2, 3)))
+            return means
+
+        positive, negative = bridge.with_denoiser(model, prompt, prompt, 1.0, torch.tensor([sigma, 0.0]), shape, 0,
+                                                  read, layer=layer)
+        torch.testing.assert_close(direction.layers[layer].vector, positive - negative, rtol=1e-3, atol=1e-4)
+        assert f"| {layer} | {len(positive)} |" in table
+    assert separation == direction.separation == 1.0 and "3 pictures with it and 4 without" in table
+
+
+def test_images_are_the_latents_that_the_vae_makes_of_them(demo, prompts):
+    model, _, vae = demo
+    images = torch.rand(5, 64, 64, 3, generator=torch.Generator().manual_seed(3))
+    with torch.inference_mode():
+        encoded = [{"samples": vae.encode(images[rows])} for rows in (slice(0, 2), slice(2, 5))]
+    arguments = dict(layers="middle_block", draws=1)
+    expected = made(model, *encoded, prompts[1], **arguments)[0]
+    found = made(model, images[:2], images[2:], prompts[1], vae=vae, **arguments)[0]
+    torch.testing.assert_close(found.layers["middle_block"].vector, expected.layers["middle_block"].vector, rtol=1e-3,
+                               atol=1e-5)
+
+
+def test_steering_by_it_moves_features_by_it(built, bridge):
+    """At strength 1 features at the layer are shifted by the difference of the sets' means."""
+    from mental_averages.nodes.steering import SteerRepresentation
+
+    model = built("SD1.5")
+    direction = made(model, latents(3, 1.0, 1), latents(3, 0.0, 2), layers="middle_block")[0]
+    with torch.inference_mode():
+        steered = SteerRepresentation.execute(model, direction, 1.0, "", 0.0, 1.0, "both").args[0]
+    x, texts = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(5)), MODELS["SD1.5"].conditioning(1)
+    plain, moved = (bridge.with_denoiser(each, texts, texts, 1.0, torch.tensor([1.0, 0.0]), (4, 8, 8), 0,
+                                         lambda denoiser: denoiser.features(x, 1.0), layer="middle_block")
+                    for each in (model, steered))
+    torch.testing.assert_close((moved - plain).mean((0, 2, 3)), direction.layers["middle_block"].vector, rtol=1e-3,
+                               atol=1e-4)
+
+
+def test_layers_and_scales(built):
+    model = built("SD1.5")
+    sets = latents(3, 1.0, 1), latents(3, 0.0, 2)
+    found = made(model, *sets, layers="output_blocks.1, input_blocks", scale="unit")[0]
+    assert list(found.layers) == [*(f"input_blocks.{number}" for number in range(4)), "output_blocks.1"]
+    assert all(each.vector.norm() == pytest.approx(1.0, rel=1e-4) for each in found.layers.values())
+
+
+def test_it_goes_on_from_what_was_read(built, folders):
+    from stopping import Calls
+
+    calls = Calls(built("SD1.5"))
+    sets = latents(3, 1.0, 1), latents(3, 0.0, 2)
+    first, found = calls.during(made, calls.model, *sets, resume=True)
+    again, same = calls.during(made, calls.model, *sets, resume=True, scale="unit")
+    assert again < first
+    torch.testing.assert_close(found[0].layers["middle_block"].vector / found[0].layers["middle_block"].length,
+                               same[0].layers["middle_block"].vector)
+
+
+@pytest.mark.parametrize("change, complaint", [
+    (dict(with_it=latents(1)), "with_it holds 1 picture, but a direction takes at least 2"),
+    (dict(without_it=torch.rand(1, 64, 64, 3)), "without_it holds images: connect the vae"),
+    (dict(without_it={"samples": torch.zeros(0, 4, 8, 8)}), "empty batch"),
+    (dict(with_it={"samples": torch.full((2, 4, 8, 8), torch.nan)}), "NaN"),
+    (dict(with_it={"samples": torch.zeros(2, 4, 8, 8)}), "empty"),
+    (dict(with_it=latents(2, shape=(16, 8, 8))), "16 channels"),
+    (dict(with_it=latents(2, shape=(4, 8, 6))), "with_it holds latents of 6 x 8 and without_it of 8 x 8"),
+    (dict(layers="joint_blocks"), "No layer of this model fits 'joint_blocks'"),
+    (dict(percent=1.5), "percent"), (dict(draws=0), "draws"), (dict(scale="norm"), "scale")])
+def test_bad_inputs_are_refused_before_the_model_is_asked(built, change, complaint):
+    arguments = {**dict(with_it=latents(2, 1.0, 1), without_it=latents(2)), **change}
+    with pytest.raises(ValueError, match=complaint):
+        made(untouched(built("SD1.5")), **arguments)
+
+
+def test_the_same_pictures_have_no_direction(built):
+    with pytest.raises(ValueError, match="the means of the two sets are the same"):
+        made(built("SD1.5"), latents(2), latents(2))
