@@ -10,10 +10,10 @@ from collections.abc import Generator, Sequence
 import torch
 from torch import Tensor
 
-from ..diffusion import Denoiser, at_step, check_finite, clean_estimate, rising, start_scale
+from ..diffusion import Denoiser, at_step, check_finite, rising, start_scale
 from ..execution import BatchSize, Event, Watcher, choose_batch, drive
 from ._ddim import Ddim
-from ._method import WayBack
+from ._method import WayBack, pointed_at
 from ._state import State, joined, rows_of
 from ._trajectory import Trajectory, companions_of
 from ._velocity import Velocity
@@ -67,6 +67,7 @@ def step_down(velocity: Velocity, state: State, levels: Sequence[float], index: 
     lower: list[State] = []
     for rows, part in batch.over(len(state[0]), descend):
         lower.append(part)
-        clean = clean_estimate(state[0][rows][:1], part[0][:1], levels[index], levels[index - 1])
+        first = slice(rows.start, rows.start + 1)
+        clean = pointed_at(method, rows_of(state, first), rows_of(part, slice(0, 1)), levels[index], levels[index - 1])
         yield Event("descend", rows.stop - rows.start, rows.stop, len(state[0]), clean=clean)
     return joined(state, lower)
