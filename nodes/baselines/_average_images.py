@@ -40,5 +40,6 @@ class AverageLatents(io.ComfyNode):
     @checked()
     def execute(cls, latents) -> io.NodeOutput:
         check_batch(latents["samples"], "latents")
+        comfyui.check_not_coded(latents, "latents")
         averaged = {key: value for key, value in latents.items() if key not in ("batch_index", "noise_mask")}
         return io.NodeOutput({**averaged, "samples": baselines.mean_of(latents["samples"])})
