@@ -15,8 +15,8 @@ from ._velocity import Velocity
 from ._way_back import sample_back, way_back
 
 __all__ = [
-    "Bdia", "Ddim", "DpmEncoder", "FireFlow", "FixedPoint", "Inversion", "InversionMonitor", "InversionReport", "InvertedStep",
-    "Method", "Midpoint", "NullText", "RFInversion", "RoundTrip", "Trajectory", "Velocity", "WayBack", "check_clean", "check_fit",
-    "companions_of", "invert", "optimise_null_text", "pivot_loss", "round_trip_error", "sample_back", "unsolved",
-    "way_back",
+    "Bdia", "Ddim", "DpmEncoder", "FireFlow", "FixedPoint", "Inversion", "InversionMonitor", "InversionReport",
+    "InvertedStep", "Method", "Midpoint", "NullText", "RFInversion", "RoundTrip", "Trajectory", "Velocity", "WayBack",
+    "check_clean", "check_fit", "companions_of", "invert", "optimise_null_text", "pivot_loss", "round_trip_error",
+    "sample_back", "unsolved", "way_back",
 ]

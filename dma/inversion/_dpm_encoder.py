@@ -6,10 +6,10 @@ of stochastic DDIM from level t down to s is
     x_s = a_s x0_hat + sqrt(b_s^2 - u^2) eps_hat + u n,   u = eta b_s sqrt(1 - r^2),   r = a_t b_s / (a_s b_t)
 
 with x0_hat and eps_hat as the model predicts them at x_t (arXiv 2010.02502, equations 12 and 16; for flow the same law
-at the same signal-to-noise ratios). Sampling draws n. Here a noisy path of the picture is drawn instead,
-x_1, ..., x_S ~ q(. | x0), without the model, and n is solved for at every step: the codes (n_1, ..., n_S, x_S) lead back
-to the picture exactly, whatever the model, the prompt and the guidance. The same codes with another prompt or another
-model are CycleDiffusion.
+at the same signal-to-noise ratios). Sampling draws n. Here a noisy path of the picture is drawn instead, x_1, ..., x_S
+~ q(. | x0), without the model, and n is solved for at every step: the codes (n_1, ..., n_S, x_S) lead back to the
+picture exactly, whatever the model, the prompt and the guidance. The same codes with another prompt or another model
+are CycleDiffusion.
 
 Codes are not standard normal noise: they hold what the model did not foresee. For an exact model of Gaussian data their
 variance is 1 + k^2 P / u^2 with k = a_s - a_t sqrt(b_s^2 - u^2) / b_t and P the variance of x0 given x_t.

@@ -75,7 +75,7 @@ def companions_of(trajectory: Trajectory, noise: Tensor) -> Tensor | None:
             raise ValueError(f"The trajectory carries what the method {trajectory.method.name} needs for "
                              f"{len(own)} latents, but latent {number} of {len(noise)} is none of them: it has been "
                              "mixed or changed since, or comes from another inversion.")
-        alike = (distances <= distances[nearest] + SAME_NOISE).nonzero().flatten().tolist()
+        alike = [row for row in range(len(own)) if distances[row] <= distances[nearest] + SAME_NOISE]
         if len(alike) > 1 and not all(torch.equal(trajectory.companion[nearest], trajectory.companion[other])
                                       for other in alike):
             if len(noise) != len(own) or number - 1 not in alike:

@@ -4,6 +4,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ...dma import baselines
+from .. import comfyui
 from ..inputs import check_batch, checked
 
 

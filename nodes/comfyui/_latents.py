@@ -14,7 +14,6 @@ from torch import Tensor
 from ...dma.statistics import finite_rows
 from ._denoiser import is_video_shaped
 
-
 # The entry of a LATENT that says which of its rows are nothing without the codes of their trajectory.
 CODED = "mental_averages_coded"
 

@@ -1,4 +1,4 @@
-"""DPM-Encoder: it comes back, takes the published step, draws the law it claims, and its codes are what they should be."""
+"""DPM-Encoder: it comes back, takes the published step, draws the law it claims, and has the codes it should."""
 import math
 
 import pytest
