@@ -93,8 +93,8 @@ def round_trip(demo: DemoModel, entry: Entry, captions: list[str], clean: Tensor
         return sample_back(denoiser, trajectory.noise, sigmas, method=method, companion=companion,
                            batch=batch), found.report
 
-    pivot = demo.with_denoiser(captions, 1.0, up, steps, layer=None) if optimised else None
-    return demo.with_denoiser(captions, entry.guidance, back, steps, layer=None)
+    pivot = demo.with_denoiser(captions, 1.0, up, steps, layer=None, latents=len(clean)) if optimised else None
+    return demo.with_denoiser(captions, entry.guidance, back, steps, layer=None, latents=len(clean))
 
 
 def main() -> None:
