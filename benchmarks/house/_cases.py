@@ -26,7 +26,7 @@ def cases_of(world: World) -> dict[str, Case]:
     methods = {
         "ddim": {"told": "target"}, "fixed_point": {"tolerance": 1e-5, "iterations": 8, "history": 3},
         "exact": {"gamma": 0.95}, "negative_prompt": {}, "null_text": {"iterations": 4, "learning_rate": 0.01},
-        "midpoint": {}, "fireflow": {},
+        "midpoint": {}, "fireflow": {}, "dpm_encoder": {"eta": 1.0},
     }
     train = dict(model=world.model, latents=pictures, steps=8, learning_rate=1e-3, seed=2, batch_size=2,
                  preview_interval=3)

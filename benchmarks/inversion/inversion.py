@@ -32,6 +32,7 @@ from mental_averages.dma.execution import BatchSize
 from mental_averages.dma.inversion import (
     Bdia,
     Ddim,
+    DpmEncoder,
     FireFlow,
     FixedPoint,
     Midpoint,
@@ -67,13 +68,15 @@ ENTRIES = [
     Entry("fireflow", FireFlow()),
     Entry(f"ddim, guidance {GUIDANCE}", Ddim(), GUIDANCE, "psnr_ddim_cfg"),
     Entry(f"null_text, guidance {GUIDANCE}", NULL_TEXT, GUIDANCE, "psnr_null_text_cfg"),
+    Entry("dpm_encoder", DpmEncoder(), key="psnr_dpm_encoder"),
+    Entry("dpm_encoder, eta 0.3", DpmEncoder(0.3)),
+    Entry(f"dpm_encoder, guidance {GUIDANCE}", DpmEncoder(), GUIDANCE, "psnr_dpm_encoder_cfg"),
 ]
 
 
 def round_trip(demo: DemoModel, entry: Entry, captions: list[str], clean: Tensor,
-               steps: int) -> tuple[Tensor, float, list[float]]:
-    """Clean latents (B, C, H, W) after their round trip, the calls of the way up, and the norms of the noise over
-    sqrt(L)."""
+               steps: int) -> tuple[Tensor, inversion.InversionReport]:
+    """Clean latents (B, C, H, W) after their round trip, and the report of the way up."""
     optimised, batch = isinstance(entry.method, inversion.NullText), BatchSize(len(clean))
 
     def up(denoiser, sigmas):
@@ -90,9 +93,8 @@ def round_trip(demo: DemoModel, entry: Entry, captions: list[str], clean: Tensor
         return sample_back(denoiser, trajectory.noise, sigmas, method=method, companion=companion,
                            batch=batch), found.report
 
-    pivot = demo.with_denoiser(captions, 1.0, up, steps, layer=None) if optimised else None
-    restored, report = demo.with_denoiser(captions, entry.guidance, back, steps, layer=None)
-    return restored, report.calls, report.steps[-1].norm
+    pivot = demo.with_denoiser(captions, 1.0, up, steps, layer=None, latents=len(clean)) if optimised else None
+    return demo.with_denoiser(captions, entry.guidance, back, steps, layer=None, latents=len(clean))
 
 
 def main() -> None:
@@ -107,17 +109,18 @@ def main() -> None:
     rows = [held_out[place] for place in np.linspace(0, len(held_out) - 1, count).astype(int)]
     demo = DemoModel()
     clean = demo.latents_of(as_pictures(images[rows]))
-    originals, table, shown, figures = demo.decode(clean), [], [], {}
+    originals, table, codes, shown, figures = demo.decode(clean), [], [], [], {}
     for entry in ENTRIES:
-        started, restored, calls, norms = time.monotonic(), [], [], []
+        started, restored, reports = time.monotonic(), [], []
         # Null-text optimisation goes on with some of a batch, which a batch of prompts does not allow.
         together = 1 if isinstance(entry.method, inversion.NullText) else TOGETHER
         for first in range(0, count, together):
             captions = [pictures[row].caption for row in rows[first:first + together]]
-            found, used, norm = round_trip(demo, entry, captions, clean[first:first + together], steps)
+            found, report = round_trip(demo, entry, captions, clean[first:first + together], steps)
             restored.append(found)
-            calls += [used] * len(captions)
-            norms += norm
+            reports.append(report)
+        calls = [report.calls for report in reports for _ in report.steps[-1].norm]
+        norms = [norm for report in reports for norm in report.steps[-1].norm]
         restored = torch.cat(restored)
         error, decoded = round_trip_error(clean, restored), demo.decode(restored)
         psnr = picture_psnr(decoded, originals).numpy()
@@ -125,6 +128,10 @@ def main() -> None:
                       f"{np.median(error.relative):.1e}", f"{max(error.relative):.1e}", f"{np.mean(calls):.0f}",
                       f"{np.mean(norms):.3f}", f"{(time.monotonic() - started) / count:.1f}"])
         print(table[-1], flush=True)
+        if reports[0].steps[0].code:
+            codes.append([entry.name, *(with_interval(np.array([norm for report in reports
+                                                                for norm in report.steps[place].code]))
+                                        for place in (0, 1, steps // 2, steps - 1))])
         if entry.key:
             figures |= {entry.key: float(np.mean(error.psnr)), f"picture_{entry.key}": float(np.mean(psnr)),
                         f"relative_{entry.key[5:]}": max(error.relative)}
@@ -132,6 +139,8 @@ def main() -> None:
     print(f"\n{count} held-out pictures, {steps} steps, 95 % intervals over pictures\n")
     print_table(["method", "latent PSNR in dB", "picture PSNR in dB", "relative error, median", "worst", "calls",
                  "norm of z", "s per picture"], table)
+    print("\nNorm of the codes over that of ordinary noise, by the step of the way back\n")
+    print_table(["method", "the last", "the last but one", "in the middle", "the first"], codes)
     if arguments.sheet:
         names = ["decoded original", *[entry.name for entry in ENTRIES]]
         save_sheet([originals, *shown], names, "", arguments.sheet, cell=64, columns=16)

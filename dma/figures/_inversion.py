@@ -37,7 +37,11 @@ def plot_inversion(report: InversionReport, *, width: int = 1024) -> Tensor:
     residuals.set(title=f"{report.settings['method']}: residual of a step back", xscale="log", xlabel="noise level")
     _band(norms, sigmas, [step.norm for step in report.steps], "#30638e")
     norms.axhline(1, color="#999999", linewidth=0.8)
-    norms.set(title=r"norm of the latents, in units of $\sqrt{L}$", xscale="log", xlabel="noise level", ylim=(0, None))
+    norms.set(title=r"norm of the latents, in units of $\sqrt{L}$", xscale="log", xlabel="noise level")
+    if all(step.code for step in report.steps):
+        _band(norms, sigmas, [step.code for step in report.steps], "#edae49")
+        norms.set(title=r"norm of latents (blue) and codes (yellow), in $\sqrt{L}$")
+    norms.set(ylim=(0, None))
     if report.round_trip:
         values = np.sort(report.round_trip.psnr)
         round_trip.bar(np.arange(1, len(values) + 1), values, color="#edae49")

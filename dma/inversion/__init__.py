@@ -1,9 +1,10 @@
-"""Deterministic inversion: from a clean latent to the noise it comes from, and back."""
+"""Inversion: from a clean latent to the noise it comes from, and back."""
 from ._bdia import Bdia
 from ._ddim import Ddim
+from ._dpm_encoder import DpmEncoder
 from ._fixed_point import FixedPoint, unsolved
 from ._invert import Inversion, check_clean, invert
-from ._method import Method
+from ._method import Method, WayBack
 from ._midpoint import FireFlow, Midpoint
 from ._monitor import InversionMonitor
 from ._null_text import NullText, optimise_null_text, pivot_loss
@@ -14,8 +15,8 @@ from ._velocity import Velocity
 from ._way_back import sample_back, way_back
 
 __all__ = [
-    "Bdia", "Ddim", "FireFlow", "FixedPoint", "Inversion", "InversionMonitor", "InversionReport", "InvertedStep",
-    "Method", "Midpoint", "NullText", "RFInversion", "RoundTrip", "Trajectory", "Velocity", "check_clean", "check_fit",
-    "companions_of", "invert", "optimise_null_text", "pivot_loss", "round_trip_error", "sample_back", "unsolved",
-    "way_back",
+    "Bdia", "Ddim", "DpmEncoder", "FireFlow", "FixedPoint", "Inversion", "InversionMonitor", "InversionReport",
+    "InvertedStep", "Method", "Midpoint", "NullText", "RFInversion", "RoundTrip", "Trajectory", "Velocity", "WayBack",
+    "check_clean", "check_fit", "companions_of", "invert", "optimise_null_text", "pivot_loss", "round_trip_error",
+    "sample_back", "unsolved", "way_back",
 ]

@@ -13,11 +13,11 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from ..diffusion import Denoiser, at_step, check_finite, clean_estimate, noise_of, rising, start_scale
+from ..diffusion import Denoiser, at_step, check_finite, noise_of, rising, start_scale
 from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive
 from ._cost import Cost
 from ._ddim import Ddim
-from ._method import Ascent, Method
+from ._method import Ascent, Method, pointed_at
 from ._norms import nominal_norms, relative_distances
 from ._report import InversionReport, InvertedStep
 from ._round_trip import round_trip
@@ -72,7 +72,8 @@ def inverting(denoiser: Denoiser, clean: Tensor, levels: tuple[float, ...], meth
         latents.append(state[0].float())
         noise = noise_of(denoiser.parametrization, latents[-1], levels[index + 1])
         records.append(InvertedStep(levels[index + 1], _values(ascent.residual for ascent in ascents),
-                                    _values(ascent.iterations for ascent in ascents), nominal_norms(noise)))
+                                    _values(ascent.iterations for ascent in ascents), nominal_norms(noise),
+                                    _values(ascent.code for ascent in ascents)))
     trajectory = Trajectory(torch.stack(latents), levels, denoiser.parametrization, method,
                             method.companion(state, clean), start_scale(denoiser, levels[-1]))
     error = (yield from round_trip(denoiser, trajectory, batch)) if measure else None
@@ -99,7 +100,9 @@ def step_up(velocity: Velocity, state: State, levels: Sequence[float], index: in
     ascents: list[Ascent] = []
     for rows, ascent in batch.over(len(state[0]), ascend):
         ascents.append(ascent)
-        estimate = clean_estimate(state[0][rows][:1], ascent.state[0][:1], levels[index], levels[index + 1])
+        first = slice(rows.start, rows.start + 1)
+        estimate = pointed_at(method, rows_of(state, first), rows_of(ascent.state, slice(0, 1)), levels[index],
+                              levels[index + 1])
         yield Event("ascend", rows.stop - rows.start, rows.stop, len(state[0]), clean=estimate)
     return ascents
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
-from ..diffusion import Parametrization
+from ..diffusion import Parametrization, clean_estimate
 from ._state import State
 from ._velocity import Velocity
 
@@ -32,13 +32,25 @@ class WayBack(Protocol):
         ...
 
 
+def pointed_at(method: WayBack, before: State, after: State, level: float, following: float) -> Tensor:
+    """The clean latents (B, C, H, W) that a step between two levels points at, for previews.
+
+    The end of the straight line through both latents, unless the method has a `pointed_at` of its own, as one whose
+    steps hold fresh noise does.
+    """
+    own = getattr(method, "pointed_at", None)
+    return clean_estimate(before[0], after[0], level, following) if own is None else own(before, after)
+
+
 @dataclass(frozen=True)
 class Ascent:
-    """One step up. `residual` (B,) and `iterations` (B,) only from methods that come by them on the way."""
+    """One step up. `residual` (B,), `iterations` (B,) and `code` (B,), the norm of what the step's noise is solved to
+    be over sqrt(L), only from methods that come by them on the way."""
 
     state: State
     residual: Tensor | None = None
     iterations: Tensor | None = None
+    code: Tensor | None = None
 
 
 class Method(WayBack, Protocol):

@@ -22,6 +22,7 @@ class InvertedStep:
     residual: list[float]  # |x_s(x_t) - x_s| / |x_s|: what a step back from the new latent misses
     iterations: list[int]  # corrections of an iterative method
     norm: list[float]  # of the latent in the papers' units, over sqrt(L)
+    code: list[float] = field(default_factory=list)  # norm of the code of a stochastic step, over sqrt(L)
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class InversionReport(Record):
     """The settings of an inversion, one record per step, and the error of the round trip where it was measured."""
 
     FORMAT = "mental-averages/inversion-report"
+    VERSION = 2  # 2 added the norms of codes
     NAME = "a report of an inversion"
 
     settings: dict

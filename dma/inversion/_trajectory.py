@@ -44,6 +44,8 @@ class Trajectory:
 
 # Noise that has been saved and read again, or moved between devices and types, is still a trajectory's own.
 OWN_NOISE = 1e-3
+# Rows that differ by less are the same noise: what a method draws may be the same for all pictures.
+SAME_NOISE = 1e-5
 
 
 def check_fit(trajectory: Trajectory, noise: Tensor) -> None:
@@ -55,7 +57,9 @@ def companions_of(trajectory: Trajectory, noise: Tensor) -> Tensor | None:
     """What a trajectory carries for each latent of noise (B, C, H, W), a row for each of them, or None if nothing.
 
     That belongs to one latent and no other, so that the noise has to be the trajectory's own: any of its rows, in any
-    order. Raises ValueError where a row is not, such as a mixture, and for latents of another size.
+    order. Where several pictures have the same noise, as a method may give them that draws it, their order tells them
+    apart. Raises ValueError where a row is none of them, such as a mixture, where some of several pictures of the same
+    noise are asked for, and for latents of another size.
     """
     if noise.shape[1:] != trajectory.latents.shape[2:]:
         raise ValueError(f"The latents have shape {tuple(noise.shape[1:])}, but those of the trajectory "
@@ -71,5 +75,13 @@ def companions_of(trajectory: Trajectory, noise: Tensor) -> Tensor | None:
             raise ValueError(f"The trajectory carries what the method {trajectory.method.name} needs for "
                              f"{len(own)} latents, but latent {number} of {len(noise)} is none of them: it has been "
                              "mixed or changed since, or comes from another inversion.")
+        alike = [row for row in range(len(own)) if distances[row] <= distances[nearest] + SAME_NOISE]
+        if len(alike) > 1 and not all(torch.equal(trajectory.companion[nearest], trajectory.companion[other])
+                                      for other in alike):
+            if len(noise) != len(own) or number - 1 not in alike:
+                raise ValueError(f"Latent {number} is the noise of {len(alike)} pictures alike, which only their order "
+                                 f"tells apart, but there are {len(noise)} latents in place of {len(own)}, or they are "
+                                 "in another order: take back all of them at once, as they were inverted.")
+            nearest = number - 1
         rows.append(nearest)
     return trajectory.companion if rows == list(range(len(own))) else trajectory.companion[rows]

@@ -10,10 +10,10 @@ from collections.abc import Generator, Sequence
 import torch
 from torch import Tensor
 
-from ..diffusion import Denoiser, at_step, check_finite, clean_estimate, rising, start_scale, tell
+from ..diffusion import Denoiser, at_step, check_finite, rising, start_scale, tell
 from ..execution import BatchSize, Event, Watcher, choose_batch, drive
 from ._ddim import Ddim
-from ._method import WayBack
+from ._method import WayBack, pointed_at
 from ._state import State, joined, rows_of
 from ._trajectory import Trajectory, companions_of
 from ._velocity import Velocity
@@ -68,7 +68,7 @@ def step_down(velocity: Velocity, state: State, levels: Sequence[float], index: 
     arrived = torch.empty_like(state[0])
     for rows, part in batch.over(len(state[0]), descend):
         lower.append(part)
-        clean = clean_estimate(state[0][rows], part[0], levels[index], levels[index - 1])
+        clean = pointed_at(method, rows_of(state, rows), part, levels[index], levels[index - 1])
         arrived[rows] = part[0]
         tell(velocity.denoiser, levels[index], levels[index - 1], rows, clean, arrived)
         yield Event("descend", rows.stop - rows.start, rows.stop, len(state[0]), clean=clean[:1])

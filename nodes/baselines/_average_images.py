@@ -4,6 +4,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ...dma import baselines
+from .. import comfyui
 from ..inputs import check_batch, checked
 
 
@@ -40,5 +41,6 @@ class AverageLatents(io.ComfyNode):
     @checked()
     def execute(cls, latents) -> io.NodeOutput:
         check_batch(latents["samples"], "latents")
+        comfyui.check_not_coded(latents, "latents")
         averaged = {key: value for key, value in latents.items() if key not in ("batch_index", "noise_mask")}
         return io.NodeOutput({**averaged, "samples": baselines.mean_of(latents["samples"])})

@@ -26,7 +26,9 @@ from ._files import (
 from ._gradients import differentiable, normal_weights
 from ._image_encoders import IMAGE_ENCODERS, encoder_folder, encoder_names, managed_encoder
 from ._latents import (
+    check_not_coded,
     check_vae,
+    coded_latent,
     decoded,
     described,
     finite,
@@ -44,7 +46,7 @@ from ._recording import Recorded, recorded, recording_model
 from ._resume import checkpoints, run_state_folder, saved_run
 from ._run_key import run_key
 from ._running import BRANCHES, with_denoiser
-from ._sampler import DeterministicSampler
+from ._sampler import DeterministicSampler, own_levels
 from ._steering import Steering, steered_model
 from ._text_encoder import (
     Prompt,
@@ -63,15 +65,15 @@ __all__ = [
     "ATTENTION", "AUTO_LAYER", "BRANCHES", "ENDING", "IMAGE_ENCODERS", "MIDDLE_BLOCK", "NAMES", "ORDINARY_SIGMAS",
     "OTHER_LAYER", "OWN_LATENTS", "ComfyDenoiser", "DeterministicSampler", "HSpace", "ProgressReporter", "Prompt",
     "Push", "Recorded", "Steering", "advising", "advising_on_gradients", "attached", "check_conditioning", "check_fits",
-    "check_model", "check_no_hooks", "check_one_prompt", "check_rank", "check_readable", "check_template", "check_vae",
-    "checkpoints", "content_hash", "decoded", "default_layer", "described", "differentiable", "differentiable_encoding",
-    "embedding_path", "encoded", "encoder_folder", "encoder_names", "encoders", "explaining_what_cannot_be_written",
-    "finite", "identity_of_loaded", "image_latents", "is_from", "is_writable_prefix", "latent_shape",
-    "latents_into_model", "latents_out_of_model", "layer_names", "loaded_with_model", "lora_model", "managed_encoder",
-    "name_is_taken", "network_of", "normal_weights", "output_name", "output_path", "parameters_of",
-    "parametrization_of", "places", "plain_name", "progress_bar", "prompt_with_vectors", "pushed_model",
-    "readable_path", "reading_pictures", "recorded", "recording_model", "resolve_layer", "run_key", "run_state_folder",
-    "samples_of", "samples_of_size", "saved_run", "schedulers", "set_positive", "sigmas_of", "steered_model",
-    "target_layers", "with_denoiser", "with_lora", "works_in_place", "write_embedding", "write_output_text",
-    "write_output_texts",
+    "check_model", "check_no_hooks", "check_not_coded", "check_one_prompt", "check_rank", "check_readable",
+    "check_template", "check_vae", "checkpoints", "coded_latent", "content_hash", "decoded", "default_layer",
+    "described", "differentiable", "differentiable_encoding", "embedding_path", "encoded", "encoder_folder",
+    "encoder_names", "encoders", "explaining_what_cannot_be_written", "finite", "identity_of_loaded", "image_latents",
+    "is_from", "is_writable_prefix", "latent_shape", "latents_into_model", "latents_out_of_model", "layer_names",
+    "loaded_with_model", "lora_model", "managed_encoder", "name_is_taken", "network_of", "normal_weights",
+    "output_name", "output_path", "own_levels", "parameters_of", "parametrization_of", "places", "plain_name",
+    "progress_bar", "prompt_with_vectors", "pushed_model", "readable_path", "reading_pictures", "recorded",
+    "recording_model", "resolve_layer", "run_key", "run_state_folder", "samples_of", "samples_of_size", "saved_run",
+    "schedulers", "set_positive", "sigmas_of", "steered_model", "target_layers", "with_denoiser", "with_lora",
+    "works_in_place", "write_embedding", "write_output_text", "write_output_texts",
 ]

@@ -17,6 +17,8 @@ ORDINARY_SIGMAS = ("Connect the sigmas of an ordinary scheduler with at least on
 FINISHED_LATENT = "Connect a finished latent, such as an encoded picture."
 OWN_LATENTS = ("Connect the latents that belong to the trajectory, or sample without it, with the steps and the "
                "scheduler of the inversion.")
+OWN_NOISE_DOWN = ("Connect the latent of the inversion as latent_image and DisableNoise as the noise, or disconnect "
+                  "the trajectory.")
 OTHER_PRECISION = ("Load the model in another precision (bf16 or fp32: start ComfyUI with --bf16-unet or "
                    "--force-fp32), or lower cfg.")
 

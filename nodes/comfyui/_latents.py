@@ -1,6 +1,7 @@
 """LATENTs: what is in them, checked, and in the units that the Denoiser works in."""
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,13 +14,40 @@ from torch import Tensor
 from ...dma.statistics import finite_rows
 from ._denoiser import is_video_shaped
 
+# The entry of a LATENT that says which of its rows are nothing without the codes of their trajectory.
+CODED = "mental_averages_coded"
 
-def latent_shape(model: Any, latent: dict) -> tuple[int, ...]:
+
+def coded_latent(samples: Tensor, method: str) -> dict:
+    """The LATENT of noise (N, C, H, W) that leads to no picture without the codes which a method keeps apart."""
+    return {"samples": samples, CODED: {_digest(row): method for row in samples}}
+
+
+def check_not_coded(latent: dict, what: str) -> None:
+    """Raise ValueError, calling it `what`, where a LATENT holds noise whose codes were kept apart, in any order.
+
+    Told by the values themselves: other nodes hand the entry on with what they have made of the latent.
+    """
+    marks = latent.get(CODED)
+    method = next((marks[digest] for digest in map(_digest, as_pictures(latent["samples"])) if digest in marks),
+                  None) if marks else None
+    if method is not None:
+        raise ValueError(f"{what} is the start of an inversion by {method}: ordinary noise, whose pictures lie in the "
+                         "codes that its trajectory carries, and codes cannot be mixed or averaged. Connect it to DDIM "
+                         "Sample together with its trajectory, or invert by another method.")
+
+
+def _digest(row: Tensor) -> str:
+    return hashlib.blake2b(row.detach().cpu().float().contiguous().numpy().tobytes(), digest_size=16).hexdigest()
+
+
+def latent_shape(model: Any, latent: dict, coded: bool = False) -> tuple[int, ...]:
     """The shape (C, H, W) of the latents that a LATENT input stands for.
 
-    Raises ValueError for video, audio and other latents that this MODEL cannot denoise as pictures.
+    Raises ValueError for video, audio and other latents that this MODEL cannot denoise as pictures, and unless `coded`
+    for the noise of `coded_latent`.
     """
-    samples = image_latents(latent, "This latent")
+    samples = image_latents(latent, "This latent", coded)
     channels = model.model.latent_format.latent_channels
     if samples.shape[1] != channels and samples.any():
         raise ValueError(f"This latent has {samples.shape[1]} channels, but the model works on {channels}: encode the "
@@ -29,10 +57,11 @@ def latent_shape(model: Any, latent: dict) -> tuple[int, ...]:
     return (channels, *fitted.shape[-2:])
 
 
-def samples_of(model: Any, latent: dict) -> Tensor:
+def samples_of(model: Any, latent: dict, coded: bool = False) -> Tensor:
     """The samples (N, C, H, W) of a LATENT, as they are; an empty one made for another kind of model gets this model's
     channels and size. Raises ValueError as `latent_shape` does, and for NaN."""
-    shape, samples = latent_shape(model, latent), finite(image_latents(latent, "This latent"), "This latent")
+    shape = latent_shape(model, latent, coded)
+    samples = finite(image_latents(latent, "This latent", coded), "This latent")
     return samples if samples.shape[1:] == shape else torch.zeros((len(samples), *shape))
 
 
@@ -92,10 +121,11 @@ def decoded(vae: Any, latent: dict) -> Tensor:
     return pictures.flatten(0, 1) if pictures.ndim == 5 else pictures  # of videos of one frame
 
 
-def image_latents(latent: dict, what: str) -> Tensor:
+def image_latents(latent: dict, what: str, coded: bool = False) -> Tensor:
     """The samples (N, C, H, W) of a LATENT, also of one in the form of videos (N, C, 1, H, W) of one frame.
 
-    Raises ValueError, calling it `what`, for video, nested, masked and empty ones.
+    Raises ValueError, calling it `what`, for video, nested, masked and empty ones, and unless `coded` for the noise of
+    `coded_latent`.
     """
     samples = latent["samples"]
     nested = getattr(samples, "is_nested", False)
@@ -107,6 +137,8 @@ def image_latents(latent: dict, what: str) -> Tensor:
         raise ValueError(f"{what} is an empty batch: connect at least one latent.")
     if latent.get("noise_mask") is not None:
         raise ValueError(f"{what} carries an inpainting mask, which has no meaning here: connect a latent without one.")
+    if not coded:
+        check_not_coded(latent, what)
     return samples
 
 

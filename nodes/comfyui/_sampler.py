@@ -1,4 +1,4 @@
-"""Deterministic inversion and sampling as a SAMPLER.
+"""Inversion, and sampling back, as a SAMPLER.
 
 Between two samplers ComfyUI hands on x for eps and v models, and x / (1 - sigma) for flow: what one sampler divides by
 at its end the next multiplies by at its start. Below the highest noise level this is kept, so that SplitSigmas divides
@@ -16,11 +16,21 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
-from ...dma.diffusion import clean_estimate, falling, start_scale
+from ...dma.diffusion import Parametrization, clean_estimate, falling, start_scale
 from ...dma.execution import Event
-from ...dma.inversion import InversionMonitor, Method, Velocity, check_clean, invert, sample_back
-from ._advice import FINISHED_LATENT, ORDINARY_SIGMAS, advising, advising_on_results
-from ._denoiser import ComfyDenoiser, predictor
+from ...dma.inversion import (
+    InversionMonitor,
+    Method,
+    Trajectory,
+    Velocity,
+    WayBack,
+    check_clean,
+    companions_of,
+    invert,
+    sample_back,
+)
+from ._advice import FINISHED_LATENT, ORDINARY_SIGMAS, OWN_NOISE_DOWN, advising, advising_on_results
+from ._denoiser import ComfyDenoiser, parametrization_of, predictor
 from ._draws import generators_kept
 from ._latents import as_pictures, rescaled
 from ._progress import as_shown
@@ -28,12 +38,16 @@ from ._progress import as_shown
 
 class DeterministicSampler(comfy.samplers.Sampler):
     """Rising sigmas invert `latent_image`, at the highest noise level into its noise z; falling ones sample the picture
-    of `noise`, or of what an inversion or another sampler left in `latent_image`."""
+    of `noise`, or of what an inversion or another sampler left in `latent_image`.
+
+    trajectory: one to take back along falling sigmas that are its own, by its own method, from its own noise in
+        `latent_image`.
+    """
 
     tells_steps = True  # by the Denoiser; the callback hears of one latent of a batch
 
-    def __init__(self, method: Method):
-        self.method = method
+    def __init__(self, method: Method, trajectory: Trajectory | None = None):
+        self.method, self.trajectory = method, trajectory
 
     def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
                disable_pbar=False):
@@ -46,6 +60,9 @@ class DeterministicSampler(comfy.samplers.Sampler):
         latent_image, noise = as_pictures(latent_image), as_pictures(noise)
         if latent_image.ndim != 4:
             raise ValueError("This latent is a video, audio or combined latent: connect an image latent.")
+        if self.trajectory is not None:
+            own_levels(self.trajectory, parametrization_of(model_wrap.model_patcher), sigmas.cpu(),
+                       "connect those of the scheduler and the steps of its inversion, not flipped or split.")
         denoiser = predictor(model_wrap, extra_args, len(latent_image), sigmas)
         steps = len(schedule) - 1
         reporter = _Callback(callback, steps, denoiser)
@@ -68,20 +85,42 @@ class DeterministicSampler(comfy.samplers.Sampler):
                 else:
                     found = law.inverse_noise_scaling(sigmas[-1], trajectory.latents[-1].to(latent_image.device))
                 return found.view(form).to(latent_image.device)
-            if whole and latent_image.any():
+            way, companion = self.method, None
+            if self.trajectory is not None:
                 if noisy:
-                    raise ValueError("There is both noise and a latent to start from: connect DisableNoise to sample "
-                                     "the latent of an inversion, or an empty latent to sample the noise.")
-                # For the same reason a latent that is noise has been rescaled on its way in.
-                noise = rescaled(model_wrap.model_patcher, model.process_latent_out, latent_image)
-                latent_image = torch.zeros_like(latent_image)
-            start = law.noise_scaling(sigmas[0], noise, latent_image, whole)
-            method = _Remembering(self.method)
-            found = sample_back(denoiser, start / start_scale(denoiser, sigmas[0].item()), schedule, method=method,
+                    raise ValueError(f"A trajectory is taken back from its own noise alone. {OWN_NOISE_DOWN}")
+                # ComfyUI has rescaled the noise z on its way in, as if it were a picture's latent.
+                way, z = self.trajectory.method, rescaled(model_wrap.model_patcher, model.process_latent_out,
+                                                          latent_image)
+                with advising(OWN_NOISE_DOWN):
+                    companion = companions_of(self.trajectory, z)
+            else:
+                if whole and latent_image.any():
+                    if noisy:
+                        raise ValueError("There is both noise and a latent to start from: connect DisableNoise to "
+                                         "sample the latent of an inversion, or an empty latent to sample the noise.")
+                    # For the same reason a latent that is noise has been rescaled on its way in.
+                    noise = rescaled(model_wrap.model_patcher, model.process_latent_out, latent_image)
+                    latent_image = torch.zeros_like(latent_image)
+                z = law.noise_scaling(sigmas[0], noise, latent_image, whole) / start_scale(denoiser, sigmas[0].item())
+            method = _Remembering(way)
+            found = sample_back(denoiser, z, schedule, method=method, companion=companion,
                                 watchers=[*watchers, method.keep])
             # Below all levels that the network knows, FlipSigmas' .0001 for one, the latent is the clean one.
             reporter.finish(found if schedule[-1] < law.sigma_min else torch.cat(method.clean))
             return law.inverse_noise_scaling(sigmas[-1], found.to(latent_image.device)).view(form)
+
+
+def own_levels(trajectory: Trajectory, parametrization: Parametrization, levels: Tensor | None, advice: str) -> Tensor:
+    """The noise levels of a trajectory, falling. Raises ValueError for a model of another prediction, and with advice
+    for other `levels`, where some are given."""
+    if trajectory.parametrization is not parametrization:
+        raise ValueError(f"The trajectory was made with a model of {trajectory.parametrization.value} prediction, this "
+                         f"one has {parametrization.value}: connect the model that DDIMInvert used.")
+    own = torch.tensor(trajectory.levels).flip(0)
+    if levels is not None and (len(levels) != len(own) or not torch.allclose(levels, own, rtol=1e-4)):
+        raise ValueError(f"The sigmas are not those of the trajectory: {advice}")
+    return own
 
 
 class _Remembering:
@@ -91,8 +130,9 @@ class _Remembering:
     parts.
     """
 
-    def __init__(self, method: Method):
+    def __init__(self, method: WayBack):
         self.method, self.name = method, method.name
+        self.pointed_at = getattr(method, "pointed_at", None)
         self.clean: list[Tensor] = []
         self.pending: Tensor | None = None
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ...dma.inversion import Bdia, Ddim, FireFlow, FixedPoint, Method, Midpoint, RFInversion
+from ...dma.inversion import Bdia, Ddim, DpmEncoder, FireFlow, FixedPoint, Method, Midpoint, RFInversion
 
 
 def solver_options() -> list[io.DynamicCombo.Option]:
@@ -40,4 +40,6 @@ def method_of(choice: dict, seed: int = 0) -> Method:
         return Bdia(choice["gamma"])
     if chosen == "rf_inversion":
         return RFInversion(choice["gamma"], choice["eta"], choice["controlled"], seed)
+    if chosen == "dpm_encoder":
+        return DpmEncoder(choice["eta"], seed)
     return {"midpoint": Midpoint, "fireflow": FireFlow}.get(chosen, Ddim)()

@@ -7,7 +7,7 @@ import logging
 from comfy_api.latest import io
 
 from ...dma import diffusion, inversion, models
-from ...dma.inversion import FixedPoint
+from ...dma.inversion import DpmEncoder, FixedPoint
 from .. import comfyui, inputs
 from ..comfyui import ProgressReporter
 from ..inputs import REPORT, TRAJECTORY, checked, method_of, schedule, solver_options
@@ -47,13 +47,18 @@ class DDIMInvert(io.ComfyNode):
                 io.Float.Input("controlled", default=0.25, min=0.0, max=1.0, step=0.01,
                                tooltip="Share of the first steps of the way back on which eta acts."),
             ]),
+            io.DynamicCombo.Option("dpm_encoder", [
+                io.Float.Input("eta", default=1.0, min=0.01, max=1.0, step=0.01,
+                               tooltip="Fresh noise of every step of the way back: 1 is DDPM, near 0 nearly DDIM. "
+                                       "What another prompt changes grows with it."),
+            ]),
         ]
         return io.Schema(
             node_id="DDIMInvert", display_name="DDIM Invert", category="dma/inversion",
-            description="Finds the noise from which deterministic sampling makes given pictures, and says how well it "
-                        "does.",
+            description="Finds the noise from which deterministic sampling makes given pictures, or the noises of "
+                        "stochastic sampling, and says how well it does.",
             search_aliases=["inversion", "unsampler", "null-text", "fixed point", "RF-Inversion", "RF-Solver",
-                            "FireFlow", "BDIA", "noise of an image"],
+                            "FireFlow", "BDIA", "DPM-Encoder", "CycleDiffusion", "noise of an image"],
             inputs=[
                 io.Model.Input("model", tooltip="The model to invert with."),
                 io.Conditioning.Input("positive", tooltip="What the pictures show."),
@@ -69,8 +74,10 @@ class DDIMInvert(io.ComfyNode):
                                       tooltip="ddim is the plain method; fixed_point and exact come back to the "
                                               "picture; null_text and negative_prompt are for a way back with "
                                               "guidance; midpoint, fireflow and rf_inversion are made for flow "
-                                              "models."),
-                inputs.seed("Seed of the noise that rf_inversion pulls to. The other methods draw no noise."),
+                                              "models; dpm_encoder keeps the noise of every step, for another prompt "
+                                              "or model with the same noise (CycleDiffusion)."),
+                inputs.seed("Seed of the noise that rf_inversion pulls to and dpm_encoder draws. The other methods "
+                            "draw no noise."),
                 io.Conditioning.Input("negative", optional=True,
                                       tooltip="What guidance leads away from. Needed where cfg is not 1."),
                 io.Sigmas.Input("sigmas", optional=True,
@@ -155,4 +162,6 @@ class DDIMInvert(io.ComfyNode):
         settings = {**found.report.settings, "method": chosen, "guidance_scale": cfg}
         report = dataclasses.replace(found.report, warnings=warnings, settings=settings)
         trajectory = SourceTrajectory(found.trajectory, cfg, positive if chosen == "negative_prompt" else None)
-        return io.NodeOutput({"samples": found.trajectory.noise}, trajectory, report)
+        noise = found.trajectory.noise
+        latent = comfyui.coded_latent(noise, chosen) if isinstance(solver, DpmEncoder) else {"samples": noise}
+        return io.NodeOutput(latent, trajectory, report)

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import logging
 
-import torch
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -20,9 +19,9 @@ class DDIMSample(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="DDIMSample", display_name="DDIM Sample", category="dma/inversion",
-            description="Deterministic sampling from the noise of an inversion, as it is or averaged: the way back to "
-                        "a picture.",
-            search_aliases=["reconstruct", "resample", "DDIM sampling", "inverted noise"],
+            description="Sampling from the noise of an inversion, as it is or averaged: the way back to a picture, or "
+                        "with another prompt to another one.",
+            search_aliases=["reconstruct", "resample", "DDIM sampling", "inverted noise", "CycleDiffusion"],
             inputs=[
                 io.Model.Input("model", tooltip="The model that the noise was inverted with."),
                 io.Conditioning.Input("positive",
@@ -57,8 +56,9 @@ class DDIMSample(io.ComfyNode):
         comfyui.check_model(model)
         comfyui.check_conditioning(positive, "positive")
         comfyui.check_conditioning(negative, "negative")
-        shape = comfyui.latent_shape(model, latent)
-        noise = comfyui.samples_of(model, latent).float().clone()
+        coded = trajectory is not None
+        shape = comfyui.latent_shape(model, latent, coded)
+        noise = comfyui.samples_of(model, latent, coded).float().clone()
         levels = schedule(model, scheduler, steps, sigmas)
         if trajectory is not None:
             parametrization, asked = comfyui.parametrization_of(model), None if sigmas is None else levels
@@ -82,14 +82,9 @@ def follow(source: SourceTrajectory, parametrization, noise: Tensor, cfg: float,
     Raises ValueError if it was made for other latents, levels or another kind of model.
     """
     trajectory = source.trajectory
-    if trajectory.parametrization is not parametrization:
-        raise ValueError(f"The trajectory was made with a model of {trajectory.parametrization.value} prediction, this "
-                         f"one has {parametrization.value}: connect the model that DDIMInvert used.")
+    own = comfyui.own_levels(trajectory, parametrization, levels, "connect only one of the two.")
     with comfyui.advising(comfyui.OWN_LATENTS):
         inversion.check_fit(trajectory, noise)
-    own = torch.tensor(trajectory.levels).flip(0)
-    if levels is not None and (len(levels) != len(own) or not torch.allclose(levels, own, rtol=1e-4)):
-        raise ValueError("The sigmas are not those of the trajectory: connect only one of the two.")
     if trajectory.method.name == "null_text" and cfg != source.guidance_scale:
         logging.warning("DDIMSample: the trajectory was optimised for cfg %g, but cfg is %g: the pictures will differ "
                         "from their sources.", source.guidance_scale, cfg)

@@ -99,7 +99,8 @@ def test_mixture(given):
     assert found.samples.device.type == "cpu" and torch.equal(found.clusters.labels, expected.clusters.labels)
 
 
-METHODS = [inversion.Ddim(), inversion.FixedPoint(), inversion.Bdia(), inversion.Midpoint(), inversion.FireFlow()]
+METHODS = [inversion.Ddim(), inversion.FixedPoint(), inversion.Bdia(), inversion.Midpoint(), inversion.FireFlow(),
+           inversion.DpmEncoder(0.5)]
 
 
 @pytest.mark.parametrize("method, parametrization", [

@@ -5,6 +5,7 @@ METHODS = {
     "ddim": dict(told="target"), "fixed_point": dict(tolerance=1e-6, iterations=30, history=3),
     "exact": dict(gamma=0.95), "negative_prompt": {}, "null_text": dict(iterations=4, learning_rate=0.01),
     "midpoint": {}, "fireflow": {}, "rf_inversion": dict(gamma=0.0, eta=1.0, controlled=1.0),
+    "dpm_encoder": dict(eta=1.0),
 }
 SHAPE = (4, 8, 8)
 

@@ -40,10 +40,12 @@ MIXTURE = """{"format": "mental-averages/mode-alignment-report", "version": 1,
   "seconds": 0.5}],
 "bic": [[1, 120.5], [2, 80.25], [3, 99.0]], "sampling_seconds": 1.0, "seconds": 3.0}"""
 
-INVERSION = """{"format": "mental-averages/inversion-report", "version": 1,
+INVERSION = """{"format": "mental-averages/inversion-report", "version": 2,
 "settings": {"method": "fixed_point", "sigmas": [0.0, 0.5, 3.0]},
-"steps": [{"sigma": 0.5, "residual": [0.001, 0.002], "iterations": [3, 4], "norm": [0.4, 0.5]},
- {"sigma": 3.0, "residual": [0.0, 0.004], "iterations": [1, 0], "norm": [0.9, 1.1]}],
+"steps": [{"sigma": 0.5, "residual": [0.001, 0.002], "iterations": [3, 4], "norm": [0.4, 0.5],
+  "code": []},
+ {"sigma": 3.0, "residual": [0.0, 0.004], "iterations": [1, 0], "norm": [0.9, 1.1],
+  "code": []}],
 "round_trip": {"mse": [0.1, 0.2], "psnr": [20.0, 17.0], "relative": [0.01, 0.02]},
 "calls": 4.5, "seconds": 1.25, "warnings": ["cfg is 7"]}"""
 

@@ -136,4 +136,38 @@ demo model's.
         extra_heights={NOTE: 750, "5": PREVIEW, "11": PREVIEW, "14": PREVIEW, "17": PREVIEW, "21": PREVIEW, "24": 620,
                        "26": 460, "27": 160},
     ),
+    "19_cycle_diffusion": Layout(
+        note="""## One picture's codes, several prompts (CycleDiffusion)
+
+Stochastic sampling draws new noise at every step. **DDIM Invert** with `dpm_encoder` finds, for a picture, the noise \
+of every step: its codes. With the prompt they were found for they give the picture back exactly. With another prompt, \
+or another model, they give what that prompt or model makes of the same noise: much of the layout and the colours stays.
+
+The sheet shows the picture, what encoding and decoding alone make of it, its codes with the same prompt (which give \
+exactly that), with another one at two guidance scales, and for \
+comparison the other prompt from the same noise level with noise that knows nothing of the picture's details.
+
+- **Your picture**: choose it in *Picture* and describe it in *What the picture shows*; what it is to become goes into \
+*What it is to show*.
+- **How much may change**: `denoise` 1 starts from nothing but noise, smaller values keep more of the picture.
+- **Another checkpoint**: load it in a loader of its own, write both of its prompts with its own CLIP, and connect it \
+to *Another prompt*. It has to take the same latents (the same VAE) and the same kind of prediction.
+- **Another model's picture size**: set *Size* to it; 64 × 64 is the small demo model's.
+- The codes travel in the trajectory. Its latent alone is ordinary noise: nodes that mix or average latents refuse it.
+
+Group 3 takes the same codes back with **SamplerCustomAdvanced**, in graphs with guiders of their own.
+""",
+        groups=(
+            (Group("1. Model and picture", MODEL, (("1", "2", "3", "4", NOTE), ("5", "6", "7"))),),
+            (Group("2. Its codes, and back with any prompt", WORK, (("8", "9"), ("10",), ("11", "12"),
+                                                                    ("28", "20", "21"))),
+             Group("3. The same as a custom sampler", OTHER, (("13", "14"), ("15", "17", "18"), ("16", "19"),
+                                                               ("22", "23")))),
+            (Group("4. Pictures", PICTURES, (("24",), ("25",))),
+             Group("5. What was measured", REPORTS, (("26",), ("27",)))),
+        ),
+        widths={NOTE: 440, "25": 400, "27": 760},
+        extra_heights={NOTE: 680, "5": PREVIEW, "11": PREVIEW, "12": PREVIEW, "16": PREVIEW, "19": PREVIEW, "25": 640,
+                       "27": 500},
+    ),
 }

@@ -19,7 +19,8 @@ def test_plot(changes):
 @pytest.mark.parametrize("changes", [
     UNMEASURED, dict(round_trip=None), dict(settings={"method": "ddim"}),
     dict(steps=[STEPS[0], {**STEPS[1], "norm": [0.5, 0.6]}]),
-    dict(steps=[{**step, "iterations": []} for step in STEPS])])
+    dict(steps=[{**step, "iterations": []} for step in STEPS]),
+    dict(steps=[{**step, "code": [1.1, 1.4]} for step in STEPS])])
 def test_other_reports_look_different(changes):
     assert not torch.equal(plot_inversion(saved("inversion")), plot_inversion(saved("inversion", **changes)))
 

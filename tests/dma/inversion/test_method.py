@@ -10,6 +10,7 @@ from mental_averages.dma.execution import BatchSize
 from mental_averages.dma.inversion import (
     Bdia,
     Ddim,
+    DpmEncoder,
     FireFlow,
     FixedPoint,
     Midpoint,
@@ -46,7 +47,7 @@ def test_inverted_noise_is_the_quantile_of_the_data(parametrization, method):
     assert relative(trajectory.noise, expected) < 0.08
 
 
-@pytest.mark.parametrize("method", [*METHODS, RFInversion(seed=3)], ids=lambda method: method.name)
+@pytest.mark.parametrize("method", [*METHODS, RFInversion(seed=3), DpmEncoder(0.8, 3)], ids=lambda method: method.name)
 def test_a_batch_gives_what_its_latents_give_alone(method):
     network, clean, levels = Network(FLOW), pictures(5), schedule(FLOW, 6)
     together = invert(network, clean, levels, method=method, batch=BatchSize(2))

@@ -56,3 +56,11 @@ def test_identical_and_constant_latents():
 def test_a_saved_file_is_read_and_written_back_the_same():
     found = InversionReport.from_json(INVERSION)
     assert found == REPORT and found.to_json() == json.dumps(json.loads(INVERSION), indent=1)
+
+
+def test_reports_of_version_1_are_still_read():
+    content = json.loads(INVERSION)
+    steps = [{key: value for key, value in step.items() if key != "code"} for step in content["steps"]]
+    assert InversionReport.from_json(json.dumps({**content, "version": 1, "steps": steps})) == REPORT
+    with pytest.raises(ValueError, match="lacks the field 'code'"):
+        InversionReport.from_json(json.dumps({**content, "steps": steps}))

@@ -58,6 +58,15 @@ def test_what_belongs_to_a_picture_follows_it_through_any_order():
     assert companions_of(dataclasses.replace(found, companion=None), torch.zeros(7, 4, 3, 3)) is None
 
 
+def test_pictures_whose_noise_is_the_same_keep_their_own():
+    """At gamma 1 every picture's noise is the same draw: each was given the first one's picture."""
+    network, levels, clean = Network(FLOW), schedule(FLOW, 3), pictures(3)
+    found = invert(network, clean, levels, method=RFInversion(gamma=1.0, controlled=1.0), measure=False).trajectory
+    torch.testing.assert_close(way_back(network, found.noise, found), clean, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="Latent 1 is the noise of 3 pictures alike"):
+        companions_of(found, found.noise[2:])
+
+
 def test_the_noise_is_that_of_the_denoiser_and_leads_back():
     class StartsLower(Network):
         def start_scale(self, sigma):

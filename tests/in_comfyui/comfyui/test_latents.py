@@ -174,3 +174,32 @@ def test_an_empty_latent_of_another_kind_of_model_is_made_to_fit(unet):
     assert comfyui.samples_of(unet, {"samples": torch.zeros(2, 16, 8, 8)}).shape == (2, 4, 8, 8)
     with pytest.raises(ValueError, match="NaN"):
         comfyui.samples_of(unet, {"samples": torch.full((2, 4, 8, 8), torch.nan)})
+
+
+def test_noise_whose_codes_were_kept_apart_is_refused_by_what_mixes_or_reads_it(bridge):
+    """Whatever else a node hands on with it: in any order, alone, in either form, but not what another node made."""
+    from mental_averages.nodes.baselines import AverageLatents
+    from mental_averages.nodes.interpolation import (
+        ChannelMeanInterpolate,
+        LatentOffset,
+        LatentStatistics,
+        MixingWeights,
+    )
+
+    coded = bridge.coded_latent(torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(0)), "dpm_encoder")
+    plain = {"samples": torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(1))}
+    message = "the start of an inversion by dpm_encoder.*codes cannot be mixed or averaged"
+    for part in (coded, {**coded, "samples": coded["samples"][[2]]}, {**coded, "samples": coded["samples"].flip(0)},
+                 {**coded, "samples": coded["samples"].unsqueeze(2)}):
+        with pytest.raises(ValueError, match=message):
+            ChannelMeanInterpolate.execute({"latents0": plain, "latents1": part}, "", "fix", "channel")
+        with pytest.raises(ValueError, match=message):
+            AverageLatents.execute(part)
+        with pytest.raises(ValueError, match=message):
+            LatentStatistics.execute({"latents0": part}, 1, 0)
+        with pytest.raises(ValueError, match=message):
+            MixingWeights.execute(3, {"mode": "random", "rows": 2, "seed": 0}, batch=part)
+        assert bridge.image_latents(part, "It", coded=True).shape[1:] == (4, 8, 8)
+    with pytest.raises(ValueError, match=message):
+        LatentOffset.execute(coded, "0.1")
+    AverageLatents.execute({**coded, **plain})  # what another node has made of it, with its entry handed on

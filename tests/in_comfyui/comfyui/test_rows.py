@@ -59,7 +59,7 @@ def test_pooled_prompts_of_a_batch(built):
                                by_ksampler(model, texts, z, 2.0, 2), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["ddim", "fixed_point", "exact", "null_text"])
+@pytest.mark.parametrize("name", ["ddim", "fixed_point", "exact", "null_text", "dpm_encoder"])
 def test_an_inversion_of_a_batch_is_that_of_its_latents_alone(unet, name):
     """Even where latents that have arrived are left out of the later model calls of a step."""
     latent, cfg = latents(3), 3.0 if name == "null_text" else 1.0

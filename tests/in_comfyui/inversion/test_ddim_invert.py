@@ -5,6 +5,7 @@ import pytest
 import torch
 from diffusers_models import diffusers_unet
 from inversions import SHAPE, invert, method, pictures, relative, sample
+from small_models import MODELS
 from stopping import Calls
 
 
@@ -92,14 +93,40 @@ def test_demo_model_against_the_inverse_scheduler_of_diffusers(demo, prompts):
         assert relative(x / math.sqrt(1 + table[timestep] ** 2), z) < 1e-4
 
 
-def test_interrupt_stops_an_inversion(tiny_model, texts):
+@pytest.mark.parametrize("name", ["ddim", "dpm_encoder"])
+def test_interrupt_stops_an_inversion(tiny_model, texts, name):
     import comfy.model_management
 
     calls = Calls(tiny_model)
     calls.before_call = lambda count: count == 3 and comfy.model_management.interrupt_current_processing()
     with pytest.raises(comfy.model_management.InterruptProcessingException):
-        invert(calls.model, texts, pictures())
+        invert(calls.model, texts, pictures(), name)
     assert calls.count == 3
+
+
+def test_codes_of_a_batch_are_those_of_its_pictures_and_follow_the_seed(tiny_model, texts):
+    latent = pictures(3)
+
+    def codes(rows, **change):
+        chosen = {"samples": latent["samples"][rows]}
+        return invert(tiny_model, texts, chosen, "dpm_encoder", measure=False, **change)[1].trajectory.companion
+
+    together = codes(slice(0, 3))
+    for row in range(3):
+        torch.testing.assert_close(codes(slice(row, row + 1))[0], together[row], rtol=1e-3, atol=1e-3)
+    assert torch.equal(codes(slice(0, 3)), together)
+    other = method("dpm_encoder", eta=0.5)
+    assert not torch.allclose(codes(slice(0, 3), method=other)[:, 1], together[:, 1], rtol=1e-2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_codes_in_half_precision(comfyui, dtype):
+    """The way back asks the model at the very latents of the way up, so that half precision costs nothing."""
+    kind = MODELS["SD1.5"]
+    prompts, model = (kind.conditioning(1), kind.conditioning(2)), kind.build(dtype)
+    report = invert(model, prompts, pictures(), "dpm_encoder", cfg=3.0)[2]
+    assert max(report.round_trip.relative) < 1e-6
+    assert max(invert(model, prompts, pictures(), "fixed_point")[2].round_trip.relative) > 1e-5
 
 
 def test_bad_input(tiny_model, flow_model, texts, monkeypatch):
@@ -115,6 +142,7 @@ def test_bad_input(tiny_model, flow_model, texts, monkeypatch):
     refuse("rise or fall steadily", sigmas=torch.tensor([3.0, 1.0, 1.0, 0.0]))
     refuse("two or more noise levels", sigmas=torch.tensor([]))
     refuse("for flow models", name="rf_inversion")
+    refuse("eta of DPM-Encoder is 0", method=method("dpm_encoder", eta=0.0))
     refuse("connect the negative input", cfg=3.0, texts=[texts[0], None])
     refuse("null_text finds", name="null_text")
     refuse("positive conditioning is empty", texts=[[], texts[1]])

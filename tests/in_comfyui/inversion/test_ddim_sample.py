@@ -6,7 +6,8 @@ from inversions import METHODS, SHAPE, invert, pictures, relative, sample
 
 @pytest.mark.parametrize("prediction, name",
                          [*(("eps", name) for name in METHODS if name != "rf_inversion"), ("v", "ddim"),
-                          ("v", "exact"), ("flow", "exact"), ("flow", "rf_inversion"), ("flow", "midpoint")])
+                          ("v", "exact"), ("flow", "exact"), ("flow", "rf_inversion"), ("flow", "midpoint"),
+                          ("v", "dpm_encoder"), ("flow", "dpm_encoder")])
 def test_trajectory_leads_back_as_the_report_says(models, texts, prediction, name):
     model, latent, cfg = models[prediction], pictures(), 3.0 if name in ("null_text", "negative_prompt") else 1.0
     kept = latent["samples"].clone()
@@ -18,7 +19,7 @@ def test_trajectory_leads_back_as_the_report_says(models, texts, prediction, nam
         # The report is in the model's units, which differ from the LATENT's by a constant factor.
         assert relative(restored[row], kept[row]) == pytest.approx(expected, rel=2e-2, abs=2e-5)
         assert mse == pytest.approx((expected * 0.18215 * kept[row].norm().item()) ** 2 / kept[row].numel(), rel=1e-2)
-    if name in ("exact", "fixed_point", "rf_inversion"):
+    if name in ("exact", "fixed_point", "rf_inversion", "dpm_encoder"):
         assert max(report.round_trip.relative) < 1e-4
 
 
@@ -45,6 +46,43 @@ def test_exact_round_trip_of_the_demo_model(demo, prompts):
                                        measure=False)
     restored = sample(demo[0], prompts, noise, trajectory=trajectory)["samples"]
     assert relative(restored, latent["samples"]) < 1e-4 and report.round_trip is None and report.calls == 5
+
+
+def test_codes_come_back_at_any_guidance_and_lead_another_prompt_elsewhere(tiny_model, texts):
+    """CycleDiffusion: the codes hold for whatever model, prompt and guidance they were solved for."""
+    latent = pictures(3)
+    noise, trajectory, report = invert(tiny_model, texts, latent, "dpm_encoder", cfg=7.5)
+    assert max(report.round_trip.relative) < 1e-5 and len(report.steps[0].code) == 3 and not report.warnings
+    back = sample(tiny_model, texts, noise, cfg=7.5, trajectory=trajectory)["samples"]
+    assert relative(back, latent["samples"]) < 1e-5
+    changed = sample(tiny_model, texts[::-1], noise, cfg=7.5, trajectory=trajectory)["samples"]
+    assert relative(changed, latent["samples"]) > 1e-2
+    torch.testing.assert_close(sample(tiny_model, texts, {"samples": noise["samples"].flip(0)}, cfg=7.5,
+                                      trajectory=trajectory)["samples"], back.flip(0), rtol=1e-3, atol=1e-3)
+
+
+def test_codes_of_a_part_of_the_schedule(tiny_model, texts):
+    """Below the highest level a picture keeps more of itself, as with the denoise of a KSampler."""
+    from mental_averages.nodes import comfyui
+
+    levels, latent = comfyui.sigmas_of(tiny_model, "simple", 8), pictures()
+    changed = []
+    for part in (levels, levels[4:]):
+        noise, trajectory, _ = invert(tiny_model, texts, latent, "dpm_encoder", sigmas=part, measure=False)
+        assert relative(sample(tiny_model, texts, noise, trajectory=trajectory)["samples"], latent["samples"]) < 1e-5
+        changed.append(relative(sample(tiny_model, texts[::-1], noise, trajectory=trajectory)["samples"],
+                                latent["samples"]))
+    assert 0 < changed[1] < changed[0]
+
+
+def test_codes_are_not_sampled_without_their_trajectory(tiny_model, texts):
+    noise, trajectory, _ = invert(tiny_model, texts, pictures(), "dpm_encoder", measure=False)
+    with pytest.raises(ValueError, match="start of an inversion by dpm_encoder.*together with its trajectory"):
+        sample(tiny_model, texts, noise)
+    mean = {**noise, "samples": noise["samples"].mean(0, keepdim=True)}
+    with pytest.raises(ValueError, match="none of them: it has been mixed"):
+        sample(tiny_model, texts, mean, trajectory=trajectory)
+    assert sample(tiny_model, texts, noise, trajectory=trajectory).keys() == {"samples"}
 
 
 def test_way_back_refuses_what_does_not_belong_to_its_trajectory(tiny_model, flow_model, texts):
