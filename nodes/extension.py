@@ -22,6 +22,7 @@ from .inversion import DDIMInvert, DDIMSample, DDIMSamplerSelect
 from .mean_shift import MentalAverage, ModeTree
 from .metrics import CompareSets, SamenessMeter, SaveTable, ScorePictures
 from .modes import AlignModes, AttributeEmbed, CLIPGMMClusters, LoadImageEncoder, SelectMode
+from .probing import ConceptSheet, ConceptSheetCell, ConceptSheetDrawn, ConceptSheetModels
 from .steering import TypicalityGuidance
 from .training import TrainModeEmbedding, TrainModeLoRA
 
@@ -34,4 +35,5 @@ class MentalAverages(ComfyExtension):
                 CLIPGMMClusters, SelectMode, TrainModeLoRA, TrainModeEmbedding,
                 AlignMixtureModes, AlignModes, SemanticLayerProbe, MentalAverage, TypicalityGuidance, SamenessMeter,
                 ModeTree, CompareSets, ScorePictures, SaveTable,
-                AverageVAE, AlignedMean, D4MPrototype, MGD3Prototype, BestOfK]
+                AverageVAE, AlignedMean, D4MPrototype, MGD3Prototype, BestOfK,
+                ConceptSheet, ConceptSheetModels, ConceptSheetCell, ConceptSheetDrawn]

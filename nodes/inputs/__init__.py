@@ -7,7 +7,18 @@ from ._method import method_of, solver_options
 from ._number_text import lines_of, number_of, numbers, words
 from ._sampling import batch_size, concept, latent_size, negative, resume, scheduler, seed, steps
 from ._schedule import schedule
-from ._sockets import CLUSTERS, EMBEDDINGS, FEATURES, HSPACE, IMAGE_ENCODER, REPORT, TABLE, TRAJECTORY
+from ._sockets import (
+    CLUSTERS,
+    EMBEDDINGS,
+    FEATURES,
+    HSPACE,
+    IMAGE_ENCODER,
+    REPORT,
+    SHEET_CELL,
+    SHEET_MODELS,
+    TABLE,
+    TRAJECTORY,
+)
 from ._training import (
     PREVIEW_STEPS,
     check_training_latents,
@@ -22,10 +33,11 @@ from ._training import (
 )
 
 __all__ = [
-    "CLUSTERS", "EMBEDDINGS", "FEATURES", "HSPACE", "IMAGE_ENCODER", "PREVIEW_STEPS", "REPORT", "TABLE", "TRAJECTORY",
-    "batch_size", "check_batch", "check_number", "check_one_encoder", "check_reads_prompts", "check_training_latents",
-    "checked", "concept", "count_of", "growing_latents", "joined_noise", "latent_size", "learning_rate_of_training",
-    "lines_of", "lora_target", "method_of", "mode_latents", "negative", "number_of", "numbers", "picture_embeddings",
-    "previewing", "prompt_embedding", "reads_prompts", "resume", "saved_training", "schedule", "scheduler", "seed",
-    "solver_options", "steps", "take", "training_batch_size", "training_records", "training_steps", "words",
+    "CLUSTERS", "EMBEDDINGS", "FEATURES", "HSPACE", "IMAGE_ENCODER", "PREVIEW_STEPS", "REPORT", "SHEET_CELL",
+    "SHEET_MODELS", "TABLE", "TRAJECTORY", "batch_size", "check_batch", "check_number", "check_one_encoder",
+    "check_reads_prompts", "check_training_latents", "checked", "concept", "count_of", "growing_latents",
+    "joined_noise", "latent_size", "learning_rate_of_training", "lines_of", "lora_target", "method_of",
+    "mode_latents", "negative", "number_of", "numbers", "picture_embeddings", "previewing", "prompt_embedding",
+    "reads_prompts", "resume", "saved_training", "schedule", "scheduler", "seed", "solver_options", "steps", "take",
+    "training_batch_size", "training_records", "training_steps", "words",
 ]

@@ -11,3 +11,6 @@ IMAGE_ENCODER = io.Custom("DMA_IMAGE_ENCODER")
 EMBEDDINGS = io.Custom("DMA_EMBEDDINGS")
 CLUSTERS = io.Custom("DMA_CLUSTERS")
 TABLE = io.Custom("DMA_TABLE")
+# Between the nodes that ConceptSheet unfolds into.
+SHEET_MODELS = io.Custom("DMA_SHEET_MODELS")
+SHEET_CELL = io.Custom("DMA_SHEET_CELL")
