@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +60,7 @@ def concept_sheet(words: Sequence[str], columns: Sequence[str], cells: Sequence[
     found = _lines(words, columns, table)
     drawn = [[_drawn(cells[row][column], found[row][column], letters, wide) for column in range(len(columns))]
              for row in range(len(words))]
-    named = [heads.wrapped(writable(word), size) for word in words]
+    named = [_named(heads, word, size) for word in words]
     left = int(max(heads.width(line) for lines in named for line in lines)) + 2 * GAP
     row_heights = [max(size + GAP + max(_height(each, letters) for each in row), len(name) * heads.height) + GAP
                    for name, row in zip(named, drawn)]
@@ -108,13 +109,30 @@ def _lines_of(rows: list[Measure]) -> list[Line]:
              for row in shares[:MOST_SHARES]]
     if len(shares) > MOST_SHARES:
         lines.append(Line(f"and {len(shares) - MOST_SHARES} more"))
-    lines += [Line(f"{row.name} {row.text()}") for row in rows
-              if row.name in ("spread", "drift") and row.value is not None]
-    if not any(row.name == "drift" for row in rows):
-        lines += [Line(f"{row.name} {row.text()}") for row in rows if row.name == "average moved"]
+    measured = [row for row in rows if row.value is not None]
+    lines += [Line(f"{row.name} {_short(row)}") for row in measured if row.name in ("spread", "drift")]
+    if not any(row.name == "drift" for row in measured):
+        lines += [Line(f"{row.name} {_short(row)}") for row in measured if row.name == "average moved"]
     lines += [Line(f"! {flag}", flag=True) for row in rows if row.name == "flags"
               for flag in row.note.split("; ") if flag]
     return lines
+
+
+def _short(row: Measure) -> str:
+    """A number with its interval, in as few digits as tell it from others."""
+    if row.value is None or not 0.1 <= row.value < 100 or row.low is None or row.high is None:
+        return row.text()
+    return f"{row.value:.2f} ({row.low:.2f} to {row.high:.2f})"
+
+
+def _named(letters: Lettering, name: str, width: float) -> list[str]:
+    """The lines of a name, broken where it has a space, a line, a dot or a slash, if it is too long."""
+    lines = [""]
+    for part in re.findall(r"[^\s_./-]*[\s_./-]*", writable(name)):
+        if lines[-1] and letters.width((lines[-1] + part).rstrip()) > width:
+            lines.append("")
+        lines[-1] += part
+    return [line for each in lines for line in letters.wrapped(each, width)]
 
 
 def _drawn(cell: ConceptCell, lines: list[Line], letters: Lettering, wide: int) -> Drawn:
@@ -131,7 +149,7 @@ def _height(drawn: Drawn, letters: Lettering) -> int:
 
 
 def _top(columns: Sequence[str], heads: Lettering, wide: int, title: str) -> int:
-    lines = max(len(heads.wrapped(writable(column), wide)) for column in columns)
+    lines = max(len(_named(heads, column, wide)) for column in columns)
     return GAP + (heads.height + GAP) * bool(title) + lines * heads.height + GAP
 
 
@@ -147,10 +165,10 @@ def _page(words: Sequence[str], columns: Sequence[str], drawn: list[list[Drawn]]
     if title:
         heads.draw(draw, GAP, GAP, [writable(title)])
     for place, column in enumerate(part):
-        lines = heads.wrapped(writable(columns[column]), wide)
+        lines = _named(heads, columns[column], wide)
         heads.draw(draw, left + place * (wide + GAP), top - GAP - len(lines) * heads.height, lines)
     for row in rows:
-        heads.draw(draw, GAP, top, heads.wrapped(writable(words[row]), size))
+        heads.draw(draw, GAP, top, _named(heads, words[row], size))
         for place, column in enumerate(part):
             _cell(page, draw, drawn[row][column], letters, left + place * (wide + GAP), top, size, wide)
         top += heights[row]

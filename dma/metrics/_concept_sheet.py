@@ -66,7 +66,7 @@ def _measures(subject: str, before: ConceptCell | None, cell: ConceptCell, attri
                 found.append(Measure(subject, f"change of {attribute or NO_ANSWER}", *change, count=len(had),
                                      note=PAIRED))
                 if change.low > 0 or change.high < 0:
-                    flags.append(f"{'more' if change.low > 0 else 'less'} {attribute or NO_ANSWER}")
+                    flags.append(f"{'more' if change.low > 0 else 'fewer'} with {attribute or NO_ANSWER}")
     if count >= FEWEST:
         found.append(Measure.of(subject, "spread", spread(cell.features), count=count, note=JACKKNIFE))
     if known is not None and known.own_features.shape == cell.own_features.shape:

@@ -45,7 +45,7 @@ def test_flags_say_which_shares_have_changed():
                           {})
     flags = [row for row in table.rows if row.name == "flags"]
     assert [row.value for row in flags] == [0, 2, 0]
-    assert flags[1].note == "more light; less dark"
+    assert flags[1].note == "more with light; fewer with dark"
 
 
 def test_a_cell_that_failed_says_so_and_has_no_neighbour():
