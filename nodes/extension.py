@@ -22,6 +22,7 @@ from .inversion import DDIMInvert, DDIMSample, DDIMSamplerSelect
 from .mean_shift import MentalAverage, ModeTree
 from .metrics import CompareSets, HallucinationFlag, RecordPredictions, SamenessMeter, SaveTable, ScorePictures
 from .modes import AlignModes, AttributeEmbed, CLIPGMMClusters, LoadImageEncoder, SelectMode
+from .probing import ConceptSheet, ConceptSheetCell, ConceptSheetDrawn, ConceptSheetModels
 from .representation import ChannelMeans, LoadRepresentation, SaveRepresentation, Sparsity
 from .steering import DirectionFromPictures, SteerRepresentation, TypicalityGuidance
 from .training import TrainModeEmbedding, TrainModeLoRA
@@ -38,4 +39,5 @@ class MentalAverages(ComfyExtension):
                 AverageVAE, AlignedMean, D4MPrototype, MGD3Prototype, BestOfK,
                 ChannelMeans, SaveRepresentation, LoadRepresentation, Sparsity,
                 RecordPredictions, HallucinationFlag,
-                DirectionFromPictures, SteerRepresentation]
+                DirectionFromPictures, SteerRepresentation,
+                ConceptSheet, ConceptSheetModels, ConceptSheetCell, ConceptSheetDrawn]

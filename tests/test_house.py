@@ -32,7 +32,7 @@ FLOORS = {
         comfyui
         inputs
         alignment mean_shift hspace inversion interpolation training baselines metrics representation steering figures
-        modes
+        modes probing
         extension
     """,
 }

@@ -1,6 +1,7 @@
 """Pictures of results, as image tensors (1, H, W, 3) in [0, 1]."""
 from ._alignment import plot_alignment
 from ._clusters import bic_curve, contact_sheet, scatter_plot
+from ._concept_sheet import LEAST_CELL, concept_sheet
 from ._hallucination import plot_hallucination
 from ._interpolation import plot_interpolation
 from ._inversion import plot_inversion
@@ -18,8 +19,9 @@ from ._thumbnails import height_within, thumbnails
 from ._training import plot_training
 
 __all__ = [
-    "Report", "bic_curve", "contact_sheet", "heat_map", "height_within", "labelled_sheet", "mode_sheet", "mode_tree",
-    "plot", "plot_alignment", "plot_hallucination", "plot_interpolation", "plot_inversion", "plot_latent_statistics",
-    "plot_layers", "plot_mean_shift", "plot_measures", "plot_mixture", "plot_mode_tree", "plot_sameness",
-    "plot_sparsity", "plot_training", "ranked_sheet", "read_report", "scatter_plot", "thumbnails",
+    "LEAST_CELL", "Report", "bic_curve", "concept_sheet", "contact_sheet", "heat_map", "height_within",
+    "labelled_sheet", "mode_sheet", "mode_tree", "plot", "plot_alignment", "plot_hallucination", "plot_interpolation",
+    "plot_inversion", "plot_latent_statistics", "plot_layers", "plot_mean_shift", "plot_measures", "plot_mixture",
+    "plot_mode_tree", "plot_sameness", "plot_sparsity", "plot_training", "ranked_sheet", "read_report", "scatter_plot",
+    "thumbnails",
 ]

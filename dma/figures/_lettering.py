@@ -39,11 +39,11 @@ class Lettering:
     def width(self, line: str) -> float:
         return sum(self.font(path).getlength(part) for path, part in runs(line))
 
-    def draw(self, draw: ImageDraw, left: float, top: float, lines: list[str]) -> None:
+    def draw(self, draw: ImageDraw, left: float, top: float, lines: list[str], *, colour: str = COLOUR) -> None:
         for index, line in enumerate(lines):
             across = left
             for path, part in runs(line):
-                draw.text((across, top + index * self.height + self.ascent), part, fill=COLOUR, font=self.font(path),
+                draw.text((across, top + index * self.height + self.ascent), part, fill=colour, font=self.font(path),
                           anchor="ls")
                 across += self.font(path).getlength(part)
 

@@ -9,7 +9,11 @@ from ._compare_sets import (
     prompt_measure,
     round_trip_measures,
 )
+from ._concept_cell import FEWEST_TO_RANK, ConceptCell, doubts
+from ._concept_sheet import NO_ANSWER, answers_of, concept_table, subject_of
 from ._consistency import EnsembleSums, consistency, consistency_between, consistency_within, pairwise_distance
+from ._copies import COPY, nearest_distances, same_pixels
+from ._drift import drift, spread
 from ._ensembles import check_ensembles
 from ._estimate import Estimate, mean_estimate, ratio_of_means
 from ._feature_moments import FeatureMoments, GroupedMoments, moments_of
@@ -36,14 +40,15 @@ from ._sameness import FEWEST_SAMPLES, Sameness, sameness
 from ._unit import unit_rows
 
 __all__ = [
-    "FEWEST_SAMPLES", "FEWEST_STEPS", "REFERENCE", "SUBSETS", "EnsembleSums", "Estimate", "FeatureMoments",
-    "GroupedMoments", "HallucinationReport", "Measure", "MeasureTable", "PromptSameness", "Sameness", "SamenessReport",
-    "SubsetDistances", "brightness", "check_ensembles", "clip_discrepancy", "compare_features", "compare_looks",
-    "consistency", "consistency_between", "consistency_within", "differences", "distance_to_mean",
-    "distance_to_mean_of_moments", "diversity", "frechet_distance", "frechet_estimate", "frechet_of_moments",
-    "hallucination_report", "joined", "kernel_distance", "kernel_estimate", "kernel_subsets", "latent_error",
-    "mean_estimate", "moments_of", "own_pictures", "pairwise_distance", "picture_psnr", "pictures_key",
-    "prompt_measure", "prompt_similarity", "ranked", "ratio_of_means", "representativeness",
-    "representativeness_of_moments", "round_trip_measures", "same_rows", "sameness", "score_table", "sharpness",
+    "COPY", "FEWEST_SAMPLES", "FEWEST_STEPS", "FEWEST_TO_RANK", "NO_ANSWER", "REFERENCE", "SUBSETS", "ConceptCell",
+    "EnsembleSums", "Estimate", "FeatureMoments", "GroupedMoments", "HallucinationReport", "Measure", "MeasureTable",
+    "PromptSameness", "Sameness", "SamenessReport", "SubsetDistances", "answers_of", "brightness", "check_ensembles",
+    "clip_discrepancy", "compare_features", "compare_looks", "concept_table", "consistency", "consistency_between",
+    "consistency_within", "differences", "distance_to_mean", "distance_to_mean_of_moments", "diversity", "doubts",
+    "drift", "frechet_distance", "frechet_estimate", "frechet_of_moments", "hallucination_report", "joined",
+    "kernel_distance", "kernel_estimate", "kernel_subsets", "latent_error", "mean_estimate", "moments_of",
+    "nearest_distances", "own_pictures", "pairwise_distance", "picture_psnr", "pictures_key", "prompt_measure",
+    "prompt_similarity", "ranked", "ratio_of_means", "representativeness", "representativeness_of_moments",
+    "round_trip_measures", "same_pixels", "same_rows", "sameness", "score_table", "sharpness", "spread", "subject_of",
     "trailing_variance", "typicality", "unit_rows",
 ]

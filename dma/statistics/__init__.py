@@ -6,13 +6,14 @@ from ._effective_count import effective_count, effective_count_of_sums
 from ._intervals import bootstrap_interval, jackknife_error, leave_one_out, student_quantile, wilson_interval
 from ._moments import LOOK_AFTER, RunningMoments
 from ._paired_moments import PairedMoments
+from ._paired_shares import Change, change_of_share
 from ._pairs import mean_product, mean_similarity
 from ._ranks import auroc
 from ._references import Calibrated, against_references, fewest_references
 
 __all__ = [
-    "LOOK_AFTER", "Calibrated", "PairedMoments", "RunningMoments", "against_references", "auroc", "blocks",
-    "bootstrap_interval", "check_different", "effective_count", "effective_count_of_sums", "fewest_references",
-    "finite_rows", "jackknife_error", "leave_one_out", "mean_product", "mean_similarity", "rows_in_double",
-    "student_quantile", "wilson_interval",
+    "LOOK_AFTER", "Calibrated", "Change", "PairedMoments", "RunningMoments", "against_references", "auroc", "blocks",
+    "bootstrap_interval", "change_of_share", "check_different", "effective_count", "effective_count_of_sums",
+    "fewest_references", "finite_rows", "jackknife_error", "leave_one_out", "mean_product", "mean_similarity",
+    "rows_in_double", "student_quantile", "wilson_interval",
 ]

@@ -40,6 +40,7 @@ from ._latents import (
     samples_of_size,
 )
 from ._model import HSpace, check_model, layer_names, network_of, resolve_layer, schedulers, sigmas_of
+from ._model_files import CHECKPOINTS, LORAS, OneCheckpoint, Stamp, free_after, listed_models, stamp, with_lora_file
 from ._progress import ProgressReporter, progress_bar, reading_pictures
 from ._push import Push, pushed_model
 from ._recording import Recorded, recorded, recording_model
@@ -62,18 +63,19 @@ from ._text_encoder import (
 from ._weights import identity_of_loaded
 
 __all__ = [
-    "ATTENTION", "AUTO_LAYER", "BRANCHES", "ENDING", "IMAGE_ENCODERS", "MIDDLE_BLOCK", "NAMES", "ORDINARY_SIGMAS",
-    "OTHER_LAYER", "OWN_LATENTS", "ComfyDenoiser", "DeterministicSampler", "HSpace", "ProgressReporter", "Prompt",
-    "Push", "Recorded", "Steering", "advising", "advising_on_gradients", "attached", "check_conditioning", "check_fits",
-    "check_model", "check_no_hooks", "check_not_coded", "check_one_prompt", "check_rank", "check_readable",
-    "check_template", "check_vae", "checkpoints", "coded_latent", "content_hash", "decoded", "default_layer",
-    "described", "differentiable", "differentiable_encoding", "embedding_path", "encoded", "encoder_folder",
-    "encoder_names", "encoders", "explaining_what_cannot_be_written", "finite", "identity_of_loaded", "image_latents",
-    "is_from", "is_writable_prefix", "latent_shape", "latents_into_model", "latents_out_of_model", "layer_names",
-    "loaded_with_model", "lora_model", "managed_encoder", "name_is_taken", "network_of", "normal_weights",
-    "output_name", "output_path", "own_levels", "parameters_of", "parametrization_of", "places", "plain_name",
-    "progress_bar", "prompt_with_vectors", "pushed_model", "readable_path", "reading_pictures", "recorded",
-    "recording_model", "resolve_layer", "run_key", "run_state_folder", "samples_of", "samples_of_size", "saved_run",
-    "schedulers", "set_positive", "sigmas_of", "steered_model", "target_layers", "with_denoiser", "with_lora",
-    "works_in_place", "write_embedding", "write_output_text", "write_output_texts",
+    "ATTENTION", "AUTO_LAYER", "BRANCHES", "CHECKPOINTS", "ENDING", "IMAGE_ENCODERS", "LORAS", "MIDDLE_BLOCK", "NAMES",
+    "ORDINARY_SIGMAS", "OTHER_LAYER", "OWN_LATENTS", "ComfyDenoiser", "DeterministicSampler", "HSpace", "OneCheckpoint",
+    "ProgressReporter", "Prompt", "Push", "Recorded", "Stamp", "Steering", "advising", "advising_on_gradients",
+    "attached", "check_conditioning", "check_fits", "check_model", "check_no_hooks", "check_not_coded",
+    "check_one_prompt", "check_rank", "check_readable", "check_template", "check_vae", "checkpoints", "coded_latent",
+    "content_hash", "decoded", "default_layer", "described", "differentiable", "differentiable_encoding",
+    "embedding_path", "encoded", "encoder_folder", "encoder_names", "encoders", "explaining_what_cannot_be_written",
+    "finite", "free_after", "identity_of_loaded", "image_latents", "is_from", "is_writable_prefix", "latent_shape",
+    "latents_into_model", "latents_out_of_model", "layer_names", "listed_models", "loaded_with_model", "lora_model",
+    "managed_encoder", "name_is_taken", "network_of", "normal_weights", "output_name", "output_path", "own_levels",
+    "parameters_of", "parametrization_of", "places", "plain_name", "progress_bar", "prompt_with_vectors",
+    "pushed_model", "readable_path", "reading_pictures", "recorded", "recording_model", "resolve_layer", "run_key",
+    "run_state_folder", "samples_of", "samples_of_size", "saved_run", "schedulers", "set_positive", "sigmas_of",
+    "stamp", "steered_model", "target_layers", "with_denoiser", "with_lora", "with_lora_file", "works_in_place",
+    "write_embedding", "write_output_text", "write_output_texts",
 ]

@@ -25,6 +25,8 @@ from ._sockets import (
     IMAGE_ENCODER,
     REPORT,
     REPRESENTATION,
+    SHEET_CELL,
+    SHEET_MODELS,
     TABLE,
     TRAJECTORY,
 )
@@ -43,11 +45,11 @@ from ._training import (
 
 __all__ = [
     "CLUSTERS", "DIRECTION", "EMBEDDINGS", "FEATURES", "HSPACE", "IMAGE_ENCODER", "LAYERS", "PREVIEW_STEPS", "REPORT",
-    "REPRESENTATION", "TABLE", "TRAJECTORY", "batch_size", "check_batch", "check_number", "check_one_encoder",
-    "check_reads_prompts", "check_training_latents", "checked", "chosen_layers", "concept", "count_of", "draws",
-    "encoder_name", "growing_latents", "joined_noise", "latent_size", "learning_rate_of_training", "levels_to_read",
-    "lines_of", "lora_target", "method_of", "mode_latents", "negative", "noise_levels", "number_of", "numbers",
-    "picture_embeddings", "pooling", "previewing", "prompt_embedding", "reads_prompts", "represented", "resume",
-    "saved_training", "schedule", "scheduler", "seed", "solver_options", "steps", "take", "training_batch_size",
-    "training_records", "training_steps", "words",
+    "REPRESENTATION", "SHEET_CELL", "SHEET_MODELS", "TABLE", "TRAJECTORY", "batch_size", "check_batch", "check_number",
+    "check_one_encoder", "check_reads_prompts", "check_training_latents", "checked", "chosen_layers", "concept",
+    "count_of", "draws", "encoder_name", "growing_latents", "joined_noise", "latent_size", "learning_rate_of_training",
+    "levels_to_read", "lines_of", "lora_target", "method_of", "mode_latents", "negative", "noise_levels", "number_of",
+    "numbers", "picture_embeddings", "pooling", "previewing", "prompt_embedding", "reads_prompts", "represented",
+    "resume", "saved_training", "schedule", "scheduler", "seed", "solver_options", "steps", "take",
+    "training_batch_size", "training_records", "training_steps", "words",
 ]

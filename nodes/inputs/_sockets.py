@@ -13,3 +13,6 @@ CLUSTERS = io.Custom("DMA_CLUSTERS")
 TABLE = io.Custom("DMA_TABLE")
 REPRESENTATION = io.Custom("DMA_REPRESENTATION")
 DIRECTION = io.Custom("DMA_DIRECTION")
+# Between the nodes that ConceptSheet unfolds into.
+SHEET_MODELS = io.Custom("DMA_SHEET_MODELS")
+SHEET_CELL = io.Custom("DMA_SHEET_CELL")

@@ -5,24 +5,23 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...dma import diffusion, encoders, execution, figures, metrics
+from ...dma import encoders, execution, figures, metrics
 from .. import comfyui, inputs
-from ..comfyui import ProgressReporter, checkpoints
+from ..comfyui import ProgressReporter
 from ..inputs import IMAGE_ENCODER, REPORT, checked
+from ._plain_samples import drawn
 
 MOST_PROMPTS = 100
 CELL, COLUMNS = 128, 8  # of the table
 MOST_PIXELS = 2**26  # of all pictures of the output samples together: 0.8 GB in fp32
 AT_ONCE = 16  # pictures that are decoded and compared at once
-# Part of the key of every saved run. Raise the number when one of the same settings gives other samples than before.
-ALGORITHM = "plain samples 1"
 
 
 class SamenessMeter(io.ComfyNode):
@@ -84,9 +83,6 @@ class SamenessMeter(io.ComfyNode):
         sigmas = comfyui.sigmas_of(model, scheduler, steps)
         batch = execution.batch_of(batch_size)
         negative, *positives = (comfyui.encoded(clip, text) for text in (negative_prompt, *texts))
-        # The prompt itself is behind this key, so that none of the states of one list is cleaned away for another's.
-        key = comfyui.run_key(model, ALGORITHM, {"shape": list(shape), "guidance_scale": cfg, "count": count,
-                                                 "seed": seed, "sigmas": sigmas.tolist()}, {"negative": negative})
         reporter = ProgressReporter(model, "SamenessMeter")
         shown = Shown(len(texts) * count)
         found, before = [], 0.0
@@ -96,9 +92,8 @@ class SamenessMeter(io.ComfyNode):
                                              message=f"prompt {number + 1} of {len(texts)}, {progress.message}"))
 
             with naming(f"Prompt {number + 1} of {len(texts)}, {text!r}", kept=resume):
-                own = f"{key}-{comfyui.run_key(model, ALGORITHM, {}, {'positive': positive})[:16]}"
                 latents, seconds = drawn((model, positive, negative, cfg, sigmas, shape, seed), count, batch, tell,
-                                         (key, own) if resume else None)
+                                         resume=resume)
                 before += seconds
                 found.append(measured(text, seen(model, vae, latents, shown, clip_vision, image_encoder)))
         report = metrics.SamenessReport(
@@ -133,31 +128,6 @@ class Shown:
             self.rows[-1].append(figures.thumbnails(pictures[:room], CELL))
         self.pictures[self.taken : self.taken + len(pictures)] = figures.thumbnails(pictures, self.pictures.shape[1])
         self.taken += len(pictures)
-
-
-def drawn(sampling: tuple, count: int, batch: execution.BatchSize | None, tell: Callable[[execution.Progress], None],
-          keys: tuple[str, str] | None) -> tuple[Tensor, float]:
-    """Samples (count, C, H, W) of one prompt, and the seconds that went into what was found of them.
-
-    sampling: MODEL, positive, negative, guidance, sigmas, shape, seed. keys: that of all prompts, and that under which
-    these samples are kept; None where they are not.
-    """
-    *_, sigmas, shape, seed = sampling
-    place = None
-    if keys is not None:
-        # In a sampling of its own: it goes down the schedule, from where keyframes of hooks never come back.
-        place = dataclasses.replace(comfyui.with_denoiser(
-            *sampling, lambda denoiser: comfyui.saved_run(keys[0], denoiser, sigmas[:-1].tolist(), shape),
-            layer=None, gradients=False), key=keys[1])
-    state = execution.resumed(diffusion.SamplesState.unpacked, place)
-    before = state.seconds if state else 0.0
-    monitor = execution.PassMonitor(tell, "sampling", len(sigmas) - 1, ended=state.step if state else 0)
-
-    def draw(denoiser: Any) -> Tensor:
-        return diffusion.draw_samples(denoiser, sigmas, shape, count, seed, batch=batch,
-                                      watchers=[*checkpoints(place), monitor], state=state)
-
-    return comfyui.with_denoiser(*sampling, draw, layer=None, gradients=False), before
 
 
 def seen(model: Any, vae: Any, latents: Tensor, shown: Shown, clip_vision: Any, image_encoder: Any) -> Tensor:

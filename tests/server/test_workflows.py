@@ -10,6 +10,7 @@ from encoder_folders import write_blip
 
 import pack
 import page_workflow
+import workspace
 
 sys.path.insert(0, str(pack.ROOT / "demo"))
 import clip_model
@@ -24,11 +25,13 @@ SMALLER = {"batch_size": PICTURES, "steps": 4, "subsets": 2, "restarts": 2, "mod
 
 @pytest.fixture(scope="module")
 def encoders(base):
-    """The demo CLIP, and a BLIP of random weights, under the names that the workflows ask for."""
+    """The demo CLIP, and a BLIP of random weights, under the names that the workflows ask for; the second checkpoint.
+    """
     logging.getLogger("transformers").setLevel(logging.ERROR)
     folder = base / "models" / "image_encoders"
     clip_model.write_folder(folder / "demo_clip", *clip_model.unpack())
     write_blip(folder / "blip-vqa-base")
+    workspace.add_checkpoint(base, pack.demo_transformer())
 
 
 def smaller(name: str, checkpoint: str) -> dict:

@@ -25,25 +25,27 @@ class Listener:
 class Comfy:
     """ComfyUI's executor with a cache of one kind, and what each queued graph has run."""
 
-    def __init__(self, cache):
+    def __init__(self, cache, unfolding="modes", result=None):
         import execution
 
+        self.unfolding, self.result = f"{unfolding}.0.0.", result or Result
         self.listener = Listener()
         self.executor = execution.PromptExecutor(self.listener, execution.CacheType[cache],
                                                  {"lru": 0, "ram": 0.0, "ram_inactive": 0.0})
 
     def queue(self, graph):
-        """Run a graph; returns what came out of its node "out", and how often each class of node has run, by mode."""
+        """Run a graph; returns what came out of its node "out", and how often each node has run that its node
+        `unfolding` unfolds into."""
         self.listener.messages.clear()
-        Result.received = None
+        self.result.received = None
         self.executor.execute(graph, uuid.uuid4().hex, {"client_id": "test"}, ["out"])
         failed = [data["exception_message"] for event, data in self.listener.messages if event == "execution_error"]
         if failed:
             raise RuntimeError(failed[0])
         ids = [data["node"] for event, data in self.listener.messages if event == "executing" and data["node"]]
         # A node that unfolds is announced twice, before and after.
-        return Result.received, Counter(node.split("modes.0.0.")[1]
-                                        for node in dict.fromkeys(ids) if "modes.0.0." in node)
+        return self.result.received, Counter(node.split(self.unfolding)[1]
+                                             for node in dict.fromkeys(ids) if self.unfolding in node)
 
 
 class Given:

@@ -35,4 +35,32 @@ concept into all prompts.
         extra_heights={NOTE: 620, "6": PREVIEW, "8": PREVIEW, "10": PREVIEW, "11": PREVIEW, "12": PREVIEW, "17": 700,
                        "22": 620, "23": 240},
     ),
+    "16_concept_sheet": Layout(
+        note="""## What does a model think that words mean?
+
+The average of every word by every checkpoint, from the same noise. Press **Run**.
+
+Below each average: how many of 32 samples *look like a woman* and *like a man* to a small CLIP, with 95 % intervals; \
+how far samples scatter (**spread**); how far they have moved since the column before, in spreads (**drift**); and in \
+red what looks wrong, or has changed. *Save Table* writes every number as JSON and CSV.
+
+- **Your words**: one a line. `template` goes around each: `a photo of a {}`.
+- **Your checkpoints**: names or patterns, one a line, such as `sdxl/*`. Set `width` and `height` to their own \
+resolution, and load a CLIP of your own in *Image encoder*: `demo_clip` knows the pictures of the demo models and \
+nothing else.
+- **Your attributes**: prompts to choose between, or a question to a BLIP-VQA.
+- **The epochs of a training**: choose `loras` in `columns`, connect *Load Checkpoint*, and name the folder. Template \
+*08_adapter_per_mode* leaves two LoRAs of the word *woman*: with `files` at `mental_averages_mode_*` they become two \
+columns beside the model without them.
+
+One checkpoint is in memory at a time. A word that is added costs its own cells; an interrupted sheet goes on where it \
+was when you press Run again; a checkpoint that fails is drawn as cells that say why.
+""",
+        groups=(
+            (Group("1. Words, checkpoints, what to look for", WORK, (("1", "2"), (NOTE,))),),
+            (Group("2. The sheet", PICTURES, (("3",),)), Group("3. The numbers", REPORTS, (("4", "5"), ("6",)))),
+        ),
+        widths={NOTE: 440, "2": 400, "3": 760, "5": 640, "6": 320},
+        extra_heights={NOTE: 560, "2": 120, "3": 800, "5": 420, "6": 320},
+    ),
 }

@@ -1,0 +1,58 @@
+"""What looks wrong about a cell, and how often it does by chance."""
+import pytest
+import torch
+
+from mental_averages.dma.metrics import COPY, ConceptCell, doubts
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def cell(own, features, own_sharpness=1.0, sharpness=None, nearest=None):
+    count = len(features)
+    return ConceptCell(own_features=own, features=features, own_sharpness=own_sharpness,
+                       sharpness=torch.ones(count) if sharpness is None else sharpness,
+                       nearest=torch.ones(count) if nearest is None else nearest)
+
+
+def test_an_average_in_the_middle_is_not_doubted():
+    features = normal(16, 8)
+    assert doubts(cell(features.mean(0), features)) == []
+    assert doubts(ConceptCell(average=torch.zeros(1, 1, 3))) == [], "without samples there is nothing to ask"
+
+
+def test_an_average_that_is_like_none_of_its_samples():
+    features = normal(16, 8)
+    assert doubts(cell(features.mean(0) + 10, features)) == ["unlike its samples"]
+
+
+def test_the_rank_is_that_of_the_mean_squared_distances():
+    features = normal(12, 5, seed=3)
+    others = torch.cdist(features, features).square().sum(1) / 11
+    direction = torch.nn.functional.normalize(normal(5, seed=4), dim=0)
+    for step in (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5):
+        own = features.mean(0) + step * direction
+        farthest = (features - own).square().sum(1).mean() > others.max()
+        assert doubts(cell(own, features)) == ["unlike its samples"] * bool(farthest)
+
+
+def test_one_more_sample_is_doubted_as_often_as_it_is_last():
+    doubted = 0
+    for seed in range(600):
+        rows, sharpness = normal(10, 6, seed=seed), normal(10, seed=1000 + seed)
+        doubted += len(doubts(cell(rows[0], rows[1:], sharpness[0].item(), sharpness[1:])))
+    assert doubted / 1200 == pytest.approx(0.1, abs=0.03)
+
+
+def test_soft_averages_and_copies():
+    features, sharpness = normal(9, 4), torch.arange(1.0, 10.0)
+    assert doubts(cell(features.mean(0), features, 0.9, sharpness)) == ["softer than its samples"]
+    assert doubts(cell(features.mean(0), features, 1.1, sharpness)) == []
+    nearest = torch.tensor([COPY / 2, COPY / 2, *[1.0] * 7])
+    assert doubts(cell(features.mean(0), features, nearest=nearest)) == ["2 of 9 samples are copies"]
+
+
+def test_seven_samples_are_too_few_to_be_last_among():
+    features = normal(7, 4)
+    assert doubts(cell(features.mean(0) + 10, features, 0.0)) == []
