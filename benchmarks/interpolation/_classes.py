@@ -13,6 +13,7 @@ from mental_averages.dma.execution import BatchSize
 from mental_averages.dma.interpolation import interpolate
 from mental_averages.dma.inversion import invert, sample_back
 from mental_averages.dma.metrics import FeatureMoments, frechet_distance, frechet_of_moments, moments_of
+from mental_averages.dma.statistics import jackknife_error, student_quantile
 
 # A class is every picture whose caption has this word; the word is its prompt.
 CLASSES = ["face", "hand", "heart", "worker", "wheelchair", "button", "kiss", "wrestling"]
@@ -88,25 +89,29 @@ def pooled_frechet(found: list[Tensor], classes: list[Class], draws: int) -> lis
     return [frechet_distance(made[sample].flatten(0, 1), real[sample].flatten(0, 1)) for sample in samples]
 
 
-def pooled_fid(made: dict[Hashable, list[Tensor]], real: list[Tensor],
-               draws: int) -> dict[Hashable, tuple[float, float, float]]:
+def pooled_fid(made: dict[Hashable, list[Tensor]], real: list[Tensor]) -> dict[Hashable, tuple[float, float, float]]:
     """The Fréchet distance over all classes together, in all features, of made pictures (n, D) of each class from real
-    ones (P, D), with its 95 % interval by `draws` bootstrap samples of classes."""
-    generator = np.random.default_rng(0)
-    samples = [np.arange(len(real)), *generator.integers(0, len(real), (draws, len(real)))]
+    ones (P, D), with Student's 95 % interval around the error by the jackknife over classes.
+
+    Not the bootstrap's: a class that is drawn twice adds no variety, and makes the distance larger.
+    """
+    classes = range(len(real))
     made_moments = {key: [moments_of(rows) for rows in found] for key, found in made.items()}
     real_moments = [moments_of(rows) for rows in real]
-    distances: dict[Hashable, list[float]] = {key: [] for key in made}
-    for sample in samples:
-        whole = merged(real_moments, sample)
-        for key, found in made_moments.items():
-            distances[key].append(frechet_of_moments(merged(found, sample), whole))
-    return {key: (values[0], *np.quantile(values[1:], (0.025, 0.975))) for key, values in distances.items()}
+    found: dict[Hashable, list[float]] = {key: [] for key in made}
+    for left_out in (None, *classes):
+        kept = [place for place in classes if place != left_out]
+        whole = merged(real_moments, kept)
+        for key, moments in made_moments.items():
+            found[key].append(frechet_of_moments(merged(moments, kept), whole))
+    quantile = student_quantile(len(real) - 1)
+    half = {key: quantile * jackknife_error(torch.tensor(values[1:])).item() for key, values in found.items()}
+    return {key: (values[0], max(0.0, values[0] - half[key]), values[0] + half[key]) for key, values in found.items()}
 
 
-def merged(moments: list[FeatureMoments], sample: np.ndarray) -> FeatureMoments:
+def merged(moments: list[FeatureMoments], places: list[int]) -> FeatureMoments:
     whole = FeatureMoments()
-    for place in sample:
+    for place in places:
         whole.merge(moments[place])
     return whole
 
