@@ -40,7 +40,7 @@ from ._latents import (
 from ._model import HSpace, check_model, layer_names, network_of, resolve_layer, schedulers, sigmas_of
 from ._progress import ProgressReporter, progress_bar, reading_pictures
 from ._push import Push, pushed_model
-from ._recording import Recorded, recorded, recording_model
+from ._recording import Recorded, recorded, recording_model, remember
 from ._resume import checkpoints, run_state_folder, saved_run
 from ._run_key import run_key
 from ._running import BRANCHES, with_denoiser
@@ -69,7 +69,7 @@ __all__ = [
     "latents_out_of_model", "layer_names", "loaded_with_model", "lora_model", "managed_encoder", "name_is_taken",
     "network_of", "normal_weights", "output_name", "output_path", "parameters_of", "parametrization_of", "places",
     "plain_name", "progress_bar", "prompt_with_vectors", "pushed_model", "readable_path", "reading_pictures",
-    "recorded", "recording_model", "resolve_layer", "run_key", "run_state_folder", "samples_of", "samples_of_size",
-    "saved_run", "schedulers", "set_positive", "sigmas_of", "steered_model", "target_layers", "with_denoiser",
-    "with_lora", "works_in_place", "write_embedding", "write_output_text", "write_output_texts",
+    "recorded", "recording_model", "remember", "resolve_layer", "run_key", "run_state_folder", "samples_of",
+    "samples_of_size", "saved_run", "schedulers", "set_positive", "sigmas_of", "steered_model", "target_layers",
+    "with_denoiser", "with_lora", "works_in_place", "write_embedding", "write_output_text", "write_output_texts",
 ]

@@ -7,11 +7,9 @@ from pictures import check_picture
 @pytest.fixture
 def remembered(bridge):
     """Puts latents (N, 4, 8, 8) with these scores among what has been recorded."""
-    from mental_averages.nodes.comfyui import _recording
-
     def put(scores, seed=0, levels=(0.5, 0.2)):
         latents = torch.randn(len(scores), 4, 8, 8, generator=torch.Generator().manual_seed(seed))
-        _recording._RECORDS.put(latents, torch.tensor(scores), levels)
+        bridge.remember(latents, torch.tensor(scores), levels)
         return {"samples": latents}
 
     return put
