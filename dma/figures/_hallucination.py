@@ -27,8 +27,7 @@ def plot_hallucination(report: HallucinationReport, *, width: int = 1024) -> Ten
     if lowest == highest:
         lowest, highest = lowest / 2, highest * 2
     bins = int(np.clip(np.sqrt(len(references)) * 2, FEWEST_BINS, MOST_BINS))
-    edges = np.geomspace(lowest, highest, bins + 1)
-    edges[0], edges[-1] = lowest, highest
+    edges = [lowest, *np.geomspace(lowest, highest, bins + 1)[1:-1].tolist(), highest]
     figure = new_figure(width, max(0.5, LOWEST / width))
     axes = figure.subplots()
     counts, _, _ = axes.hist(np.clip(references, lowest, highest), edges, color="#c9d3dc", edgecolor="white",
@@ -49,7 +48,7 @@ def plot_hallucination(report: HallucinationReport, *, width: int = 1024) -> Ten
                 axes.annotate(str(row), (max(scores[row], lowest), height), textcoords="offset points", xytext=(6, -3),
                               fontsize=8, color=colour, in_layout=False)
     axes.set_xscale("log")
-    axes.set_ylim(0, top * 1.45)
+    axes.set_ylim(0, top * 1.85)
     axes.set(title="How much the predicted picture still moves in the last steps",
              xlabel="variance of the predicted clean latent", ylabel="references")
     axes.legend(fontsize=8, frameon=False, loc="upper left").set_in_layout(False)  # in a narrow picture it has no room

@@ -43,7 +43,7 @@ from ._model import HSpace, check_model, layer_names, network_of, resolve_layer,
 from ._model_files import CHECKPOINTS, LORAS, OneCheckpoint, Stamp, free_after, listed_models, stamp, with_lora_file
 from ._progress import ProgressReporter, progress_bar, reading_pictures
 from ._push import Push, pushed_model
-from ._recording import Recorded, recorded, recording_model
+from ._recording import Recorded, recorded, recording_model, remember
 from ._resume import checkpoints, run_state_folder, saved_run
 from ._run_key import run_key
 from ._running import BRANCHES, with_denoiser
@@ -74,8 +74,8 @@ __all__ = [
     "latents_into_model", "latents_out_of_model", "layer_names", "listed_models", "loaded_with_model", "lora_model",
     "managed_encoder", "name_is_taken", "network_of", "normal_weights", "output_name", "output_path", "own_levels",
     "parameters_of", "parametrization_of", "places", "plain_name", "progress_bar", "prompt_with_vectors",
-    "pushed_model", "readable_path", "reading_pictures", "recorded", "recording_model", "resolve_layer", "run_key",
-    "run_state_folder", "samples_of", "samples_of_size", "saved_run", "schedulers", "set_positive", "sigmas_of",
-    "stamp", "steered_model", "target_layers", "with_denoiser", "with_lora", "with_lora_file", "works_in_place",
-    "write_embedding", "write_output_text", "write_output_texts",
+    "pushed_model", "readable_path", "reading_pictures", "recorded", "recording_model", "remember", "resolve_layer",
+    "run_key", "run_state_folder", "samples_of", "samples_of_size", "saved_run", "schedulers", "set_positive",
+    "sigmas_of", "stamp", "steered_model", "target_layers", "with_denoiser", "with_lora", "with_lora_file",
+    "works_in_place", "write_embedding", "write_output_text", "write_output_texts",
 ]

@@ -65,6 +65,11 @@ def _keys(latents: Tensor) -> list[bytes]:
     return [hashlib.sha256(row.contiguous().numpy().tobytes()).digest() for row in rows]
 
 
+def remember(latents: Tensor, scores: Tensor, levels: tuple[float, ...]) -> None:
+    """Put scores (N,) of finished latents (N, ...), as LATENT has them, among what has been recorded."""
+    _RECORDS.put(latents, scores, levels)
+
+
 def recorded(latents: Tensor) -> list[Recorded | None]:
     """What was recorded of each of the samples (N, ...) of a LATENT; None where there is nothing."""
     return _RECORDS.of(latents)
@@ -141,7 +146,7 @@ class StepRecord:
 def _put(finished: Tensor, predictions: Sequence[Tensor], levels: tuple[float, ...]) -> None:
     # A sampling that ends in NaN ends as it would without being recorded.
     if all(finite_rows(each).all() for each in predictions):
-        _RECORDS.put(finished, trailing_variance(list(predictions)), levels)
+        remember(finished, trailing_variance(list(predictions)), levels)
 
 
 def recording_model(model: Any, last_steps: int) -> Any:

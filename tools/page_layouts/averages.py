@@ -166,9 +166,9 @@ Pictures of two kinds say in which direction a network's features have to move. 
 and its opposite into **Without it**, and press **Run**. The sheet shows:
 
 1. **with it**, **without it**: pictures of either kind, which the direction is made of
-2. **strength -2**: samples of *Prompt*, steered the other way
+2. **strength -6**: samples of *Prompt*, steered the other way
 3. **strength 0**: samples as they are
-4. **strength 1** to **3**: steered towards it, from the same noise
+4. **strength 3** and **6**: steered towards it, from the same noise; at **12** pictures fall apart
 
 *How well it tells them apart* lists the layers: AUROC 1 tells all pictures apart, 0.5 none. *Blends among the \
 steered* compares the strongest samples with those at strength 0: what still moves unusually much in the last steps of \

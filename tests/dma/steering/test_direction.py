@@ -54,7 +54,7 @@ def test_two_pictures_a_set_are_enough():
 
 
 def test_layers_keep_their_order_and_the_best_is_told():
-    features = {name: (drawn(20, mean), drawn(20, seed=1)) for name, mean in (("b", 0.1), ("a", 5.0), ("c", 1.0))}
+    features = {name: (drawn(20, mean), drawn(20, seed=1)) for name, mean in (("b", 0.1), ("a", 50.0), ("c", 1.0))}
     direction = direction_from(features)
     assert list(direction.layers) == ["b", "a", "c"] and direction.separation == direction.layers["a"].auroc == 1.0
     assert (direction.positive, direction.negative, direction.scale) == (20, 20, "difference")

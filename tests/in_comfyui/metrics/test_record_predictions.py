@@ -225,18 +225,6 @@ def test_our_sampler_on_the_page_is_recorded(built, bridge):
         torch.testing.assert_close(scores(bridge, found), scores(bridge, expected), rtol=1e-2, atol=1e-6)
 
 
-def test_only_so_many_are_remembered(bridge, monkeypatch):
-    from mental_averages.nodes.comfyui import _recording
-
-    records = _recording._Records(3)
-    rows = torch.arange(5.0)[:, None]
-    records.put(rows, torch.arange(5.0), (1.0,))
-    assert [each and each.score for each in records.of(rows)] == [None, None, 2.0, 3.0, 4.0]
-    records.put(rows[2:3], torch.tensor([9.0]), (1.0,))
-    records.put(rows[:1], torch.tensor([8.0]), (1.0,))
-    assert [each and each.score for each in records.of(rows)] == [8.0, None, 9.0, None, 4.0]
-
-
 def test_half_precision(built, bridge):
     model = MODELS["SD1.5"].build(dtype=torch.float16, manual_cast=torch.float32)
     half = recording(model)
