@@ -142,7 +142,7 @@ def test_bad_input(tiny_model, flow_model, texts, monkeypatch):
     refuse("rise or fall steadily", sigmas=torch.tensor([3.0, 1.0, 1.0, 0.0]))
     refuse("two or more noise levels", sigmas=torch.tensor([]))
     refuse("for flow models", name="rf_inversion")
-    refuse("eta of DPM-Encoder is 0", method=method("dpm_encoder", eta=0.0))
+    refuse("method.eta is 0.0: choose a number from 0.01 to 1", method=method("dpm_encoder", eta=0.0))
     refuse("connect the negative input", cfg=3.0, texts=[texts[0], None])
     refuse("null_text finds", name="null_text")
     refuse("positive conditioning is empty", texts=[[], texts[1]])
