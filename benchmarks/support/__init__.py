@@ -21,6 +21,7 @@ from ._labels import (
     labels_of,
 )
 from ._looks import LOOKS, STYLE, TONE, look_teller
+from ._memory import PeakMemory
 from ._output import print_table, save_sheet, write_figures
 from ._random_models import ARCHITECTURES, RandomModel, random_model, random_prompt
 from ._recipes import plain_samples, preset_settings, shifted_average
@@ -31,7 +32,7 @@ from mental_averages.dma.metrics import brightness, pairwise_distance, picture_p
 
 __all__ = [
     "ARCHITECTURES", "ATTRIBUTES", "DIMENSIONS", "ICONS", "LARGEST_COUNT", "LOOKS", "PER_LABEL", "ROOT", "SCHEDULER",
-    "STEPS", "STYLE", "TONE", "Attribute", "DemoModel", "FeatureSpace", "RandomModel", "Recogniser", "Worth",
+    "STEPS", "STYLE", "TONE", "Attribute", "DemoModel", "FeatureSpace", "PeakMemory", "RandomModel", "Recogniser", "Worth",
     "agreement", "as_pictures", "brightness", "choose_concepts", "demo_and_judge", "features_by_concept", "fill_in",
     "interval", "labelled_pictures", "labels_of", "load_encoder", "look_teller", "median_seconds", "on_model",
     "pairwise_distance", "parse_arguments", "picture_psnr", "plain_samples", "preset_settings", "print_table",
