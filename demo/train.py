@@ -4,12 +4,13 @@
     python demo/train.py denoiser    --data DATA --run FOLDER --comfyui PATH [--steps 4800] [--from-weights]
 
 DATA is the folder of the icon sets, or an archive of it (dataset.py). With --from-weights the denoiser goes on from the
-networks that this repository stores, counting their steps. Both resume from their last saved state when started again,
-also with another number of steps: the learning rate is constant after a warm-up and falls linearly over the last
-quarter of the steps that are asked for now. With --deadline in place of --steps a training ends at a time of the clock
-(`date +%s`), which its learning rate follows. Everything is seeded; a step's pictures, captions and noise depend only
-on the seed, the step's number and the kind of device. Runs on a GPU if there is one, else on the CPU, in bfloat16. The
-networks are ComfyUI's own classes (networks.py), so that the weights need no conversion.
+networks that this repository stores, and --steps counts theirs too. Both resume from their last saved state when
+started again, also with another number of steps: the learning rate is constant after a warm-up and falls linearly over
+the last quarter of the steps that are asked for now, those of the stored weights left out. With --deadline in place of
+--steps a training ends at a time of the clock (`date +%s`), which its learning rate follows. Everything is seeded; a
+step's pictures, captions and noise depend only on the seed, the step's number and the kind of device. Runs on a GPU if
+there is one, else on the CPU, in bfloat16. The networks are ComfyUI's own classes (networks.py), so that the weights
+need no conversion.
 """
 from __future__ import annotations
 

@@ -2,11 +2,11 @@
 
 Every case is a model in a type of floats, with or without dynamic VRAM: a KSampler run that loads the weights, and the
 same once more; then, on the MODEL that these left in memory, the gradient of features against central differences, an
-alignment, a mean shift, a Gauss-Newton match and a preview by a TAESD; and the KSampler run again, which has to give the
-very same latents. Each part has its seconds and the most memory of the card, or without one of the process, that was in
-use during it: weights, what torch keeps and all the rest. Seconds of sampling and of the preview are those of a second
-call. The others are called once, after the gradient, which has then warmed the same passes up; with dynamic VRAM they
-include the way to the static form and back.
+alignment, a mean shift, a Gauss-Newton match and a preview by a TAESD; and the KSampler run again, which has to give
+the very same latents. Each part has its seconds and the most memory of the card, or without one of the process, that
+was in use during it: weights, what torch keeps and all the rest. Seconds of sampling and of the preview are those of a
+second call. The others are called once, after the gradient, which has then warmed the same passes up; with dynamic
+VRAM they include the way to the static form and back.
 """
 from __future__ import annotations
 

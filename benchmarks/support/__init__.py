@@ -32,10 +32,10 @@ from mental_averages.dma.metrics import brightness, pairwise_distance, picture_p
 
 __all__ = [
     "ARCHITECTURES", "ATTRIBUTES", "DIMENSIONS", "ICONS", "LARGEST_COUNT", "LOOKS", "PER_LABEL", "ROOT", "SCHEDULER",
-    "STEPS", "STYLE", "TONE", "Attribute", "DemoModel", "FeatureSpace", "PeakMemory", "RandomModel", "Recogniser", "Worth",
-    "agreement", "as_pictures", "brightness", "choose_concepts", "demo_and_judge", "features_by_concept", "fill_in",
-    "interval", "labelled_pictures", "labels_of", "load_encoder", "look_teller", "median_seconds", "on_model",
-    "pairwise_distance", "parse_arguments", "picture_psnr", "plain_samples", "preset_settings", "print_table",
-    "processes", "random_model", "random_prompt", "save_sheet", "sharpness", "shifted_average", "timed", "wait_for_gpu",
-    "with_gradient", "with_interval", "worth", "write_figures",
+    "STEPS", "STYLE", "TONE", "Attribute", "DemoModel", "FeatureSpace", "PeakMemory", "RandomModel", "Recogniser",
+    "Worth", "agreement", "as_pictures", "brightness", "choose_concepts", "demo_and_judge", "features_by_concept",
+    "fill_in", "interval", "labelled_pictures", "labels_of", "load_encoder", "look_teller", "median_seconds",
+    "on_model", "pairwise_distance", "parse_arguments", "picture_psnr", "plain_samples", "preset_settings",
+    "print_table", "processes", "random_model", "random_prompt", "save_sheet", "sharpness", "shifted_average", "timed",
+    "wait_for_gpu", "with_gradient", "with_interval", "worth", "write_figures",
 ]

@@ -218,6 +218,13 @@ def test_loss_weights():
     assert torch.equal(objective.loss_weights("noise"), torch.ones(1000))
 
 
+def test_every_stratum_is_drawn_from_once():
+    shares = objective.draw_shares(64, torch.Generator().manual_seed(0))
+    assert (shares * 64).floor().tolist() == list(range(64)) and 0.2 < (shares * 64 % 1).std() < 0.4
+    times = objective.draw_times(64, torch.Generator().manual_seed(0))
+    assert torch.equal(times, (shares * 1000).floor().long())
+
+
 def test_assigned_noise_is_the_same_noise_nearer_by():
     from itertools import permutations
 
