@@ -20,6 +20,7 @@ from dataset import CAPTION_LAWS, Picture
 
 FORMAT = "mental-averages/demo-pictures-1"
 HIGHEST = 16383  # pixels that a WebP may have
+CHECKED = 8  # pictures whose captions are drawn again
 NOTICE = """Drawings by Google (noto, noto-v1, Apache-2.0), Microsoft (fluent-emoji, fluent-emoji-flat, MIT), Twitter \
 (twemoji, CC BY 4.0), Mozilla (fxemoji, Apache-2.0) and Emoji One (emojione, CC BY 4.0), rendered at a small size.
 """
@@ -44,7 +45,7 @@ def write(path: Path, pictures: list[Picture], images: np.ndarray, laws: tuple[s
                 coded, "WEBP", lossless=True, quality=100, method=4)
             file.writestr(f"pictures/{first // column:04d}.webp", coded.getvalue())
         file.writestr("pictures.json", json.dumps({
-            "format": FORMAT, "size": size, "order": order, "laws": list(laws),
+            "format": FORMAT, "size": size, "order": order, "laws": {law: asdict(CAPTION_LAWS[law]) for law in laws},
             "pictures": [asdict(picture) for picture in pictures]}), zipfile.ZIP_DEFLATED)
         file.writestr("NOTICE", NOTICE)
         for law in laws:
@@ -70,3 +71,26 @@ def read(path: Path, size: int) -> tuple[list[Picture], np.ndarray]:
     images = np.empty((len(index["order"]), size, size, 3), np.uint8)
     images[index["order"]] = np.concatenate(columns)
     return [Picture(**picture) for picture in index["pictures"]], images
+
+
+def read_captions(path: Path, pictures: list[Picture], law: str) -> np.ndarray:
+    """Token ids (N, captions, 77) of the archive's pictures by a law of CAPTION_LAWS.
+
+    Raises SystemExit if the archive has none by that law, or if the law says something else now.
+    """
+    import captions
+
+    with zipfile.ZipFile(path) as file:
+        laws = json.loads(file.read("pictures.json"))["laws"]
+        # Archives of before named their laws without saying what these were.
+        if not isinstance(laws, dict) or laws.get(law) != asdict(CAPTION_LAWS[law]):
+            known = ", ".join(f"{name}{'' if isinstance(laws, dict) else ' (as it was then)'}" for name in laws)
+            raise SystemExit(f"{path} holds captions by the laws {known}, but not by {law!r} as it is now, "
+                             f"{CAPTION_LAWS[law]}: make it again with demo/dataset.py --archive.")
+        ids = np.load(BytesIO(file.read(captions.name_of(law))))["ids"]
+    # The law's numbers are not all: what is done with them, and the tokenizer, may have changed too.
+    expected = captions.make(pictures[:CHECKED], law)
+    if len(ids) != len(pictures) or not np.array_equal(ids[:CHECKED], expected):
+        raise SystemExit(f"{path} holds other captions by the law {law!r} than are drawn now: make it again with "
+                         "demo/dataset.py --archive.")
+    return ids

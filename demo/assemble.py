@@ -55,23 +55,18 @@ def checkpoint(networks: dict[str, Tensor]) -> dict[str, Tensor]:
     return found | {f"cond_stage_model.transformer.{name}": value for name, value in text_encoder().items()}
 
 
-def stored_networks(path: Path = weights.PATH) -> dict[str, Tensor]:
-    """The demo U-Net and autoencoder under the names of weights.safetensors, in fp16."""
-    from safetensors.torch import load_file
-
-    return weights.dequantise(load_file(path))
-
-
 def main() -> None:
     from safetensors.torch import save_file
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
     parser.add_argument("--transformer", action="store_true")
-    parser.add_argument("--weights", type=Path, default=weights.PATH)
+    parser.add_argument("--weights", type=Path, default=weights.PATH,
+                        help="the U-Net and the autoencoder, which has to be the one of the transformer")
     arguments = parser.parse_args()
-    output, networks = arguments.output, stored_networks(arguments.weights)
-    found = transformer.checkpoint(networks, text_encoder()) if arguments.transformer else checkpoint(networks)
+    output = arguments.output
+    found = (transformer.checkpoint(arguments.weights, text_encoder()) if arguments.transformer
+             else checkpoint(weights.load(arguments.weights)[0]))
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_suffix(".tmp")
     try:

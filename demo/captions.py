@@ -7,8 +7,6 @@ share of a step; the table is made once and kept beside the pictures, or comes w
 from __future__ import annotations
 
 import hashlib
-import zipfile
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +32,9 @@ def make(pictures: list[Picture], law: str, count: int = COUNT) -> np.ndarray:
 def load(data: Path, pictures: list[Picture], law: str) -> np.ndarray:
     """The table of all `pictures` of the folder or archive `data`; a folder keeps it."""
     if data.is_file():
-        with zipfile.ZipFile(data) as file:
-            return np.load(BytesIO(file.read(name_of(law))))["ids"]
+        import archive
+
+        return archive.read_captions(data, pictures, law)
     described = "\n".join([str(CAPTION_LAWS[law]), str(COUNT), *(f"{picture.style}:{picture.caption}"
                                                                  for picture in pictures)])
     path = data / f"{hashlib.sha256(described.encode()).hexdigest()[:16]}_{name_of(law)}"

@@ -89,22 +89,21 @@ def write_folder(folder: Path, state: dict[str, torch.Tensor], merges: list[tupl
 
 
 def pack(state: dict[str, torch.Tensor], merges: list[tuple[str, str]], figures: dict[str, float],
-         path: Path = PATH) -> None:
-    """Write the stored form: 8-bit weights, with the merges and the measured figures in the header."""
-    from safetensors.torch import save_file
-
-    header = {"format": FORMAT, "merges": json.dumps(merges), "figures": json.dumps(figures)}
-    save_file(weights.quantise(state), path, metadata=header)
+         path: Path = PATH, **told: str) -> None:
+    """Write the stored form: 8-bit weights, with the merges, the measured figures and what else is `told` in the
+    header."""
+    weights.save(path, state, {"format": FORMAT, "merges": json.dumps(merges), "figures": json.dumps(figures), **told})
 
 
 def unpack(path: Path = PATH) -> tuple[dict[str, torch.Tensor], list[tuple[str, str]]]:
     """Weights in fp16 and merges of the stored form."""
-    from safetensors import safe_open
+    state, header = weights.load(path)
+    return state, [tuple(pair) for pair in json.loads(header["merges"])]
 
-    with safe_open(path, framework="pt") as file:
-        header = file.metadata()
-        stored = {name: file.get_tensor(name) for name in file.keys()}
-    return weights.dequantise(stored), [tuple(pair) for pair in json.loads(header["merges"])]
+
+def split(path: Path = PATH) -> str:
+    """The name of the split of the pictures that the stored form was trained on."""
+    return weights.load(path)[1].get("split", weights.UNKNOWN_SPLIT)
 
 
 def main() -> None:

@@ -11,8 +11,9 @@
 # something. RUN then holds weights.safetensors, transformer_weights.safetensors, clip_weights.safetensors, a sheet of
 # pictures of each network and log.txt.
 #
-# A rehearsal trains small networks for a few steps, on the CPU if there is no card. PYTHON names another interpreter;
-# AUTOENCODER, DENOISER, TRANSFORMER and CLIP hold further options of the trainings (for example
+# A rehearsal trains small networks on 64 of the pictures, each for a step or a few (SECONDS is 10 then if it is not
+# given, else 540), on the CPU if there is no card. RUN must hold no state of a training by steps. PYTHON names another
+# interpreter; AUTOENCODER, DENOISER, TRANSFORMER and CLIP hold further options of the trainings (for example
 # DENOISER="--noise assigned"), SHARES the percentages of the time at which they end.
 set -u
 began=$(date +%s)
@@ -27,7 +28,8 @@ then
     echo "usage: bash demo/gpu_day.sh PICTURES.zip RUN COMFYUI [SECONDS] [--rehearsal]" >&2
     exit 2
 fi
-pictures=${positional[0]} run=${positional[1]} comfyui=${positional[2]} seconds=${positional[3]:-540}
+pictures=${positional[0]} run=${positional[1]} comfyui=${positional[2]}
+seconds=${positional[3]:-$([ -n "$rehearsal" ] && echo 10 || echo 540)}
 python=${PYTHON:-python3}
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$run" || exit 1
@@ -39,8 +41,8 @@ if [ -n "$rehearsal" ]
 then
     grace=300
     read -r -a ends <<< "${SHARES:-25 55 75 100}"
-    common="--batch 8 --previews 2"
-    autoencoder="--batch 8" denoiser="$common --architecture tiny" transformer="$common" clip="--batch 8"
+    few="--batch 8 --pictures 64"
+    autoencoder=$few denoiser="$few --previews 2 --architecture tiny" transformer="$few --previews 2" clip=$few
 else
     grace=20
     read -r -a ends <<< "${SHARES:-17 80 91 98}"
@@ -86,7 +88,7 @@ train_all() {
         train "${ends[2]}" transformer.pt 128 "$here/train_transformer.py" train --comfyui "$comfyui" $transformer \
             ${TRANSFORMER:-} || failed=1
     fi
-    train "${ends[3]}" clip_weights.safetensors 128 "$here/train_clip.py" $clip ${CLIP:-} || failed=1
+    train "${ends[3]}" clip.pt 128 "$here/train_clip.py" $clip ${CLIP:-} || failed=1
     ls -l "$run"
     echo "== over after $(($(date +%s) - began)) s, $([ "$failed" = 0 ] && echo complete || echo with failures)"
     return "$failed"

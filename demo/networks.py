@@ -80,22 +80,21 @@ def build_unet(name: str = FIRST, dropout: float = 0.0) -> torch.nn.Module:
 
 @dataclass(frozen=True)
 class StoredNetworks:
-    """The networks of demo/weights.safetensors in fp32, under the names that training's own modules have."""
+    """The networks of demo/weights.safetensors in fp32, under the names that training's own modules have, and what its
+    header tells: steps, architecture, the autoencoder's name (weights.py), and the splits that each was trained on."""
 
     unet: dict[str, torch.Tensor]
     autoencoder: dict[str, torch.Tensor]
     autoencoder_steps: int
     unet_steps: int
     architecture: str
-    split: str | None
+    autoencoder_name: str
+    split: str
+    unet_split: str
 
 
 def stored_networks(path: Path | None = None) -> StoredNetworks:
-    from safetensors import safe_open
-
-    with safe_open(path or weights.PATH, framework="pt") as file:
-        found = weights.dequantise({name: file.get_tensor(name) for name in file.keys()})
-        header = file.metadata()
+    found, header = weights.load(path or weights.PATH)
     parts: dict[str, dict[str, torch.Tensor]] = {"unet": {}, "encoder": {}, "decoder": {}}
     for name, value in found.items():
         part, _, key = name.partition(".")
@@ -103,4 +102,6 @@ def stored_networks(path: Path | None = None) -> StoredNetworks:
     autoencoder = {f"{index}.{key}": value for index, part in enumerate(("encoder", "decoder"))
                    for key, value in parts[part].items()}
     return StoredNetworks(parts["unet"], autoencoder, int(header["autoencoder_steps"]), int(header["denoiser_steps"]),
-                          header.get("architecture", FIRST), header.get("split"))
+                          header.get("architecture", FIRST), header.get("autoencoder", weights.FIRST_AUTOENCODER),
+                          header.get("split", weights.UNKNOWN_SPLIT),
+                          header.get("denoiser_split", weights.UNKNOWN_SPLIT))

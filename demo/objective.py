@@ -36,11 +36,15 @@ def loss_weights(name: str) -> Tensor:
     return WEIGHTS[name](alphas_cumprod())
 
 
-def draw_times(count: int, generator: torch.Generator) -> Tensor:
-    """Time steps (count,), one from each of as many strata, on the generator's device."""
+def draw_shares(count: int, generator: torch.Generator) -> Tensor:
+    """Numbers (count,) in [0, 1], one from each of as many strata, rising, on the generator's device."""
     device = generator.device
-    strata = (torch.arange(count, device=device) + torch.rand(count, generator=generator, device=device)) / count
-    return (strata * TIMESTEPS).long().clamp(max=TIMESTEPS - 1)
+    return (torch.arange(count, device=device) + torch.rand(count, generator=generator, device=device)) / count
+
+
+def draw_times(count: int, generator: torch.Generator) -> Tensor:
+    """Time steps (count,), one from each of as many strata."""
+    return (draw_shares(count, generator) * TIMESTEPS).long().clamp(max=TIMESTEPS - 1)
 
 
 def assigned(noise: Tensor, clean: Tensor, group: int = GROUP) -> Tensor:

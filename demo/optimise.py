@@ -1,25 +1,27 @@
-"""The loop in which the demo networks are trained: until a number of steps is done, or until a time of the clock."""
+"""The loop in which every demo network is trained: until a number of steps is done, or until a time of the clock."""
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
 EVERY_SECONDS = 90  # between two saves of a training that ends by the clock
 MARGIN = 6  # seconds before the deadline, or a tenth of the time, that are left for the last save
+RISING = 0.05  # the largest share of a training in which the learning rate rises
 
 
 @dataclass(frozen=True)
 class Budget:
     """How long a training lasts, and the learning rate that follows from it.
 
-    Either `steps`, or `deadline`, a time of the clock in seconds since 1970. The rate rises over `warmup` steps (by the
-    clock over a twentieth of the time at most), stays, and falls linearly to nothing over the last `falling` of the
-    steps or of the time. `origin` is how many steps the networks have behind them when the optimiser is fresh.
+    Either `steps`, or `deadline`, a time of the clock in seconds since 1970. The rate rises over `warmup` steps, or a
+    twentieth of the training if that is less, stays, and falls linearly to nothing over the last `falling` of it.
+    `origin` is how many steps the networks have behind them when the optimiser is fresh; `steps` counts them, and the
+    training is what comes after them.
     """
 
     steps: int | None = None
@@ -32,20 +34,21 @@ class Budget:
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.deadline is None):
             raise ValueError("A training ends either after steps or by a deadline: give one of them.")
+        if self.steps is not None and self.steps <= self.origin:
+            raise ValueError(f"The stored weights have {self.origin} steps behind them, which --steps counts: ask for "
+                             f"more than the {self.steps}.")
 
     def share(self, step: int) -> float:
         """The share of the training that is over when `step` begins."""
         if self.steps is not None:
-            return min(step / self.steps, 1.0)
+            return min((step - self.origin) / (self.steps - self.origin), 1.0)
         given = self.deadline - self.began
         return min((time.time() - self.began) / max(given - min(MARGIN, 0.1 * given), 1e-9), 1.0)
 
     def rate(self, step: int) -> float:
         """The share of the highest learning rate at `step`, in (0, 1]."""
         share = self.share(step)
-        risen = (step - self.origin + 1) / self.warmup
-        if self.deadline is not None:
-            risen = max(risen, share / 0.05)
+        risen = max((step - self.origin + 1) / self.warmup, share / RISING)
         return max(min(1.0, risen, (1 - share) / self.falling), 1e-3)
 
     def is_falling(self, step: int) -> bool:
@@ -56,6 +59,29 @@ def save_state(path: Path, **state) -> None:
     temporary = path.with_suffix(".tmp")
     torch.save(state, temporary)
     os.replace(temporary, path)
+
+
+def check_state(path: Path, by_clock: bool, **tied: str) -> None:
+    """Raise SystemExit if a training cannot begin with what lies at `path`.
+
+    One by steps goes on from the state of another one by steps that is tied to the same; what one by the clock leaves
+    has no optimiser to go on with, and one by the clock would put that in the place of a state that has.
+    """
+    if not path.exists():
+        return
+    state = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+    whole, advice = "optimiser" in state, "choose another --run folder, or remove it."
+    if by_clock and whole:
+        raise SystemExit(f"{path} is of a training by steps, and could not be gone on with any more after one that "
+                         f"ends by the clock: {advice}")
+    if not by_clock and not whole:
+        raise SystemExit(f"{path} holds averaged weights alone, as a training by the clock and --from-weights leave "
+                         f"them, and cannot be gone on with: {advice}")
+    different = [name for name in tied if state.get(name) != tied[name]]
+    if not by_clock and different:
+        name = different[0]
+        raise SystemExit(f"{path} is of a training with another {name} ({state.get(name)}) than that of now "
+                         f"({tied[name]}): {advice}")
 
 
 def fastest(candidates: dict[str, Callable[[], object]], repeats: int = 4) -> str:
@@ -91,23 +117,34 @@ def _wait() -> None:
 
 def optimise(model: torch.nn.Module, averaged: torch.nn.Module, peak: float, budget: Budget, state_path: Path,
              loss_at_step: Callable[[int, int], torch.Tensor], after_save: Callable[[int], None], *,
-             save_every: int = 200, final_batches: int = 1, weight_decay: float = 0.01, **kept) -> None:
-    """AdamW, gradient clipping, weight average, log lines, and a state on disk with `kept` in it.
+             save_every: int = 200, final_batches: int = 1, weight_decay: float = 0.01, decay_all: bool = True,
+             **tied: str) -> None:
+    """AdamW, gradient clipping, weight average, log lines, and a state on disk with what it is `tied` to.
 
     `loss_at_step(step, part)` is the loss of one batch; while the rate falls, each step takes `final_batches` of them.
     The average weighs a step by the eighth power of its number or so, so that its length grows with the training and
     need not be known before: it covers about the last tenth. A training by steps resumes from its state; one that ends
-    by the clock keeps the average alone, which is quickly written, and begins anew.
+    by the clock keeps the average alone, which is quickly written, and begins anew. Unless `decay_all`, only matrices
+    and kernels are decayed. Raises SystemExit as `check_state` does.
     """
-    optimiser = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=weight_decay, fused=True)
-    step, by_clock = budget.origin, budget.deadline is not None
+    by_clock = budget.deadline is not None
+    check_state(state_path, by_clock, **tied)
+    groups = [{"params": list(model.parameters())}]
+    if not decay_all:
+        groups = [{"params": [parameter for parameter in model.parameters() if parameter.ndim > 1]},
+                  {"params": [parameter for parameter in model.parameters() if parameter.ndim <= 1],
+                   "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=peak, betas=(0.9, 0.98), weight_decay=weight_decay, fused=True)
+    step = budget.origin
     if state_path.exists() and not by_clock:
         state = torch.load(state_path, weights_only=True)
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         averaged.load_state_dict(state["averaged"])
-        step = state["step"]
+        step, budget = state["step"], replace(budget, origin=state["origin"])
         print(f"resumed at step {step}", flush=True)
+        if budget.share(step) >= 1:
+            after_save(step)  # which may have been interrupted
     first, running, began = step, None, time.monotonic()
     saved = shown = began
     # What ends by the clock takes at least one step, so that there is a result however late it was.
@@ -137,6 +174,6 @@ def optimise(model: torch.nn.Module, averaged: torch.nn.Module, peak: float, bud
             shown = now
         if over or (now - saved > EVERY_SECONDS if by_clock else step % save_every == 0):
             whole = {} if by_clock else dict(model=model.state_dict(), optimiser=optimiser.state_dict())
-            save_state(state_path, step=step, averaged=averaged.state_dict(), **whole, **kept)
+            save_state(state_path, step=step, origin=budget.origin, averaged=averaged.state_dict(), **whole, **tied)
             after_save(step)
             saved = time.monotonic()

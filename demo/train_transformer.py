@@ -7,7 +7,8 @@ Rectified flow: the network predicts eps - x0 at x = (1 - sigma) x0 + sigma eps,
 levels are drawn as ComfyUI's samplers visit them: t with a normal logit of width SPREAD, then ComfyUI's shift of 3.
 Training goes on from its last saved state when started again, also with another number of steps, or ends by the clock,
 as demo/train.py does (with --from-weights and no saved state, from the weights that the repository stores); the batches
-depend only on the seed, the step and the kind of device. The autoencoder is that of the run, or else the stored one. On
+depend only on the seed, the step and the kind of device. The autoencoder is that of the run, which gets the stored one
+if it has none. On
 the CPU it runs in bfloat16 where the processor computes in it (measured: 0.32 s of processor time a step against 0.45 s
 in fp32 on an AVX-512 core).
 """
@@ -15,18 +16,18 @@ from __future__ import annotations
 
 import argparse
 import copy
-import os
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+import latents
 import networks
 import objective
-import train
+import training
 import transformer
 import weights
-from optimise import optimise
+from optimise import check_state, optimise
 
 SHIFT = 3.0
 SPREAD = 1.3  # of the logit of t; 1.8 would be close to uniform, 1 is what Stable Diffusion 3 was trained with
@@ -39,9 +40,8 @@ def shifted(t: Tensor) -> Tensor:
 
 def draw_sigmas(count: int, generator: torch.Generator) -> Tensor:
     """Noise levels (count,), one from each of as many equally likely strata."""
-    device = generator.device
-    strata = (torch.arange(count, device=device) + torch.rand(count, generator=generator, device=device)) / count
-    return shifted(torch.sigmoid(SPREAD * torch.special.ndtri(strata.clamp(1e-6, 1 - 1e-6))))
+    shares = objective.draw_shares(count, generator).clamp(1e-6, 1 - 1e-6)
+    return shifted(torch.sigmoid(SPREAD * torch.special.ndtri(shares)))
 
 
 @torch.no_grad()
@@ -62,27 +62,33 @@ def preview(model, decoder, captions: list[str], size: int, guidance: float = 5.
 
 def run_training(arguments) -> None:
     networks.import_comfyui(arguments.comfyui)
-    data = train.prepare(arguments)
+    data = training.prepare(arguments, arguments.size, arguments.captions)
     device = data.device
-    if (arguments.run / "autoencoder.pt").exists():
-        autoencoder, _ = train.load_autoencoder(arguments.run, data.split)
-    else:
-        autoencoder = networks.build_autoencoder()
-        autoencoder.load_state_dict(networks.stored_networks().autoencoder)
-    encoder, decoder = autoencoder.to(device)
-    latents = train.encode_all(encoder, data.images)  # (N, 4, H/8, W/8)
+    autoencoder = latents.load_autoencoder(arguments.run, data.split, device, networks.stored_networks())
+    origin = 0
+    if arguments.from_weights:
+        header = transformer.header()
+        origin = int(header["steps"])
+        weights.check_belongs(transformer.PATH.name, header["autoencoder"], autoencoder.name,
+                              f"{arguments.run / 'autoencoder.pt'}")
+        weights.check_split(transformer.PATH.name, header["split"], data.split)
+    tied = dict(autoencoder=autoencoder.name, split=data.split)
+    check_state(arguments.run / "transformer.pt", bool(arguments.deadline), **tied)
+    training.budget_of(arguments, origin=origin)  # says at once if it cannot be
+    coded = latents.latents_of(autoencoder, data.images, arguments.data)  # (N, 4, H/8, W/8)
     rows_of_text = transformer.rows_for(data.captions.flatten(0, 1))
     torch.manual_seed(arguments.seed)
-    model, origin = transformer.load() if arguments.from_weights else (transformer.build(), 0)
+    model = transformer.load() if arguments.from_weights else transformer.build()
     model.to(device)
     averaged = copy.deepcopy(model).requires_grad_(False)
-    print(f"{len(latents)} latents, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters", flush=True)
+    print(f"{len(coded)} latents, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters", flush=True)
 
     def loss_at_step(step: int, part: int) -> Tensor:
         generator = data.generator(arguments.seed, step, part)
         rows = data.draw(arguments.batch, generator)
-        conditions = transformer.embed_ids(data.draw_captions(rows, generator), rows_of_text)
-        clean = transformer.copied(latents[rows])  # (B, 16, h, w)
+        conditions = transformer.embed_ids(training.draw_variants(data.captions, rows, generator),
+                                           rows_of_text)
+        clean = transformer.copied(coded[rows])  # (B, 16, h, w)
         noise = torch.randn(clean.shape, generator=generator, device=device)
         if arguments.noise == "assigned":
             noise = objective.assigned(noise, clean)
@@ -93,28 +99,24 @@ def run_training(arguments) -> None:
         return (predicted.float() - (noise - clean)).square().mean()
 
     def after_save(step: int) -> None:
-        captions = train.looked_at(arguments.previews)
-        shown = preview(averaged, decoder, captions, arguments.size).cpu()
-        train.save_sheet(shown, arguments.run / "transformer.png", columns=min(16, len(captions)))
+        captions = training.looked_at(arguments.previews)
+        shown = preview(averaged, autoencoder.decoder, captions, arguments.size).cpu()
+        training.save_sheet(shown, arguments.run / "transformer.png", columns=min(16, len(captions)))
         if arguments.deadline:
             pack(arguments.run, arguments.run / transformer.PATH.name)
 
-    optimise(model, averaged, arguments.peak or 1e-3, train.budget_of(arguments, origin=origin),
+    optimise(model, averaged, arguments.peak, training.budget_of(arguments, origin=origin),
              arguments.run / "transformer.pt", loss_at_step, after_save, save_every=500,
-             final_batches=arguments.final_batches)
+             final_batches=arguments.final_batches, **tied)
 
 
 def pack(run: Path, output: Path) -> None:
-    from safetensors.torch import save_file
-
+    """Write the averaged transformer of `run`; its header tells the steps, the autoencoder's name and the split."""
     state = torch.load(run / "transformer.pt", weights_only=True, map_location="cpu")
     kept = {transformer.PREFIX + name: transformer.stored_part(name, value)
             for name, value in state["averaged"].items()}
-    header = {"format": "mental-averages/demo-transformer-1", "steps": str(state["step"])}
-    temporary = output.with_suffix(".tmp")
-    save_file(weights.quantise(kept), temporary, metadata=header)
-    os.replace(temporary, output)
-    count = sum(value.numel() for value in kept.values())
+    count = weights.save(output, kept, {"format": "mental-averages/demo-transformer-1", "steps": str(state["step"]),
+                                        "autoencoder": state["autoencoder"], "split": state["split"]})
     print(f"{output}: {output.stat().st_size / 2**20:.2f} MiB, {count / 1e6:.2f} M weights, {state['step']} steps",
           flush=True)
 
@@ -122,9 +124,10 @@ def pack(run: Path, output: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parts = parser.add_subparsers(dest="part", required=True)
-    training = parts.add_parser("train")
-    train.arguments_of(training)
-    training.set_defaults(steps=7000, batch=64)
+    trained = parts.add_parser("train")
+    training.add_options(trained, steps=7000, batch=64, peak=1e-3)
+    training.add_network_options(trained)
+    training.add_denoiser_options(trained)
     packing = parts.add_parser("pack")
     packing.add_argument("--run", type=Path, required=True, help="folder of the training's states")
     packing.add_argument("--output", type=Path, default=transformer.PATH, help="the file that is written")

@@ -78,20 +78,24 @@ def position_table() -> Tensor:
     return table
 
 
-def load(path: Path = PATH) -> tuple[torch.nn.Module, int]:
-    """The module of `build` with the weights that the repository stores, and how many steps they were trained for."""
+def header(path: Path = PATH) -> dict[str, str]:
+    """What a packed transformer tells of itself: steps, and the autoencoder and the split that it was trained on."""
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
-        found = weights.dequantise({name: file.get_tensor(name) for name in file.keys()})
-        steps = int(file.metadata()["steps"])
+        return {"autoencoder": weights.FIRST_AUTOENCODER, "split": weights.UNKNOWN_SPLIT, **file.metadata()}
+
+
+def load(path: Path = PATH) -> torch.nn.Module:
+    """The module of `build` with the weights that the repository stores."""
+    found, _ = weights.load(path)
     model = build()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             value = found[PREFIX + name]
             # The rows behind a stored part are the zeros that the module was built with.
             parameter[: len(value)] = value
-    return model, steps
+    return model
 
 
 @dataclass(frozen=True)
@@ -222,17 +226,18 @@ def text_encoder(passing: dict[str, Tensor]) -> dict[str, Tensor]:
                       "text_projection.weight": identity.clone()}
 
 
-def checkpoint(demo: dict[str, Tensor], passing: dict[str, Tensor], path: Path = PATH) -> dict[str, Tensor]:
+def checkpoint(demo: Path, passing: dict[str, Tensor], path: Path = PATH) -> dict[str, Tensor]:
     """The whole state dict under the names of Stable Diffusion 3.
 
-    `demo`: the networks of weights.safetensors; `passing`: the pass-through text encoder; `path`: the packed
-    transformer.
+    `demo`: the file of the autoencoder, in the format of weights.safetensors; `passing`: the pass-through text encoder;
+    `path`: the packed transformer. Raises SystemExit if it was trained with another autoencoder.
     """
-    from safetensors.torch import load_file
-
-    trained = {name.removeprefix(PREFIX): value for name, value in weights.dequantise(load_file(path)).items()}
-    parts = {"model.diffusion_model.": diffusion_model(trained), "first_stage_model.": autoencoder(demo),
+    found, told = weights.load(demo)
+    weights.check_belongs(f"{path}", header(path)["autoencoder"], told.get("autoencoder", weights.FIRST_AUTOENCODER),
+                          f"{demo}")
+    trained = {name.removeprefix(PREFIX): value for name, value in weights.load(path)[0].items()}
+    parts = {"model.diffusion_model.": diffusion_model(trained), "first_stage_model.": autoencoder(found),
              "text_encoders.clip_l.transformer.": text_encoder(passing)}
-    found = {prefix + name: value for prefix, part in parts.items() for name, value in part.items()}
+    state = {prefix + name: value for prefix, part in parts.items() for name, value in part.items()}
     # Nothing reads it, but ComfyUI counts it among the keys that a checkpoint should have.
-    return found | {"text_encoders.clip_l.logit_scale": torch.tensor(math.log(100))}
+    return state | {"text_encoders.clip_l.logit_scale": torch.tensor(math.log(100))}

@@ -1,8 +1,12 @@
 """Models of full size with random weights, from files by ComfyUI's own loader: what works on them, and what it costs.
 
-Every case is a model in a type of floats, with or without dynamic VRAM: a KSampler run; then, on the MODEL that it left
-in memory, the gradient of features against central differences, an alignment, a mean shift, a Gauss-Newton match and a
-preview by a TAESD; and the KSampler run once more, which has to give the very same latents.
+Every case is a model in a type of floats, with or without dynamic VRAM: a KSampler run that loads the weights, and the
+same once more; then, on the MODEL that these left in memory, the gradient of features against central differences, an
+alignment, a mean shift, a Gauss-Newton match and a preview by a TAESD; and the KSampler run again, which has to give
+the very same latents. Each part has its seconds and the most memory of the card, or without one of the process, that
+was in use during it: weights, what torch keeps and all the rest. Seconds of sampling and of the preview are those of a
+second call. The others are called once, after the gradient, which has then warmed the same passes up; with dynamic
+VRAM they include the way to the static form and back.
 """
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from support import ARCHITECTURES, on_model, random_model, random_prompt, timed
+from support import ARCHITECTURES, PeakMemory, on_model, random_model, random_prompt, timed
 from torch import Tensor
 
 import pack
@@ -26,7 +30,7 @@ SMALL = {
                                                       params=dict(in_features=4096, out_features=128))),
 }
 STEPS, COUNT, GUIDANCE = 6, 4, 7.0
-COLUMNS = ("sampling", "gradient", "alignment", "mean shift", "Gauss-Newton", "preview")
+COLUMNS = ("loading", "sampling", "gradient", "alignment", "mean shift", "Gauss-Newton", "preview")
 
 
 @dataclass(frozen=True)
@@ -97,16 +101,22 @@ def run_case(case: Case, folder: Path) -> dict[str, str]:
     prompt, shape = random_prompt(case.name), (ARCHITECTURES[case.name].channels, case.size, case.size)
     found: dict[str, str] = {}
 
-    def part(name: str, work: Callable[[], str]) -> None:
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
+    def part(name: str, work: Callable[[Callable[..., Any]], str]) -> None:
+        """Note what `work` says, and the seconds and the memory of the function that it hands on to be measured."""
+        costs: list[str] = []
+
+        def measured(function: Callable[..., Any], *arguments: Any) -> Any:
+            with PeakMemory() as peak:
+                seconds, result = timed(function, *arguments)
+            costs.append(f"{seconds:.2f} s, {peak.gib:.2f} GiB")
+            return result
+
         try:
-            seconds, said = timed(work)
+            said = work(measured)
         except Exception as error:  # one that is missing must not cost the others
             found[name] = f"failed: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:200]
             return
-        peak = f", {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB" if torch.cuda.is_available() else ""
-        found[name] = ", ".join(filter(None, [f"{seconds:.2f} s{peak}", said]))
+        found[name] = ", ".join(filter(None, [*costs, said]))
 
     def sampled() -> Tensor:
         with torch.inference_mode():
@@ -114,20 +124,33 @@ def run_case(case: Case, folder: Path) -> dict[str, str]:
             (latent,) = nodes.common_ksampler(model, 0, STEPS, GUIDANCE, "euler", "normal", prompt, prompt, empty)
         return check(latent["samples"])
 
-    def on_denoiser(function: Callable[[Any, Tensor], Any], **options: Any) -> Any:
-        return on_model(model, prompt, prompt, GUIDANCE, shape, function, steps=STEPS, **options)
+    def on_denoiser(function: Callable[..., Any], **options: Any) -> Any:
+        return on_model(model, prompt, prompt, GUIDANCE, shape, lambda denoiser, sigmas: function(
+            denoiser, shape, sigmas), steps=STEPS, **options)
 
     first: list[Tensor] = []
-    part("sampling", lambda: (first.append(sampled()), "")[1])
-    part("gradient", lambda: f"off by {on_denoiser(lambda denoiser, sigmas: gradient(denoiser, shape, sigmas)):.1e}")
-    part("alignment", lambda: on_denoiser(lambda denoiser, sigmas: align(denoiser, shape, sigmas)))
-    part("mean shift", lambda: on_denoiser(lambda denoiser, sigmas: shift(denoiser, shape, sigmas), gradients=False))
-    part("Gauss-Newton", lambda: on_denoiser(lambda denoiser, sigmas: gauss_newton(denoiser, shape, sigmas)))
-    part("preview", lambda: preview(model, shape, folder))
+
+    def same(latents: Tensor) -> str:
+        if not torch.equal(latents, first[0]):
+            raise RuntimeError("other latents than before")
+        return "the same"
+
+    def load(measured: Callable[..., Any]) -> str:
+        first.append(measured(sampled))
+        return ""
+
+    part("loading", load)
     if first:
-        part("again", lambda: "the same" if torch.equal(sampled(), first[0]) else "failed: other latents than before")
+        part("sampling", lambda measured: same(measured(sampled)))
+    part("gradient", lambda measured: f"off by {measured(on_denoiser, gradient):.1e}")
+    part("alignment", lambda measured: measured(on_denoiser, align))
+    part("mean shift", lambda measured: measured(lambda: on_denoiser(shift, gradients=False)))
+    part("Gauss-Newton", lambda measured: measured(on_denoiser, gauss_newton))
+    part("preview", lambda measured: preview(model, shape, folder, measured))
+    if first:
+        part("again", lambda measured: same(measured(sampled)))
         if "failed" in found["again"]:
-            found["sampling"] = f"failed: after all of this the KSampler run gave {found['again']}"
+            found["sampling"] = f"failed after all of this: {found['again']}"
     comfy.model_management.unload_all_models()
     return found
 
@@ -176,7 +199,7 @@ def gauss_newton(denoiser: Any, shape: tuple[int, ...], sigmas: Tensor) -> str:
     return f"residual to {float(match.residual_after / match.residual_before):.2f}"
 
 
-def preview(model: Any, shape: tuple[int, ...], folder: Path) -> str:
+def preview(model: Any, shape: tuple[int, ...], folder: Path, measured: Callable[..., Any]) -> str:
     """A preview picture by a TAESD with random weights on the model's device, against the same on the CPU."""
     import folder_paths
     import numpy as np
@@ -203,7 +226,9 @@ def preview(model: Any, shape: tuple[int, ...], folder: Path) -> str:
         args.preview_method = before
     with torch.inference_mode():
         latent = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
-        _, picture, _ = reporter.previewer.decode_latent_to_preview_image("JPEG", reporter.shown(latent))
+        show = reporter.previewer.decode_latent_to_preview_image
+        show("JPEG", reporter.shown(latent))
+        _, picture, _ = measured(lambda: show("JPEG", reporter.shown(latent)))
         on_cpu = TAESD(None, str(approximations / f"{name}.safetensors"), latent_channels=channels)
         expected = preview_to_image(on_cpu.decode(latent)[0].movedim(0, 2))
     error = np.abs(np.asarray(picture, float) - np.asarray(expected, float)).mean()

@@ -4,7 +4,7 @@ Random weights give no pictures, but every pass costs what it costs with real on
 
 1. Each model in bf16 and fp16, with dynamic VRAM and without, from a file by ComfyUI's own loader: a KSampler run, and
    then gradients against finite differences, alignment, mean shift, Gauss-Newton and a preview, with seconds and the
-   most memory that was allocated (_loaded.py). Without a GPU: small models of the same classes, in fp32.
+   most memory of the card that was in use (_loaded.py). Without a GPU: small models of the same classes, in fp32.
 2. What matching costs by micro-batch. Every case runs in a process of its own: 20 iterations of L-BFGS for a
    micro-batch of latents at one aligned step, to a target that they cannot reach, through the same Denoiser that
    AlignTrajectories uses, and its gradient self-test afterwards. Without a GPU only SD1.5, with latents of 32 x 32 and

@@ -21,6 +21,7 @@ from ._labels import (
     labels_of,
 )
 from ._looks import LOOKS, STYLE, TONE, look_teller
+from ._memory import PeakMemory
 from ._naive_runs import NAIVE_COUNT, NAIVE_GUIDANCE, NaiveRun, naive_path, naive_runs
 from ._output import print_table, save_sheet, write_figures
 from ._random_models import ARCHITECTURES, RandomModel, random_model, random_prompt
@@ -34,10 +35,10 @@ from mental_averages.dma.metrics import brightness, pairwise_distance, picture_p
 __all__ = [
     "ARCHITECTURES", "ATTRIBUTES", "DIMENSIONS", "ICONS", "LARGEST_COUNT", "LOOKS", "NAIVE_COUNT", "NAIVE_GUIDANCE",
     "PER_LABEL", "ROOT", "SCHEDULER", "STEPS", "STYLE", "TONE", "Attribute", "DemoModel", "FeatureSpace", "NaiveRun",
-    "RandomModel", "Recogniser", "Worth", "agreement", "as_pictures", "brightness", "choose_concepts", "demo_and_judge",
-    "features_by_concept", "fill_in", "interval", "labelled_pictures", "labels_of", "load_encoder", "look_teller",
-    "median_seconds", "naive_path", "naive_runs", "on_model", "pairwise_distance", "parse_arguments", "picture_psnr",
-    "plain_samples", "preset_settings", "print_table", "processes", "random_model", "random_prompt", "results_of",
-    "save_sheet", "sharpness", "shifted_average", "timed", "wait_for_gpu", "with_gradient", "with_interval", "worth",
-    "write_figures",
+    "PeakMemory", "RandomModel", "Recogniser", "Worth", "agreement", "as_pictures", "brightness", "choose_concepts",
+    "demo_and_judge", "features_by_concept", "fill_in", "interval", "labelled_pictures", "labels_of", "load_encoder",
+    "look_teller", "median_seconds", "naive_path", "naive_runs", "on_model", "pairwise_distance", "parse_arguments",
+    "picture_psnr", "plain_samples", "preset_settings", "print_table", "processes", "random_model", "random_prompt",
+    "results_of", "save_sheet", "sharpness", "shifted_average", "timed", "wait_for_gpu", "with_gradient",
+    "with_interval", "worth", "write_figures",
 ]

@@ -1,4 +1,5 @@
 """The demo CLIP: its tokenizer and folder, and its training on made-up pictures with a smaller network."""
+import copy
 import math
 import sys
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import pack
 from mental_averages.dma import encoders
@@ -17,6 +19,7 @@ sys.path.insert(0, str(pack.ROOT / "demo"))
 import clip_model
 import train_clip
 from dataset import Picture
+from training import Data
 
 CAPTIONS = ["red heart", "woman health worker dark skin tone", "woman health worker light skin tone", "red apple",
             "heart"] * 2
@@ -80,7 +83,7 @@ def test_stored_and_written_folder_reads_as_any_other(tmp_path, merges, tokenize
     images = torch.rand(3, 64, 64, 3, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         seen = train_clip.encode_pictures(model, train_clip.normalised((images * 255).round().byte()))
-        read = train_clip.encode_texts(model, tokenizer, ["red heart", "zebra"], torch.device("cpu"))
+        read = train_clip.encode_texts(model, train_clip.token_ids(tokenizer, ["red heart", "zebra"]))
     assert F.cosine_similarity(encoders.embed_images(encoder, images), seen).min() > 0.99
     assert F.cosine_similarity(encoders.embed_texts(encoder, ["red heart", "zebra"]), read).min() > 0.99
     CLIPModel.from_pretrained(tmp_path / "clip", local_files_only=True)
@@ -92,61 +95,118 @@ def test_pictures_with_one_caption_share_it():
     """Two pictures with the same caption and a third: at a large scale the loss is ln 2 for the two, 0 for the
     third."""
     pictures = torch.eye(3)[[0, 0, 1]]
-    loss = train_clip.contrastive_loss(pictures, pictures, torch.tensor(100.0), ["heart", "heart", "apple"])
+    loss = train_clip.contrastive_loss(pictures, pictures, torch.tensor(100.0), torch.tensor([7, 7, 2]))
     assert loss.item() == pytest.approx(2 / 3 * math.log(2), abs=1e-6)
-    different = train_clip.contrastive_loss(torch.eye(3), torch.eye(3), torch.tensor(2.0), ["a", "b", "c"])
+    different = train_clip.contrastive_loss(torch.eye(3), torch.eye(3), torch.tensor(2.0), torch.arange(3))
     assert different.item() == pytest.approx(math.log(1 + 2 * math.exp(-2.0)), abs=1e-6)
 
 
+def test_only_pictures_with_one_tone_are_asked_for_it():
+    seen, prompts, scale = torch.eye(5)[[1, 0, 3]], torch.eye(5), torch.tensor(2.0)
+    right, wrong = math.log(1 + 4 * math.exp(-2.0)), math.log(math.exp(2.0) + 4)
+    for tones, expected in (([1, -1, 3], right), ([1, 2, -1], (right + wrong) / 2), ([-1, -1, -1], 0.0)):
+        assert train_clip.tone_loss(seen, prompts, scale, torch.tensor(tones)).item() == pytest.approx(expected, 1e-5)
+    assert [train_clip.tone_of(Picture(caption, "", "noto", False)) for caption in (
+        "woman medium dark skin tone", "kiss light skin tone dark skin tone", "red heart")] == [3, -1, -1]
+
+
 def test_shifts_move_pictures_over_white():
-    images = np.zeros((50, 16, 16, 3), np.uint8)
-    moved = train_clip.shifted(images, np.random.default_rng(0))
-    black = (moved == 0).all(-1).sum((1, 2))
-    assert (moved.shape == images.shape and black.min() >= 12 * 12 and black.max() <= 256
-            and len(set(black.tolist())) > 3)
+    images = torch.zeros(50, 16, 12, 3, dtype=torch.uint8)
+    images[:, 8, 6] = 1
+    moved = train_clip.shifted(images, torch.Generator().manual_seed(0))
+    drawn = (moved < 255).all(-1).sum((1, 2))
+    assert moved.shape == images.shape and drawn.min() >= 12 * 8 and drawn.max() <= 16 * 12
+    # The mark goes where the whole picture goes, by up to four pixels to all sides.
+    places = (moved == 1).all(-1).nonzero()  # (50, 3)
+    assert places[:, 0].tolist() == list(range(50))
+    for axis, centre in ((1, 8), (2, 6)):
+        assert set((places[:, axis] - centre).tolist()) == set(range(-4, 5))
 
 
-def made_up(count=12):
+def test_padding_changes_nothing(tokenizer):
+    """No token sees what is behind its text, so that the network needs no mask."""
+    network, texts = small_network(tokenizer).eval(), ["heart", "woman health worker dark skin tone"]
+    together = train_clip.encode_texts(network, train_clip.token_ids(tokenizer, texts))
+    alone = torch.cat([train_clip.encode_texts(network, train_clip.token_ids(tokenizer, [text])) for text in texts])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_captions_are_those_of_the_table(tokenizer):
+    pictures = made_up().pictures
+    numbers, ids = train_clip.caption_table(pictures, tokenizer)
+    captions = train_clip.captions_for(pictures)
+    assert numbers.shape == (12, train_clip.CAPTIONS) and all(all(row) for row in captions)
+    for row, place in ((0, 0), (7, 3), (11, 15)):
+        caption = tokenizer(captions[row][place])["input_ids"]
+        assert ids[numbers[row, place]].tolist()[: len(caption)] == caption
+
+
+def made_up(count=12, images=None):
     pictures = [Picture(CAPTIONS[index % 5], CAPTIONS[index % 5], "noto", False) for index in range(count)]
-    return pictures, np.random.default_rng(0).integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
+    if images is None:
+        images = torch.randint(256, (count, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    shares = torch.arange(1, count + 1, dtype=torch.float64) / count
+    return Data(pictures, [], images, images[:0], shares, None, "split")
 
 
-def arguments(run, **change):
-    return SimpleNamespace(**{**dict(run=run, steps=6, deadline=None, seed=0, batch=8, peak=1e-3, save_every=2,
-                                      tones=0.5), **change})
+def train(run, tokenizer, data, *, after_save=lambda step: None, split="split", **change):
+    """The averaged network after a training of a small one."""
+    run.mkdir(exist_ok=True)
+    arguments = SimpleNamespace(**{**dict(run=run, steps=6, deadline=None, seed=0, batch=8, peak=1e-3, tones=0.5,
+                                          final_batches=1), **change})
+    model = small_network(tokenizer)
+    averaged = copy.deepcopy(model).requires_grad_(False)
+    train_clip.train(model, tokenizer, data, arguments, after_save, averaged, split=split)
+    return averaged
 
 
 def test_an_interrupted_training_equals_an_uninterrupted_one(tmp_path, tokenizer, monkeypatch):
-    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
-    whole = train_clip.train(small_network(tokenizer), tokenizer, *made_up(), arguments(tmp_path / "a"))
-    original = train_clip.learning_rate
+    monkeypatch.setattr(train_clip, "SAVE_EVERY", 2)
+    whole = train(tmp_path / "a", tokenizer, made_up())
 
-    def interrupt(step, *others):
-        if step == 5:
+    def interrupt(step):
+        if step == 4:
             raise KeyboardInterrupt
-        return original(step, *others)
 
-    monkeypatch.setattr(train_clip, "learning_rate", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        train_clip.train(small_network(tokenizer), tokenizer, *made_up(), arguments(tmp_path / "b"))
-    monkeypatch.setattr(train_clip, "learning_rate", original)
-    resumed = train_clip.train(small_network(tokenizer), tokenizer, *made_up(), arguments(tmp_path / "b"))
+        train(tmp_path / "b", tokenizer, made_up(), after_save=interrupt)
+    resumed = train(tmp_path / "b", tokenizer, made_up())
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
-    with pytest.raises(SystemExit, match="other settings"):
-        train_clip.train(small_network(tokenizer), tokenizer, *made_up(), arguments(tmp_path / "b", steps=7))
+    with pytest.raises(SystemExit, match=r"another split \(split\) than that of now \(other\)"):
+        train(tmp_path / "b", tokenizer, made_up(), split="other")
+    # What was saved and not packed is packed when it is started again.
+    said = []
+    train(tmp_path / "b", tokenizer, made_up(), after_save=said.append)
+    assert said == [6]
+
+
+class Values(TorchDispatchMode):
+    """Counts how often Python asks for a tensor's value, for which a card has to finish all that it was given."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        self.count += function is torch.ops.aten._local_scalar_dense.default
+        return function(*arguments, **(options or {}))
+
+
+def test_no_step_waits_for_its_loss(tmp_path, tokenizer):
+    counts = []
+    for steps in (3, 9):
+        with Values() as values:
+            train(tmp_path / f"{steps}", tokenizer, made_up(), steps=steps)
+        counts.append(values.count)
+    assert 1 <= counts[0] == counts[1], "the last log line asks, whatever the number of steps"
 
 
 def test_training_learns_a_handful_of_pictures_and_evaluation_sees_it(tmp_path, tokenizer, monkeypatch):
-    monkeypatch.setattr(train_clip, "caption_for", lambda picture, generator: picture.caption)
-    monkeypatch.setattr(train_clip, "learning_rate", lambda step, share, peak: peak)
-    pictures, _ = made_up(5)
-    colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [0, 0, 0], [255, 255, 0]], np.uint8)
-    images = np.broadcast_to(colours[:, None, None], (5, 16, 16, 3)).copy()
-    before = train_clip.evaluate(small_network(tokenizer), tokenizer, pictures, images)
-    trained = train_clip.train(small_network(tokenizer), tokenizer, pictures, images,
-                               arguments(tmp_path, steps=40, batch=10, peak=3e-3, save_every=40))
-    after = train_clip.evaluate(trained, tokenizer, pictures, images)
+    monkeypatch.setattr(train_clip, "captions_for", lambda pictures: [[picture.caption] for picture in pictures])
+    colours = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255], [0, 0, 0], [255, 255, 0]], dtype=torch.uint8)
+    data = made_up(5, colours[:, None, None].expand(5, 16, 16, 3).contiguous())
+    before = train_clip.evaluate(small_network(tokenizer), tokenizer, data.pictures, data.images)
+    trained = train(tmp_path, tokenizer, data, steps=60, batch=10, peak=3e-3)
+    after = train_clip.evaluate(trained, tokenizer, data.pictures, data.images)
     assert after["image_to_caption_top1"] == after["caption_to_image_top1"] == 1.0 > before["image_to_caption_top1"]
     assert after["caption_candidates"] == 5 and after["skin_tone_pictures"] == 2
 

@@ -16,11 +16,13 @@ import archive
 import assemble
 import captions
 import dataset
+import latents
 import networks
 import objective
 import optimise
 import text_table
 import train
+import training
 import transformer
 import weights
 from optimise import Budget
@@ -65,6 +67,22 @@ def test_an_archive_gives_back_what_was_put_in(small):
     assert ids.shape == (30, captions.COUNT, 77)
     drawn = dataset.training_captions(pictures, dataset.CAPTION_LAWS["mixed"], captions.COUNT)
     assert ids[7, 3].tolist() == list(text_table.token_ids(drawn[7][3]))
+    with pytest.raises(SystemExit, match="by the laws mixed, but not by 'whole' as it is now"):
+        captions.load(path, pictures, "whole")
+
+
+def test_an_archive_with_captions_of_another_law_is_refused(small, monkeypatch, tmp_path):
+    """A law that was changed under its name, and one whose numbers stayed while captions are drawn in another way."""
+    path, pictures, images = small
+    with monkeypatch.context() as patch:
+        patch.setitem(dataset.CAPTION_LAWS, "mixed", dataclasses.replace(dataset.CAPTION_LAWS["mixed"], concept=0.3))
+        with pytest.raises(SystemExit, match=r"'mixed' as it is now, CaptionLaw\(.*concept=0.3"):
+            captions.load(path, pictures, "mixed")
+    with monkeypatch.context() as patch:
+        patch.setattr(captions, "make", lambda pictures, law: np.zeros((len(pictures), captions.COUNT, 77), np.uint16))
+        archive.write(tmp_path / "other.zip", pictures, images, laws=("mixed",))
+    with pytest.raises(SystemExit, match="other captions by the law 'mixed' than are drawn now"):
+        captions.load(tmp_path / "other.zip", pictures, "mixed")
 
 
 def test_embedding_ids_is_embedding_captions(comfyui):
@@ -91,6 +109,14 @@ def test_a_budget_of_steps_rises_stays_and_falls():
     assert rates[0] == pytest.approx(0.1) and rates[9:750] == [1.0] * 741
     assert rates[875] == pytest.approx(0.5) and 0 < rates[999] < 0.01
     assert not budget.is_falling(749) and budget.is_falling(750) and budget.share(1000) == 1
+    # A short one reaches its highest rate too, and one that goes on counts what comes after the stored steps.
+    for origin in (0, 7600):
+        short = Budget(steps=origin + 200, origin=origin)
+        rates = [short.rate(origin + step) for step in range(200)]
+        assert rates[0] == pytest.approx(1 / 200) and rates[5] == pytest.approx(0.5) and rates[10:150] == [1.0] * 140
+        assert short.is_falling(origin + 150) and not short.is_falling(origin + 149)
+    with pytest.raises(ValueError, match="7600 steps behind them"):
+        Budget(steps=4800, origin=7600)
     with pytest.raises(ValueError, match="one of them"):
         Budget()
 
@@ -131,6 +157,43 @@ def test_optimise_ends_learns_and_keeps_the_average(tmp_path, clock):
         assert torch.load(tmp_path / "late.pt", weights_only=True)["step"] == 1
 
 
+def test_states_by_steps_and_by_the_clock_do_not_spoil_each_other(tmp_path):
+    model, averaged = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1).requires_grad_(False)
+
+    def run(name, split="s", **lasting):
+        optimise.optimise(model, averaged, 0.1, Budget(**lasting), tmp_path / name,
+                          lambda step, part: model(torch.ones(1, 2)).square().mean(), lambda step: None, split=split)
+
+    run("steps.pt", steps=3)
+    kept = (tmp_path / "steps.pt").read_bytes()
+    with pytest.raises(SystemExit, match="of a training by steps, and could not be gone on with"):
+        run("steps.pt", deadline=time.time() + 1)
+    assert (tmp_path / "steps.pt").read_bytes() == kept
+    run("steps.pt", steps=5)
+    run("clock.pt", deadline=time.time())
+    with pytest.raises(SystemExit, match="averaged weights alone.*choose another --run folder"):
+        run("clock.pt", steps=5)
+    run("clock.pt", split="another", deadline=time.time())  # begins anew
+    with pytest.raises(SystemExit, match=r"another split \(s\) than that of now \(another\)"):
+        run("steps.pt", split="another", steps=7)
+
+
+def test_a_training_that_went_on_from_stored_weights_goes_on_with_their_steps(tmp_path):
+    """Also when nobody tells it again where it began."""
+    model, averaged = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1).requires_grad_(False)
+    steps = []
+
+    def loss_at_step(step, part):
+        steps.append(step)
+        return model(torch.ones(1, 2)).square().mean()
+
+    for lasting in (dict(steps=103, origin=100), dict(steps=105)):
+        optimise.optimise(model, averaged, 0.1, Budget(**lasting), tmp_path / "state.pt", loss_at_step,
+                          lambda step: None)
+    assert steps == [100, 101, 102, 103, 104]
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["origin"] == 100
+
+
 def test_the_fastest_that_works_is_chosen():
     def broken():
         raise RuntimeError("no")
@@ -153,6 +216,13 @@ def test_loss_weights():
     snr = (alphas / (1 - alphas)).float()
     assert torch.allclose(objective.loss_weights("min-snr"), (5 / snr).clamp(max=1), rtol=1e-4)
     assert torch.equal(objective.loss_weights("noise"), torch.ones(1000))
+
+
+def test_every_stratum_is_drawn_from_once():
+    shares = objective.draw_shares(64, torch.Generator().manual_seed(0))
+    assert (shares * 64).floor().tolist() == list(range(64)) and 0.2 < (shares * 64 % 1).std() < 0.4
+    times = objective.draw_times(64, torch.Generator().manual_seed(0))
+    assert torch.equal(times, (shares * 1000).floor().long())
 
 
 def test_assigned_noise_is_the_same_noise_nearer_by():
@@ -194,26 +264,124 @@ def test_unets_are_what_comfyui_takes_for_stable_diffusion_15(comfyui, name, cap
 
 def test_packed_weights_are_a_checkpoint_and_tell_what_they_are(comfyui, tmp_path):
     networks_of = {"autoencoder": networks.build_autoencoder(), "denoiser": networks.build_unet("tiny")}
+    name = weights.digest(networks_of["autoencoder"].state_dict())
     for part, network in networks_of.items():
         optimise.save_state(tmp_path / f"{part}.pt", step=5, averaged=network.state_dict(), split="abc",
-                            architecture="tiny")
+                            architecture="tiny", **({"autoencoder": name} if part == "denoiser" else {}))
     weights.pack(tmp_path, tmp_path / "weights.safetensors")
     stored = networks.stored_networks(tmp_path / "weights.safetensors")
-    assert (stored.architecture, stored.split, stored.unet_steps) == ("tiny", "abc", 5)
+    assert (stored.architecture, stored.split, stored.unet_split, stored.unet_steps, stored.autoencoder_name) == \
+        ("tiny", "abc", "abc", 5, name)
     networks.build_unet(stored.architecture).load_state_dict(stored.unet)
-    found = assemble.checkpoint(assemble.stored_networks(tmp_path / "weights.safetensors"))
+    found = assemble.checkpoint(weights.load(tmp_path / "weights.safetensors")[0])
     assert "model.diffusion_model.out.2.weight" in found and "first_stage_model.taesd_decoder.1.weight" in found
+
+
+def test_networks_that_were_not_trained_together_are_not_packed(comfyui, tmp_path):
+    first, other = networks.build_autoencoder().state_dict(), networks.build_autoencoder().state_dict()
+    last = next(reversed(first))
+    assert weights.digest(first) != weights.digest({**first, last: first[last] + 1e-3})
+    optimise.save_state(tmp_path / "denoiser.pt", step=5, averaged={}, split="abc", architecture="tiny",
+                        autoencoder=weights.digest(first))
+    for averaged, split, match in ((other, "abc", "denoiser.pt was trained on the latents of another autoencoder"),
+                                   (first, "xyz", r"autoencoder.pt was trained on another split .*\(xyz\).*\(abc\)")):
+        optimise.save_state(tmp_path / "autoencoder.pt", step=5, averaged=averaged, split=split)
+        with pytest.raises(SystemExit, match=match):
+            weights.pack(tmp_path, tmp_path / "weights.safetensors")
+    assert not (tmp_path / "weights.safetensors").exists()
+
+
+CPU = torch.device("cpu")
 
 
 def test_an_autoencoder_of_another_split_is_refused(comfyui, tmp_path):
     state = networks.build_autoencoder().state_dict()
-    for split, right in (("abc", True), (train.UNKNOWN_SPLIT, True), ("other", False), (None, False)):
+    for split, right in (("abc", True), (weights.UNKNOWN_SPLIT, True), ("other", False), (None, False)):
         optimise.save_state(tmp_path / "autoencoder.pt", step=1, averaged=state, split=split)
         if right:
-            assert train.load_autoencoder(tmp_path, "abc")[1]["step"] == 1
+            assert latents.load_autoencoder(tmp_path, "abc", CPU).name == weights.digest(state)
         else:
             with pytest.raises(SystemExit, match="another split"):
-                train.load_autoencoder(tmp_path, "abc")
+                latents.load_autoencoder(tmp_path, "abc", CPU)
+
+
+def test_a_run_without_an_autoencoder_gets_the_stored_one_with_its_name(comfyui, tmp_path):
+    with pytest.raises(SystemExit, match="train the autoencoder first"):
+        latents.load_autoencoder(tmp_path, "abc", CPU)
+    stored = networks.stored_networks()
+    for _ in range(2):
+        found = latents.load_autoencoder(tmp_path, "abc", CPU, stored)
+        assert found.name == stored.autoencoder_name == weights.FIRST_AUTOENCODER
+    assert torch.equal(found.encoder.state_dict()["0.weight"], stored.autoencoder["0.0.weight"])
+    with pytest.raises(SystemExit, match="averaged weights alone"):
+        optimise.check_state(tmp_path / "autoencoder.pt", by_clock=False)
+
+
+def test_a_folder_keeps_latents_for_their_autoencoder(comfyui, tmp_path, monkeypatch):
+    images = torch.randint(256, (3, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    one, other = (latents.Autoencoder(*networks.build_autoencoder().eval(), name) for name in ("one", "other"))
+    for autoencoder in (one, other):
+        expected = latents.encode_all(autoencoder.encoder, images)
+        assert torch.equal(latents.latents_of(autoencoder, images, tmp_path), expected)
+    monkeypatch.setattr(latents, "encode_all", lambda encoder, images: pytest.fail("they are there"))
+    assert torch.equal(latents.latents_of(other, images, tmp_path), expected)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def options(part, *words):
+    return train.parse([part, "--data", "d", "--run", "r", "--comfyui", "c", *words])
+
+
+@pytest.mark.parametrize("part, words, said", [
+    ("autoencoder", ["--captions", "whole"], "unrecognized arguments"),
+    ("autoencoder", ["--noise", "assigned"], "unrecognized arguments"),
+    ("autoencoder", ["--previews", "3"], "unrecognized arguments"),
+    ("autoencoder", ["--from-weights"], "unrecognized arguments"),
+    ("autoencoder", ["--dropout", "0.1"], "unrecognized arguments"),
+    ("denoiser", ["--relative", "0.1"], "unrecognized arguments"),
+    ("denoiser", ["--styles", "noto,twiter"], "'twiter': take some of noto, blob"),
+    ("denoiser", ["--styles", "noto, blob"], "' blob'"),
+    ("denoiser", ["--steps", "10", "--deadline", "99"], "not allowed with"),
+    ("denoiser", ["--batch", "0"], "'0' is not a number of at least 1"),
+])
+def test_options_that_would_do_nothing_are_refused(part, words, said, capsys):
+    with pytest.raises(SystemExit):
+        options(part, *words)
+    assert said in capsys.readouterr().err
+
+
+def test_options_have_their_own_defaults():
+    autoencoder, denoiser = options("autoencoder"), options("denoiser", "--styles", "noto,blob")
+    assert (autoencoder.steps, autoencoder.batch, autoencoder.peak) == (2000, 24, 1e-3)
+    assert (denoiser.steps, denoiser.batch, denoiser.peak) == (4800, 64, 5e-4)
+    assert denoiser.styles == ("noto", "blob") and autoencoder.styles == training.STYLES
+
+
+def test_some_pictures_of_some_styles(small, tmp_path):
+    path, pictures, images = small
+    data = training.prepare(options("denoiser", "--data", str(path), "--run", str(tmp_path), "--styles", "noto",
+                                    "--pictures", "5"), 64, "mixed")
+    rows = [pictures.index(picture) for picture in data.pictures]
+    assert len(rows) == 5 and {picture.style for picture in data.pictures} == {"noto"}
+    assert np.array_equal(data.images.numpy(), images[rows]) and data.cumulative[-1].item() == pytest.approx(1)
+    assert np.array_equal(data.captions.numpy(), captions.load(path, pictures, "mixed")[rows])
+    assert [picture.held_out for picture in data.held_out_pictures] == [True, True]
+
+
+def test_stored_weights_go_on_as_what_they_are(comfyui, small, tmp_path):
+    """Neither in another architecture, nor behind another autoencoder than theirs, nor with fewer steps than they
+    have."""
+    path, pictures, _ = small
+    words = ["--data", str(path), "--run", str(tmp_path), "--from-weights"]
+    with pytest.raises(SystemExit, match="is 'narrow' and cannot go on as 'late'"):
+        train.train_denoiser(options("denoiser", *words, "--architecture", "late"))
+    with pytest.raises(SystemExit, match="7600 steps behind them"):
+        train.train_denoiser(options("denoiser", *words))
+    optimise.save_state(tmp_path / "autoencoder.pt", step=1, averaged=networks.build_autoencoder().state_dict(),
+                        split=dataset.split_digest(pictures))
+    with pytest.raises(SystemExit, match="weights.safetensors was trained on the latents of another autoencoder"):
+        train.train_denoiser(options("denoiser", *words))
 
 
 def test_stored_weights_without_a_name_are_the_first_architecture():

@@ -10,8 +10,10 @@ import pack
 
 sys.path.insert(0, str(pack.ROOT / "demo"))
 import assemble
+import optimise
 import train_transformer
 import transformer
+import weights
 
 CAPTIONS = ["", "red heart", "woman health worker medium dark skin tone twitter",
             "kiss woman man medium dark skin tone light skin tone black hair beard two hearts emojione"]
@@ -23,7 +25,7 @@ def loaded(comfyui, tmp_path_factory):
     from safetensors.torch import save_file
 
     path = tmp_path_factory.mktemp("transformer") / "transformer.safetensors"
-    found = transformer.checkpoint(assemble.stored_networks(), assemble.text_encoder())
+    found = transformer.checkpoint(weights.PATH, assemble.text_encoder())
     save_file({name: value.contiguous() for name, value in found.items()}, path)
     records = []
     handler = logging.Handler()
@@ -44,7 +46,7 @@ def loaded(comfyui, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained():
-    return transformer.load()[0].eval().requires_grad_(False)
+    return transformer.load().eval().requires_grad_(False)
 
 
 def test_loads_as_stable_diffusion_3_without_a_key_too_few_or_too_many(loaded):
@@ -137,3 +139,15 @@ def test_the_file_is_small_and_leaves_out_only_zeros(trained):
     assert transformer.stored_part(name, value).shape[0] == value.shape[0] // 2
     with pytest.raises(ValueError, match="should be zero"):
         transformer.stored_part(name, torch.ones_like(value))
+
+
+def test_a_transformer_of_another_autoencoder_is_refused(tmp_path, trained):
+    """The stored two are older than autoencoders' names and belong together."""
+    assert transformer.header()["autoencoder"] == weights.FIRST_AUTOENCODER
+    optimise.save_state(tmp_path / "transformer.pt", step=3, averaged=trained.state_dict(), autoencoder="another",
+                        split="abc")
+    train_transformer.pack(tmp_path, tmp_path / "packed.safetensors")
+    assert {"autoencoder": "another", "split": "abc", "steps": "3"}.items() <= transformer.header(
+        tmp_path / "packed.safetensors").items()
+    with pytest.raises(SystemExit, match=r"packed.*another autoencoder \(another\) than that of .*weights"):
+        transformer.checkpoint(weights.PATH, assemble.text_encoder(), tmp_path / "packed.safetensors")
