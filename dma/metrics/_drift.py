@@ -21,7 +21,7 @@ def spread(features: Tensor) -> Estimate:
 
     >>> found = spread(torch.tensor([[1.0], [2.0], [3.0]]))
     >>> found.value, found.low, round(found.high, 2)
-    (1.0, 0.0, 2.13)
+    (1.0, 0.0, 2.27)
     """
     rows = _checked(features)
     return _root(*_scatter(rows))

@@ -85,11 +85,14 @@ def test_an_interrupted_sheet_goes_on(server, base, both, checkpoint):
     with pytest.raises(comfy_server.PromptInterrupted) as interruption:
         graphs.finish(server, prompt_id)
     assert interruption.value.node_id == "sheet"
+    resumed = graphs.run(server, graph)
+    assert "0_0" not in cells_run(resumed) and "1_1" in cells_run(resumed), "what was finished is in the cache"
+    assert same(resumed, whole)
     after = graphs.run(server, graphs.plain_picture(checkpoint))
     assert np.array_equal(before.pixels(), after.pixels())
-    resumed = graphs.run(server, graph)
-    assert "0_0" not in cells_run(resumed) and "1_1" in cells_run(resumed)
-    assert same(resumed, whole)
+    # Now the cache, which is the classic one, has dropped the sheet, and all of it comes from the disk.
+    again = graphs.run(server, graph)
+    assert len(cells_run(again)) == 4 and same(again, whole)
 
 
 def test_a_killed_server_leaves_what_was_finished(environment, make_base, both):

@@ -212,7 +212,7 @@ def test_shares_of_prompts(comfy, small_encoder):
 
 
 def test_averages_alone(comfy):
-    (pages, averages, table), _ = comfy().queue(sheet_graph(BOTH, samples=0))
+    (pages, averages, table), _ = comfy().queue(sheet_graph(BOTH, samples=0, count=4))
     assert {row.name for row in table.rows} == {"average moved", "error of the average", "flags"}
     assert averages.std() > 0.1 and len(pages) == 1
 
