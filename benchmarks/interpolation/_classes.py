@@ -102,6 +102,7 @@ def pooled_fid(made: dict[Hashable, list[Tensor]], real: list[Tensor]) -> dict[H
     for left_out in (None, *classes):
         kept = [place for place in classes if place != left_out]
         whole = merged(real_moments, kept)
+        whole.factor = torch.linalg.qr(whole.factor, mode="r").R  # once, and not for every way
         for key, moments in made_moments.items():
             found[key].append(frechet_of_moments(merged(moments, kept), whole))
     quantile = student_quantile(len(real) - 1)
