@@ -107,7 +107,9 @@ def merged(network: Autoencoder, alike: float = 0.95) -> Autoencoder:
     Exact for parallel units, whose weights a and b make the one of squared length |a|^2 + |b|^2.
     """
     units = torch.nn.functional.normalize(network.encoder, dim=0)
-    left, groups = list(network.encoder.norm(dim=0).argsort(descending=True).tolist()), []
+    lengths = network.encoder.norm(dim=0)
+    left = [unit for unit in lengths.argsort(descending=True).tolist() if lengths[unit] > 0]  # zero points nowhere
+    groups: list[list[int]] = []
     while left:
         close = (units[:, left[0]] @ units[:, left] > alike).tolist()
         groups.append([unit for unit, near in zip(left, close) if near])

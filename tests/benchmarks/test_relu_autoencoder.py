@@ -23,6 +23,13 @@ def loaded():
     del sys.modules[specification.name]
 
 
+def three_apart():
+    """Three pictures (3, 40) of norm 6 with negative cosines."""
+    pictures = torch.zeros(3, 40)
+    pictures[:, :3] = torch.eye(3) - 0.4
+    return 6 * torch.nn.functional.normalize(pictures, dim=1)
+
+
 def weights(values):
     return forms.Autoencoder(values, values)
 
@@ -30,7 +37,7 @@ def weights(values):
 def test_stored_pictures_have_the_best_gains():
     """Pictures of negative cosine in a unit each: no other length has a lower loss."""
     setting = forms.Setting(sigma=0.1, decay=0.05, width=3)
-    pictures = 6 * torch.nn.functional.normalize(torch.eye(3, 40) - 0.2, dim=1)
+    pictures = three_apart()
     gains = forms.gain(pictures.square().sum(1), setting, 1 / 3)
     units = torch.nn.functional.normalize(pictures, dim=1)
     best = weights((units * gains[:, None].sqrt()).T)
@@ -57,8 +64,8 @@ def test_pictures_in_one_cone_have_a_linear_optimum_that_spreads():
     torch.testing.assert_close(network.decoder @ network.encoder.T, denoiser, rtol=1e-3, atol=1e-3)
     assert forms.loss(network, pictures, setting, draws=2000) == pytest.approx(lowest, rel=5e-3)
     assert forms.participation(network.code(pictures)).min() > 3
-    assert forms.storing_optimum(pictures[:1], setting, 1.0) == pytest.approx(
-        forms.linear_optimum(pictures[:1], setting)[1], rel=1e-6)
+    one = pictures[:1].double()
+    assert forms.storing_optimum(one, setting, 1.0) == pytest.approx(forms.linear_optimum(one, setting)[1], rel=1e-6)
 
 
 def test_units_that_point_the_same_way_are_one():
@@ -73,7 +80,7 @@ def test_units_that_point_the_same_way_are_one():
 
 def test_training_stores_few_pictures():
     setting = forms.Setting(sigma=0.1, decay=0.05, width=12, steps=800, batch=32, rate=1e-2)
-    pictures = 6 * torch.nn.functional.normalize(torch.eye(3, 40) - 0.2, dim=1)
+    pictures = three_apart()
     network = forms.train(pictures, setting, 0)
     assert forms.loss(network, pictures, setting, draws=500) == pytest.approx(
         forms.storing_optimum(pictures, setting, 1 / 3), rel=0.1)
