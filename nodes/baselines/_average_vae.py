@@ -34,9 +34,8 @@ class AverageVAE(io.ComfyNode):
         comfyui.check_vae(vae)
         tell = comfyui.progress_bar()
         encoded = []
-        for number, image in enumerate(images):
-            # One by one: a VAE of videos takes a batch for one film.
-            encoded.append(vae.encode(image[None, ..., :3]))
-            tell(Progress((number + 1) / len(images), "encoding"))
+        for latent in comfyui.encoded_one_by_one(vae, images):
+            encoded.append(latent)
+            tell(Progress(len(encoded) / len(images), "encoding"))
         mean = {"samples": baselines.mean_of(torch.cat(encoded))}
         return io.NodeOutput(comfyui.decoded(vae, mean), mean)

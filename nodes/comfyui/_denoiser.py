@@ -94,6 +94,8 @@ class ComfyDenoiser:
         self.layer, self.pooling, self.branch = layer, pooling, branch
         self.place = places(guider.inner_model.diffusion_model)[layer] if layer else None
         self.device = guider.model_patcher.load_device
+        # Where latents are finished: what a node makes itself waits on the CPU, and there is rescaled for the next one.
+        self.finishes_on = torch.device("cpu")
         self.single_frame = is_video_shaped(guider.model_patcher)
         self.records = step_records(self.options["model_options"], sigmas, self._finished)
 
@@ -225,8 +227,9 @@ class ComfyDenoiser:
         self.draws.at(sigma)
 
     def _finished(self, latents: Tensor) -> Tensor:
-        """LATENT samples of finished latents (N, C, H, W)."""
-        return self.guider.inner_model.process_latent_out(self._as_model(latents.detach().float()))
+        """LATENT samples of finished latents (N, C, H, W), to the last bit: devices divide differently."""
+        latents = self._as_model(latents.detach().float().to(self.finishes_on))
+        return self.guider.inner_model.process_latent_out(latents)
 
     def _as_model(self, x: Tensor) -> Tensor:
         return x.unsqueeze(2) if self.single_frame else x  # (B, C, 1, H, W) or (B, C, H, W)
@@ -321,9 +324,11 @@ def _did_not_run(layer: str) -> ValueError:
 
 def predictor(guider: comfy.samplers.CFGGuider, options: dict, latents: int, sigmas: Tensor) -> ComfyDenoiser:
     """The Denoiser of a CFGGuider whose sampling of so many latents is under way, for predictions alone."""
-    return ComfyDenoiser(*without_wrappers(guider, options, CACHES), contextlib.nullcontext, sigmas,
-                         parametrization_of(guider.model_patcher), None, "none", "conditional",
-                         Draws(options.get("seed") or 0), latents)
+    found = ComfyDenoiser(*without_wrappers(guider, options, CACHES), contextlib.nullcontext, sigmas,
+                          parametrization_of(guider.model_patcher), None, "none", "conditional",
+                          Draws(options.get("seed") or 0), latents)
+    found.finishes_on = found.device  # by core itself
+    return found
 
 
 def _at_least_fp32(values: Tensor) -> Tensor:

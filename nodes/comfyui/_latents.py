@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import comfy.model_management
@@ -113,6 +113,13 @@ def check_vae(vae: Any, model: Any | None = None) -> None:
     if getattr(vae, "latent_channels", channels) != channels:
         raise ValueError(f"This VAE decodes latents of {vae.latent_channels} channels, but those of the model have "
                          f"{channels}: connect the VAE of this model.")
+
+
+def encoded_one_by_one(vae: Any, pictures: Tensor) -> Iterator[Tensor]:
+    """The latent of each of the pictures (N, H, W, 3 or more), as VAE Encode makes it of one: a VAE of videos takes a
+    batch for one film."""
+    for picture in pictures:
+        yield vae.encode(picture[None, ..., :3])
 
 
 def decoded(vae: Any, latent: dict) -> Tensor:

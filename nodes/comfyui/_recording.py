@@ -115,8 +115,8 @@ class Recorder:
 class StepRecord:
     """What a Recorder hears of one sampling by steps; it belongs to one ComfyDenoiser and its parts.
 
-    A sampling counts that goes through all last levels one after the other, with the same number of latents; whatever
-    else a node samples before or after.
+    A sampling counts that goes through all last levels one after the other, whatever else a node samples before or
+    after. Of its latents the first may go on without the others, as those do that an alignment returns.
     """
 
     def __init__(self, levels: tuple[float, ...], finished: Callable[[Tensor], Tensor]):
@@ -130,8 +130,8 @@ class StepRecord:
         if place is None:
             return
         if rows.start == 0:
-            fits = len(self.predictions) >= place and all(len(each) == len(latents) for each in self.predictions)
-            self.predictions = self.predictions[:place] if fits else []
+            fits = len(self.predictions) >= place and all(len(each) >= len(latents) for each in self.predictions)
+            self.predictions = [each[: len(latents)] for each in self.predictions[:place]] if fits else []
             if fits:
                 self.predictions.append(torch.empty(latents.shape, device="cpu"))
         if len(self.predictions) != place + 1:

@@ -12,7 +12,7 @@ from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 from torch import Tensor
 
 from ...dma.steering import Direction
-from ._architectures import Place, places
+from ._architectures import Place, Rows, places
 from ._model import network_of
 
 KEY = "mental_averages_steering"
@@ -48,6 +48,13 @@ class Steering:
             raise ValueError("SteerRepresentation changes features inside the network, which a compiled network does "
                              "not let it: connect the model without TorchCompileModel.")
         places_of = places(model.diffusion_model)
+        if conditions.get("ref_latents") and any(
+                place.blocks.element is None and place.blocks.rows is not Rows.MAP
+                for layer, place in places_of.items() if layer in self.vectors):
+            # Where text and image are apart the picture comes first; elsewhere before or behind, by the network.
+            raise ValueError("At a layer of SteerRepresentation where text and image are together, the picture that is "
+                             "sampled cannot be told from a reference picture in the conditioning: sample without one, "
+                             "or steer layers such as double_blocks or transformer_blocks.")
         hooks = []
         try:
             for layer, vector in self.vectors.items():
@@ -62,6 +69,13 @@ class Steering:
         finally:
             for hook in hooks:
                 hook.remove()
+
+    def before_sampling(self, executor: Callable, *arguments: Any, **keywords: Any) -> Any:
+        """Around a sampling of core's, whose guider says in which order it asks for its prompts."""
+        if self.conditional and "middle" in executor.class_obj.conds:
+            raise ValueError("A Dual CFG Guider asks for its negative prompt first, so that SteerRepresentation would "
+                             "take it for the positive one: choose the branch both, or another guider.")
+        return executor(*arguments, **keywords)
 
     def steered_rows(self, law: Any, t: Tensor, options: Mapping[str, Any], count: int) -> Tensor:
         """Which rows (B,) of a batch are steered."""
@@ -104,4 +118,5 @@ def steered_model(model: Any, direction: Direction, layers: list[str], strength:
     if strength != 0:
         steering = Steering(vectors, strength, start_percent, end_percent, conditional)
         model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, steering.around_model)
+        model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, steering.before_sampling)
     return model

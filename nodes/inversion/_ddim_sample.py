@@ -56,7 +56,8 @@ class DDIMSample(io.ComfyNode):
         comfyui.check_model(model)
         comfyui.check_conditioning(positive, "positive")
         comfyui.check_conditioning(negative, "negative")
-        coded = trajectory is not None
+        # Codes that another inversion's trajectory does not carry are noise like any other.
+        coded = trajectory is not None and trajectory.trajectory.companion is not None
         shape = comfyui.latent_shape(model, latent, coded)
         noise = comfyui.samples_of(model, latent, coded).float().clone()
         levels = schedule(model, scheduler, steps, sigmas)

@@ -1,6 +1,7 @@
 """HallucinationFlag: which samples still moved unusually much at the end of their sampling."""
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from comfy_api.latest import io
@@ -51,11 +52,10 @@ class HallucinationFlag(io.ComfyNode):
     @classmethod
     @checked()
     def execute(cls, latents, references, false_positive_rate) -> io.NodeOutput:
-        needed, count = fewest_references(false_positive_rate), len(samples_in(references, "references"))
-        if count < needed:
-            raise ValueError(f"references holds {count} latents, but a false positive rate of {false_positive_rate:g} "
-                             f"needs at least {needed}: sample more, or choose {1 / (count + 1):.3g} or more.")
-        found, usual = recorded_in(latents, "latents"), recorded_in(references, "references")
+        check_count(len(samples_in(references, "references")), "latents", false_positive_rate)
+        check_same_size(samples_in(latents, "latents"), references["samples"])
+        found, usual = recorded_in(latents, "latents"), different(recorded_in(references, "references"))
+        check_count(len(usual), "different latents", false_positive_rate)
         check_same_levels(found, usual)
         levels = usual[0].levels
         report = metrics.hallucination_report(
@@ -70,6 +70,28 @@ def samples_in(latent: dict, name: str) -> Tensor:
     """The samples of a LATENT input. Raises ValueError, calling it `name`, for empty and combined ones, and NaN."""
     check_batch(latent["samples"], name)
     return latent["samples"]
+
+
+def check_count(count: int, what: str, rate: float) -> None:
+    """Raise ValueError where so many references are too few for a false positive rate."""
+    needed = fewest_references(rate)
+    if count < needed:
+        # Rounded up: at less than 1 / (count + 1) nothing could be flagged.
+        raise ValueError(f"references holds {count} {what}, but a false positive rate of {rate:g} needs at least "
+                         f"{needed}: sample more, or choose {math.ceil(1000 / (count + 1)) / 1000:g} or more.")
+
+
+def check_same_size(latents: Tensor, references: Tensor) -> None:
+    """Raise ValueError for latents of another size than the references: their scores are means over other places."""
+    one, other = tuple(latents.shape[1:]), tuple(references.shape[1:])
+    if one != other:
+        raise ValueError(f"latents and references are of different sizes, {one} and {other}, and their scores cannot "
+                         "be compared: sample references of the same size by the same model.")
+
+
+def different(found: list[comfyui.Recorded]) -> list[comfyui.Recorded]:
+    """Each record once: a latent that is there twice is not two independent references."""
+    return list({id(each): each for each in found}.values())
 
 
 def recorded_in(latent: dict, name: str) -> list[comfyui.Recorded]:

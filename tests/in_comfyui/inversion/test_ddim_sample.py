@@ -79,6 +79,9 @@ def test_codes_are_not_sampled_without_their_trajectory(tiny_model, texts):
     noise, trajectory, _ = invert(tiny_model, texts, pictures(), "dpm_encoder", measure=False)
     with pytest.raises(ValueError, match="start of an inversion by dpm_encoder.*together with its trajectory"):
         sample(tiny_model, texts, noise)
+    _, other, _ = invert(tiny_model, texts, pictures(), measure=False)
+    with pytest.raises(ValueError, match="start of an inversion by dpm_encoder"):
+        sample(tiny_model, texts, noise, trajectory=other)
     mean = {**noise, "samples": noise["samples"].mean(0, keepdim=True)}
     with pytest.raises(ValueError, match="none of them: it has been mixed"):
         sample(tiny_model, texts, mean, trajectory=trajectory)

@@ -7,8 +7,8 @@ from pictures import check_picture
 @pytest.fixture
 def remembered(bridge):
     """Puts latents (N, 4, 8, 8) with these scores among what has been recorded."""
-    def put(scores, seed=0, levels=(0.5, 0.2)):
-        latents = torch.randn(len(scores), 4, 8, 8, generator=torch.Generator().manual_seed(seed))
+    def put(scores, seed=0, levels=(0.5, 0.2), shape=(4, 8, 8)):
+        latents = torch.randn(len(scores), *shape, generator=torch.Generator().manual_seed(seed))
         bridge.remember(latents, torch.tensor(scores), levels)
         return {"samples": latents}
 
@@ -76,6 +76,29 @@ def test_on_a_sampler(small):
 def test_rates_that_cannot_be_had(remembered, rate, complaint):
     with pytest.raises(ValueError, match=complaint):
         flag(remembered([1.0], 6), remembered([1.0, 2.0, 3.0, 4.0, 5.0], 7), rate)
+
+
+def test_the_rate_that_is_advised_can_be_had(remembered):
+    latents, references = remembered([2.0], 6), remembered([1.0, 1.5], 13)
+    with pytest.raises(ValueError, match="choose 0.334 or more"):
+        flag(latents, references, 0.1)
+    assert flag(latents, references, 0.334)[3] is True
+
+
+def test_a_reference_counts_once(remembered):
+    """Copies are no references of their own: with them, any latent above a single one would be flagged."""
+    latents, references = remembered([2.0], 14), remembered([1.0], 15)
+    with pytest.raises(ValueError, match="references holds 1 different latents, but .* needs at least 19"):
+        flag(latents, {"samples": references["samples"].repeat(19, 1, 1, 1)})
+    some = remembered([float(value) for value in range(1, 20)], 16)
+    report = flag(latents, {"samples": torch.cat([some["samples"], some["samples"][:7]])})[2]
+    assert report.references == [float(value) for value in range(1, 20)]
+
+
+@pytest.mark.parametrize("shape", [(4, 8, 6), (16, 8, 8)])
+def test_latents_of_another_size_cannot_be_compared(remembered, shape):
+    with pytest.raises(ValueError, match=r"different sizes, .*\(4, 8, 8\), and their scores"):
+        flag(remembered([1.0], 17, shape=shape), remembered([float(value) for value in range(19)], 18))
 
 
 def test_what_was_not_recorded_is_named(remembered):

@@ -207,6 +207,16 @@ def test_averages_are_recorded(small, bridge):
     assert torch.equal(*aligned) and len(scores(bridge, aligned[1])) == 3
 
 
+@pytest.mark.parametrize("aligned_steps, keep, last", [(6, 1, 3), (5, 2, 3), (4, 1, 4)])
+def test_what_is_aligned_to_its_last_steps_is_recorded(small, bridge, aligned_steps, keep, last):
+    """After the last of them only what is returned goes on."""
+    from alignments import align
+
+    found = align(recording(small[0], last), small[1], aligned_steps=aligned_steps, keep=keep, iterations=1)
+    measured = scores(bridge, found)
+    assert len(found) == keep and measured is not None and (measured > 0).all()
+
+
 def test_our_sampler_on_the_page_is_recorded(built, bridge):
     import comfy_extras.nodes_custom_sampler as core
     from inversions import method
@@ -223,6 +233,51 @@ def test_our_sampler_on_the_page_is_recorded(built, bridge):
                 core.RandomNoise.execute(7).args[0], core.BasicGuider.execute(patched, texts(name)[0]).args[0], sampler,
                 levels, {"samples": torch.zeros(2, *shape)}).args[0]["samples"] for sampler in samplers)
         torch.testing.assert_close(scores(bridge, found), scores(bridge, expected), rtol=1e-2, atol=1e-6)
+
+
+def test_latents_are_rescaled_where_core_does_it(small, bridge, monkeypatch):
+    """A GPU multiplies by the inverse of a scale where a processor divides, and latents are found by their bits."""
+    import comfy_extras.nodes_custom_sampler as core
+    from inversions import method
+    from single_precision_device import DEVICE, pretended
+
+    from mental_averages.nodes.comfyui import _sampler
+    from mental_averages.nodes.inversion import DDIMSamplerSelect
+
+    model, (text, _) = small
+    own, seen = _sampler.predictor, []
+
+    def predictor(*arguments):
+        denoiser = own(*arguments)
+        seen.append(denoiser.finishes_on == arguments[0].model_patcher.load_device)
+        with pretended():
+            denoiser.finishes_on = DEVICE
+            seen.append(denoiser._finished(torch.ones(1, 4, 8, 8)).device == DEVICE)
+        denoiser.finishes_on = torch.device("cpu")
+        return denoiser
+
+    monkeypatch.setattr(_sampler, "predictor", predictor)
+    with torch.inference_mode():
+        core.SamplerCustomAdvanced.execute(
+            core.RandomNoise.execute(7).args[0], core.BasicGuider.execute(recording(model), text).args[0],
+            DDIMSamplerSelect.execute(method("ddim")).args[0], bridge.sigmas_of(model, "simple", 3),
+            {"samples": torch.zeros(1, 4, 8, 8)})
+    assert seen == [True, True]
+    bridge.with_denoiser(model, text, text, 1.0, torch.tensor([1.0, 0.0]), (4, 8, 8), 0,
+                         lambda denoiser: seen.append(denoiser.finishes_on.type == "cpu"), layer=None)
+    assert seen[2:] == [True]
+
+
+def test_only_so_many_are_remembered(bridge, monkeypatch):
+    from mental_averages.nodes.comfyui import _recording
+
+    records = _recording._Records(3)
+    rows = torch.arange(5.0)[:, None]
+    records.put(rows, torch.arange(5.0), (1.0,))
+    assert [each and each.score for each in records.of(rows)] == [None, None, 2.0, 3.0, 4.0]
+    records.put(rows[2:3], torch.tensor([9.0]), (1.0,))
+    records.put(rows[:1], torch.tensor([8.0]), (1.0,))
+    assert [each and each.score for each in records.of(rows)] == [8.0, None, 9.0, None, 4.0]
 
 
 def test_half_precision(built, bridge):

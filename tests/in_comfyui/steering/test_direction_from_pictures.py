@@ -60,6 +60,44 @@ def test_images_are_the_latents_that_the_vae_makes_of_them(demo, prompts):
                                atol=1e-5)
 
 
+def test_a_vae_of_videos_does_not_take_a_set_for_one_film(built):
+    """As that of Qwen-Image is."""
+    import comfy.ldm.wan.vae
+    import comfy.sd
+
+    with torch.inference_mode():
+        torch.manual_seed(0)
+        weights = comfy.ldm.wan.vae.WanVAE(
+            dim=8, z_dim=16, dim_mult=[1, 2, 4, 4], num_res_blocks=2, attn_scales=[],
+            temperal_downsample=[False, True, True], dropout=0.0).state_dict()
+        vae = comfy.sd.VAE(sd={name: torch.randn(each.shape) * (0.3 if each.ndim == 1 else each[0].numel() ** -0.5)
+                               for name, each in weights.items()})
+        images = torch.rand(5, 64, 64, 3)
+        alone = torch.cat([vae.encode(image[None]) for image in images])
+        assert vae.encode(images).shape == (1, 16, 2, 8, 8) and alone.shape == (5, 16, 1, 8, 8)
+    model, prompt = built("Qwen-Image"), MODELS["Qwen-Image"].conditioning(1)
+    found = made(model, images[:2], images[2:], prompt, vae=vae)[0]
+    expected = made(model, {"samples": alone[:2]}, {"samples": alone[2:]}, prompt)[0]
+    assert (found.positive, found.negative) == (2, 3)
+    for layer, each in expected.layers.items():
+        torch.testing.assert_close(found.layers[layer].vector, each.vector, rtol=1e-3, atol=1e-5)
+
+
+def test_nothing_is_encoded_where_one_set_will_not_do(demo):
+    model, _, vae = demo
+    seen = []
+
+    class Vae:
+        latent_channels = vae.latent_channels
+
+        def encode(self, pictures):
+            seen.append(len(pictures))
+
+    with pytest.raises(ValueError, match="without_it holds 1 picture"):
+        made(untouched(model), torch.rand(3, 64, 64, 3), torch.rand(1, 64, 64, 3), vae=Vae())
+    assert not seen
+
+
 def test_steering_by_it_moves_features_by_it(built, bridge):
     """At strength 1 features at the layer are shifted by the difference of the sets' means."""
     from mental_averages.nodes.steering import SteerRepresentation

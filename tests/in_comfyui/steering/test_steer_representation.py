@@ -264,6 +264,63 @@ def test_a_compiled_network_is_refused(built):
         ksampler(steered(model, direction(model, ["middle_block"])))
 
 
+def guided(model, guider, **options):
+    """A sampling by one of core's guiders with two prompts and a negative one."""
+    import comfy_extras.nodes_custom_sampler as core
+
+    from mental_averages.nodes import comfyui
+
+    with torch.inference_mode():
+        positive, negative = texts()
+        guider = getattr(core, guider).execute(model, positive, MODELS["SD1.5"].conditioning(3), negative, 3.0, 2.0,
+                                               **options).args[0]
+        return core.SamplerCustomAdvanced.execute(
+            core.RandomNoise.execute(SEED).args[0], guider, core.KSamplerSelect.execute("euler").args[0],
+            comfyui.sigmas_of(model, "normal", STEPS), {"samples": torch.zeros(1, 4, 8, 8)}).args[0]["samples"]
+
+
+@pytest.mark.parametrize("style", ["regular", "nested"])
+def test_the_side_that_a_dual_guider_asks_for_first_is_not_taken_for_the_positive_one(built, style):
+    model = built("SD1.5")
+    towards = direction(model, ["middle_block"])
+    with pytest.raises(ValueError, match="choose the branch both"):
+        guided(steered(model, towards, branch="conditional"), "DualCFGGuider", style=style)
+    found = guided(steered(model, towards), "DualCFGGuider", style=style)
+    expected = guided(by_core(model, "SD1.5", "middle_block", towards.layers["middle_block"].vector, sides=(0, 1, 2)),
+                      "DualCFGGuider", style=style)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_reference_picture_is_not_steered_in_place_of_the_sample(built):
+    import node_helpers
+    import nodes
+
+    model, shape = built("Flux"), SHAPES["Flux"]
+    reference = torch.randn(1, *shape, generator=torch.Generator().manual_seed(9))
+
+    def sampled(model):
+        with torch.inference_mode():
+            prompts = [node_helpers.conditioning_set_values(each, {"reference_latents": [reference]})
+                       for each in texts("Flux")]
+            return nodes.common_ksampler(model, SEED, STEPS, CFG, "euler", "normal", *prompts,
+                                         {"samples": torch.zeros(1, *shape)})[0]["samples"]
+
+    with pytest.raises(ValueError, match="cannot be told from a reference picture"):
+        sampled(steered(model, direction(model, ["double_blocks.0", "single_blocks.1"])))
+    towards = direction(model, ["double_blocks.1"])
+    vector, tokens = towards.layers["double_blocks.1"].vector, shape[1] * shape[2] // 4
+
+    def replace(arguments, extra):
+        found = extra["original_block"](arguments)
+        moved = found["img"].clone()
+        moved[:, :tokens] += 0.7 * vector
+        return {**found, "img": moved}
+
+    patched = model.clone()
+    patched.set_model_patch_replace(replace, "dit", "double_block", 1)
+    torch.testing.assert_close(sampled(steered(model, towards)), sampled(patched), rtol=1e-3, atol=1e-3)
+
+
 def test_bad_inputs_are_refused_at_once(built):
     model, other = built("SD1.5"), built("SD3")
     towards = direction(model, ["middle_block", "output_blocks.0"])
