@@ -161,7 +161,7 @@ def work_table(found: dict[int, Work], concepts: list[str]) -> dict[str, float]:
             if name == SHIFTED:
                 sample = float(np.mean([run.passes for run in work.runs[ZERO]]))
                 # The floor: a prediction for each noise and level, and one for each other step of the picture.
-                least = 2 * costs["whole"] * (MeanShiftSettings.averaged_steps * (count - 1) + STEPS)
+                least = 2 * work.costs["whole"] * (MeanShiftSettings.averaged_steps * (count - 1) + STEPS)
                 figures |= {f"mean_shift_over_a_sample_{count}": needed / sample,
                             f"mean_shift_over_its_floor_{count}": needed / least}
                 print(f"mean shift, K {count}: {needed / sample:.1f} ordinary samples, {needed / least:.3f} of a "

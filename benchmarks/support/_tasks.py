@@ -15,7 +15,9 @@ from ._paths import ROOT
 
 # Options that no task's result depends on.
 OUTSIDE = {"json", "keep", "parts", "sheet", "workers"}
-CODE = ("dma", "nodes", "benchmarks", "demo")
+# Folders that the first run that asks for them fills, always with the same.
+PINNED = {"data"}
+CODE = ("dma", "nodes", "benchmarks", "demo", "tools")
 
 
 def results_of(pool: Executor, function: Callable[..., Any], tasks: Iterable[Any],
@@ -23,21 +25,24 @@ def results_of(pool: Executor, function: Callable[..., Any], tasks: Iterable[Any
     """`function(task, arguments=arguments)` for each task, in the pool's processes.
 
     With --keep each result is written to that folder as soon as it is there, and a later run takes it from there: one
-    with the same options, on the same code and demo weights. Read a folder only that a benchmark wrote: pickled results
-    can run code.
+    with the same options and the same files behind them, on the same code, demo weights and complete runs. Read a
+    folder only that a benchmark wrote: pickled results can run code.
     """
     function = functools.partial(function, arguments=arguments)
     if arguments.keep is None:
         return list(pool.map(function, tasks))
     arguments.keep.mkdir(parents=True, exist_ok=True)
-    options = sorted((name, repr(value)) for name, value in vars(arguments).items() if name not in OUTSIDE)
+    options = sorted((name, repr(value), _stamps(name, value)) for name, value in vars(arguments).items()
+                     if name not in OUTSIDE)
     key = hashlib.sha256(f"{_code()} {options}".encode()).hexdigest()
     return list(pool.map(functools.partial(_kept, function=function, folder=arguments.keep, key=key), tasks))
 
 
 def _kept(task: Any, function: functools.partial, folder: Path, key: str) -> Any:
     own = {name: value for name, value in function.keywords.items() if name != "arguments"}
-    asked = f"{key} {function.func.__module__}.{function.func.__qualname__} {own!r} {task!r}"
+    # By its file: the module of every benchmark is called __main__.
+    source = Path(function.func.__code__.co_filename).name
+    asked = f"{key} {source} {function.func.__qualname__} {function.args!r} {own!r} {task!r}"
     path = folder / f"{hashlib.sha256(asked.encode()).hexdigest()[:24]}.pickle"
     if path.exists():
         return pickle.loads(path.read_bytes())
@@ -48,12 +53,20 @@ def _kept(task: Any, function: functools.partial, folder: Path, key: str) -> Any
     return result
 
 
+def _stamps(name: str, value: Any) -> list[tuple[str, int, int]]:
+    """What tells one content of the files behind an option from another."""
+    if not isinstance(value, Path) or (name in PINNED and not value.is_file()):
+        return []
+    paths = sorted(value.rglob("*")) if value.is_dir() else [value]
+    return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths if path.is_file()]
+
+
 @functools.cache
 def _code() -> str:
     """A hash of everything that a result comes from, but for the packages."""
     found = hashlib.sha256()
     for folder in CODE:
         for path in sorted((ROOT / folder).rglob("*")):
-            if path.suffix in {".py", ".safetensors"}:
+            if path.suffix in {".json", ".py", ".safetensors"}:
                 found.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
     return found.hexdigest()

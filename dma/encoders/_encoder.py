@@ -106,8 +106,8 @@ def pixel_values(encoder: ImageEncoder, images: Tensor) -> Tensor:
                              return_tensors="pt")["pixel_values"].to(encoder.device)
 
 
-def tokenize(encoder: ImageEncoder, texts: list[str], padding: str | bool) -> dict[str, Tensor]:
-    """Token ids and, where the network takes one, attention mask (T, length) on the encoder's device."""
+def check_texts(encoder: ImageEncoder, texts: list[str]) -> None:
+    """Raise ValueError for an encoder without a tokenizer, and for a text that is longer than it reads."""
     if encoder.tokenizer is None:
         raise ValueError(f"The folder {encoder.name} has no tokenizer: add its tokenizer.json, or vocab.json and "
                          "merges.txt (CLIP), vocab.txt (BLIP), spiece.model (SigLIP), with tokenizer_config.json.")
@@ -116,6 +116,13 @@ def tokenize(encoder: ImageEncoder, texts: list[str], padding: str | bool) -> di
         length = len(encoder.tokenizer(text)["input_ids"])
         if length > longest:
             raise ValueError(f"{text!r} has {length} tokens, but {encoder.name} reads at most {longest}: shorten it.")
+
+
+def tokenize(encoder: ImageEncoder, texts: list[str], padding: str | bool) -> dict[str, Tensor]:
+    """Token ids and, where the network takes one, attention mask (T, length) on the encoder's device. Raises ValueError
+    where `check_texts` does."""
+    check_texts(encoder, texts)
+    longest = encoder.network.config.text_config.max_position_embeddings
     tokens = encoder.tokenizer(texts, padding=padding, max_length=longest if padding == "max_length" else None,
                                return_tensors="pt")
     names = ("input_ids",) if encoder.kind == "siglip" else ("input_ids", "attention_mask")

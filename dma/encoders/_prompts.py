@@ -11,7 +11,7 @@ from ..choices import check_choice
 from ..execution import BatchSize, Watcher
 from ._attributes import AttributeEmbeddings
 from ._embed import COMPARES_PROMPTS, embed_images, embed_texts
-from ._encoder import ImageEncoder
+from ._encoder import ImageEncoder, check_texts
 
 SCORES = ("softmax", "cosine")
 
@@ -26,6 +26,7 @@ def check_prompts(encoder: ImageEncoder, prompts: list[str]) -> None:
     if len(set(prompts)) < len(prompts):
         raise ValueError(f"The prompt {Counter(prompts).most_common(1)[0][0]!r} is there twice: each may be given "
                          "once.")
+    check_texts(encoder, prompts)
 
 
 def prompt_scores(encoder: ImageEncoder, images: Tensor, prompts: list[str], *, score: str = "softmax",

@@ -13,7 +13,7 @@ from ..choices import check_choice
 from ..execution import BatchSize, Watcher
 from ._attributes import AttributeEmbeddings
 from ._embed import over_batches
-from ._encoder import ImageEncoder, pixel_values, tokenize
+from ._encoder import ImageEncoder, check_texts, pixel_values, tokenize
 
 STATES = {
     "answer_start": "the answer decoder's last hidden state where the first word of the answer is decided",
@@ -33,6 +33,7 @@ def check_question(encoder: ImageEncoder, question: str) -> None:
     if not question.strip():
         raise ValueError("The question has no text: ask something about each picture, such as 'what is the skin "
                          "tone?'.")
+    check_texts(encoder, [question.strip()])
 
 
 def question_states(encoder: ImageEncoder, images: Tensor, question: str, *, state: str = "answer_mean",

@@ -69,9 +69,13 @@ def concept_sheet(words: Sequence[str], columns: Sequence[str], cells: Sequence[
     pages = [_page(words, columns, drawn, rows, part, title, heads, letters, size, wide, left, top, row_heights)
              for rows in _runs(row_heights, LONGEST_SIDE - top)
              for part in (range(len(columns))[start : start + across] for start in range(0, len(columns), across))]
+    # Of bytes until all are there: a hundred rows may take a gigabyte.
     height, width = max(page.shape[0] for page in pages), max(page.shape[1] for page in pages)
-    return torch.stack([torch.nn.functional.pad(page, (0, 0, 0, width - page.shape[1], 0, height - page.shape[0]),
-                                                value=1.0) for page in pages])
+    whole = torch.full((len(pages), height, width, 3), 255, dtype=torch.uint8)
+    for place, page in zip(whole, pages):
+        place[: page.shape[0], : page.shape[1]] = page
+    del pages
+    return whole.float().div_(255)
 
 
 def _size_that_fits(columns: Sequence[str], cells: Sequence[Sequence[ConceptCell]], cell: int) -> int:
@@ -172,7 +176,7 @@ def _page(words: Sequence[str], columns: Sequence[str], drawn: list[list[Drawn]]
         for place, column in enumerate(part):
             _cell(page, draw, drawn[row][column], letters, left + place * (wide + GAP), top, size, wide)
         top += heights[row]
-    return torch.from_numpy(np.asarray(page).copy()).float() / 255
+    return torch.from_numpy(np.asarray(page).copy())
 
 
 def _cell(page: Any, draw: Any, drawn: Drawn, letters: Lettering, left: int, top: int, size: int, wide: int) -> None:

@@ -12,7 +12,7 @@ from ._lettering import Lettering, writable
 
 MARGIN, GAP = 16, 14
 LINE, SHADE = "#b9bec5", "#f3f5f7"
-MOST_ROWS = 200
+MOST_ROWS, MOST_COLUMNS = 200, 24
 BETTER = {"lower": "lower is better", "higher": "higher is better"}
 
 
@@ -23,7 +23,7 @@ def plot_measures(table: MeasureTable, *, width: int = 1024) -> Tensor:
     What is said of a number has a mark, [1] and so on; it stands with the measure where it is said of all its numbers.
 
     A row for each measure and a column for each thing measured, or the other way round where that takes fewer columns.
-    At most 200 rows; a line says where some are left out.
+    At most 200 rows and 24 columns; a line says where some are left out.
 
     Raises ValueError for a table without rows.
     """
@@ -61,35 +61,42 @@ def plot_measures(table: MeasureTable, *, width: int = 1024) -> Tensor:
 
 
 def _cells(table: MeasureTable) -> tuple[list[list[str]], list[str]]:
-    """The texts of the table, its heads among them, and what is to be said below it."""
+    """The texts of the table, its heads among them, and what is to be said below it of what is shown."""
     subjects, names = table.subjects(), table.names()
-    found: dict[tuple[str, str], Measure] = {(row.subject, row.name): row for row in table.rows}
-    better = {row.name: BETTER[row.better] for row in reversed(table.rows) if row.better}
+    upright = len(subjects) <= len(names)  # a row for each measure
+    down, across = (names, subjects) if upright else (subjects, names)
+    left_out = [f"{most} of {len(entries)} {what}" for entries, most, what in (
+        (down, MOST_ROWS, "rows"), (across, MOST_COLUMNS, "columns")) if len(entries) > most]
+    down, across = down[:MOST_ROWS], across[:MOST_COLUMNS]
+    subjects, names = (across, down) if upright else (down, across)
+    kept = set(subjects), set(names)
+    shown = [row for row in table.rows if row.subject in kept[0] and row.name in kept[1]]
+    found: dict[tuple[str, str], Measure] = {(row.subject, row.name): row for row in shown}
+    better = {row.name: BETTER[row.better] for row in reversed(shown) if row.better}
     marks: dict[str, str] = {}
-    for row in table.rows:
+    said: dict[str, set[str]] = {}
+    for row in shown:
+        said.setdefault(row.name, set()).add(row.note)
         if row.note:
             marks.setdefault(row.note, f"[{len(marks) + 1}]")
-    said = {name: {row.note for row in table.rows if row.name == name} for name in names}
     shared = {name: marks.get(*notes) if len(notes) == 1 else None for name, notes in said.items()}
-    heads = {name: "\n".join(filter(None, (" ".join(filter(None, (name, shared[name]))), better.get(name))))
+    heads = {name: "\n".join(filter(None, (" ".join(filter(None, (name, shared.get(name)))), better.get(name))))
              for name in names}
-    notes = [f"{mark} {note}" for note, mark in marks.items()]
+    notes = [*left_out, *(f"{mark} {note}" for note, mark in marks.items())]
 
     def text(subject: str, name: str) -> str:
         row = found.get((subject, name))
         if row is None:
             return ""
         number, _, rest = row.text().partition(" (")
-        mark = "" if shared[name] or not row.note else f" {marks[row.note]}"
+        mark = "" if shared.get(name) or not row.note else f" {marks[row.note]}"
         return f"{number}{mark}" + (f"\n({rest}" if rest else "")
 
-    if len(subjects) <= len(names):
+    if upright:
         rows = [["", *subjects], *([heads[name], *(text(subject, name) for subject in subjects)] for name in names)]
     else:
         rows = [["", *heads.values()], *([subject, *(text(subject, name) for name in names)] for subject in subjects)]
-    if len(rows) - 1 > MOST_ROWS:
-        notes.insert(0, f"{MOST_ROWS} of {len(rows) - 1} rows")
-    return rows[: MOST_ROWS + 1], notes
+    return rows, notes
 
 
 def _wrapped(letters: Any, text: str, width: float) -> list[str]:

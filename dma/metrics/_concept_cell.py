@@ -39,7 +39,7 @@ def doubts(cell: ConceptCell) -> list[str]:
     - copies: samples of different noise that differ from another by at most 0.02 of the range of a pixel. Many that are
       one picture are how memorised pictures were found by Carlini et al. 2023 (arXiv 2301.13188).
     - unlike its samples: the average is farther from the samples, as root mean square distance of features, than every
-      sample is from the others. It shows something that the model does not draw.
+      sample is from the others and the average. It shows something that the model does not draw.
     - softer than its samples: the average is less sharp than every sample.
 
     The last two are asked of 8 samples or more. If the average were one more sample, each would be said of it once in
@@ -58,12 +58,10 @@ def doubts(cell: ConceptCell) -> list[str]:
 
 
 def _is_farthest(own: Tensor, features: Tensor) -> bool:
-    """Whether a row (D,) is farther from all rows of features (N, D) than each of those from the others."""
+    """Whether a row (D,) is farther from all rows of features (N, D) than each of those is from all others and from it:
+    the last of N + 1 in a row, where each is as likely to be that."""
     rows, row = in_double(features), in_double(own)
-    count = len(rows)
-    mean = rows.mean(0)
-    scatter = (rows - mean).square().sum(1).mean()
-    # Mean squared distance to all rows, |f - mean|^2 + scatter; a row is no other of its own.
-    to_rows = (row - mean).square().sum() + scatter
-    among_rows = ((rows - mean).square().sum(1) + scatter) * count / (count - 1)
-    return bool(to_rows > among_rows.max())
+    from_mean = (rows - rows.mean(0)).square().sum(1)  # (N,)
+    to_own = (rows - row).square().sum(1)  # (N,)
+    among_rows = len(rows) * from_mean + from_mean.sum()  # (N,), squared distances to all rows, added up
+    return bool(to_own.sum() > (among_rows + to_own).max())

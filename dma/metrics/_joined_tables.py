@@ -6,14 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 from ._measure_table import Measure, MeasureTable
+from ._picture_scores import ABSOLUTE, SHARPNESS
 
 REFERENCE = "reference"  # what the set is called that others are compared with
 KERNEL = "kernel distance"
 BESIDE_A_REFERENCE = ("sharpness", "brightness", "representativeness", "distance to the mean", "Fréchet distance",
                       KERNEL, "CMMD", "typicality")
-BY_AN_ENCODER = (*BESIDE_A_REFERENCE[2:], "consistency", "consistency within", "diversity", "CLIP-T")
+BY_AN_ENCODER = (*BESIDE_A_REFERENCE[2:], "consistency", "consistency within", "diversity", "CLIP-T", "spread", "drift",
+                 "average moved")
+SHARES = ("share of ", "change of ")  # what the names of measures by an encoder begin with
 BY_A_PROMPT = ("CLIP-T", "ImageReward")
-ENCODER, SUBSET, PROMPT = "encoder", "subset_size", "prompt"  # settings
+ENCODER, SUBSET, PROMPT, ASKED = "encoder", "subset_size", "prompt", "attribute_text"  # settings
 REFERENCE_KEY, PICTURES_KEY = "reference_key", "images_key"
 
 
@@ -22,9 +25,10 @@ def joined(tables: Sequence[MeasureTable], names: Sequence[str] = ()) -> Measure
 
     Where `names` has a name for a table, what was measured there is called by it: alone if it is one thing, and with
     its own name after it if there are several, as the pictures of a batch are. A reference that tables share is there
-    once; others are called after the table. Numbers of different encoders, and of kernel distances with different
-    subsets, are in columns of their own, which name them; a note says which reference or prompt a number belongs to
-    where tables have different ones. `differences` has sentences of it.
+    once; others are called after the table. Numbers of different encoders, kernel distances with different subsets, and
+    sharpness that is relative to a reference and that is not are in columns of their own, which name them; a note says
+    which reference, prompt or question a number belongs to where tables have different ones. `differences` has
+    sentences of it.
 
     Raises ValueError for no tables, for a table that is called "reference", where two different rows would have one
     subject and one measure, and where different pictures would have one name, as far as `images_key` of their settings
@@ -74,8 +78,8 @@ def differences(tables: Sequence[MeasureTable]) -> list[str]:
     ['The tables are of different encoders (clip, dino): each has columns of its own.']
     """
     found = []
-    encoders, subsets, prompts = (_values(tables, *each) for each in (
-        (ENCODER, BY_AN_ENCODER), (SUBSET, (KERNEL,)), (PROMPT, BY_A_PROMPT)))
+    encoders, subsets, prompts, asked = (_values(tables, *each) for each in (
+        (ENCODER, BY_AN_ENCODER + SHARES), (SUBSET, (KERNEL,)), (PROMPT, BY_A_PROMPT), (ASKED, SHARES)))
     if len(encoders) > 1:
         found.append(f"The tables are of different encoders ({_listed(encoders)}): each has columns of its own.")
     if len(subsets) > 1:
@@ -85,6 +89,8 @@ def differences(tables: Sequence[MeasureTable]) -> list[str]:
         found.append("The tables have different references: a note says which a number belongs to.")
     if len(prompts) > 1:
         found.append("The tables have different prompts: a note says which a number belongs to.")
+    if len(asked) > 1:
+        found.append("Shares are of different prompts or questions: a note says which a share belongs to.")
     return found
 
 
@@ -92,16 +98,24 @@ def _told(row: Measure, table: MeasureTable, tables: Sequence[MeasureTable], own
           owners: Sequence[str]) -> Measure:
     """A row that says what it was measured by, where the tables differ in it."""
     name, notes = row.name, [row.note]
-    if row.name in BY_AN_ENCODER and len(_values(tables, ENCODER, BY_AN_ENCODER)) > 1:
+    # Shares of a table that was joined from several encoders' have their names already.
+    share = row.name.startswith(SHARES) and len(_of(table, ENCODER)) < 2
+    if (share or row.name in BY_AN_ENCODER) and len(_values(tables, ENCODER, BY_AN_ENCODER + SHARES)) > 1:
         name += f" by {_described(_of(table, ENCODER), 'an encoder without a name')}"
         notes.append("not comparable with numbers by another encoder")
     if row.name == KERNEL and len(_values(tables, SUBSET, (KERNEL,))) > 1:
         sizes = _of(table, SUBSET)
         name += ", all pictures" if sizes == [0] else f", subsets of {_described(sizes, 'any size')}"
-    if row.name in BESIDE_A_REFERENCE and owner and len(set(owners) - {""}) > 1:
+    if (row.name, row.note) == (SHARPNESS, ABSOLUTE):
+        if any(each.name == SHARPNESS and each.note != ABSOLUTE for other in tables for each in other.rows):
+            name += f", {ABSOLUTE}"
+    elif row.name in BESIDE_A_REFERENCE and owner and len(set(owners) - {""}) > 1:
         notes.append(f"beside the reference of {owner}")
     if row.name in BY_A_PROMPT and len(_values(tables, PROMPT, BY_A_PROMPT)) > 1:
         notes.append(f"prompt {_described(_of(table, PROMPT), 'unknown')!r}")
+    if share and len(_values(tables, ASKED, SHARES)) > 1:
+        asked = _described(_of(table, ASKED), "unknown prompts")
+        notes.append(f"of {', '.join(asked.splitlines())!r}")
     return replace(row, name=name, note="; ".join(filter(None, notes)))
 
 

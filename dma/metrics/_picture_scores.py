@@ -6,6 +6,8 @@ from torch import Tensor
 from ..choices import check_choice
 from ._measure_table import HIGHER, Measure, MeasureTable
 
+SHARPNESS, ABSOLUTE = "sharpness", "variance of the Laplacian"  # of sets it is relative to a reference's
+
 
 def ranked(scores: dict[str, Tensor], chosen: str) -> list[int]:
     """The places of N pictures, from 0, with the highest of the `chosen` scores (N,) first; equal ones in their order.
@@ -22,11 +24,14 @@ def ranked(scores: dict[str, Tensor], chosen: str) -> list[int]:
     return values.argsort(descending=True, stable=True).tolist()
 
 
-def score_table(scores: dict[str, Tensor], order: list[int], settings: dict) -> MeasureTable:
-    """A row for each picture, in `order`, and score. Pictures are called by their number, from 1.
+def score_table(scores: dict[str, Tensor], order: list[int], settings: dict, *, beside: str = "") -> MeasureTable:
+    """A row for each picture, in `order`, and score. Pictures are called by their number, from 1. `beside` is what
+    typicality was measured beside.
 
     >>> score_table({"sharpness": torch.tensor([2.0, 3.0])}, [1, 0], {}).subjects()
     ['picture 2', 'picture 1']
     """
-    return MeasureTable(settings, [Measure(f"picture {place + 1}", name, float(values[place]), better=HIGHER, count=1)
-                                   for place in order for name, values in scores.items()])
+    notes = {SHARPNESS: ABSOLUTE, "typicality": beside}
+    return MeasureTable(settings, [
+        Measure(f"picture {place + 1}", name, float(values[place]), better=HIGHER, count=1, note=notes.get(name, ""))
+        for place in order for name, values in scores.items()])

@@ -8,12 +8,16 @@ from typing import Any
 import comfy.model_management
 import comfy.sd
 import comfy.utils
+import comfy.weight_adapter
 import folder_paths
 import nodes
+import torch
 
 from ._files import shortened
 
 CHECKPOINTS, LORAS = "checkpoints", "loras"
+MOST_MISFITS = 0.1  # share of a LoRA's layers: a few belong to inputs that models of one kind may have more of
+PLAIN = (torch.float32, torch.float16, torch.bfloat16)
 Stamp = tuple[str, int, int]
 
 
@@ -80,8 +84,8 @@ class OneCheckpoint:
 def with_lora_file(model: Any, clip: Any, name: str, strength: float) -> tuple[Any, Any]:
     """MODEL and CLIP with a LoRA of the folder of LoRAs, as Load LoRA makes them.
 
-    Raises ValueError for a file that cannot be read, and for one that has nothing for this model: core would draw as
-    without it.
+    Raises ValueError for a file that cannot be read, and for one that has nothing for this model, or layers of another
+    size: core would draw without them, and say so in its log alone.
     """
     path = folder_paths.get_full_path(LORAS, stamp(LORAS, name)[0])
     try:
@@ -91,15 +95,39 @@ def with_lora_file(model: Any, clip: Any, name: str, strength: float) -> tuple[A
                          ) from error
     patched, patched_clip = comfy.sd.load_lora_for_models(model, clip, weights, strength, strength,
                                                           lora_metadata=metadata)
-    if _patches_of(patched) == _patches_of(model) and (clip is None or _patches_of(patched_clip.patcher)
-                                                       == _patches_of(clip.patcher)):
+    pairs = [(model, patched)] + ([(clip.patcher, patched_clip.patcher)] if clip is not None else [])
+    fits = [fit for before, after in pairs for fit in _fits(before, after)]
+    if not fits:
         raise ValueError(f"The LoRA {shortened(name)!r} has no weights for any layer of this model: it belongs to "
                          "another kind of model.")
+    if (misfits := fits.count(False)) > MOST_MISFITS * len(fits):
+        raise ValueError(f"The LoRA {shortened(name)!r} is of another size than this model in {misfits} of {len(fits)} "
+                         "layers: it belongs to another kind of model.")
     return patched, patched_clip
 
 
-def _patches_of(patcher: Any) -> int:
-    return sum(map(len, patcher.patches.values()))
+def _fits(before: Any, after: Any) -> list[bool]:
+    """Whether each patch that a patcher has more than before is of its layer's size, as far as that can be told."""
+    weights = after.model.state_dict()
+    return [_fits_layer(patch, weights[name]) for name, patches in after.patches.items()
+            for patch in patches[len(before.patches.get(name, [])):]]
+
+
+def _fits_layer(patch: tuple, weight: Any) -> bool:
+    content, offset = patch[1], patch[3]
+    if type(weight) is not torch.Tensor or weight.dtype not in PLAIN:
+        return True  # quantised: its shape may be that of packed numbers
+    shape = list(weight.shape)
+    if offset is not None:
+        shape[offset[0]] = offset[2]
+    if isinstance(content, comfy.weight_adapter.LoRAAdapter) and content.weights[5] is None:  # it does not say a shape
+        up, down, _, middle, *_ = content.weights
+        if middle is not None:
+            return up.shape[0] * down.shape[1] * middle[0, 0].numel() == torch.Size(shape).numel()
+        return up[0].numel() == len(down) and up.shape[0] * down[0].numel() == torch.Size(shape).numel()
+    if isinstance(content, tuple) and content[0] == "diff" and len(content[1]) == 1:
+        return list(content[1][0].shape) == shape
+    return True
 
 
 def free_after(error: Exception) -> None:

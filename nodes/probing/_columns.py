@@ -105,9 +105,10 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 
 
 def labels_of(names: list[str]) -> list[str]:
-    """What files are called: their names without folder and ending, or as much of them as tells them apart."""
+    """What files are called: their names without folder and ending, or as much of them as tells them apart, also from
+    the column without a LoRA."""
     short = [PurePosixPath(name).stem for name in names]
-    count = Counter(short)
+    count = Counter([WITHOUT, *short])
     return [label if count[label] == 1 else name for label, name in zip(short, names)]
 
 

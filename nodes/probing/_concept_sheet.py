@@ -3,6 +3,7 @@ with a node for each cell."""
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 from comfy_api.latest import io
@@ -152,6 +153,7 @@ class ConceptSheet(io.ComfyNode):
         if len(rows) * len(found) > MOST_CELLS:
             raise ValueError(f"The sheet would have {len(rows)} x {len(found)} cells, but at most {MOST_CELLS} are "
                              "drawn at once: divide the words, or choose fewer columns.")
+        check_subjects(rows, found)
         if columns["columns"] == LORAS:
             check_model(columns, width, height)
         settings = {"width": width, "height": height, "count": count, "samples": samples, "steps": steps, "cfg": cfg,
@@ -161,7 +163,7 @@ class ConceptSheet(io.ComfyNode):
         graph, outputs = unfolded(rows, template, found, columns.get("strength", 1.0), links, cell, {
             **settings, "batch_size": batch_size, "resume": resume}, {
             **settings, "template": template, "columns": [each.checkpoint or each.lora or each.label for each in found],
-            "compared_by": (inputs.check_one_encoder(None, image_encoder) or "32 x 32 pixels")})
+            "encoder": inputs.check_one_encoder(None, image_encoder) or "32 x 32 pixels"})
         return io.NodeOutput(*outputs, expand=graph.finalize())
 
 
@@ -192,6 +194,15 @@ def check(samples: int, what: str, looked_for: str, image_encoder: Any) -> None:
                          "start), or attributes none.")
     inputs.check_one_encoder(None, image_encoder)
     check_attributes(what, looked_for, image_encoder)
+
+
+def check_subjects(words: list[str], columns: list[Column]) -> None:
+    """Raise ValueError where two cells would have one name in the table."""
+    names = Counter(metrics.subject_of(word, column.label) for word in words for column in columns)
+    name, times = names.most_common(1)[0]
+    if times > 1:
+        raise ValueError(f"{times} cells would be called {name!r} in the table: write the word, or the name of the "
+                         "file, without the comma.")
 
 
 def check_model(choice: dict[str, Any], width: int, height: int) -> None:

@@ -1,6 +1,7 @@
 """What benchmarks measure with, on numbers that can be checked by hand."""
 import argparse
 import functools
+import types
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -120,6 +121,40 @@ class TestKept:
         assert self.run(tmp_path, [2], functools.partial(squared, more=1), power=2) == [5]
         assert self.run(tmp_path, [2], functools.partial(squared, more=2), power=2) == [6]
 
+        assert self.run(tmp_path, [2], functools.partial(twice_given, 3), power=2) == [7]
+        assert self.run(tmp_path, [2], functools.partial(twice_given, 4), power=2) == [8]
+
+    def test_a_function_of_the_same_name_in_another_benchmark_is_another(self, tmp_path):
+        other = types.FunctionType(squared.__code__.replace(co_filename="other.py"), globals(), argdefs=(5,))
+        assert self.run(tmp_path, [2], power=2) == [4] and self.run(tmp_path, [2], other, power=2) == [9]
+
+    @pytest.mark.parametrize("inside", ["", "folder/weights"])
+    def test_a_file_of_another_content_is_another_run(self, tmp_path, inside):
+        file = tmp_path / "files" / inside if inside else tmp_path / "file"
+        file.parent.mkdir(exist_ok=True, parents=True)
+        option = tmp_path / "files" if inside else file
+        for content in ("a", "a b"):
+            file.write_text(content)
+            self.run(tmp_path / "kept", [2], power=2, checkpoint=option)
+            self.run(tmp_path / "kept", [2], power=2, checkpoint=option)
+        assert ASKED == [2, 2]
+
+    def test_a_folder_of_data_is_filled_with_what_is_always_the_same(self, tmp_path):
+        for number in range(2):
+            self.run(tmp_path / "kept", [2], power=2, data=tmp_path / "data")
+            (tmp_path / "data").mkdir(exist_ok=True)
+            (tmp_path / "data" / f"{number}").write_text("rendered")
+        assert ASKED == [2]
+
+    def test_what_results_come_from_is_code_weights_and_complete_runs(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(support._tasks, "ROOT", tmp_path)
+        (tmp_path / "benchmarks").mkdir()
+        hashes = set()
+        for name in ("code.py", "weights.safetensors", "run.json", "picture.png"):
+            (tmp_path / "benchmarks" / name).write_text("x")
+            hashes.add(support._tasks._code.__wrapped__())
+        assert len(hashes) == 3
+
     def test_other_code_is_another_run(self, tmp_path, monkeypatch):
         self.run(tmp_path, [2], power=2)
         monkeypatch.setattr(support._tasks, "_code", lambda: "other")
@@ -137,3 +172,7 @@ ASKED: list[int] = []
 def squared(task, arguments, more=0):
     ASKED.append(task)
     return task**arguments.power + more
+
+
+def twice_given(more, task, arguments):
+    return squared(task, arguments, more)

@@ -54,6 +54,22 @@ def test_many_subjects_are_rows_and_the_rest_is_counted():
     assert picture.shape[1] == plot(tall[: 2 * 250]).shape[1]
 
 
+def test_what_is_said_of_rows_that_are_left_out_is_left_out():
+    rows = [Measure(f"picture {number}", name, 1.0, note=f"{name} {number}") for number in range(300)
+            for name in ("CLIP-T", "sharpness")]
+    cells, notes = _cells(MeasureTable({}, rows))
+    assert len(cells) == 201 and notes[0] == "200 of 300 rows" and len(notes) == 401
+    assert notes[-1] == "[400] sharpness 199"
+
+
+def test_columns_are_as_many_as_can_be_read():
+    rows = [Measure(f"cell {cell}", f"share {share}", 0.5, 0.4, 0.6) for cell in range(40) for share in range(50)]
+    cells, notes = _cells(MeasureTable({}, rows))
+    assert notes == ["24 of 40 columns"] and {len(row) for row in cells} == {25} and len(cells) == 51
+    cells, notes = _cells(MeasureTable({}, [Measure(row.name, row.subject, 0.5) for row in rows]))
+    assert notes == ["24 of 40 columns"] and cells[0][-1] == "cell 23" and len(cells) == 51
+
+
 @pytest.mark.parametrize("name", ["costs $5 or $6", "猫と犬", "a\tcat 😀", "a very long name " * 20, "w" * 300])
 def test_every_name_can_be_written(name):
     check_picture(plot([Measure(name, "FID", 1.0), Measure("other", name, 2.0)]), 640)

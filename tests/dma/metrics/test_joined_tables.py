@@ -1,7 +1,8 @@
 """Joined tables keep every number, and nothing stands beside what it is not comparable with without a word."""
 import pytest
+import torch
 
-from mental_averages.dma.metrics import Measure, MeasureTable, differences, joined
+from mental_averages.dma.metrics import Measure, MeasureTable, differences, joined, score_table
 
 TABLE = MeasureTable({"encoder": "clip"}, [Measure("average", "FID", 12.5), Measure("average", "KID", None)])
 
@@ -49,6 +50,36 @@ def test_numbers_of_different_encoders_are_in_columns_of_their_own():
     assert noted["sharpness"] == "relative to the reference; delta method"
     assert differences([one, two]) == [
         "The tables are of different encoders (clip, dino): each has columns of its own."]
+
+
+def sheet(encoder, asked="red\nblue", subject="heart, base"):
+    """A table as ConceptSheet gives it."""
+    return MeasureTable({"encoder": encoder, "attribute_text": asked}, [
+        Measure(subject, name, 0.5, note="known") for name in ("share of red", "change of red", "spread", "drift",
+                                                               "average moved")] + [Measure(subject, "flags", 0.0)])
+
+
+def test_numbers_of_sheets_by_different_encoders_are_in_columns_of_their_own():
+    tables = [sheet("clip"), sheet("32 x 32 pixels")]
+    found = joined(tables)
+    names = ("share of red", "change of red", "spread", "drift", "average moved")
+    assert found.names() == [*(f"{name} by clip" for name in names), "flags",
+                             *(f"{name} by 32 x 32 pixels" for name in names)]
+    assert len(differences(tables)) == 1 and "clip, 32 x 32 pixels" in differences(tables)[0]
+    again = joined([found, sheet("clip", subject="cat, base")])
+    assert again.names() == found.names()
+    alike = [sheet("clip"), sheet("clip", subject="cat, base")]
+    assert joined(alike).rows == [*alike[0].rows, *alike[1].rows] and differences(alike) == []
+
+
+def test_shares_say_what_was_asked_for():
+    tables = [sheet("clip"), sheet("clip", "red\nblue\ngreen", "cat, base")]
+    notes = {(row.subject, row.name): row.note for row in joined(tables).rows}
+    assert notes["heart, base", "share of red"] == "known; of 'red, blue'"
+    assert notes["cat, base", "change of red"] == "known; of 'red, blue, green'"
+    assert notes["cat, base", "spread"] == "known"
+    assert differences(tables) == ["Shares are of different prompts or questions: a note says which a share belongs "
+                                   "to."]
 
 
 def test_encoders_of_joined_tables_are_known_when_they_are_joined_again():
@@ -110,6 +141,17 @@ def test_scores_of_the_same_pictures_are_in_one_row_and_those_of_others_are_refu
     assert cells(joined([one, two])) == {("picture 1", "typicality"): 0.5, ("picture 1", "sharpness"): 0.7}
     with pytest.raises(ValueError, match="different pictures that are called 'picture 1'"):
         joined([one, scored([0.7], "sharpness", images_key="y")])
+
+
+def test_sharpness_that_is_relative_and_sharpness_that_is_not_are_apart():
+    scores = {"sharpness": torch.tensor([0.01])}
+    scored_table = score_table(scores, [0], {"encoder": "clip", "reference_key": "y"})
+    tables = [compared("a", 5.0, reference_key="x"), scored_table]
+    assert cells(joined(tables))["picture 1", "sharpness, variance of the Laplacian"] == pytest.approx(0.01)
+    assert cells(joined(tables))["a", "sharpness"] == 0.5
+    other = score_table(scores, [0], {"encoder": "clip", "reference_key": "z"})
+    found = joined([scored_table, other], ["a", "b"])
+    assert found.names() == ["sharpness"] and {row.note for row in found.rows} == {"variance of the Laplacian"}
 
 
 def test_tables_that_cannot_be_told_apart_are_refused():

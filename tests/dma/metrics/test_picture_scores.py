@@ -18,6 +18,12 @@ def test_the_table_has_every_score_of_every_picture_in_this_order():
     assert {row.better for row in table.rows} == {"higher"} and len(table.rows) == 8
 
 
+def test_rows_say_what_a_score_is():
+    table = score_table({**SCORES, "typicality": torch.zeros(4)}, [0], {}, beside="beside the reference")
+    assert {row.name: row.note for row in table.rows} == {
+        "CLIP-T": "", "sharpness": "variance of the Laplacian", "typicality": "beside the reference"}
+
+
 @pytest.mark.parametrize("scores, chosen, complaint", [
     (SCORES, "taste", "taste"), ({"CLIP-T": torch.tensor([0.1, float("nan")])}, "CLIP-T", "CLIP-T is NaN")])
 def test_what_cannot_be_sorted_is_refused(scores, chosen, complaint):

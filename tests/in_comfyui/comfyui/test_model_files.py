@@ -5,6 +5,7 @@ import weakref
 import pytest
 import torch
 from model_files import write_models
+from safetensors.torch import save_file
 
 import pack
 
@@ -79,6 +80,60 @@ def test_a_lora_is_that_of_core_s_loader(bridge, listed, demo):
     theirs, _ = nodes.LoraLoader().load_lora(model, clip, "random.safetensors", 0.7, 0.7)
     assert ours.patches.keys() == theirs.patches.keys() and ours.patches and not model.patches
     assert all(one[0][0] == other[0][0] == 0.7 for one, other in zip(ours.patches.values(), theirs.patches.values()))
+
+
+def lora_of(shapes, path):
+    weights = {}
+    for name, (rows, columns) in shapes.items():
+        weights[f"diffusion_model.{name}.lora_up.weight"] = torch.ones(rows, 2)
+        weights[f"diffusion_model.{name}.lora_down.weight"] = torch.ones(2, columns)
+    save_file(weights, path)
+
+
+@pytest.fixture
+def layers(demo):
+    """Linear layers of the demo U-Net: name and shape."""
+    found = {name.removeprefix("diffusion_model.").removesuffix(".weight"): tuple(weight.shape)
+             for name, weight in demo[0].model.state_dict().items()
+             if name.startswith("diffusion_model.") and name.endswith(".weight") and weight.ndim == 2}
+    assert len(found) > 10
+    return found
+
+
+def test_a_lora_of_another_size_is_refused(bridge, listed, demo, layers):
+    path = listed / "loras" / "x.safetensors"
+    lora_of({name: (rows, 2 * columns) for name, (rows, columns) in layers.items()}, path)
+    with pytest.raises(ValueError, match=f"'x.safetensors' is of another size than this model in {len(layers)} of "
+                                         f"{len(layers)} layers: it belongs to another kind"):
+        bridge.with_lora_file(demo[0], demo[1], "x.safetensors", 1.0)
+    # A few of another size may be those of a model with more inputs.
+    first = next(iter(layers))
+    lora_of({**layers, first: (layers[first][0], 2 * layers[first][1])}, path)
+    assert bridge.with_lora_file(demo[0], demo[1], "x.safetensors", 1.0)[0].patches
+
+
+def test_what_is_of_a_layer_s_size(bridge):
+    from comfy.weight_adapter import LoRAAdapter
+
+    fits = bridge._model_files._fits_layer
+    weight = torch.zeros(6, 4, 3, 3)
+
+    def patch(up, down, middle=None, offset=None, reshape=None):
+        return 1.0, LoRAAdapter(set(), (up, down, None, middle, None, reshape)), 1.0, offset, None
+
+    assert fits(patch(torch.zeros(6, 2, 1, 1), torch.zeros(2, 4, 3, 3)), weight)
+    assert fits(patch(torch.zeros(6, 2), torch.zeros(2, 4, 1, 1), torch.zeros(2, 2, 3, 3)), weight)
+    assert not fits(patch(torch.zeros(6, 2), torch.zeros(2, 4, 1, 1), torch.zeros(2, 2, 1, 1)), weight)
+    assert not fits(patch(torch.zeros(6, 2, 1, 1), torch.zeros(2, 8, 3, 3)), weight)
+    assert not fits(patch(torch.zeros(6, 3), torch.zeros(2, 36)), weight)
+    half = torch.zeros(6, 4, dtype=torch.half)
+    assert fits(patch(torch.zeros(2, 1), torch.zeros(1, 4), offset=(0, 2, 2)), half)
+    assert not fits(patch(torch.zeros(6, 1), torch.zeros(1, 4), offset=(0, 2, 2)), half)
+    assert fits(patch(torch.zeros(9, 1), torch.zeros(1, 4), reshape=[9, 4]), half), "core makes the layer larger"
+    assert fits(patch(torch.zeros(9, 1), torch.zeros(1, 4)), half.to(torch.uint8)), "packed: not known"
+    difference = torch.zeros(6, 5)
+    assert not fits((1.0, ("diff", (difference,)), 1.0, None, None), half)
+    assert fits((1.0, ("diff", (difference[:, :4],)), 1.0, None, None), half)
 
 
 def test_only_a_lack_of_memory_unloads(bridge, monkeypatch):

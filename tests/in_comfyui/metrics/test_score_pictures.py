@@ -54,6 +54,8 @@ def test_typicality_among_the_pictures_and_beside_a_reference(comfyui):
     beside = score(comfyui, by="typicality", clip_vision=ClipVision(), reference=REFERENCE)[2]
     assert scores_of(beside, "typicality") == pytest.approx(
         (embedded(IMAGES) @ embedded(REFERENCE).T).mean(1).tolist(), abs=1e-6)
+    assert [{row.note for row in found.rows if row.name == "typicality"} for found in (table, beside)] == [
+        {"beside the other pictures"}, {"beside the reference"}]
 
 
 def test_the_fit_to_a_prompt(comfyui, loaded):

@@ -33,7 +33,9 @@ def test_prompts_and_questions_are_those_of_attribute_embed(small_encoder, loade
     ("prompts", "a\nb", None, "Attributes by prompts take a CLIP or SigLIP from LoadImageEncoder"),
     ("question", "a?", None, "Attributes by a question take a BLIP-VQA from LoadImageEncoder"),
     ("prompts", "a\nb", "dinov2", "does not compare pictures with prompts"),
-    ("prompts", "a\na", "clip", "'a' is there twice"), ("question", " ", "blip", "no text")])
+    ("prompts", "a\na", "clip", "'a' is there twice"), ("question", " ", "blip", "no text"),
+    ("prompts", "a\n" + "b " * 20, "clip", "tokens, but clip reads at most 12: shorten it"),
+    ("question", "is it " * 20, "blip", "tokens, but blip reads at most 12: shorten it")])
 def test_what_cannot_be_looked_for(small_encoder, loaded, what, text, encoder, message):
     from mental_averages.nodes.probing._attributes import check_attributes
 

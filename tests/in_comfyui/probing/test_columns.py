@@ -54,6 +54,7 @@ def test_natural_order(columns):
 def test_labels_tell_files_apart(columns):
     assert columns.labels_of(["sdxl/b.safetensors", "sd15/b.ckpt", "sdxl/c.safetensors"]) == [
         "sdxl/b.safetensors", "sd15/b.ckpt", "c"]
+    assert columns.labels_of(["x/without.safetensors", "within.safetensors"]) == ["x/without.safetensors", "within"]
 
 
 def test_folders_of_loras(columns, epochs):

@@ -208,12 +208,13 @@ def test_shares_of_prompts(comfy, small_encoder):
         red, blue = (found[f"red heart, {column}", f"share of {name}"] for name in ("red", "blue"))
         assert red.value + blue.value == 1 and red.count == 4 and red.low <= red.value <= red.high
     assert ("red heart, b_transformer", "change of red") in found
-    assert table.settings["compared_by"] == small_encoder.encoder.name and table.settings["attributes"] == "prompts"
+    assert table.settings["encoder"] == small_encoder.encoder.name and table.settings["attributes"] == "prompts"
 
 
 def test_averages_alone(comfy):
     (pages, averages, table), _ = comfy().queue(sheet_graph(BOTH, samples=0, count=4))
     assert {row.name for row in table.rows} == {"average moved", "error of the average", "flags"}
+    assert table.settings["encoder"] == "32 x 32 pixels"
     assert averages.std() > 0.1 and len(pages) == 1
 
 
@@ -242,6 +243,8 @@ def test_the_template_is_around_every_word(comfy):
     (BOTH, {"attributes": "prompts", "attributes.prompts": "a", "image_encoder": ["given", 3]}, "at least two lines"),
     (BOTH, {"attributes": "prompts", "attributes.prompts": "a\nb", "image_encoder": ["given", 3], "samples": 0},
      "samples is 0, but attributes"),
+    (BOTH, {"attributes": "prompts", "attributes.prompts": "a\n" + "b " * 20, "image_encoder": ["given", 3]},
+     "tokens, but clip reads at most 12: shorten it"),
     (BOTH, dict(count=["given", 4]), "count is 0: choose a number from 1"),
 ])
 def test_bad_input_is_refused_before_anything_is_drawn(comfy, epochs, columns, change, message):
@@ -261,6 +264,13 @@ def test_words_are_checked_when_the_graph_is_queued(sheets, change, message):
         return "" if valid else str(found)
 
     assert errors() == "" and message in errors(**change)
+
+
+def test_cells_that_would_have_one_name(comfy, sheets):
+    for name in ("b, c", "c"):
+        shutil.copy(sheets / "checkpoints" / UNET, sheets / "checkpoints" / f"{name}.safetensors")
+    columns = {**BOTH, "columns.names": "b, c\nc"}
+    assert "2 cells would be called 'a, b, c' in the table" in refused(comfy(), sheet_graph(columns, words="a\na, b"))
 
 
 def test_what_has_no_text_encoder_or_too_many_cells(comfy, demo, epochs, monkeypatch):
