@@ -268,18 +268,6 @@ def test_latents_are_rescaled_where_core_does_it(small, bridge, monkeypatch):
     assert seen[2:] == [True]
 
 
-def test_only_so_many_are_remembered(bridge, monkeypatch):
-    from mental_averages.nodes.comfyui import _recording
-
-    records = _recording._Records(3)
-    rows = torch.arange(5.0)[:, None]
-    records.put(rows, torch.arange(5.0), (1.0,))
-    assert [each and each.score for each in records.of(rows)] == [None, None, 2.0, 3.0, 4.0]
-    records.put(rows[2:3], torch.tensor([9.0]), (1.0,))
-    records.put(rows[:1], torch.tensor([8.0]), (1.0,))
-    assert [each and each.score for each in records.of(rows)] == [8.0, None, 9.0, None, 4.0]
-
-
 def test_half_precision(built, bridge):
     model = MODELS["SD1.5"].build(dtype=torch.float16, manual_cast=torch.float32)
     half = recording(model)
