@@ -108,12 +108,14 @@ def merged(network: Autoencoder, alike: float = 0.95) -> Autoencoder:
     """
     units = torch.nn.functional.normalize(network.encoder, dim=0)
     lengths = network.encoder.norm(dim=0)
-    left = [unit for unit in lengths.argsort(descending=True).tolist() if lengths[unit] > 0]  # zero points nowhere
+    # Decay has taken the others to nothing, which points nowhere.
+    left = [unit for unit in lengths.argsort(descending=True).tolist() if lengths[unit] > 1e-6 * lengths.max()]
     groups: list[list[int]] = []
     while left:
-        close = (units[:, left[0]] @ units[:, left] > alike).tolist()
-        groups.append([unit for unit, near in zip(left, close) if near])
-        left = [unit for unit, near in zip(left, close) if not near]
+        first, *others = left
+        close = (units[:, first] @ units[:, others] > alike).tolist()
+        groups.append([first, *(unit for unit, near in zip(others, close) if near)])
+        left = [unit for unit, near in zip(others, close) if not near]
 
     def joined(weights: Tensor) -> Tensor:
         columns = []

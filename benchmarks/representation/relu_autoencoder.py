@@ -37,7 +37,7 @@ SIDE = 32
 FEW = 5
 SHOWN = 8  # units in the figure
 REPEATED_SHARE = 0.5  # of the draws, in the third network
-BLUE, RED, GREY = "#30638e", "#d1495b", "#999999"
+BLUE, RED = "#30638e", "#d1495b"
 
 
 @dataclass(frozen=True)
@@ -113,16 +113,18 @@ def figure(trained: list[Trained], mean: Tensor, setting: Setting, path: Path) -
         network = merged(each.network)
         order = network.decoder.norm(dim=0).argsort(descending=True)
         grid = units.subplots(2, SHOWN // 2)
+        for axes in grid.flat:
+            axes.axis("off")
         for axes, unit in zip(grid.flat, order[:SHOWN].tolist()):
             weights = network.decoder[:, unit].view(SIDE, SIDE)
             axes.imshow(weights, cmap="gray", vmin=-weights.abs().max(), vmax=weights.abs().max())
-            axes.axis("off")
         units.supxlabel("what its longest units draw (W2)", fontsize=8)
         bars = codes.subplots(2, 1)
         for axes, picture, colour, label in ((bars[0], each.pictures[0], RED, "of a picture it knows"),
                                              (bars[1], each.others[0], BLUE, "of one it does not")):
             code = network.code(picture[None])[0].sort(descending=True).values[:40]
             axes.bar(range(len(code)), code, color=colour)
+            axes.set_xlim(-1, 40)
             axes.set_title(f"code {label}: {participation(code[None]).item():.1f} units", fontsize=8)
             axes.tick_params(labelsize=6)
         shown = pictures.subplots(2, 3)
@@ -154,8 +156,8 @@ def main() -> None:
     known, others = grey_pictures(images, chosen[: arguments.count].tolist()), grey_pictures(images, held_out)
     mean = known.mean(0)
     raw, many, others = known, known - mean, others - mean
-    few = many[separable(many, FEW)]
-    rest = many[FEW:]
+    repeated = separable(many, FEW)
+    few, rest = many[repeated], many[[row for row in range(len(many)) if row not in repeated]]
     both = torch.cat([few, rest])
     shares = torch.cat([torch.full((FEW,), REPEATED_SHARE / FEW), torch.full((len(rest),),
                                                                             (1 - REPEATED_SHARE) / len(rest))])
@@ -164,7 +166,7 @@ def main() -> None:
     print(f"{stored.name} trained after {time.monotonic() - started:.0f} s", flush=True)
     learned = Trained(f"{len(many)} pictures", train(many, setting, SEED), many, others)
     print(f"{learned.name} trained after {time.monotonic() - started:.0f} s", flush=True)
-    mixed = Trained(f"{len(rest)} pictures and {FEW} of them again and again", train(both, setting, SEED, shares), few,
+    mixed = Trained(f"{len(rest)} pictures, and {FEW} others again and again", train(both, setting, SEED, shares), few,
                     rest)
     print(f"{mixed.name} trained after {time.monotonic() - started:.0f} s", flush=True)
     cone = train(raw, setting, SEED)
