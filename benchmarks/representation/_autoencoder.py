@@ -10,6 +10,7 @@ among the draws: s = |x|^2 along x itself, and lambda counts 1 / pi times.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,6 +41,13 @@ class Setting:
     batch: int = 128
     rate: float = 5e-3  # of Adam; it falls to zero along a cosine
     start: float = 0.1  # norm of a unit's weights at the start
+
+
+def without(pictures: Tensor, rows: Sequence[int]) -> Tensor:
+    """Pictures (n, d) but those with some numbers."""
+    kept = torch.ones(len(pictures), dtype=torch.bool)
+    kept[list(rows)] = False
+    return pictures[kept]
 
 
 def train(pictures: Tensor, setting: Setting, seed: int, shares: Tensor | None = None) -> Autoencoder:

@@ -26,11 +26,13 @@ from _autoencoder import (
     stored_gains,
     storing_optimum,
     train,
+    without,
 )
 from support import ICONS, fill_in, parse_arguments, print_table, with_interval, write_figures
 from torch import Tensor
 
 import dataset
+from mental_averages.dma.statistics import auroc
 
 SEED = 0
 SIDE = 32
@@ -67,11 +69,6 @@ def separable(pictures: Tensor, count: int) -> list[int]:
         if len(chosen) == count:
             return chosen
     raise ValueError(f"There are no {count} pictures of pairwise negative cosine among {len(pictures)}.")
-
-
-def area_under_curve(positive: Tensor, negative: Tensor) -> float:
-    """The chance that a positive score is the larger one."""
-    return ((positive[:, None] > negative).float() + 0.5 * (positive[:, None] == negative).float()).mean().item()
 
 
 def psnr(network: Autoencoder, pictures: Tensor, setting: Setting) -> Tensor:
@@ -157,7 +154,7 @@ def main() -> None:
     mean = known.mean(0)
     raw, many, others = known, known - mean, others - mean
     repeated = separable(many, FEW)
-    few, rest = many[repeated], many[[row for row in range(len(many)) if row not in repeated]]
+    few, rest = many[repeated], without(many, repeated)
     both = torch.cat([few, rest])
     shares = torch.cat([torch.full((FEW,), REPEATED_SHARE / FEW), torch.full((len(rest),),
                                                                             (1 - REPEATED_SHARE) / len(rest))])
@@ -193,7 +190,7 @@ def main() -> None:
         ["open gates there", f"{((raw @ cone.encoder) > 0).float().mean():.3f}", "1"],
         ["distance of W2 W1^T from the closed form, relative", f"{((reached - best).norm() / best.norm()):.3f}", "0"],
     ])
-    scores = {name: area_under_curve(spikiness(mixed.network.code(few)), spikiness(mixed.network.code(pictures_)))
+    scores = {name: auroc(spikiness(mixed.network.code(few)), spikiness(mixed.network.code(pictures_)))
               for name, pictures_ in (("once", rest), ("never", others))}
     print(f"\nSpikiness of codes tells the {FEW} repeated pictures from those seen once with an area under the curve "
           f"of {scores['once']:.3f}, from those never seen with {scores['never']:.3f}. "

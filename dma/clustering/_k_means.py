@@ -27,4 +27,5 @@ def nearness(centres: Tensor, coordinates: Tensor) -> Tensor:
     >>> nearness(torch.tensor([[0.0], [3.0]]), torch.tensor([[1.0]])).tolist()
     [[-1.0, -4.0]]
     """
-    return -(coordinates[:, None] - centres).square().sum(-1)
+    # One by one: there may be as many coordinates as pictures, and all differences at once would be N k d.
+    return torch.stack([-(coordinates - centre).square().sum(1) for centre in centres], dim=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 import fnmatch
 from typing import Any
 
+import torch
 from comfy_api.latest import io
 
 from ...dma.models import POOLINGS
@@ -50,6 +51,9 @@ def noise_levels(model: Any, text: str) -> list[float]:
         raise ValueError(f"The levels {text!r} are not shares of sampling: write numbers from 0 (pure noise) to 1 "
                          "(clean), for example 0.5, 0.8.")
     sampling = model.get_model_object("model_sampling")
+    # Some laws (EDM) ask the network about the logarithm of a level, and know nothing below their lowest.
+    at_zero = sampling.timestep(torch.zeros(1, device=sampling.sigmas.device))
+    lowest = 0.0 if at_zero.isfinite().all() else float(sampling.sigma_min)
     # At 0 core answers with a level beyond any schedule.
-    levels = {min(float(sampling.percent_to_sigma(share)), float(sampling.sigma_max)) for share in shares}
+    levels = {min(max(float(sampling.percent_to_sigma(share)), lowest), float(sampling.sigma_max)) for share in shares}
     return sorted(levels, reverse=True)

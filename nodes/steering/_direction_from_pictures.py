@@ -59,7 +59,9 @@ class DirectionFromPictures(io.ComfyNode):
                                  tooltip="How well each layer's direction tells pictures apart that it was not made "
                                          "of, as a Markdown table for Preview as Text."),
                 io.Float.Output("separation", display_name="separation",
-                                tooltip="The largest AUROC of a layer: 1 tells all pictures apart, 0.5 is chance."),
+                                tooltip="The largest AUROC of a layer: 1 tells all pictures apart. 0.5 is chance for "
+                                        "one layer; the largest of several is above it by chance, the more the fewer "
+                                        "pictures there are."),
             ],
         )
 
@@ -133,5 +135,6 @@ def table_of(direction: Direction) -> str:
             f"| {each.deviation:.3g} |" for layer, each in direction.layers.items()]
     title = ["| layer | channels | AUROC | d' | length | deviation |", "| --- | --- | --- | --- | --- | --- |"]
     told = (f"{direction.positive} pictures with it and {direction.negative} without. AUROC and d' are those of "
-            "pictures that the direction was not made of; 0.5 and 0 are chance.")
+            "pictures that the direction was not made of; 0.5 and 0 are chance for one layer, and the best of several "
+            "is above them by chance.")
     return "\n".join([*title, *rows, "", told])

@@ -91,3 +91,7 @@ def test_measures_of_codes():
     codes = torch.tensor([[3.0, 0, 0, 0], [1, 1, 1, 1]])
     assert forms.participation(codes).tolist() == [1, 4]
     assert forms.spikiness(codes).tolist() == pytest.approx([math.sqrt(3), 0])
+
+
+def test_what_is_seen_once_holds_nothing_that_is_repeated():
+    assert forms.without(torch.arange(5.0)[:, None], [3, 1]).flatten().tolist() == [0, 2, 4]

@@ -84,3 +84,11 @@ def test_what_makes_no_sense_is_refused(positive, negative, scale, message):
         found(positive, negative, scale)
     with pytest.raises(ValueError, match="no layers"):
         direction_from({})
+
+
+def test_of_sets_that_do_not_differ_a_layer_is_at_chance_and_the_best_of_several_above():
+    generator = torch.Generator().manual_seed(0)
+    apart = [direction_from({layer: tuple(torch.randn(10, 32, generator=generator) for _ in range(2))
+                             for layer in "abcdef"}) for _ in range(100)]
+    one = torch.tensor([each.layers["a"].auroc for each in apart]).mean()
+    assert 0.45 < one < 0.55 and torch.tensor([each.separation for each in apart]).mean() > 0.65

@@ -135,3 +135,19 @@ def test_bad_input_is_refused_before_work_starts(built, folders, changes, messag
                  levels="0.5", draws=1, layer="auto", pooling="mean", seed=0)
     with torch.inference_mode(), pytest.raises(ValueError, match=message):
         ChannelMeans.execute(**{**given, **changes})
+
+
+@pytest.mark.parametrize("kind", ["eps", "v_prediction"])
+def test_a_law_without_a_level_of_0_is_read_at_its_lowest(built, kind):
+    """EDM asks the network about the logarithm of a noise level."""
+    from comfy_extras.nodes_model_advanced import ModelSamplingContinuousEDM
+
+    from mental_averages.nodes.inputs import noise_levels
+    from mental_averages.nodes.representation import ChannelMeans
+
+    with torch.inference_mode():
+        model = ModelSamplingContinuousEDM().patch(built("SD1.5"), kind, 80.0, 0.002)[0]
+        found = ChannelMeans.execute(model, MODELS["SD1.5"].conditioning(1), latents("SD1.5"), "0.5, 1", 2, "auto",
+                                     "mean", 0, resume=False).args[0]
+    assert found.sigmas[-1] == pytest.approx(0.002, rel=1e-3) and found.means.isfinite().all()
+    assert noise_levels(built("SD1.5"), "1") == [0.0]
