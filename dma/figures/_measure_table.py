@@ -12,7 +12,7 @@ from ._lettering import Lettering, writable
 
 MARGIN, GAP = 16, 14
 LINE, SHADE = "#b9bec5", "#f3f5f7"
-MOST_ROWS, MOST_COLUMNS = 200, 24
+MOST_ROWS, MOST_COLUMNS = 200, 16
 BETTER = {"lower": "lower is better", "higher": "higher is better"}
 
 
@@ -23,7 +23,7 @@ def plot_measures(table: MeasureTable, *, width: int = 1024) -> Tensor:
     What is said of a number has a mark, [1] and so on; it stands with the measure where it is said of all its numbers.
 
     A row for each measure and a column for each thing measured, or the other way round where that takes fewer columns.
-    At most 200 rows and 24 columns; a line says where some are left out.
+    At most 200 rows and 16 columns; a line says where some are left out.
 
     Raises ValueError for a table without rows.
     """

@@ -43,11 +43,13 @@ def stamp(kind: str, name: str) -> Stamp:
 
 
 class OneCheckpoint:
-    """Loads checkpoints and keeps the last: a sheet of many has one in memory at a time."""
+    """Loads checkpoints and keeps the last: a sheet of many has one in memory at a time. Of a file that cannot be
+    loaded it keeps why, so that it is not read again for every word."""
 
     def __init__(self) -> None:
         self.stamp: Stamp | None = None
         self.loaded: tuple[Any, Any, Any] | None = None
+        self.problem = ""
 
     def get(self, name: str) -> tuple[Any, Any, Any]:
         """MODEL, CLIP and VAE of a checkpoint; of these the CLIP and the VAE are None where it has none.
@@ -55,30 +57,41 @@ class OneCheckpoint:
         Raises ValueError for a file that cannot be loaded.
         """
         wanted = stamp(CHECKPOINTS, name)
-        if self.loaded is None or self.stamp != wanted:
+        if self.stamp != wanted:
             self.let_go()
             try:
-                loaded = nodes.CheckpointLoaderSimple().load_checkpoint(name)
-            except Exception as error:
-                if comfy.model_management.is_oom(error):
-                    raise
-                raise ValueError(f"The checkpoint {shortened(name)!r} cannot be loaded ({error}): look whether its "
-                                 "file is whole.") from error
-            if loaded[0] is None:
-                raise ValueError(f"The checkpoint {shortened(name)!r} has no diffusion model.")
-            self.stamp, self.loaded = wanted, tuple(loaded)
+                self.loaded = _checkpoint(name)
+            except ValueError as error:
+                self.problem = str(error)  # the error itself holds what had been read
+            self.stamp = wanted
+        if self.problem:
+            raise ValueError(self.problem)
         assert self.loaded is not None
         return self.loaded
 
     def let_go(self) -> None:
         """Forget the checkpoint, and give its memory back before another is loaded."""
-        if self.loaded is None:
+        before, self.stamp, self.loaded, self.problem = self.loaded, None, None, ""
+        if before is None:
             return
-        self.stamp = self.loaded = None
+        del before
         # Networks are in circles of references.
         gc.collect()
         comfy.model_management.cleanup_models()
         comfy.model_management.soft_empty_cache()
+
+
+def _checkpoint(name: str) -> tuple[Any, Any, Any]:
+    try:
+        loaded = nodes.CheckpointLoaderSimple().load_checkpoint(name)
+    except Exception as error:
+        if comfy.model_management.is_oom(error):
+            raise
+        raise ValueError(f"The checkpoint {shortened(name)!r} cannot be loaded ({error}): look whether its file is "
+                         "whole.") from error
+    if loaded[0] is None:
+        raise ValueError(f"The checkpoint {shortened(name)!r} has no diffusion model.")
+    return tuple(loaded)
 
 
 def with_lora_file(model: Any, clip: Any, name: str, strength: float) -> tuple[Any, Any]:

@@ -49,14 +49,30 @@ def test_a_file_with_new_content_is_loaded_anew(bridge, listed):
         assert held.get("one.safetensors")[0] is not first
 
 
-def test_what_cannot_be_loaded(bridge, listed):
+def test_what_cannot_be_loaded(bridge, listed, monkeypatch):
+    import nodes
+
     held = bridge.OneCheckpoint()
     with pytest.raises(ValueError, match="There is no file 'none.safetensors' in ComfyUI's folder of checkpoints"):
         held.get("none.safetensors")
     (listed / "checkpoints" / "broken.safetensors").write_bytes(b"1234567890")
+    asked, load = [], nodes.CheckpointLoaderSimple.load_checkpoint
+
+    def counted(self, ckpt_name):
+        asked.append(ckpt_name)
+        return load(self, ckpt_name)
+
+    monkeypatch.setattr(nodes.CheckpointLoaderSimple, "load_checkpoint", counted)
+    for again in range(3):
+        with pytest.raises(ValueError, match="'broken.safetensors' cannot be loaded"):
+            held.get("broken.safetensors")
+        assert held.loaded is None and len(asked) == 1 + (again == 2), "read once, until it is let go or has changed"
+        if again == 1:
+            (listed / "checkpoints" / "broken.safetensors").write_bytes(b"123456789012")
+    held.let_go()
     with pytest.raises(ValueError, match="'broken.safetensors' cannot be loaded"):
         held.get("broken.safetensors")
-    assert held.loaded is None
+    assert len(asked) == 3
 
 
 def test_stamps_and_names(bridge, listed):

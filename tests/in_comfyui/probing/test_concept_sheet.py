@@ -125,9 +125,11 @@ def test_one_checkpoint_that_fails_is_tried_again_and_loses_nothing_else(comfy, 
     assert all("'aa_broken.safetensors' cannot be loaded" in row.note for row in failed)
     red = torch.tensor([0xB3, 0x26, 0x1E]) / 255
     assert ((pages - red).abs().amax(-1) < 1e-3).sum() > 2 * 4 * 128 - 20, "a frame around each failed cell"
+    assert [name for name, _ in loads[0]] == [UNET, broken.name, TRANSFORMER], "it is read once for all words"
 
     _, ran = queue(sheet_graph({**BOTH, "columns.names": names}))
     assert cells_run(ran) == [(0, 1), (1, 1)], "what failed is tried again, and nothing else"
+    assert [name for name, _ in loads[0][3:]] == [broken.name]
     broken.unlink()
     shutil.copy(sheets / "checkpoints" / TRANSFORMER, broken)
     (_, averages, table), ran = queue(sheet_graph({**BOTH, "columns.names": names}))
