@@ -20,3 +20,36 @@ def test_latents_are_found_in_every_form_that_they_are_carried_in(bridge):
     for carried in (rows, rows.unsqueeze(2), rows.double(), rows.transpose(2, 3).contiguous().transpose(2, 3)):
         assert [each.score for each in bridge.recorded(carried)] == [1.0, 2.0]
     assert bridge.recorded(rows + 1e-3) == [None, None]
+
+
+def test_latents_are_rescaled_where_core_does_it(small, bridge, monkeypatch):
+    """A GPU multiplies by the inverse of a scale where a processor divides, and latents are found by their bits."""
+    import comfy_extras.nodes_custom_sampler as core
+    from inversions import method
+    from single_precision_device import DEVICE, pretended
+
+    from mental_averages.nodes.comfyui import _sampler
+    from mental_averages.nodes.inversion import DDIMSamplerSelect
+
+    model, (text, _) = small
+    own, seen = _sampler.predictor, []
+
+    def predictor(*arguments):
+        denoiser = own(*arguments)
+        seen.append(denoiser.finishes_on == arguments[0].model_patcher.load_device)
+        with pretended():
+            denoiser.finishes_on = DEVICE
+            seen.append(denoiser._finished(torch.ones(1, 4, 8, 8)).device == DEVICE)
+        denoiser.finishes_on = torch.device("cpu")
+        return denoiser
+
+    monkeypatch.setattr(_sampler, "predictor", predictor)
+    with torch.inference_mode():
+        core.SamplerCustomAdvanced.execute(
+            core.RandomNoise.execute(7).args[0], core.BasicGuider.execute(bridge.recording_model(model, 3), text).args[0],
+            DDIMSamplerSelect.execute(method("ddim")).args[0], bridge.sigmas_of(model, "simple", 3),
+            {"samples": torch.zeros(1, 4, 8, 8)})
+    assert seen == [True, True]
+    bridge.with_denoiser(model, text, text, 1.0, torch.tensor([1.0, 0.0]), (4, 8, 8), 0,
+                         lambda denoiser: seen.append(denoiser.finishes_on.type == "cpu"), layer=None)
+    assert seen[2:] == [True]

@@ -235,39 +235,6 @@ def test_our_sampler_on_the_page_is_recorded(built, bridge):
         torch.testing.assert_close(scores(bridge, found), scores(bridge, expected), rtol=1e-2, atol=1e-6)
 
 
-def test_latents_are_rescaled_where_core_does_it(small, bridge, monkeypatch):
-    """A GPU multiplies by the inverse of a scale where a processor divides, and latents are found by their bits."""
-    import comfy_extras.nodes_custom_sampler as core
-    from inversions import method
-    from single_precision_device import DEVICE, pretended
-
-    from mental_averages.nodes.comfyui import _sampler
-    from mental_averages.nodes.inversion import DDIMSamplerSelect
-
-    model, (text, _) = small
-    own, seen = _sampler.predictor, []
-
-    def predictor(*arguments):
-        denoiser = own(*arguments)
-        seen.append(denoiser.finishes_on == arguments[0].model_patcher.load_device)
-        with pretended():
-            denoiser.finishes_on = DEVICE
-            seen.append(denoiser._finished(torch.ones(1, 4, 8, 8)).device == DEVICE)
-        denoiser.finishes_on = torch.device("cpu")
-        return denoiser
-
-    monkeypatch.setattr(_sampler, "predictor", predictor)
-    with torch.inference_mode():
-        core.SamplerCustomAdvanced.execute(
-            core.RandomNoise.execute(7).args[0], core.BasicGuider.execute(recording(model), text).args[0],
-            DDIMSamplerSelect.execute(method("ddim")).args[0], bridge.sigmas_of(model, "simple", 3),
-            {"samples": torch.zeros(1, 4, 8, 8)})
-    assert seen == [True, True]
-    bridge.with_denoiser(model, text, text, 1.0, torch.tensor([1.0, 0.0]), (4, 8, 8), 0,
-                         lambda denoiser: seen.append(denoiser.finishes_on.type == "cpu"), layer=None)
-    assert seen[2:] == [True]
-
-
 def test_half_precision(built, bridge):
     model = MODELS["SD1.5"].build(dtype=torch.float16, manual_cast=torch.float32)
     half = recording(model)
