@@ -46,7 +46,8 @@ def test_latents_are_rescaled_where_core_does_it(small, bridge, monkeypatch):
     monkeypatch.setattr(_sampler, "predictor", predictor)
     with torch.inference_mode():
         core.SamplerCustomAdvanced.execute(
-            core.RandomNoise.execute(7).args[0], core.BasicGuider.execute(bridge.recording_model(model, 3), text).args[0],
+            core.RandomNoise.execute(7).args[0],
+            core.BasicGuider.execute(bridge.recording_model(model, 3), text).args[0],
             DDIMSamplerSelect.execute(method("ddim")).args[0], bridge.sigmas_of(model, "simple", 3),
             {"samples": torch.zeros(1, 4, 8, 8)})
     assert seen == [True, True]
