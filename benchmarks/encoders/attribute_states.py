@@ -130,11 +130,11 @@ def main() -> None:
         __doc__.splitlines()[0], steps=dict(type=int, help="of training"),
         subsets=dict(type=int, help="of real pictures"),
         data=ICONS,
-        keep=dict(type=Path, help="write the network here, for example into ComfyUI's models/image_encoders"))
+        network=dict(type=Path, help="write the network here, for example into ComfyUI's models/image_encoders"))
     fill_in(arguments, steps=(5000, 200), subsets=(20, 4))
     steps, subsets = arguments.steps, arguments.subsets
     with tempfile.TemporaryDirectory() as written:
-        encoder = trained_encoder(arguments.keep or Path(written), arguments.data, steps)
+        encoder = trained_encoder(arguments.network or Path(written), arguments.data, steps)
     rows, figures = [], {}
     for attribute in ATTRIBUTES:
         images, labels = labelled_pictures(attribute, arguments.data)
