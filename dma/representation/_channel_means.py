@@ -26,11 +26,15 @@ from ._representation import Representation
 
 # Part of the key of every saved run. Raise the number when one of the same settings gives other results than before.
 ALGORITHM = "channel means 1"
+MAXIMUM = "maximum"
+# What features are pooled by where one number of each channel is asked for, and what is read need not be linear.
+OVER_SPACE = (MAXIMUM, "mean")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What is read of every latent: `draws` noises from `seed`, pooled by one of `models.POOLINGS`."""
+    """What is read of every latent: `draws` noises from `seed`, pooled by one of `models.POOLINGS`, or by the "maximum"
+    of each channel over space."""
 
     draws: int = 8
     seed: int = 0
@@ -38,7 +42,7 @@ class Reading:
 
     def check(self, sigmas: Sequence[float]) -> None:
         """Raise ValueError with a sentence for the user unless this can be read at the noise levels `sigmas`."""
-        check_choice(self.pooling, POOLINGS, "pooling")
+        check_choice(self.pooling, (*POOLINGS, MAXIMUM), "pooling")
         if self.draws < 1:
             raise ValueError(f"draws is {self.draws}: at least 1 draw of noise is needed.")
         falls = all(high > low for high, low in zip(sigmas, sigmas[1:]))
@@ -151,8 +155,8 @@ def reading_means(denoiser: Denoiser, latents: Tensor, sigmas: Sequence[float], 
             with torch.no_grad():
                 if named:
                     return cast(LayeredDenoiser, part).all_features(
-                        noisy, sigma, list(layers), lambda layer, features: pooled(features, reading.pooling))
-                return {layers[0]: pooled(part.features(noisy, sigma), reading.pooling)}
+                        noisy, sigma, list(layers), lambda layer, features: _over_space(features, reading.pooling))
+                return {layers[0]: _over_space(part.features(noisy, sigma), reading.pooling)}
 
         for rows, found in batch.over(total, read, max(0, state.done - before)):
             places = torch.arange(rows.start, rows.stop) // draws
@@ -167,6 +171,12 @@ def reading_means(denoiser: Denoiser, latents: Tensor, sigmas: Sequence[float], 
             if rows.stop == total:
                 yield Event("level", 0.0, closes=True)
         before += total
+
+
+def _over_space(features: Tensor, pooling: str) -> Tensor:
+    if pooling != MAXIMUM:
+        return pooled(features, pooling)
+    return features.flatten(2).amax(2) if features.ndim > 2 else features  # (B, C)
 
 
 def _zeros(count: int, levels: int, values: Any) -> Tensor:

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from comfy_api.latest import io
 
 from ...dma import steering
@@ -74,8 +73,8 @@ class DirectionFromPictures(io.ComfyNode):
         chosen = layers_of(model, layers)
         given = {"with_it": with_it, "without_it": without_it}
         for name, pictures in given.items():
-            check_pictures(model, pictures, vae, name)
-        sets = {name: latents_of(pictures, vae) for name, pictures in given.items()}
+            check_count(inputs.count_of_pictures(model, pictures, vae, name), name)
+        sets = {name: inputs.latents_of_pictures(pictures, vae) for name, pictures in given.items()}
         one, other = (tuple(latent["samples"].shape[-2:]) for latent in sets.values())
         if one != other:
             raise ValueError(f"with_it holds latents of {one[1]} x {one[0]} and without_it of {other[1]} x {other[0]}: "
@@ -103,25 +102,6 @@ def layers_of(model: Any, text: str) -> list[str]:
     # As in arXiv 2512.20963. Nearer to the output a U-Net holds less what the picture shows than what of it is still
     # to be taken out, and its directions lead the other way.
     return [name for name in names if name in (comfyui.MIDDLE_BLOCK, *decoder[: len(decoder) // 2])]
-
-
-def check_pictures(model: Any, pictures: Any, vae: Any, name: str) -> None:
-    """Raise ValueError, in terms of the input `name`, for a set of pictures that is none of this model, or too few."""
-    if isinstance(pictures, dict):
-        check_count(len(comfyui.samples_of(model, pictures)), name)
-        return
-    if vae is None:
-        raise ValueError(f"{name} holds images: connect the vae of the model as well, or latents in their place.")
-    comfyui.check_vae(vae, model)
-    inputs.check_batch(pictures, name)
-    check_count(len(pictures), name)
-
-
-def latents_of(pictures: Any, vae: Any) -> dict:
-    """The LATENT of a set of pictures, given as one or as images."""
-    if isinstance(pictures, dict):
-        return pictures
-    return {"samples": torch.cat(list(comfyui.encoded_one_by_one(vae, pictures)))}
 
 
 def check_count(count: int, name: str) -> None:

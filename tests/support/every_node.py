@@ -31,6 +31,14 @@ def _sparsity(model, prompts):
     return Sparsity.execute(model, prompts[0], LATENT, "0.5", 2, 0, resume=False).args[0]
 
 
+def _memorisation(model, prompts):
+    from mental_averages.nodes.representation import MemorisationScore
+
+    # Of two different latents one is flagged at most at this rate.
+    return MemorisationScore.execute(model, prompts[0], LATENT, LATENT, "deviation", 0.5, "", "0.9", "maximum", 1, 0,
+                                     resume=False).args[0]
+
+
 def _probe(model, prompts, **change):
     from mental_averages.nodes.hspace import SemanticLayerProbe
 
@@ -84,6 +92,7 @@ DIFFERENTIATING = {
     "TrainModeLoRA": _lora,
 }
 READING = {"CaptureHSpace": _capture, "ChannelMeans": _represent, "Sparsity": _sparsity,
+           "MemorisationScore": _memorisation,
            "AlignTrajectories without aligned steps":
            lambda model, prompts: align(model, prompts, aligned_steps=0),
            "SemanticLayerProbe without matching": lambda model, prompts: _probe(model, prompts, matched=0)}

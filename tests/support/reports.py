@@ -117,6 +117,15 @@ HALLUCINATION = """{"format": "mental-averages/hallucination-report", "version":
 "settings": {"last_steps": 5, "levels": [0.9, 0.6, 0.4, 0.2, 0.1], "false_positive_rate": 0.25}, "threshold": 0.3,
 "scores": [0.1, 0.5], "percentiles": [33.3, 100.0], "flagged": [false, true], "references": [0.05, 0.2, 0.3]}"""
 
+MEMORISATION = """{"format": "mental-averages/memorisation-report", "version": 1,
+"settings": {"layers": ["output_blocks.0"], "sigmas": [0.05], "pooling": "maximum", "draws": 1, "seed": 0,
+  "score": "deviation", "false_positive_rate": 0.25},
+"scores": [{"name": "deviation", "threshold": 0.3, "scores": [0.1, 0.5], "percentiles": [33.3, 100.0],
+   "flagged": [false, true], "references": [0.05, 0.2, 0.3]},
+  {"name": "norm", "threshold": 9.0, "scores": [7.0, 8.0], "percentiles": [0.0, 33.3], "flagged": [false, false],
+   "references": [7.5, 8.5, 9.0]}],
+"seconds": 1.5}"""
+
 KINDS = {
     "alignment": (alignment.AlignmentReport, ALIGNMENT), "mixture": (alignment.MixtureReport, MIXTURE),
     "inversion": (inversion.InversionReport, INVERSION),
@@ -127,6 +136,7 @@ KINDS = {
     "mode_tree": (mean_shift.ModeTreeReport, MODE_TREE),
     "measures": (metrics.MeasureTable, MEASURES), "sparsity": (representation.SparsityReport, SPARSITY),
     "hallucination": (metrics.HallucinationReport, HALLUCINATION),
+    "memorisation": (representation.MemorisationReport, MEMORISATION),
 }
 
 

@@ -1,0 +1,67 @@
+"""Scores beside those of references, on axes: a histogram, the threshold, and a mark for each score."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from ._style import COLOURS
+
+FEWEST_BINS, MOST_BINS = 8, 40
+MOST_NUMBERED = 24
+LOWEST = 220  # pixels of height, which title and axis need
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class Judged(Protocol):
+    """Scores with their flags, those of references, and the threshold."""
+
+    @property
+    def scores(self) -> Sequence[float]: ...
+    @property
+    def flagged(self) -> Sequence[bool]: ...
+    @property
+    def references(self) -> Sequence[float]: ...
+    @property
+    def threshold(self) -> float: ...
+
+
+def lowest_ratio(width: int, ratio: float) -> float:
+    """The height over the width of a figure in which such axes have room."""
+    return max(ratio, LOWEST / width)
+
+
+def show_among_references(axes: Axes, report: Judged, *, rate: float, what: str) -> None:
+    """A histogram of the references' scores, the threshold of a false positive `rate`, and a mark with its number for
+    each of `what` is judged, flagged ones in another colour, on a logarithmic axis. Scores of 0 stand at its lower
+    end."""
+    scores, references = np.array(report.scores), np.array(report.references)
+    positive = [value for value in (*report.scores, *report.references, report.threshold) if value > 0] or [1.0]
+    lowest, highest = min(positive), max(positive)
+    if lowest == highest:
+        lowest, highest = lowest / 2, highest * 2
+    bins = int(np.clip(np.sqrt(len(references)) * 2, FEWEST_BINS, MOST_BINS))
+    edges = [lowest, *np.geomspace(lowest, highest, bins + 1)[1:-1].tolist(), highest]
+    counts, _, _ = axes.hist(np.clip(references, lowest, highest), edges, color="#c9d3dc", edgecolor="white",
+                             label=f"{len(references)} references")
+    top = float(np.max(counts))
+    axes.axvline(max(report.threshold, lowest), color=COLOURS[2], linestyle="--", linewidth=1.4,
+                 label=f"threshold: {rate:.1%} of {what} like these at most")
+    for flag, colour, label in ((False, COLOURS[1], what), (True, COLOURS[0], "flagged")):
+        rows = [row for row, each in enumerate(report.flagged) if each == flag]
+        if not rows:
+            continue
+        # In several lines, so that those of nearly one score can be told apart.
+        heights = [top * (1.1 + 0.08 * (row % 4)) for row in rows]
+        axes.scatter(np.clip(scores[rows], lowest, highest), heights, marker="v", s=36, color=colour,
+                     label=f"{len(rows)} {label}")
+        if len(scores) <= MOST_NUMBERED:
+            for row, height in zip(rows, heights):
+                axes.annotate(str(row), (max(scores[row], lowest), height), textcoords="offset points", xytext=(6, -3),
+                              fontsize=8, color=colour, in_layout=False)
+    axes.set_xscale("log")
+    axes.set_ylim(0, top * 1.85)
+    axes.legend(fontsize=8, frameon=False, loc="upper left").set_in_layout(False)  # in a narrow picture it has no room

@@ -1,0 +1,124 @@
+"""How much like memorised pictures a network takes latents: by its features, and by what a prompt changes.
+
+Zhang et al., *Generalization of Diffusion Models Arises with a Balanced Representation Space* (ICLR 2026, arXiv
+2512.20963): of a picture that it has memorised a network's features are spiky, a few channels hold nearly all, and of
+others balanced. `channel_scores` are the statistics of their code, `guidance_difference` is the rival that needs a
+prompt.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..diffusion import Denoiser, add_noise, check_finite, check_latents, of_rows, starting_noise
+from ..execution import BatchSize, choose_batch
+from ..precision import in_double
+from ._representation import Representation
+
+DEVIATION, NORM, SPIKINESS, GUIDANCE = "deviation", "norm", "spikiness", "guidance"
+# New names go to the end: saved graphs name them. Those of CHANNEL_SCORES come from features, without a prompt.
+CHANNEL_SCORES = (DEVIATION, NORM, SPIKINESS)
+SCORES = (*CHANNEL_SCORES, GUIDANCE)
+
+
+def channel_scores(representations: Sequence[Representation]) -> dict[str, Tensor]:
+    """The scores (N,) in fp64 of the same N pictures, of each kind, by features v (N, levels, C) of one or more layers.
+
+        deviation  = sqrt(1/C sum_c (v_c - mean of v)^2)      the detector of arXiv 2512.20963
+        norm       = |v|_2
+        spikiness  = |v|_4 / |v|_2                            in C^(-1/4) ... 1: all channels alike, a single one
+
+    Each is the mean over layers and noise levels of that of one layer and level, so that the order of layers does not
+    matter; the source takes one of each. Larger ones are more like memorised pictures. Features that are all 0 have the
+    scores 0.
+
+    Raises ValueError for no layers, for layers read of other pictures, levels or with another pooling, for one that is
+    there twice, and for features that are not one number a channel or not finite.
+
+    >>> one = Representation(torch.tensor([[[3.0, 1.0, 1.0, 1.0]]]), "a", (0.1,), 1, 0, "mean", (1, 2, 2),
+    ...                      torch.zeros(1, 1))
+    >>> {name: round(score.item(), 3) for name, score in channel_scores([one]).items()}
+    {'deviation': 0.866, 'norm': 3.464, 'spikiness': 0.874}
+    """
+    _check_layers(representations)
+    found: dict[str, list[Tensor]] = {name: [] for name in CHANNEL_SCORES}
+    for each in representations:
+        values = in_double(each.means)  # (N, levels, C)
+        # By the largest, so that fourth powers neither overflow nor vanish.
+        largest = values.abs().amax(2, keepdim=True)
+        scaled = values / largest.where(largest > 0, torch.ones_like(largest))
+        squares = scaled.square().sum(2).sqrt()  # (N, levels), of a row of zeros 0
+        fourths = scaled.square().square().sum(2).sqrt().sqrt()
+        found[DEVIATION].append(values.var(2, correction=0).sqrt().mean(1))
+        found[NORM].append((squares * largest.squeeze(2)).mean(1))
+        found[SPIKINESS].append((fourths / squares.where(squares > 0, torch.ones_like(squares))).mean(1))
+    return {name: torch.stack(scores).mean(0) for name, scores in found.items()}
+
+
+def _check_layers(representations: Sequence[Representation]) -> None:
+    if not representations:
+        raise ValueError("There is no layer whose features could be judged.")
+    first = representations[0]
+    names = [each.layer for each in representations]
+    if len(set(names)) < len(names):
+        raise ValueError(f"Each layer is judged once, but these are {', '.join(names)}.")
+    for each in representations:
+        if each.means.ndim != 3:
+            raise ValueError(f"Scores are those of one number a channel, but the layer {each.layer} was read with the "
+                             f"pooling {each.pooling}.")
+        if (len(each), each.sigmas, each.pooling) != (len(first), first.sigmas, first.pooling):
+            raise ValueError(f"The layers {first.layer} and {each.layer} were read of other pictures, at other noise "
+                             "levels, or with another pooling.")
+        if not each.means.isfinite().all():
+            raise ValueError(f"The features of the layer {each.layer} contain NaN or infinity.")
+
+
+def guidance_difference(conditional: Denoiser, unconditional: Denoiser, latents: Tensor, sigmas: Sequence[float], *,
+                        draws: int = 1, seed: int = 0, batch: BatchSize | None = None) -> Tensor:
+    """How much a prompt changes what a network predicts (N,), in fp64, for clean latents (N, C, H, W) in its units:
+
+        score = mean over levels and draws of  |D(x, sigma, prompt) - D(x, sigma, empty)|_2 / (sigma sqrt(C H W))
+
+    with x = add_noise(latent, eps, sigma), the same noises eps for all latents. Wen et al., *Detecting, Explaining, and
+    Mitigating Memorization in Diffusion Models* (ICLR 2024): |eps(x, prompt) - eps(x, empty)| is large where a prompt
+    has a picture by heart. D is the predicted clean latent, so over sigma it is the difference of predicted noises of
+    eps and v models, and of velocities of flow models. They take the mean over the steps of a sampling; here pictures
+    are judged that exist, so noise is put on them. Over sqrt(C H W), the root mean square, sizes can be compared.
+
+    Both Denoisers are those of all latents. Raises ValueError for latents that are none, for no draws, and for levels
+    that are not above 0; NotFiniteError for predictions that are NaN or infinite.
+
+    >>> from ..diffusion import Parametrization
+    >>> class Constant:
+    ...     parametrization, device = Parametrization.EPS, torch.device("cpu")
+    ...     def __init__(self, value): self.value = value
+    ...     def denoise(self, x, sigma): return torch.full_like(x, self.value)
+    >>> guidance_difference(Constant(3.0), Constant(1.0), torch.ones(2, 1, 2, 2), [4.0, 2.0]).tolist()
+    [0.75, 0.75]
+    """
+    check_latents(latents)
+    if draws < 1:
+        raise ValueError(f"draws is {draws}: at least 1 draw of noise is needed.")
+    if not sigmas or not all(0 < sigma < math.inf for sigma in sigmas):
+        raise ValueError("What a prompt changes is told at one or more noise levels above 0, but these are "
+                         f"{', '.join(f'{sigma:.4g}' for sigma in sigmas) or 'none'}.")
+    shape, count = tuple(latents.shape[1:]), len(latents)
+    noise = starting_noise(draws, shape, seed)  # (n, C, H, W)
+    total, batch = torch.zeros(count, dtype=torch.float64), choose_batch(batch, shape)
+    for sigma in map(float, sigmas):
+        def read(rows: slice, sigma: float = sigma) -> Tensor:
+            numbers = torch.arange(rows.start, rows.stop)
+            chosen = numbers // draws  # (b,)
+            noisy = add_noise(conditional.parametrization, latents[chosen], noise[numbers % draws], sigma)
+            noisy = noisy.to(conditional.device)
+            told, untold = (of_rows(each, chosen.tolist()).denoise(noisy, sigma)
+                            for each in (conditional, unconditional))
+            difference = check_finite(told - untold, "What a prompt changes", sigma)  # (b, C, H, W)
+            return in_double(difference).square().flatten(1).mean(1).sqrt() / sigma
+
+        for rows, found in batch.over(count * draws, read):
+            total.index_add_(0, torch.arange(rows.start, rows.stop) // draws, found.cpu())
+    return total / (draws * len(sigmas))

@@ -1,0 +1,39 @@
+"""Scores on axes: everything that is judged stands where it should, and what is flagged in its own colour."""
+from types import SimpleNamespace
+
+import pytest
+
+from mental_averages.dma.figures._among_references import LOWEST, MOST_NUMBERED, lowest_ratio, show_among_references
+from mental_averages.dma.figures._style import new_figure
+
+
+def shown(scores, flagged, references=(1.0, 2.0, 4.0), threshold=3.0):
+    axes = new_figure(400).subplots()
+    show_among_references(axes, SimpleNamespace(scores=scores, flagged=flagged, references=list(references),
+                                                threshold=threshold), rate=0.25, what="pictures")
+    return axes
+
+
+def test_marks_stand_at_their_scores_and_are_numbered():
+    axes = shown([1.5, 3.5, 0.0], [False, True, False])
+    plain, flagged = axes.collections
+    assert plain.get_offsets()[:, 0].tolist() == [1.5, 1.0] and flagged.get_offsets()[:, 0].tolist() == [3.5]
+    assert sorted(text.get_text() for text in axes.texts) == ["0", "1", "2"]
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert {"3 references", "2 pictures", "1 flagged", "threshold: 25.0% of pictures like these at most"} == set(labels)
+    assert sum(patch.get_height() for patch in axes.patches) == 3
+    assert axes.lines[0].get_xdata()[0] == 3.0
+
+
+def test_many_are_not_numbered():
+    assert not shown([1.5] * (MOST_NUMBERED + 1), [False] * (MOST_NUMBERED + 1)).texts
+
+
+def test_equal_scores_of_zero_have_an_axis():
+    low, high = shown([0.0], [False], [0.0, 0.0], 0.0).get_xlim()
+    assert 0 < low < high
+
+
+@pytest.mark.parametrize("width", [100, 400, 4000])
+def test_axes_have_room(width):
+    assert lowest_ratio(width, 0.5) * width >= max(LOWEST, 0.5 * width) - 1e-6
