@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from support import DemoModel, as_pictures
 from torch import Tensor
 
 import captions
@@ -59,6 +60,13 @@ def batches(pictures: Pictures, steps: int, batch: int, seed: int = 0) -> np.nda
     rest = generator.choice(pictures.others, steps * (batch - half))
     rest[generator.choice(len(rest), len(pictures.once), replace=False)] = pictures.once
     return np.concatenate([often.reshape(steps, half), rest.reshape(steps, batch - half)], axis=1)
+
+
+def coded_rows(demo: DemoModel, images: np.ndarray, rows: np.ndarray) -> Tensor:
+    """Clean latents (N, C, H, W) of all N pictures, of which only those of `rows` are coded; the others are 0."""
+    coded = torch.zeros(len(images), *demo.shape)
+    coded[torch.from_numpy(rows)] = demo.latents_of(as_pictures(images[rows])).float().cpu()
+    return coded
 
 
 def memorise(pictures: Sequence[dataset.Picture], coded: Tensor, rows: np.ndarray, data: Path, run: Path,

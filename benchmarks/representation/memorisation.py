@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _memorising import batches, chosen, memorise
-from support import ICONS, DemoModel, as_pictures, fill_in, parse_arguments, print_table, write_figures
+from _memorising import batches, chosen, coded_rows, memorise
+from support import ICONS, DemoModel, fill_in, parse_arguments, print_table, write_figures
 from torch import Tensor
 
 import dataset
@@ -136,9 +136,7 @@ def main() -> None:
     pictures, images = dataset.load(arguments.data)
     split = chosen(pictures, arguments.memorised, arguments.once)
     rows = batches(split, arguments.steps, arguments.batch)
-    needed = np.unique(np.concatenate([rows.ravel(), split.memorised, split.once]))
-    coded = torch.zeros(len(pictures), *demo.shape)
-    coded[torch.from_numpy(needed)] = demo.latents_of(as_pictures(images[needed])).float()
+    coded = coded_rows(demo, images, np.unique(np.concatenate([rows.ravel(), split.memorised, split.once])))
     latents = {kind: coded[torch.from_numpy(getattr(split, kind))] for kind in KINDS}
     prompts = {kind: [pictures[row].caption for row in getattr(split, kind)] for kind in KINDS}
     ways = (DEFAULT,) if arguments.quick else (DEFAULT, *OTHERS)

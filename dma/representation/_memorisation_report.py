@@ -5,7 +5,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from ..choices import check_choice
@@ -83,6 +82,7 @@ def memorisation_report(scores: Mapping[str, Tensor], references: Mapping[str, T
 
     Raises ValueError for kinds that differ or are unknown, and where `against_references` does.
 
+    >>> import torch
     >>> report = memorisation_report({"norm": torch.tensor([3.0, 0.5])}, {"norm": torch.tensor([1.0, 2.0])}, "norm",
     ...                              false_positive_rate=0.4)
     >>> report.flagged, report.chosen.percentiles

@@ -194,7 +194,8 @@ def conditionings(model: Any, said: dict[str, list[str]], score: str, clip: Any)
 
 
 def levels_of_guidance(model: Any, text: str) -> list[float]:
-    """The noise levels of `guidance_levels`. Raises ValueError for a clean one, at which there is nothing to predict."""
+    """The noise levels of `guidance_levels`. Raises ValueError for a clean one, on which there is no noise to
+    predict."""
     sigmas = inputs.noise_levels(model, text)
     if sigmas[-1] <= 0:
         raise ValueError(f"guidance_levels {text!r} holds 1, a clean latent, at which there is no noise to predict: "

@@ -159,7 +159,7 @@ class Promise:
 # Honoured as core does, because no mean of features is taken.
 AS_CORE = {"average", "tree", "from_a_seed", "d4m", "mgd3"}
 # A batch of the user's own latents.
-READ = {"features", "represented"}  # at the middle block
+READ = {"features", "represented", "memorised"}  # at the middle block
 BY_ROW = {"inverted", "null_text", "sampled", "from_a_seed", *READ}
 PROMISES = {
     "several entries, strengths and ranges": Promise(together, PROMPTED),

@@ -171,6 +171,14 @@ def represent(graph: Graph) -> None:
                                       filename_prefix="promised/representation")
 
 
+def memorised(graph: Graph) -> None:
+    # Of references that are the pictures themselves some may be flagged at this rate.
+    report = graph.add("MemorisationScore", 2, **graph.prompted("model", "positive"), pictures=["pictures", 0],
+                       references=["pictures", 0], score="deviation", false_positive_rate=0.4,
+                       layers=graph.kind.layer, levels="0.5", pooling="maximum", draws=1, seed=0)
+    graph["report_memorised"] = node("SaveReport", report=report, filename_prefix="promised/memorised")
+
+
 def probe(graph: Graph) -> None:
     report = graph.add("SemanticLayerProbe", 3, model=graph.on["model"], negative=graph.on["negative"],
                        latent_image=["size", 0], samples=4, levels="0", matched=1, iterations=1, pooling="none",
@@ -222,6 +230,7 @@ NODES: dict[str, Callable[[Graph], None]] = {
     "zero": zero, "inverted": invert, "null_text": invert_by_null_text, "sampled": sample, "from_a_seed": sampler,
     "features": capture, "probe": probe, "lora": lora, "embedding": embedding, "modes_none": modes,
     "modes_lora": modes_with_lora, "d4m": d4m, "mgd3": mgd3, "represented": represent,
+    "memorised": memorised,
 }
 # Ours, and the one of core's nodes that gives the same.
 EQUAL = {"zero": "ksampler", "not_aligned": "ksampler_two", "from_a_seed": "ksampler_two", "inverted": "up",
@@ -242,9 +251,16 @@ def results(server, graph: Graph) -> dict[str, Tensor]:
             found[name] = load_file(_saved(server, outputs))["means"]
         elif kind == "report":
             report = json.loads(_saved(server, outputs).read_text(encoding="utf-8"))
-            found[name] = torch.tensor(report["losses"] if "losses" in report
-                                       else [[layer["score"], *layer["left"]] for layer in report["layers"]])
+            found[name] = torch.tensor(_numbers(report))
     return found
+
+
+def _numbers(report: dict) -> list:
+    if "losses" in report:
+        return report["losses"]
+    if "scores" in report:
+        return [score["scores"] for score in report["scores"]]
+    return [[layer["score"], *layer["left"]] for layer in report["layers"]]
 
 
 def _saved(server, outputs: dict):
