@@ -20,6 +20,7 @@ from support import ICONS, DemoModel, fill_in, parse_arguments, print_table, wri
 from torch import Tensor
 
 import dataset
+from mental_averages.dma.execution import BatchSize
 from mental_averages.dma.representation import (
     CHANNEL_SCORES,
     GUIDANCE,
@@ -33,6 +34,7 @@ from mental_averages.dma.statistics import against_references, auroc, fewest_ref
 
 RATE = 0.01
 RESAMPLED = 1000
+TOGETHER = 32  # prompts in one batch
 GUIDANCE_LEVELS = [0.1, 0.3, 0.5, 0.7, 0.9]
 SOURCE, MIDDLE, ALL = "the source's", "middle_block", "all"
 KINDS = ("memorised", "once")
@@ -77,10 +79,18 @@ def by_features(demo: DemoModel, latents: Tensor, way: Way) -> dict[str, Tensor]
 
 def by_prompts(demo: DemoModel, latents: Tensor, prompts: list[str]) -> Tensor:
     """How much each picture's own prompt changes what is predicted (N,)."""
-    sigmas = sigmas_at(demo, GUIDANCE_LEVELS)
-    return torch.cat([demo.with_denoiser(prompt, 1.0, lambda denoiser, _, row=row: guidance_difference(
-        denoiser.with_guidance(1.0), denoiser.with_guidance(0.0), latents[row][None], sigmas), layer=None,
-        gradients=False) for row, prompt in enumerate(prompts)])
+    sigmas, found = sigmas_at(demo, GUIDANCE_LEVELS), []
+    for first in range(0, len(prompts), TOGETHER):
+        rows = slice(first, first + TOGETHER)
+
+        def ask(denoiser, _, rows: slice = rows) -> Tensor:
+            part = latents[rows]
+            # A batch of prompts is for a batch of as many latents.
+            return guidance_difference(denoiser.with_guidance(1.0), denoiser.with_guidance(0.0), part, sigmas,
+                                       batch=BatchSize(len(part)))
+
+        found.append(demo.with_denoiser(prompts[rows], 1.0, ask, layer=None, gradients=False))
+    return torch.cat(found)
 
 
 def auroc_interval(positive: Tensor, negative: Tensor) -> tuple[float, float]:
