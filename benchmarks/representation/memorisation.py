@@ -20,7 +20,6 @@ from support import ICONS, DemoModel, fill_in, parse_arguments, print_table, wri
 from torch import Tensor
 
 import dataset
-from mental_averages.dma.execution import BatchSize
 from mental_averages.dma.representation import (
     CHANNEL_SCORES,
     GUIDANCE,
@@ -84,12 +83,10 @@ def by_prompts(demo: DemoModel, latents: Tensor, prompts: list[str]) -> Tensor:
         rows = slice(first, first + TOGETHER)
 
         def ask(denoiser, _, rows: slice = rows) -> Tensor:
-            part = latents[rows]
-            # A batch of prompts is for a batch of as many latents.
-            return guidance_difference(denoiser.with_guidance(1.0), denoiser.with_guidance(0.0), part, sigmas,
-                                       batch=BatchSize(len(part)))
+            return guidance_difference(denoiser.with_guidance(1.0), denoiser.with_guidance(0.0), latents[rows], sigmas)
 
-        found.append(demo.with_denoiser(prompts[rows], 1.0, ask, layer=None, gradients=False))
+        found.append(demo.with_denoiser(prompts[rows], 1.0, ask, layer=None, gradients=False,
+                                        latents=len(prompts[rows])))
     return torch.cat(found)
 
 
