@@ -20,7 +20,7 @@ PICTURES = 6
 SMALLER = {"batch_size": PICTURES, "steps": 4, "subsets": 2, "restarts": 2, "mode.steps": 2, "mode.size": 2,
            "mode.counts": "2, 4, 6", "method.iterations": 3, "components.largest": 2, "minimum_size": 1,
            "count": PICTURES, "aligned_steps": 1, "averaged_steps": 2, "adapter.steps": 2, "samples": 4,
-           "preset": "draft", "noises": 4, "iterations": 4}
+           "preset": "draft", "noises": 4, "iterations": 4, "false_positive_rate": 0.15}
 
 
 @pytest.fixture(scope="module")
