@@ -1,14 +1,28 @@
-"""What a network represents of pictures: channel means of its blocks, and how sparse they are."""
+"""What a network represents of pictures: channel means of its blocks, how sparse they are, and pictures from them."""
+from ._centroid import centroid, distances_to
 from ._channel_means import ALGORITHM, MeansState, Reading, channel_means, means_of_layers, reading_means
 from ._files import load_representation, save_representation
 from ._monitor import MeansMonitor
+from ._reconstruct import (
+    RECONSTRUCTION_ALGORITHM,
+    Reconstruction,
+    ReconstructionSettings,
+    matched_features,
+    reconstruct,
+    strongest,
+)
+from ._reconstruction_monitor import ReconstructionMonitor
+from ._reconstruction_report import ReconstructedLevel, ReconstructionReport
+from ._reconstruction_state import ReconstructionState
 from ._representation import Representation, check_alike, check_representation
 from ._sparsity import FEWEST_FOR_TAILS, FEWEST_PICTURES, participation, specialised, tail_scores, varying
 from ._sparsity_report import BlockSparsity, SparsityReport, sparsity
 
 __all__ = [
-    "ALGORITHM", "FEWEST_FOR_TAILS", "FEWEST_PICTURES", "BlockSparsity", "MeansMonitor", "MeansState", "Reading",
-    "Representation", "SparsityReport", "channel_means", "check_alike", "check_representation", "load_representation",
-    "means_of_layers", "participation", "reading_means", "save_representation", "sparsity", "specialised",
-    "tail_scores", "varying",
+    "ALGORITHM", "FEWEST_FOR_TAILS", "FEWEST_PICTURES", "RECONSTRUCTION_ALGORITHM", "BlockSparsity", "MeansMonitor",
+    "MeansState", "Reading", "ReconstructedLevel", "Reconstruction", "ReconstructionMonitor", "ReconstructionReport",
+    "ReconstructionSettings", "ReconstructionState", "Representation", "SparsityReport", "centroid", "channel_means",
+    "check_alike", "check_representation", "distances_to", "load_representation", "matched_features",
+    "means_of_layers", "participation", "reading_means", "reconstruct", "save_representation", "sparsity",
+    "specialised", "strongest", "tail_scores", "varying",
 ]

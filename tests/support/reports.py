@@ -117,6 +117,14 @@ HALLUCINATION = """{"format": "mental-averages/hallucination-report", "version":
 "settings": {"last_steps": 5, "levels": [0.9, 0.6, 0.4, 0.2, 0.1], "false_positive_rate": 0.25}, "threshold": 0.3,
 "scores": [0.1, 0.5], "percentiles": [33.3, 100.0], "flagged": [false, true], "references": [0.05, 0.2, 0.3]}"""
 
+RECONSTRUCTION = """{"format": "mental-averages/reconstruction-report", "version": 1,
+"settings": {"count": 2, "channels": 0, "seed": 0, "layer": "a.0", "sigmas": [3.5, 0.5]},
+"levels": [{"sigma": 3.5, "residual_before": [1.0, 0.5], "residual_after": [0.01, 0.005], "iterations": [9, 12],
+  "forwards": [10, 13], "backwards": [9, 12], "spread": 0.5},
+ {"sigma": 0.5, "residual_before": [0.25, 0.04], "residual_after": [0.0025, 0.0], "iterations": [7, 3],
+  "forwards": [8, 4], "backwards": [7, 3], "spread": 0.75}],
+"distances": [0.1, 0.2], "sources": [0.4, 0.5, 0.6], "seconds": 2.5}"""
+
 KINDS = {
     "alignment": (alignment.AlignmentReport, ALIGNMENT), "mixture": (alignment.MixtureReport, MIXTURE),
     "inversion": (inversion.InversionReport, INVERSION),
@@ -127,6 +135,7 @@ KINDS = {
     "mode_tree": (mean_shift.ModeTreeReport, MODE_TREE),
     "measures": (metrics.MeasureTable, MEASURES), "sparsity": (representation.SparsityReport, SPARSITY),
     "hallucination": (metrics.HallucinationReport, HALLUCINATION),
+    "reconstruction": (representation.ReconstructionReport, RECONSTRUCTION),
 }
 
 
