@@ -23,7 +23,13 @@ from .mean_shift import MentalAverage, ModeTree
 from .metrics import CompareSets, HallucinationFlag, RecordPredictions, SamenessMeter, SaveTable, ScorePictures
 from .modes import AlignModes, AttributeEmbed, CLIPGMMClusters, LoadImageEncoder, SelectMode
 from .probing import ConceptSheet, ConceptSheetCell, ConceptSheetDrawn, ConceptSheetModels
-from .representation import ChannelMeans, LoadRepresentation, SaveRepresentation, Sparsity
+from .representation import (
+    ChannelMeans,
+    LoadRepresentation,
+    ReconstructFromRepresentation,
+    SaveRepresentation,
+    Sparsity,
+)
 from .steering import DirectionFromPictures, SteerRepresentation, TypicalityGuidance
 from .training import TrainModeEmbedding, TrainModeLoRA
 
@@ -40,4 +46,5 @@ class MentalAverages(ComfyExtension):
                 ChannelMeans, SaveRepresentation, LoadRepresentation, Sparsity,
                 RecordPredictions, HallucinationFlag,
                 DirectionFromPictures, SteerRepresentation,
-                ConceptSheet, ConceptSheetModels, ConceptSheetCell, ConceptSheetDrawn]
+                ConceptSheet, ConceptSheetModels, ConceptSheetCell, ConceptSheetDrawn,
+                ReconstructFromRepresentation]

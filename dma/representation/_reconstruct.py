@@ -100,13 +100,14 @@ class Reconstruction:
 
 def reconstruct(denoiser: Denoiser, sources: Representation,
                 settings: ReconstructionSettings = ReconstructionSettings(), *,
-                weights: Sequence[float] | None = None, batch: BatchSize | None = None,
+                weights: Sequence[float] | None = None, tolerance: float = 1e-5, batch: BatchSize | None = None,
                 watchers: Sequence[Watcher] = (), state: ReconstructionState | None = None) -> Reconstruction:
     """Pictures whose representation is that of one latent, or the weighted mean of those of several.
 
     denoiser: the one that `sources` was read with, at its layer. The noise levels are those of `sources`; the lower the
-    last one, the more detail is drawn. weights: of the sources, as for `centroid`. A result depends neither on `batch`
-    beyond rounding, nor a picture on how many there are.
+    last one, the more detail is drawn. weights: of the sources, as for `centroid`. tolerance: how far apart answers of
+    one model may be, relative to them (see `Representation.is_of`). A picture depends neither on `batch`, beyond
+    rounding, nor on how many there are.
 
     Events are "match" after each micro-batch, "level" after each noise level, and "read" and "level" as in
     `channel_means` while the finished latents are read.
@@ -116,7 +117,7 @@ def reconstruct(denoiser: Denoiser, sources: Representation,
     """
     target = centroid(sources, weights)
     settings.check(target)
-    _check_model(denoiser, target)
+    _check_model(denoiser, target, tolerance)
     state = state or ReconstructionState()
     drive(reconstructing(denoiser, target, settings, choose_batch(batch, target.shape), state), state,
           (Clock(), *watchers))
@@ -186,9 +187,9 @@ def matched_features(denoiser: Denoiser, sigma: float, scale: float, pooling: st
     return lambda z: pooled(denoiser.features(z / scale, sigma), pooling)[:, kept]
 
 
-def _check_model(denoiser: Denoiser, target: Representation) -> None:
+def _check_model(denoiser: Denoiser, target: Representation, tolerance: float) -> None:
     """Raise ValueError unless the target was read with this denoiser, at its layer as far as its width tells."""
-    if not target.is_of(fingerprint(denoiser, target.sigmas, target.shape)):
+    if not target.is_of(fingerprint(denoiser, target.sigmas, target.shape), tolerance):
         raise ValueError("This representation was read from another model, or under another prompt, than the one that "
                          "is to draw: the distance between the two means nothing.")
     with torch.no_grad():

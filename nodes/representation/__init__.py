@@ -1,6 +1,7 @@
-"""ChannelMeans, SaveRepresentation, LoadRepresentation and Sparsity."""
+"""ChannelMeans, SaveRepresentation, LoadRepresentation, Sparsity and ReconstructFromRepresentation."""
 from ._channel_means import ChannelMeans
+from ._reconstruct import ReconstructFromRepresentation
 from ._representation_files import LoadRepresentation, SaveRepresentation
 from ._sparsity import Sparsity
 
-__all__ = ["ChannelMeans", "LoadRepresentation", "SaveRepresentation", "Sparsity"]
+__all__ = ["ChannelMeans", "LoadRepresentation", "ReconstructFromRepresentation", "SaveRepresentation", "Sparsity"]

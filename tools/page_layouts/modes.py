@@ -182,6 +182,8 @@ middle block, over space and over several draws of noise.
 and how many are special to few pictures
 - *The ladder*: three averages of the prompt. Matched in the whole feature map, all show one layout; over 2 × 2 cells \
 only roughly; in channel means what is shown agrees, and where it stands is open.
+- *Same features, other layouts*: pictures from the mean of all representations, each noised, moved until its channel \
+means are those, and denoised, from much noise to little
 
 *Keep it* writes the representation to a file, *Read it again* reads it, here or in another graph.
 
@@ -195,12 +197,13 @@ details.
             (Group("1. Model and prompt", MODEL, (("1", "2", "3", NOTE),)),),
             (Group("2. Pictures", WORK, (("4", "5", "6"),)),
              Group("3. Their representation", OTHER, (("7", "8", "9"), ("10", "13")))),
-            (Group("4. The pooling ladder", WORK, (("16", "17", "18"), ("19", "20", "21"), ("22", "23", "24"))),),
-            (Group("5. Pictures", PICTURES, (("11", "25", "26"),)),
-             Group("6. As numbers", REPORTS, (("12", "14", "15"),))),
+            (Group("4. The pooling ladder", WORK, (("16", "17", "18"), ("19", "20", "21"), ("22", "23", "24"))),
+             Group("5. From features to pictures", OTHER, (("27", "28"), ("29", "30")))),
+            (Group("6. Pictures", PICTURES, (("11", "25", "26"),)),
+             Group("7. As numbers", REPORTS, (("12", "14", "15"),))),
         ),
-        widths={NOTE: 440, "11": 700, "12": 480, "14": 700, "15": 700, "25": 400, "26": 700},
-        extra_heights={NOTE: 700, "5": PREVIEW, "11": 560, "12": 360, "14": 520, "15": 300, "17": PREVIEW,
-                       "20": PREVIEW, "23": PREVIEW, "26": 420},
+        widths={NOTE: 440, "11": 700, "12": 480, "14": 700, "15": 700, "25": 400, "26": 700, "30": 480},
+        extra_heights={NOTE: 760, "5": PREVIEW, "11": 560, "12": 360, "14": 520, "15": 300, "17": PREVIEW,
+                       "20": PREVIEW, "23": PREVIEW, "26": 420, "28": PREVIEW, "30": 420},
     ),
 }
