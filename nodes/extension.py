@@ -23,7 +23,14 @@ from .mean_shift import MentalAverage, ModeTree
 from .metrics import CompareSets, HallucinationFlag, RecordPredictions, SamenessMeter, SaveTable, ScorePictures
 from .modes import AlignModes, AttributeEmbed, CLIPGMMClusters, LoadImageEncoder, SelectMode
 from .probing import ConceptSheet, ConceptSheetCell, ConceptSheetDrawn, ConceptSheetModels
-from .representation import ChannelMeans, LoadRepresentation, MemorisationScore, SaveRepresentation, Sparsity
+from .representation import (
+    ChannelMeans,
+    LoadRepresentation,
+    MemorisationScore,
+    ReconstructFromRepresentation,
+    SaveRepresentation,
+    Sparsity,
+)
 from .steering import DirectionFromPictures, SteerRepresentation, TypicalityGuidance
 from .training import TrainModeEmbedding, TrainModeLoRA
 
@@ -41,4 +48,4 @@ class MentalAverages(ComfyExtension):
                 RecordPredictions, HallucinationFlag,
                 DirectionFromPictures, SteerRepresentation,
                 ConceptSheet, ConceptSheetModels, ConceptSheetCell, ConceptSheetDrawn,
-                MemorisationScore]
+                MemorisationScore, ReconstructFromRepresentation]

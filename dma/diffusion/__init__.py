@@ -17,6 +17,7 @@ from ._noise import (
     initial_latent,
     noise_in,
     noise_of,
+    salted_seed,
     shell_norm,
     start_scale,
     starting_noise,
@@ -31,5 +32,5 @@ __all__ = [
     "NoiseRows", "NotFiniteError", "Parametrization", "RowsDenoiser", "SamplesState", "add_noise", "at_step",
     "check_finite", "check_latents", "clean_estimate", "denoised_from_output", "deterministic_step", "draw_samples",
     "drawing", "falling", "initial_latent", "noise_in", "noise_of", "of_rows", "paper_scale", "restore_noise", "rising",
-    "sample", "sampling", "shell_norm", "start_scale", "starting_noise", "stepping", "steps_at", "tell",
+    "salted_seed", "sample", "sampling", "shell_norm", "start_scale", "starting_noise", "stepping", "steps_at", "tell",
 ]

@@ -1,6 +1,7 @@
 """Noise: seeded rows of it, and latents between clean and noise."""
 from __future__ import annotations
 
+import hashlib
 import math
 
 import torch
@@ -19,6 +20,15 @@ RESTORED_NOISE_SEED = 0x5EED
 def starting_noise(count: int, shape: tuple[int, ...], seed: int) -> Tensor:
     """Standard normal noise (count, *shape), the same that ComfyUI's KSampler draws for a batch with this seed."""
     return torch.randn((count, *shape), generator=torch.Generator("cpu").manual_seed(seed))
+
+
+def salted_seed(seed: int, salt: str) -> int:
+    """A seed for noises of their own kind, `salt`: independent of those of the seed itself and of every other kind.
+
+    >>> salted_seed(7, "level 1") == salted_seed(7, "level 1"), salted_seed(7, "level 1") == salted_seed(8, "level 0")
+    (True, False)
+    """
+    return int.from_bytes(hashlib.sha256(f"{seed} {salt}".encode()).digest()[:8], "little")
 
 
 class NoiseRows:

@@ -13,6 +13,7 @@ from ._memorisation import plot_memorisation
 from ._mixture import plot_mixture
 from ._mode_tree import mode_sheet, mode_tree, plot_mode_tree
 from ._plot import Report, plot, read_report
+from ._reconstruction import plot_reconstruction
 from ._sameness import plot_sameness
 from ._sheet import labelled_sheet, ranked_sheet
 from ._sparsity import plot_sparsity
@@ -22,7 +23,7 @@ from ._training import plot_training
 __all__ = [
     "LEAST_CELL", "Report", "bic_curve", "concept_sheet", "contact_sheet", "heat_map", "height_within",
     "labelled_sheet", "mode_sheet", "mode_tree", "plot", "plot_alignment", "plot_hallucination", "plot_interpolation",
-    "plot_inversion", "plot_latent_statistics", "plot_layers", "plot_mean_shift", "plot_measures",
-    "plot_memorisation", "plot_mixture", "plot_mode_tree", "plot_sameness", "plot_sparsity", "plot_training",
+    "plot_inversion", "plot_latent_statistics", "plot_layers", "plot_mean_shift", "plot_measures", "plot_memorisation",
+    "plot_mixture", "plot_mode_tree", "plot_reconstruction", "plot_sameness", "plot_sparsity", "plot_training",
     "ranked_sheet", "read_report", "scatter_plot", "thumbnails",
 ]

@@ -12,7 +12,7 @@ from ..interpolation import InterpolationReport, LatentStatisticsReport
 from ..inversion import InversionReport
 from ..mean_shift import MeanShiftReport, ModeTreeReport
 from ..metrics import HallucinationReport, MeasureTable, SamenessReport
-from ..representation import MemorisationReport, SparsityReport
+from ..representation import MemorisationReport, ReconstructionReport, SparsityReport
 from ..training import TrainingReport
 from ._alignment import plot_alignment
 from ._hallucination import plot_hallucination
@@ -25,13 +25,14 @@ from ._measure_table import plot_measures
 from ._memorisation import plot_memorisation
 from ._mixture import plot_mixture
 from ._mode_tree import plot_mode_tree
+from ._reconstruction import plot_reconstruction
 from ._sameness import plot_sameness
 from ._sparsity import plot_sparsity
 from ._training import plot_training
 
 Report = (AlignmentReport | MixtureReport | InversionReport | InterpolationReport | LatentStatisticsReport
           | LayerReport | TrainingReport | MeanShiftReport | ModeTreeReport | SamenessReport
-          | MeasureTable | SparsityReport | HallucinationReport | MemorisationReport)
+          | MeasureTable | SparsityReport | HallucinationReport | MemorisationReport | ReconstructionReport)
 
 PLOTS: dict[type[Report], Callable[..., Tensor]] = {
     AlignmentReport: plot_alignment, MixtureReport: plot_mixture, InversionReport: plot_inversion,
@@ -40,6 +41,7 @@ PLOTS: dict[type[Report], Callable[..., Tensor]] = {
     ModeTreeReport: plot_mode_tree, SamenessReport: plot_sameness,
     MeasureTable: plot_measures, SparsityReport: plot_sparsity, HallucinationReport: plot_hallucination,
     MemorisationReport: plot_memorisation,
+    ReconstructionReport: plot_reconstruction,
 }
 
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from ..clustering import Clusters
-from ..diffusion import Denoiser, SamplesState, draw_samples
+from ..diffusion import Denoiser, SamplesState, draw_samples, salted_seed
 from ..execution import BatchSize, Watcher
 from ..statistics import check_different
-from ._mean_shift import ALGORITHM, MeanShift, Start, mean_shift, salted_seed
+from ._mean_shift import ALGORITHM, MeanShift, Start, mean_shift
 from ._settings import MeanShiftSettings
 from ._state import MeanShiftState
 from ._tree import TREE_ALGORITHM, ModeTree, mode_tree

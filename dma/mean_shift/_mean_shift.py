@@ -19,7 +19,6 @@ sampling itself to be nearly odd in its noise.)
 """
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass
@@ -34,6 +33,7 @@ from ..diffusion import (
     add_noise,
     at_step,
     check_finite,
+    salted_seed,
     sampling,
     start_scale,
     starting_noise,
@@ -151,11 +151,6 @@ def level_seed(seed: int, step: int) -> int:
     """The seed of a level's noises. The first level's are those of an ordinary batch with this seed."""
     # Not seed + step, which would give neighbouring seeds the same noises, a level later.
     return seed if step == 0 else salted_seed(seed, f"level {step}")
-
-
-def salted_seed(seed: int, salt: str) -> int:
-    """A seed for noises of their own kind, `salt`: independent of those of the seed itself and of every other kind."""
-    return int.from_bytes(hashlib.sha256(f"{seed} {salt}".encode()).digest()[:8], "little")
 
 
 def restored(shape: tuple[int, ...], settings: MeanShiftSettings) -> Tensor:

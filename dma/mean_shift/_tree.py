@@ -28,9 +28,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..diffusion import Denoiser, NoisePairs, add_noise, at_step, check_finite
+from ..diffusion import Denoiser, NoisePairs, add_noise, at_step, check_finite, salted_seed
 from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive
-from ._mean_shift import salted_seed
 from ._tree_move import Move
 from ._tree_settings import TreeSettings
 from ._tree_state import TreeLevel, TreeState

@@ -1,5 +1,6 @@
-"""What a network represents of pictures: channel means of its blocks, how sparse they are, and whether they are like
-those of memorised pictures."""
+"""What a network represents of pictures: channel means of its blocks, how sparse they are, whether they are like those
+of memorised pictures, and pictures from them."""
+from ._centroid import centroid, distances_to
 from ._channel_means import (
     ALGORITHM,
     MAXIMUM,
@@ -23,15 +24,28 @@ from ._memorisation import (
 )
 from ._memorisation_report import MemorisationReport, ScoreAmongReferences, memorisation_report
 from ._monitor import MeansMonitor
+from ._reconstruct import (
+    RECONSTRUCTION_ALGORITHM,
+    Reconstruction,
+    ReconstructionSettings,
+    matched_features,
+    reconstruct,
+    strongest,
+)
+from ._reconstruction_monitor import ReconstructionMonitor
+from ._reconstruction_report import ReconstructedLevel, ReconstructionReport
+from ._reconstruction_state import ReconstructionState
 from ._representation import Representation, check_alike, check_representation
 from ._sparsity import FEWEST_FOR_TAILS, FEWEST_PICTURES, participation, specialised, tail_scores, varying
 from ._sparsity_report import BlockSparsity, SparsityReport, sparsity
 
 __all__ = [
     "ALGORITHM", "CHANNEL_SCORES", "DEVIATION", "FEWEST_FOR_TAILS", "FEWEST_PICTURES", "GUIDANCE", "MAXIMUM", "NORM",
-    "OVER_SPACE", "SCORES", "SPIKINESS", "BlockSparsity", "MeansMonitor", "MeansState", "MemorisationReport",
-    "Reading", "Representation", "ScoreAmongReferences", "SparsityReport", "channel_means", "channel_scores",
-    "check_alike", "check_representation", "guidance_difference", "load_representation", "means_of_layers",
-    "memorisation_report", "participation", "reading_means", "save_representation", "sparsity", "specialised",
-    "tail_scores", "varying",
+    "OVER_SPACE", "RECONSTRUCTION_ALGORITHM", "SCORES", "SPIKINESS", "BlockSparsity", "MeansMonitor", "MeansState",
+    "MemorisationReport", "Reading", "ReconstructedLevel", "Reconstruction", "ReconstructionMonitor",
+    "ReconstructionReport", "ReconstructionSettings", "ReconstructionState", "Representation", "ScoreAmongReferences",
+    "SparsityReport", "centroid", "channel_means", "channel_scores", "check_alike", "check_representation",
+    "distances_to", "guidance_difference", "load_representation", "matched_features", "means_of_layers",
+    "memorisation_report", "participation", "reading_means", "reconstruct", "save_representation", "sparsity",
+    "specialised", "strongest", "tail_scores", "varying",
 ]

@@ -1,14 +1,14 @@
 """Solvers of  min_z |H(z) - A|^2, each latent alone, and of fixed points."""
-from ._adam import Adam
+from ._adam import Adam, AdamToShare
 from ._adam_moments import AdamMoments
 from ._anderson import anderson_step
 from ._backtracking import Backtracking
 from ._best_rows import BestRows
 from ._gauss_newton import GaussNewton
 from ._lbfgs import LBFGS
-from ._solver import Match, PastMatch, Solver
+from ._solver import Features, Match, PastMatch, Solver
 
 __all__ = [
-    "LBFGS", "Adam", "AdamMoments", "Backtracking", "BestRows", "GaussNewton", "Match", "PastMatch", "Solver",
-    "anderson_step",
+    "LBFGS", "Adam", "AdamMoments", "AdamToShare", "Backtracking", "BestRows", "Features", "GaussNewton", "Match",
+    "PastMatch", "Solver", "anderson_step",
 ]

@@ -46,6 +46,10 @@ class Adam(Limits):
     def most_passes(self) -> tuple[int, int]:
         return self.iterations + 1, self.iterations
 
+    def tracked(self, start: Tensor, target: Tensor) -> Tracker:
+        """What decides when each latent of a call is done."""
+        return Tracker(start, target, self.tolerance, self.plateau, self.patience)
+
     def solve(self, features: Features, start: Tensor, target: Tensor) -> Match:
         """Match each latent of `start` (B, ...) to `target`, the features of one latent.
 
@@ -54,7 +58,7 @@ class Adam(Limits):
         >>> bool((match.latents - 0.5).abs().max() < 1e-2)
         True
         """
-        tracker = Tracker(start, target, self.tolerance, self.plateau, self.patience)
+        tracker = self.tracked(start, target)
         moving = tracker.latents.clone()
         moments = AdamMoments(moving, beta1=self.beta1, beta2=self.beta2, epsilon=self.epsilon)
         steps = Backtracking(moving, torch.zeros_like(moving))
@@ -73,3 +77,25 @@ class Adam(Limits):
             moving, gradient = steps.accepted(moving, gradient, residual)
             moving = steps.towards(moving - moments.step(gradient, self.learning_rate))
         return tracker.match()
+
+
+@dataclass(frozen=True)
+class AdamToShare(Adam):
+    """Adam where a latent is done, too, once its residual is at most `share` of the one that it has started from.
+
+    As in arXiv 2506.01912, where latents begin far from their target and need not come closer than a share of that.
+
+    >>> adam = AdamToShare(learning_rate=0.1, share=0.25)
+    >>> match = adam.solve(lambda z: z, torch.zeros(2, 1), torch.ones(1))
+    >>> match.iterations.tolist(), bool((match.residual_after <= 0.25 * match.residual_before).all())
+    ([6, 6], True)
+    """
+
+    share: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_unless(0 <= self.share <= 1, "share", self.share, "it lies between 0 and 1")
+
+    def tracked(self, start: Tensor, target: Tensor) -> Tracker:
+        return Tracker(start, target, self.tolerance, self.plateau, self.patience, share=self.share)

@@ -14,16 +14,19 @@ from ._solver import Features, Match
 class Tracker:
     """The latents of one call of a solver: which are still moving, the best iterate of each, and what each has cost.
 
-    A latent is done when its residual is at most `tolerance`, or when its best residual has fallen by less than the
-    share `plateau` in the last `patience` evaluations (0: this never ends it). A mean of features is often not the
-    features of any latent, so that without the second rule such a latent would take all iterations for nothing.
+    A latent is done when its residual is at most `tolerance`, or `share` of its first one, or when its best residual
+    has fallen by less than the share `plateau` in the last `patience` evaluations (0: this never ends it). A mean of
+    features is often not the features of any latent, so that without the last rule such a latent would take all
+    iterations for nothing.
 
     A residual of NaN is as bad as infinity: the solver has gone too far and has to go back. Only a latent that starts
     there is done at once, because it has nowhere to go back to; its residual stays infinite.
     """
 
-    def __init__(self, start: Tensor, target: Tensor, tolerance: float, plateau: float, patience: int):
+    def __init__(self, start: Tensor, target: Tensor, tolerance: float, plateau: float, patience: int, *,
+                 share: float = 0.0):
         self.target, self.tolerance, self.plateau, self.patience = target, tolerance, plateau, patience
+        self.share = share
         self.energy = target.square().sum().clamp_min(torch.finfo(torch.float32).tiny)
         self.found = BestRows(torch.full((len(start),), torch.inf, device=start.device, dtype=target.dtype),
                               start.detach().clone())
@@ -57,10 +60,10 @@ class Tracker:
     def see(self, moving: Tensor, residual: Tensor) -> Tensor:
         """Take note of the active latents (b, ...) and their residuals (b,); says which of them go on, (b,) bool."""
         residual = torch.where(residual.isnan(), torch.inf, residual)
-        going = residual > self.tolerance
         if self.before is None:
             self.before = residual.clone()
-            going &= residual.isfinite()
+        enough = (self.share * self.before[self.active]).nan_to_num(nan=0.0).clamp_min(self.tolerance)  # (b,)
+        going = (residual > enough) & self.before[self.active].isfinite()
         self.forwards[self.active] += 1
         self.found.update(self.active, residual, moving.detach())
         if self.plateau:

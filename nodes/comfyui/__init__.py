@@ -45,7 +45,7 @@ from ._model_files import CHECKPOINTS, LORAS, OneCheckpoint, Stamp, free_after, 
 from ._progress import ProgressReporter, progress_bar, reading_pictures
 from ._push import Push, pushed_model
 from ._recording import Recorded, recorded, recording_model, remember
-from ._resume import checkpoints, run_state_folder, saved_run
+from ._resume import checkpoints, run_state_folder, saved_run, tolerance_of
 from ._run_key import run_key
 from ._running import BRANCHES, with_denoiser
 from ._sampler import DeterministicSampler, own_levels
@@ -77,6 +77,7 @@ __all__ = [
     "output_name", "output_path", "own_levels", "parameters_of", "parametrization_of", "places", "plain_name",
     "progress_bar", "prompt_with_vectors", "pushed_model", "readable_path", "reading_pictures", "recorded",
     "recording_model", "remember", "resolve_layer", "run_key", "run_state_folder", "samples_of", "samples_of_size",
-    "saved_run", "schedulers", "set_positive", "sigmas_of", "stamp", "steered_model", "target_layers", "with_denoiser",
-    "with_lora", "with_lora_file", "works_in_place", "write_embedding", "write_output_text", "write_output_texts",
+    "saved_run", "schedulers", "set_positive", "sigmas_of", "stamp", "steered_model", "target_layers", "tolerance_of",
+    "with_denoiser", "with_lora", "with_lora_file", "works_in_place", "write_embedding", "write_output_text",
+    "write_output_texts",
 ]

@@ -21,7 +21,7 @@ import workspace
 # What is guided; and what other nodes' guidance changes at a scale of 1 too.
 GUIDED = {"not_aligned", "aligned", "mixture", "average", "tree", "zero", "sampled", "from_a_seed", "modes_none",
           "modes_lora", "d4m", "mgd3"}
-AT_1_TOO = GUIDED | {"inverted", "null_text"}
+AT_1_TOO = GUIDED | {"inverted", "null_text", "reconstructed"}
 EVERY = frozenset(NODES)
 PROMPTED = EVERY - {"embedding"}
 ROUNDING = 1e-5  # one and the same graph gives one and the same result
@@ -212,7 +212,7 @@ ONE_OF_EACH_ROOM = {"aligned", "average", "sampled", "lora", "probe"}
 # What is refused, by which nodes, and in which words. Laws of noise are refused where all nodes look at the model.
 REFUSED = {
     "an area": (with_area, PROMPTED - AS_CORE, f"carries an area, which {NO_REGION}"),
-    "a mask": (masked("negative"), PROMPTED - AS_CORE - READ - {"lora"},
+    "a mask": (masked("negative"), PROMPTED - AS_CORE - READ - {"lora", "reconstructed"},
                f"The negative conditioning carries a mask, which {NO_REGION}"),
     "a scheduled LoRA": (hooked, PROMPTED - AS_CORE, f"carries a scheduled LoRA or another hook, which {NO_REGION}"),
     "a scheduled LoRA in a tree": (hooked, {"tree"}, "cannot be used where noise rises again"),

@@ -39,6 +39,14 @@ def _memorisation(model, prompts):
                                      resume=False).args[0]
 
 
+def _reconstruct(model, prompts):
+    from mental_averages.nodes.representation import ChannelMeans, ReconstructFromRepresentation
+
+    found = ChannelMeans.execute(model, prompts[0], LATENT, "0.3, 0.7", 2, "auto", "mean", 0, resume=False).args[0]
+    return ReconstructFromRepresentation.execute(model, prompts[0], found, 2, 2, 0.02, 0,
+                                                 resume=False).args[0]["samples"]
+
+
 def _probe(model, prompts, **change):
     from mental_averages.nodes.hspace import SemanticLayerProbe
 
@@ -90,6 +98,7 @@ DIFFERENTIATING = {
     "DDIMInvert by null_text": lambda model, prompts: invert(model, prompts, LATENT, "null_text", 3.0, steps=3),
     "SemanticLayerProbe": _probe,
     "TrainModeLoRA": _lora,
+    "ReconstructFromRepresentation": _reconstruct,
 }
 READING = {"CaptureHSpace": _capture, "ChannelMeans": _represent, "Sparsity": _sparsity,
            "MemorisationScore": _memorisation,

@@ -179,6 +179,13 @@ def memorised(graph: Graph) -> None:
     graph["report_memorised"] = node("SaveReport", report=report, filename_prefix="promised/memorised")
 
 
+def reconstruct(graph: Graph) -> None:
+    found = graph.add("ChannelMeans", **graph.prompted("model", "positive"), latents=["pictures", 0], levels="0.3, 0.7",
+                      draws=2, layer="auto", pooling="mean", seed=0)
+    graph.save("reconstructed", graph.add("ReconstructFromRepresentation", **graph.prompted("model", "positive"),
+                                          representation=found, count=2, iterations=2, learning_rate=0.02, seed=0))
+
+
 def probe(graph: Graph) -> None:
     report = graph.add("SemanticLayerProbe", 3, model=graph.on["model"], negative=graph.on["negative"],
                        latent_image=["size", 0], samples=4, levels="0", matched=1, iterations=1, pooling="none",
@@ -231,6 +238,7 @@ NODES: dict[str, Callable[[Graph], None]] = {
     "features": capture, "probe": probe, "lora": lora, "embedding": embedding, "modes_none": modes,
     "modes_lora": modes_with_lora, "d4m": d4m, "mgd3": mgd3, "represented": represent,
     "memorised": memorised,
+    "reconstructed": reconstruct,
 }
 # Ours, and the one of core's nodes that gives the same.
 EQUAL = {"zero": "ksampler", "not_aligned": "ksampler_two", "from_a_seed": "ksampler_two", "inverted": "up",

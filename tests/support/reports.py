@@ -125,6 +125,13 @@ MEMORISATION = """{"format": "mental-averages/memorisation-report", "version": 1
   {"name": "norm", "threshold": 9.0, "scores": [7.0, 8.0], "percentiles": [0.0, 33.3], "flagged": [false, false],
    "references": [7.5, 8.5, 9.0]}],
 "seconds": 1.5}"""
+RECONSTRUCTION = """{"format": "mental-averages/reconstruction-report", "version": 1,
+"settings": {"count": 2, "channels": 0, "seed": 0, "layer": "a.0", "sigmas": [3.5, 0.5]},
+"levels": [{"sigma": 3.5, "residual_before": [1.0, 0.5], "residual_after": [0.01, 0.005], "iterations": [9, 12],
+  "forwards": [10, 13], "backwards": [9, 12], "spread": 0.5},
+ {"sigma": 0.5, "residual_before": [0.25, 0.04], "residual_after": [0.0025, 0.0], "iterations": [7, 3],
+  "forwards": [8, 4], "backwards": [7, 3], "spread": 0.75}],
+"distances": [0.1, 0.2], "sources": [0.4, 0.5, 0.6], "seconds": 2.5}"""
 
 KINDS = {
     "alignment": (alignment.AlignmentReport, ALIGNMENT), "mixture": (alignment.MixtureReport, MIXTURE),
@@ -137,6 +144,7 @@ KINDS = {
     "measures": (metrics.MeasureTable, MEASURES), "sparsity": (representation.SparsityReport, SPARSITY),
     "hallucination": (metrics.HallucinationReport, HALLUCINATION),
     "memorisation": (representation.MemorisationReport, MEMORISATION),
+    "reconstruction": (representation.ReconstructionReport, RECONSTRUCTION),
 }
 
 

@@ -184,6 +184,8 @@ and how many are special to few pictures
 only roughly; in channel means what is shown agrees, and where it stands is open.
 - *Which it has by heart*: how spiky features are beside those of pictures without a prompt, with a flag of which at \
 most one in 20 like these is a false alarm. It is no proof: what differs in any other way from these is flagged, too.
+- *Same features, other layouts*: pictures from the mean of all representations, each noised, moved until its channel \
+means are those, and denoised, from much noise to little
 
 *Keep it* writes the representation to a file, *Read it again* reads it, here or in another graph.
 
@@ -198,12 +200,15 @@ details.
             (Group("2. Pictures", WORK, (("4", "5", "6"),)),
              Group("3. Their representation", OTHER, (("7", "8", "9"), ("10", "13"))),
              Group("7. By heart?", WORK, (("27", "28"),))),
-            (Group("4. The pooling ladder", WORK, (("16", "17", "18"), ("19", "20", "21"), ("22", "23", "24"))),),
+            (Group("4. The pooling ladder", WORK, (("16", "17", "18"), ("19", "20", "21"), ("22", "23", "24"))),
+             Group("8. From features to pictures", OTHER, (("31", "32"), ("33", "34")))),
             (Group("5. Pictures", PICTURES, (("11", "25", "26"),)),
              Group("6. As numbers", REPORTS, (("12", "14", "15"), ("29", "30")))),
         ),
-        widths={NOTE: 440, "11": 700, "12": 480, "14": 700, "15": 700, "25": 400, "26": 700, "29": 700, "30": 700},
-        extra_heights={NOTE: 780, "5": PREVIEW, "11": 560, "12": 360, "14": 520, "15": 300, "17": PREVIEW,
-                       "20": PREVIEW, "23": PREVIEW, "26": 420, "27": PREVIEW, "29": 520, "30": 300},
+        widths={NOTE: 440, "11": 700, "12": 480, "14": 700, "15": 700, "25": 400, "26": 700, "29": 700, "30": 700,
+                "34": 480},
+        extra_heights={NOTE: 820, "5": PREVIEW, "11": 560, "12": 360, "14": 520, "15": 300, "17": PREVIEW,
+                       "20": PREVIEW, "23": PREVIEW, "26": 420, "27": PREVIEW, "29": 520, "30": 300, "32": PREVIEW,
+                       "34": 420},
     ),
 }

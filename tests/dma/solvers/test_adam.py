@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from mental_averages.dma.solvers import Adam
+from mental_averages.dma.solvers import Adam, AdamToShare
 
 
 def test_iterates_are_those_of_torch_adam(linear_problem):
@@ -85,3 +85,21 @@ def test_gradient_against_central_differences(linear_problem):
 def test_options_that_make_no_sense(change, message):
     with pytest.raises(ValueError, match=message):
         Adam(**change)
+
+
+def test_a_latent_is_done_at_its_share_of_its_own_first_residual(linear_problem):
+    features, start, target, _ = linear_problem
+    match = AdamToShare(learning_rate=0.02, iterations=300, share=0.3).solve(features, start, target)
+    assert (match.residual_after <= 0.3 * match.residual_before).all()
+    for row, steps in enumerate(match.iterations.tolist()):
+        # One step less does not suffice, and what comes before the end is Adam's.
+        earlier = Adam(learning_rate=0.02, iterations=steps - 1).solve(features, start[row : row + 1], target)
+        assert earlier.residual_after > 0.3 * match.residual_before[row]
+        plain = Adam(learning_rate=0.02, iterations=steps).solve(features, start[row : row + 1], target)
+        torch.testing.assert_close(plain.latents[0], match.latents[row], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, math.nan])
+def test_a_share_lies_between_0_and_1(share):
+    with pytest.raises(ValueError, match="share"):
+        AdamToShare(share=share)
