@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mental_averages.dma import representation
+
 
 @dataclass(frozen=True)
 class Autoencoder:
@@ -138,7 +140,7 @@ def merged(network: Autoencoder, alike: float = 0.95) -> Autoencoder:
 
 def participation(codes: Tensor) -> Tensor:
     """(sum h)^2 / sum h^2 of codes (N, p), (N,): how many units carry a code; 1 for one-hot."""
-    return codes.sum(1).square() / codes.square().sum(1).clamp_min(1e-12)
+    return codes.shape[1] * representation.participation(codes).nan_to_num(nan=0.0)
 
 
 def spikiness(codes: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import math
 from torch import Tensor
 
 from ..precision import in_double
-from ..statistics import jackknife_error, student_quantile
+from ..statistics import jackknife_error, pair_products, student_quantile
 from ._estimate import Estimate
 
 FEWEST = 3
@@ -51,15 +51,11 @@ def drift(before: Tensor, after: Tensor) -> Estimate:
     if first.shape != second.shape:
         raise ValueError(f"Drift is measured on as many samples with the same features, not on {tuple(first.shape)} "
                          f"and {tuple(second.shape)}.")
-    moved = second - first
-    count = len(moved)
-    with_others = moved @ moved.sum(0) - moved.square().sum(1)  # (N,)
-    pairs = with_others.sum()  # each twice
+    moved, moved_without = pair_products(second - first)
     square, squares = _scatter(first)
     if not (square > 0 and (squares > 0).all()):
         raise ValueError("All samples are the same, or all but one: there is no scatter to measure a drift by.")
-    without = (pairs - 2 * with_others) / ((count - 1) * (count - 2))  # (N,)
-    return _root(pairs / (count * (count - 1)) / square, without / squares)
+    return _root(moved / square, moved_without / squares)
 
 
 def _checked(features: Tensor) -> Tensor:

@@ -76,6 +76,13 @@ class MeansState:
         return ({f"sums {layer}": sums for layer, sums in self.sums.items()},
                 {"done": self.done, "seconds": self.seconds, "pace": self.pace})
 
+    def means(self, layer: str, reading: Reading, sigmas: Sequence[float]) -> Tensor:
+        """The means (N, L, C, ...) over draws of a layer that has been read whole; no tensors of an inference mode."""
+        counts = torch.tensor([reading.draws_at(sigma) for sigma in sigmas], dtype=torch.float64)
+        with torch.inference_mode(False):
+            sums = self.sums[layer].clone()
+            return (sums / counts.view(-1, *[1] * (sums.ndim - 2))).float()
+
     @classmethod
     def unpacked(cls, tensors: dict[str, Tensor], meta: dict) -> MeansState:
         """The state that `packed` was asked for."""
@@ -125,12 +132,10 @@ def _driven(denoiser: Denoiser, latents: Tensor, sigmas: Sequence[float], layers
     answers = fingerprint(of_rows(denoiser, [0]), sigmas, shape)
     drive(reading_means(denoiser, latents, sigmas, layers, reading, choose_batch(batch, shape), state, named=named),
           state, (Clock(), *watchers))
-    counts = torch.tensor([reading.draws_at(sigma) for sigma in sigmas], dtype=torch.float64)
     # What is kept may be asked for gradients later, which tensors of an inference mode cannot take part in.
     with torch.inference_mode(False):
-        return {layer: Representation(
-            (state.sums[layer].clone() / counts.view(-1, *[1] * (state.sums[layer].ndim - 2))).float(), layer, sigmas,
-            reading.draws, reading.seed, reading.pooling, shape, answers.clone()) for layer in layers}
+        return {layer: Representation(state.means(layer, reading, sigmas), layer, sigmas, reading.draws, reading.seed,
+                                      reading.pooling, shape, answers.clone()) for layer in layers}
 
 
 def reading_means(denoiser: Denoiser, latents: Tensor, sigmas: Sequence[float], layers: Sequence[str],
@@ -148,10 +153,8 @@ def reading_means(denoiser: Denoiser, latents: Tensor, sigmas: Sequence[float], 
         total = count * draws
 
         def read(rows: slice, draws: int = draws, sigma: float = sigma) -> dict[str, Tensor]:
-            numbers = torch.arange(rows.start, rows.stop)
-            chosen = numbers // draws  # (b,)
-            noisy = add_noise(denoiser.parametrization, latents[chosen], noise[numbers % draws], sigma)
-            part, noisy = of_rows(denoiser, chosen.tolist()), noisy.to(denoiser.device)
+            chosen, noisy = noisy_draws(denoiser, latents, noise[:draws], rows, sigma)
+            part = of_rows(denoiser, chosen)
             with torch.no_grad():
                 if named:
                     return cast(LayeredDenoiser, part).all_features(
@@ -177,6 +180,16 @@ def _over_space(features: Tensor, pooling: str) -> Tensor:
     if pooling != MAXIMUM:
         return pooled(features, pooling)
     return features.flatten(2).amax(2) if features.ndim > 2 else features  # (B, C)
+
+
+def noisy_draws(denoiser: Denoiser, latents: Tensor, noise: Tensor, rows: slice,
+                sigma: float) -> tuple[list[int], Tensor]:
+    """Some rows (b, C, H, W) of all latents (N, C, H, W) with all noises (n, C, H, W), the draws of a latent one after
+    the other, on the denoiser's device; and whose latents they are."""
+    numbers = torch.arange(rows.start, rows.stop)
+    chosen = numbers // len(noise)  # (b,)
+    noisy = add_noise(denoiser.parametrization, latents[chosen], noise[numbers % len(noise)], sigma)
+    return chosen.tolist(), noisy.to(denoiser.device)
 
 
 def _zeros(count: int, levels: int, values: Any) -> Tensor:

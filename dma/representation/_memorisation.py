@@ -13,9 +13,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..diffusion import Denoiser, add_noise, check_finite, check_latents, of_rows, starting_noise
+from ..diffusion import Denoiser, check_finite, check_latents, of_rows, starting_noise
 from ..execution import BatchSize, choose_batch
 from ..precision import in_double
+from ._channel_means import noisy_draws
 from ._representation import Representation
 
 DEVIATION, NORM, SPIKINESS, GUIDANCE = "deviation", "norm", "spikiness", "guidance"
@@ -110,12 +111,8 @@ def guidance_difference(conditional: Denoiser, unconditional: Denoiser, latents:
     total, batch = torch.zeros(count, dtype=torch.float64), choose_batch(batch, shape)
     for sigma in map(float, sigmas):
         def read(rows: slice, sigma: float = sigma) -> Tensor:
-            numbers = torch.arange(rows.start, rows.stop)
-            chosen = numbers // draws  # (b,)
-            noisy = add_noise(conditional.parametrization, latents[chosen], noise[numbers % draws], sigma)
-            noisy = noisy.to(conditional.device)
-            told, untold = (of_rows(each, chosen.tolist()).denoise(noisy, sigma)
-                            for each in (conditional, unconditional))
+            chosen, noisy = noisy_draws(conditional, latents, noise, rows, sigma)
+            told, untold = (of_rows(each, chosen).denoise(noisy, sigma) for each in (conditional, unconditional))
             difference = check_finite(told - untold, "What a prompt changes", sigma)  # (b, C, H, W)
             return in_double(difference).square().flatten(1).mean(1).sqrt() / sigma
 

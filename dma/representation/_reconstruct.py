@@ -121,10 +121,7 @@ def reconstruct(denoiser: Denoiser, sources: Representation,
     state = state or ReconstructionState()
     drive(reconstructing(denoiser, target, settings, choose_batch(batch, target.shape), state), state,
           (Clock(), *watchers))
-    counts = torch.tensor([settings.reading(target).draws_at(sigma) for sigma in target.sigmas], dtype=torch.float64)
-    sums = state.means.sums[target.layer]  # (K, L, C, ...)
-    with torch.inference_mode(False):
-        found = replace(target, means=(sums.clone() / counts.view(-1, *[1] * (sums.ndim - 2))).float())
+    found = replace(target, means=state.means.means(target.layer, settings.reading(target), target.sigmas))
     kept = [row for row in range(len(sources)) if weights is None or weights[row] > 0]
     report = ReconstructionReport(settings.written(target), list(state.records), distances_to(found, target),
                                   distances_to(sources.of(kept), target), state.seconds)

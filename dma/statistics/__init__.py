@@ -7,7 +7,7 @@ from ._intervals import bootstrap_interval, jackknife_error, leave_one_out, stud
 from ._moments import LOOK_AFTER, RunningMoments
 from ._paired_moments import PairedMoments
 from ._paired_shares import Change, change_of_share
-from ._pairs import mean_product, mean_similarity
+from ._pairs import mean_product, mean_similarity, pair_products
 from ._ranks import auroc
 from ._references import Calibrated, against_references, fewest_references
 
@@ -15,5 +15,5 @@ __all__ = [
     "LOOK_AFTER", "Calibrated", "Change", "PairedMoments", "RunningMoments", "against_references", "auroc", "blocks",
     "bootstrap_interval", "change_of_share", "check_different", "effective_count", "effective_count_of_sums",
     "fewest_references", "finite_rows", "jackknife_error", "leave_one_out", "mean_product", "mean_similarity",
-    "rows_in_double", "student_quantile", "wilson_interval",
+    "pair_products", "rows_in_double", "student_quantile", "wilson_interval",
 ]

@@ -10,6 +10,20 @@ from ._blocks import rows_in_double
 from ._intervals import jackknife_error
 
 
+def pair_products(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean inner product of two different rows (N, D), two or more, and its replicates (N,) without each row;
+    of two rows, without one of which there is no pair, they are not finite.
+
+    >>> mean, without = pair_products(torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]))
+    >>> round(mean.item(), 6), without.tolist()
+    (0.666667, [1.0, 0.0, 1.0])
+    """
+    count = len(rows)
+    with_others = rows @ rows.sum(0) - rows.square().sum(1)  # (N,)
+    pairs = with_others.sum()  # each twice
+    return pairs / (count * (count - 1)), (pairs - 2 * with_others) / ((count - 1) * (count - 2))
+
+
 def mean_product(rows: Tensor) -> tuple[float, float]:
     """The mean inner product of two different rows (N, D), of two or more, and its standard error by the jackknife,
     which leaves out one row at a time and so knows that pairs share their rows; 0 for two rows, of which no error is
@@ -18,14 +32,8 @@ def mean_product(rows: Tensor) -> tuple[float, float]:
     >>> round(mean_product(torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]))[0], 6)
     0.666667
     """
-    count = len(rows)
-    with_others = rows @ rows.sum(0) - rows.square().sum(1)  # (N,)
-    pairs = with_others.sum()  # each twice
-    mean = (pairs / (count * (count - 1))).item()
-    if count < 3:
-        return mean, 0.0
-    without = (pairs - 2 * with_others) / ((count - 1) * (count - 2))  # (N,), replicates of the mean
-    return mean, jackknife_error(without).item()
+    mean, without = pair_products(rows)
+    return mean.item(), jackknife_error(without).item() if len(rows) > 2 else 0.0
 
 
 def mean_similarity(features: Tensor) -> Tensor:

@@ -103,5 +103,16 @@ def shortened(name: str) -> str:
     return name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}..."
 
 
+def readable_fingerprint(name: str | None) -> str | float:
+    """What tells ComfyUI whether the file of a node's input, in its output or input folder, has changed."""
+    if name is None:
+        # ComfyUI does not say what comes over a link: read again each time.
+        return float("nan")
+    try:
+        return content_hash(readable_path(name))
+    except ValueError:
+        return ""
+
+
 def content_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()

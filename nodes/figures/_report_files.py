@@ -42,13 +42,7 @@ class LoadReport(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, path) -> str | float:
-        if path is None:
-            # ComfyUI does not say what comes over a link: read again each time.
-            return float("nan")
-        try:
-            return comfyui.content_hash(comfyui.readable_path(path))
-        except ValueError:
-            return ""
+        return comfyui.readable_fingerprint(path)
 
     @classmethod
     @checked()

@@ -12,9 +12,10 @@ from ._encoders import (
 from ._latents import growing_latents, joined_noise
 from ._layers import LAYERS, chosen_layers, noise_levels, pooling
 from ._method import method_of, solver_options
-from ._number_text import lines_of, number_of, numbers, words
+from ._number_text import filled_lines, lines_of, number_of, numbers, words
 from ._pictures import count_of_pictures, latents_of_pictures
-from ._reading import draws, levels_to_read, represented
+from ._reading import draws, levels_to_read, reading_prompt, represented
+from ._references import check_reference_count
 from ._sampling import batch_size, concept, latent_size, negative, resume, scheduler, seed, steps
 from ._schedule import schedule
 from ._sockets import (
@@ -47,10 +48,11 @@ from ._training import (
 __all__ = [
     "CLUSTERS", "DIRECTION", "EMBEDDINGS", "FEATURES", "HSPACE", "IMAGE_ENCODER", "LAYERS", "PREVIEW_STEPS", "REPORT",
     "REPRESENTATION", "SHEET_CELL", "SHEET_MODELS", "TABLE", "TRAJECTORY", "batch_size", "check_batch", "check_number",
-    "check_one_encoder", "check_reads_prompts", "check_training_latents", "checked", "chosen_layers", "concept",
-    "count_of", "count_of_pictures", "draws", "encoder_name", "growing_latents", "joined_noise", "latent_size",
-    "latents_of_pictures", "learning_rate_of_training", "levels_to_read", "lines_of", "lora_target", "method_of",
-    "mode_latents", "negative", "noise_levels", "number_of", "numbers", "picture_embeddings", "pooling", "previewing",
-    "prompt_embedding", "reads_prompts", "represented", "resume", "saved_training", "schedule", "scheduler", "seed",
-    "solver_options", "steps", "take", "training_batch_size", "training_records", "training_steps", "words",
+    "check_one_encoder", "check_reads_prompts", "check_reference_count", "check_training_latents", "checked",
+    "chosen_layers", "concept", "count_of", "count_of_pictures", "draws", "encoder_name", "filled_lines",
+    "growing_latents", "joined_noise", "latent_size", "latents_of_pictures", "learning_rate_of_training",
+    "levels_to_read", "lines_of", "lora_target", "method_of", "mode_latents", "negative", "noise_levels", "number_of",
+    "numbers", "picture_embeddings", "pooling", "previewing", "prompt_embedding", "reading_prompt", "reads_prompts",
+    "represented", "resume", "saved_training", "schedule", "scheduler", "seed", "solver_options", "steps", "take",
+    "training_batch_size", "training_records", "training_steps", "words",
 ]

@@ -9,6 +9,15 @@ def words(text: str) -> list[str]:
     return text.replace(",", " ").replace(";", " ").split()
 
 
+def filled_lines(text: str) -> list[str]:
+    """The lines of a text that hold something, without spaces around them.
+
+    >>> filled_lines(" one\\n\\ntwo ")
+    ['one', 'two']
+    """
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
 def lines_of(names: list[str], text: str) -> list[str]:
     """The line of a text for each growing input of `names`, by the number at the end of its name; empty where there is
     none. One that is muted or left open takes its line with it.

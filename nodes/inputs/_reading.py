@@ -15,6 +15,12 @@ from ..comfyui import checkpoints, progress_bar
 from ._training import check_training_latents
 
 
+def reading_prompt() -> io.Conditioning.Input:
+    return io.Conditioning.Input("positive",
+                                 tooltip="The prompt under which features are read. An empty one, CLIP Text Encode "
+                                         "without text, asks what the network sees in a picture by itself.")
+
+
 def levels_to_read(default: str) -> io.String.Input:
     return io.String.Input("levels", default=default,
                            tooltip="Noise levels at which features are read, as shares of sampling: 0 is pure noise at "

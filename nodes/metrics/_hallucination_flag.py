@@ -1,7 +1,6 @@
 """HallucinationFlag: which samples still moved unusually much at the end of their sampling."""
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from comfy_api.latest import io
@@ -9,9 +8,8 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
 from ...dma import figures, metrics
-from ...dma.statistics import fewest_references
 from .. import comfyui
-from ..inputs import REPORT, check_batch, checked, take
+from ..inputs import REPORT, check_batch, check_reference_count, checked, take
 
 
 class HallucinationFlag(io.ComfyNode):
@@ -52,10 +50,10 @@ class HallucinationFlag(io.ComfyNode):
     @classmethod
     @checked()
     def execute(cls, latents, references, false_positive_rate) -> io.NodeOutput:
-        check_count(len(samples_in(references, "references")), "latents", false_positive_rate)
+        check_reference_count(len(samples_in(references, "references")), "latents", false_positive_rate, "sample more")
         check_same_size(samples_in(latents, "latents"), references["samples"])
         found, usual = recorded_in(latents, "latents"), different(recorded_in(references, "references"))
-        check_count(len(usual), "different latents", false_positive_rate)
+        check_reference_count(len(usual), "different latents", false_positive_rate, "sample more")
         check_same_levels(found, usual)
         levels = usual[0].levels
         report = metrics.hallucination_report(
@@ -70,15 +68,6 @@ def samples_in(latent: dict, name: str) -> Tensor:
     """The samples of a LATENT input. Raises ValueError, calling it `name`, for empty and combined ones, and NaN."""
     check_batch(latent["samples"], name)
     return latent["samples"]
-
-
-def check_count(count: int, what: str, rate: float) -> None:
-    """Raise ValueError where so many references are too few for a false positive rate."""
-    needed = fewest_references(rate)
-    if count < needed:
-        # Rounded up: at less than 1 / (count + 1) nothing could be flagged.
-        raise ValueError(f"references holds {count} {what}, but a false positive rate of {rate:g} needs at least "
-                         f"{needed}: sample more, or choose {math.ceil(1000 / (count + 1)) / 1000:g} or more.")
 
 
 def check_same_size(latents: Tensor, references: Tensor) -> None:

@@ -160,7 +160,7 @@ def naming(prompt: str, *, kept: bool) -> Iterator[None]:
 
 def listed(prompts: str) -> list[str]:
     """The prompts of a text, one a line. Raises ValueError for none, too many, and one that is there twice."""
-    texts = [line.strip() for line in prompts.splitlines() if line.strip()]
+    texts = inputs.filled_lines(prompts)
     if not texts:
         raise ValueError("prompts is empty: write at least one prompt, one a line.")
     if len(texts) > MOST_PROMPTS:

@@ -5,7 +5,7 @@ from comfy_api.latest import io
 
 from ...dma import encoders
 from ..comfyui import reading_pictures
-from ..inputs import EMBEDDINGS, IMAGE_ENCODER, checked
+from ..inputs import EMBEDDINGS, IMAGE_ENCODER, checked, filled_lines
 
 
 class AttributeEmbed(io.ComfyNode):
@@ -60,7 +60,7 @@ class AttributeEmbed(io.ComfyNode):
             found = encoders.question_states(image_encoder.on_device(), images, method["question"],
                                              state=method["state"], watchers=reading_pictures())
         else:
-            prompts = [line.strip() for line in method["prompts"].splitlines() if line.strip()]
+            prompts = filled_lines(method["prompts"])
             encoders.check_prompts(encoder, prompts)
             found = encoders.prompt_scores(image_encoder.on_device(), images, prompts, score=method["score"],
                                            watchers=reading_pictures())

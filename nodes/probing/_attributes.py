@@ -7,13 +7,10 @@ from torch import Tensor
 
 from ...dma import encoders
 from ..comfyui import reading_pictures
+from ..inputs import filled_lines
 
 NONE, PROMPTS, QUESTION = "none", "prompts", "question"
 WHAT = (NONE, PROMPTS, QUESTION)
-
-
-def lines_of(text: str) -> list[str]:
-    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def check_attributes(what: str, text: str, image_encoder: Any) -> None:
@@ -25,7 +22,7 @@ def check_attributes(what: str, text: str, image_encoder: Any) -> None:
         raise ValueError(f"Attributes by {needed} from LoadImageEncoder: connect one to image_encoder, or choose "
                          "attributes none.")
     if what == PROMPTS:
-        encoders.check_prompts(image_encoder.encoder, lines_of(text))
+        encoders.check_prompts(image_encoder.encoder, filled_lines(text))
     else:
         encoders.check_question(image_encoder.encoder, text)
 
@@ -33,7 +30,7 @@ def check_attributes(what: str, text: str, image_encoder: Any) -> None:
 def seen_in(what: str, text: str, image_encoder: Any, images: Tensor) -> tuple[str, ...]:
     """The answer of each picture (N, H, W, 3), or its best prompt; nothing where nothing is looked for."""
     if what == PROMPTS:
-        return encoders.prompt_scores(image_encoder.on_device(), images, lines_of(text),
+        return encoders.prompt_scores(image_encoder.on_device(), images, filled_lines(text),
                                       watchers=reading_pictures()).answers
     if what == QUESTION:
         return encoders.question_states(image_encoder.on_device(), images, text, watchers=reading_pictures()).answers

@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import comfyui
 from ..comfyui import CHECKPOINTS, LORAS
+from ..inputs import filled_lines
 
 MOST_COLUMNS = 100
 WITHOUT = "without"
@@ -62,7 +63,7 @@ def matching(text: str, known: list[str], kind: str, where: str) -> list[str]:
 
     Raises ValueError for a line that matches nothing, for no lines, and for a file that two lines name.
     """
-    lines = [line.strip().replace("\\", "/") for line in text.splitlines() if line.strip()]
+    lines = [line.replace("\\", "/") for line in filled_lines(text)]
     if not lines:
         raise ValueError(f"{where} is empty: write names of {kind}, one a line, or a pattern such as *.")
     found: list[str] = []

@@ -13,7 +13,7 @@ from ...dma import figures, mean_shift, metrics
 from .. import comfyui, inputs
 from ..comfyui import CHECKPOINTS, LORAS
 from ..inputs import IMAGE_ENCODER, TABLE, checked
-from ._attributes import NONE, PROMPTS, QUESTION, check_attributes, lines_of
+from ._attributes import NONE, PROMPTS, QUESTION, check_attributes
 from ._columns import Column, columns_of
 from ._concept_cell import empty_latent, stamps_of
 from ._drawn_sheet import cell_name
@@ -170,7 +170,7 @@ class ConceptSheet(io.ComfyNode):
 def words_of(text: str, template: str) -> list[str]:
     """The rows of a sheet. Raises ValueError for none, too many, one that is there twice, and a template without a
     place for them."""
-    found = lines_of(text)
+    found = inputs.filled_lines(text)
     if not found:
         raise ValueError("words is empty: write at least one word, one a line.")
     if len(found) > MOST_WORDS:
@@ -234,7 +234,7 @@ def unfolded(words: list[str], template: str, columns: list[Column], strength: f
             cells[name] = graph.node("ConceptSheetCell", name, checkpoint=column.checkpoint, lora=column.lora,
                                      strength=strength if column.lora else 1.0, prompt=template.replace(PLACE, word),
                                      **shared, **each).out(0)
-    attributes = lines_of(each["attribute_text"]) if each["attributes"] == PROMPTS else []
+    attributes = inputs.filled_lines(each["attribute_text"]) if each["attributes"] == PROMPTS else []
     drawn = graph.node("ConceptSheetDrawn", "sheet", words="\n".join(words),
                        columns="\n".join(column.label for column in columns), attributes="\n".join(attributes),
                        title="" if template == PLACE else template, cell=cell, settings=json.dumps(settings),

@@ -18,10 +18,7 @@ class ChannelMeans(io.ComfyNode):
             search_aliases=["representation", "features", "activations", "phi", "embedding", "h-space"],
             inputs=[
                 io.Model.Input("model", tooltip="Any model that H-Space Hook takes. It is not changed."),
-                io.Conditioning.Input("positive",
-                                      tooltip="The prompt under which features are read. An empty one, CLIP Text "
-                                              "Encode without text, asks what the network sees in a picture by "
-                                              "itself."),
+                inputs.reading_prompt(),
                 io.Latent.Input("latents", tooltip="Clean latents: pictures encoded by the model's VAE, or a sampler's "
                                                    "result."),
                 inputs.levels_to_read("0.8"),

@@ -1,7 +1,6 @@
 """MemorisationScore: which pictures a model has by heart, by how spiky its features of them are."""
 from __future__ import annotations
 
-import math
 import time
 from typing import Any
 
@@ -11,7 +10,6 @@ from torch import Tensor
 
 from ...dma import execution, figures, representation
 from ...dma.representation import CHANNEL_SCORES, DEVIATION, GUIDANCE, OVER_SPACE, SCORES, Reading, check_alike
-from ...dma.statistics import fewest_references
 from .. import comfyui, inputs
 from ..inputs import REPORT, checked
 
@@ -97,8 +95,8 @@ class MemorisationScore(io.ComfyNode):
         rows = different(references)
         given["references"] = inputs.take(references, rows)
         said["references"] = [said["references"][row] for row in rows if said["references"]]
-        check_references(counts["references"], "pictures", false_positive_rate)
-        check_references(len(rows), "different pictures", false_positive_rate)
+        inputs.check_reference_count(counts["references"], "pictures", false_positive_rate, "connect more")
+        inputs.check_reference_count(len(rows), "different pictures", false_positive_rate, "connect more")
         check_sizes(given)
         read_prompts = conditionings(model, said, score, clip)
         asked = levels_of_guidance(model, guidance_levels) if read_prompts else []
@@ -136,16 +134,6 @@ def different(pictures: Any) -> list[int]:
     values = pictures["samples"] if isinstance(pictures, dict) else pictures
     places = values.flatten(1).unique(dim=0, return_inverse=True)[1].tolist()
     return sorted({place: row for row, place in reversed(list(enumerate(places)))}.values())
-
-
-def check_references(count: int, what: str, rate: float) -> None:
-    """Raise ValueError where so many references are too few for a false positive rate."""
-    needed = fewest_references(rate)
-    if count < needed:
-        # Rounded up: at less than 1 / (count + 1) nothing could be flagged.
-        least = math.ceil(1000 / (count + 1)) / 1000
-        raise ValueError(f"references holds {count} {what}, but a false positive rate of {rate:g} needs at least "
-                         f"{needed}: connect more, or choose {least:g} or more.")
 
 
 def check_sizes(given: dict[str, Any]) -> None:

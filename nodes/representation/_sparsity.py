@@ -22,10 +22,7 @@ class Sparsity(io.ComfyNode):
             search_aliases=["participation ratio", "specialised channels", "representation", "activations"],
             inputs=[
                 io.Model.Input("model", tooltip="Any model that H-Space Hook takes. It is not changed."),
-                io.Conditioning.Input("positive",
-                                      tooltip="The prompt under which features are read. An empty one, CLIP Text "
-                                              "Encode without text, asks what the network sees in a picture by "
-                                              "itself."),
+                inputs.reading_prompt(),
                 io.Latent.Input("latents", tooltip="Clean latents of different pictures: two or more, from 20 on "
                                                    "specialised channels can be told, from 100 on well."),
                 inputs.levels_to_read("0.2, 0.5, 0.8, 1"),

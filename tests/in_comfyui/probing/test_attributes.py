@@ -16,7 +16,8 @@ def loaded(comfyui, tmp_path_factory):
 
 def test_prompts_and_questions_are_those_of_attribute_embed(small_encoder, loaded):
     from mental_averages.nodes.modes import AttributeEmbed
-    from mental_averages.nodes.probing._attributes import lines_of, seen_in
+    from mental_averages.nodes.inputs import filled_lines
+    from mental_averages.nodes.probing._attributes import seen_in
 
     images = torch.rand(5, 48, 48, 3, generator=torch.Generator().manual_seed(0))
     by_prompts = AttributeEmbed.execute(images, small_encoder, {"method": "prompts", "prompts": "red\n\n blue",
@@ -26,7 +27,7 @@ def test_prompts_and_questions_are_those_of_attribute_embed(small_encoder, loade
                                                             "state": "answer_mean"}).args[0]
     assert seen_in("question", "what?", loaded["blip"], images) == asked.answers
     assert seen_in("none", "", None, images) == ()
-    assert lines_of("red\n\n blue") == ["red", "blue"]
+    assert filled_lines("red\n\n blue") == ["red", "blue"]
 
 
 @pytest.mark.parametrize("what, text, encoder, message", [
