@@ -15,8 +15,8 @@ def loaded(comfyui, tmp_path_factory):
 
 
 def test_prompts_and_questions_are_those_of_attribute_embed(small_encoder, loaded):
-    from mental_averages.nodes.modes import AttributeEmbed
     from mental_averages.nodes.inputs import filled_lines
+    from mental_averages.nodes.modes import AttributeEmbed
     from mental_averages.nodes.probing._attributes import seen_in
 
     images = torch.rand(5, 48, 48, 3, generator=torch.Generator().manual_seed(0))
