@@ -175,8 +175,9 @@ PROMISES = {
     "a hypernetwork": Promise(on_model("HypernetworkLoader", hypernetwork_name="random.pt", strength=1.0), EVERY),
     "perturbed attention": Promise(on_model("PerturbedAttentionGuidance", scale=3.0), AT_1_TOO),
     "self-attention guidance": Promise(on_model("SelfAttentionGuidance", scale=0.5, blur_sigma=2.0), AT_1_TOO),
+    # It pushes away from the negative prompt, and a reconstruction has none: its two prompts are the same.
     "normalized attention guidance": Promise(on_model("NAGuidance", nag_scale=5.0, nag_alpha=0.5, nag_tau=1.5),
-                                             AT_1_TOO),
+                                             AT_1_TOO - {"reconstructed"}),
     "projected guidance": Promise(on_model("APG", eta=0.5, norm_threshold=5.0, momentum=0.0), AT_1_TOO),
     # Of three the demo has nothing for them to change: channels of another number, too few tokens.
     "FreeU": Promise(on_model("FreeU_V2", b1=1.3, b2=1.4, s1=0.9, s2=0.2), set()),
