@@ -77,7 +77,7 @@ __all__ = [
     "parameters_of", "parametrization_of", "places", "plain_name", "progress_bar", "prompt_with_vectors",
     "pushed_model", "readable_fingerprint", "readable_path", "reading_pictures", "recorded", "recording_model",
     "remember", "resolve_layer", "run_key", "run_state_folder", "samples_of", "samples_of_size", "saved_run",
-    "schedulers", "semantic_space", "set_positive", "sigmas_of", "stamp", "steered_model", "target_layers", "tolerance_of",
-    "with_denoiser", "with_lora", "with_lora_file", "without_prompt", "works_in_place", "write_embedding",
-    "write_output_text", "write_output_texts",
+    "schedulers", "semantic_space", "set_positive", "sigmas_of", "stamp", "steered_model", "target_layers",
+    "tolerance_of", "with_denoiser", "with_lora", "with_lora_file", "without_prompt", "works_in_place",
+    "write_embedding", "write_output_text", "write_output_texts",
 ]

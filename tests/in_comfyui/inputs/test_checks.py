@@ -70,7 +70,6 @@ def refused(node, values, *parts):
 
 
 def test_every_number_choice_and_text_of_every_node_is_checked(comfyui):
-
     checked = 0
     for node in node_classes():
         inputs = node.define_schema().inputs
