@@ -151,14 +151,17 @@ def _inputs(description: dict[str, Any], given: dict[str, Any]) -> Iterator[tupl
     """
     for kind in ("required", "optional"):
         for name in description["input_order"].get(kind, []):
-            specification = description["input"][kind][name]
-            yield name, specification
-            if specification[0] == BRANCHING:
-                chosen, = (option["inputs"]
-                           for option in _options(specification)["options"] if option["key"] == given[name])
-                for branch in ("required", "optional"):
-                    for inner, inner_specification in chosen.get(branch, {}).items():
-                        yield f"{name}.{inner}", inner_specification
+            yield from _with_chosen(name, description["input"][kind][name], given)
+
+
+def _with_chosen(name: str, specification: list, given: dict[str, Any]) -> Iterator[tuple[str, list]]:
+    """An input, and those that its choice brings, which may be choices themselves."""
+    yield name, specification
+    if specification[0] == BRANCHING:
+        chosen, = (option["inputs"] for option in _options(specification)["options"] if option["key"] == given[name])
+        for branch in ("required", "optional"):
+            for inner, inner_specification in chosen.get(branch, {}).items():
+                yield from _with_chosen(f"{name}.{inner}", inner_specification, given)
 
 
 def _options(specification: list) -> dict[str, Any]:

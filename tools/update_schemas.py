@@ -15,6 +15,7 @@ from typing import Any
 import pack
 
 CONTRACT = pack.ROOT / "tests" / "in_comfyui" / "schemas.json"
+DYNAMIC = "COMFY_DYNAMICCOMBO_V3"  # a choice that brings inputs of its own
 LOCALE = pack.ROOT / "locales" / "en" / "nodeDefs.json"
 
 
@@ -38,17 +39,31 @@ def contract(all_schemas: list[Any]) -> dict:
 
 def _input(item: Any) -> list:
     """An input's id and type; one whose choice brings inputs of its own also with these."""
-    if item.io_type != "COMFY_DYNAMICCOMBO_V3":
-        return [item.id, item.io_type]
+    if item.io_type != DYNAMIC:
+        return [item.id, item.get_io_type()]
     return [item.id, item.io_type,
             {option.key: [_input(nested) for nested in option.inputs] for option in item.options}]
+
+
+def _named(items: list[Any], before: str = "") -> dict[str, dict]:
+    """Names and tooltips of inputs by the page's keys, which has an underscore where the ids of inputs of a choice have
+    a dot. Of inputs of one key that are explained in several ways the page shows each its own tooltip."""
+    found: dict[str, dict] = {}
+    for item in items:
+        entry = {"name": item.display_name or item.id, "tooltip": item.tooltip}
+        named = {f"{before}{item.id}": entry}
+        for option in item.options if item.io_type == DYNAMIC else ():
+            for key, nested in _named(option.inputs, f"{before}{item.id}_").items():
+                named[key] = nested if named.get(key, nested) == nested else {"name": nested["name"]}
+        found.update(named)
+    return found
 
 
 def locale(all_schemas: list[Any]) -> dict:
     """ComfyUI's nodeDefs: names and tooltips by node."""
     return {schema.node_id: {
         "display_name": schema.display_name, "description": schema.description,
-        "inputs": {item.id: {"name": item.id, "tooltip": item.tooltip} for item in schema.inputs},
+        "inputs": _named(schema.inputs),
         "outputs": {str(index): {"name": item.display_name, "tooltip": item.tooltip}
                     for index, item in enumerate(schema.outputs)},
     } for schema in all_schemas}

@@ -1,5 +1,5 @@
 """AlignTrajectories and AlignMixtureModes."""
 from ._align_mixture_modes import AlignMixtureModes
-from ._align_trajectories import AlignTrajectories, make_solver
+from ._align_trajectories import AlignTrajectories
 
-__all__ = ["AlignMixtureModes", "AlignTrajectories", "make_solver"]
+__all__ = ["AlignMixtureModes", "AlignTrajectories"]

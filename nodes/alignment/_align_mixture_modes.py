@@ -27,7 +27,7 @@ class AlignMixtureModes(io.ComfyNode):
                                    [io.Int.Input("modes", default=2, min=1, max=100, tooltip="The number of modes.")]),
         ]
         return io.Schema(
-            node_id="AlignMixtureModes", display_name="Align Mixture Modes", category="dma/modes",
+            node_id="AlignMixtureModes", display_name="Align Mixture Modes", category=inputs.category("modes"),
             description="Finds the modes of a prompt in the model's own semantic space and draws the mental average of "
                         "each, without training.",
             search_aliases=["modes", "mixture", "clusters", "mental average", "gaussian mixture", "multimodal"],

@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from ...dma import baselines
 from ...dma.execution import PassMonitor
 from .. import comfyui
-from ..inputs import check_batch, checked
+from ..inputs import category, check_batch, checked
 
 STANDARD = baselines.CongealingSettings()
 
@@ -16,7 +16,7 @@ class AlignedMean(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="AlignedMean", display_name="Aligned Pixel Mean", category="dma/baselines",
+            node_id="AlignedMean", display_name="Aligned Pixel Mean", category=category("baselines"),
             description="The pixel mean of pictures that are first scaled, turned, shifted and gently bent onto each "
                         "other: a stand-in for GANgealing, the paper's rival, without a GAN.",
             search_aliases=["congealing", "GANgealing", "mean image", "registration", "baseline"],

@@ -5,14 +5,14 @@ from comfy_api.latest import io
 
 from ...dma import baselines
 from .. import comfyui
-from ..inputs import check_batch, checked
+from ..inputs import category, check_batch, checked
 
 
 class AverageImages(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="AverageImages", display_name="Average Images", category="dma/baselines",
+            node_id="AverageImages", display_name="Average Images", category=category("baselines"),
             description="The pixel mean of a batch of pictures: blurry, and the reason for the mental average.",
             search_aliases=["mean image", "pixel mean"],
             inputs=[io.Image.Input("images", tooltip="A batch of pictures.")],
@@ -30,7 +30,7 @@ class AverageLatents(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="AverageLatents", display_name="Average Latents", category="dma/baselines",
+            node_id="AverageLatents", display_name="Average Latents", category=category("baselines"),
             description="The mean of a batch of finished latents (the paper's Avg VAE): blurry once decoded.",
             search_aliases=["mean latent", "Avg VAE"],
             inputs=[io.Latent.Input("latents", tooltip="A batch of finished latents.")],

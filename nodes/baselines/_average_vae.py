@@ -7,14 +7,14 @@ from comfy_api.latest import io
 from ...dma import baselines
 from ...dma.execution import Progress
 from .. import comfyui
-from ..inputs import check_batch, checked
+from ..inputs import category, check_batch, checked
 
 
 class AverageVAE(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="AverageVAE", display_name="Average VAE", category="dma/baselines",
+            node_id="AverageVAE", display_name="Average VAE", category=category("baselines"),
             description="The paper's rival Avg VAE: the mean of encoded pictures, decoded: blurry.",
             search_aliases=["Avg VAE", "mean latent", "latent average", "baseline"],
             inputs=[

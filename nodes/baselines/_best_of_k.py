@@ -5,7 +5,7 @@ import torch
 from comfy_api.latest import io
 
 from ...dma import baselines, statistics
-from ..inputs import FEATURES, check_batch, checked, numbers
+from ..inputs import FEATURES, category, check_batch, checked, numbers
 
 HIGHEST, LOWEST = "highest", "lowest"
 
@@ -14,7 +14,7 @@ class BestOfK(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="BestOfK", display_name="Best of K", category="dma/baselines",
+            node_id="BestOfK", display_name="Best of K", category=category("baselines"),
             description="Picks the best picture of a batch by a score of each: what people do by hand, and a rival of "
                         "every average.",
             search_aliases=["best of n", "select best", "rank", "score", "reward", "baseline"],

@@ -4,14 +4,14 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ...dma import baselines
-from ..inputs import FEATURES, check_batch, checked
+from ..inputs import FEATURES, category, check_batch, checked
 
 
 class MedoidSelect(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="MedoidSelect", display_name="Medoid Select", category="dma/baselines",
+            node_id="MedoidSelect", display_name="Medoid Select", category=category("baselines"),
             description="Picks the most central picture of a batch: the one nearest to all others by its features.",
             search_aliases=["medoid", "most typical image", "central"],
             inputs=[

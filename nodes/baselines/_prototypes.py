@@ -34,7 +34,7 @@ class D4MPrototype(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="D4MPrototype", display_name="D4M Prototype", category="dma/baselines",
+            node_id="D4MPrototype", display_name="D4M Prototype", category=inputs.category("baselines"),
             description="The paper's rival D4M: the k-means centroid of a concept's latents, noised and denoised with "
                         "the prompt.",
             search_aliases=["D4M", "dataset distillation", "prototype", "centroid", "baseline"],
@@ -82,7 +82,7 @@ class MGD3Prototype(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="MGD3Prototype", display_name="MGD3 Prototype", category="dma/baselines",
+            node_id="MGD3Prototype", display_name="MGD3 Prototype", category=inputs.category("baselines"),
             description="The paper's rival MGD3: a sample that is drawn towards the k-means centroid of a concept's "
                         "latents in the first half of the steps.",
             search_aliases=["MGD3", "mode guidance", "dataset distillation", "prototype", "baseline"],

@@ -14,7 +14,7 @@ class ZeroLatent(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="ZeroLatent", display_name="Zero-Latent Sample", category="dma/baselines",
+            node_id="ZeroLatent", display_name="Zero-Latent Sample", category=inputs.category("baselines"),
             description="One plain deterministic sample that starts from zero instead of noise: the cheapest rival of "
                         "the mental average.",
             search_aliases=["zero latent", "mean noise", "shrunken noise"],

@@ -2,7 +2,7 @@
 from ._adapters import ATTENTION, NAMES, attached, check_rank, lora_model, parameters_of, target_layers, with_lora
 from ._advice import ORDINARY_SIGMAS, OTHER_LAYER, OWN_LATENTS, advising, advising_on_gradients
 from ._architectures import AUTO_LAYER, MIDDLE_BLOCK, default_layer, places, works_in_place
-from ._conditioning import check_conditioning, check_no_hooks, check_one_prompt
+from ._conditioning import check_conditioning, check_no_hooks, check_one_prompt, without_prompt
 from ._denoiser import ComfyDenoiser, parametrization_of
 from ._embedding_files import (
     ENDING,
@@ -40,7 +40,7 @@ from ._latents import (
     samples_of,
     samples_of_size,
 )
-from ._model import HSpace, check_model, layer_names, network_of, resolve_layer, schedulers, sigmas_of
+from ._model import HSpace, check_model, layer_names, network_of, resolve_layer, schedulers, semantic_space, sigmas_of
 from ._model_files import CHECKPOINTS, LORAS, OneCheckpoint, Stamp, free_after, listed_models, stamp, with_lora_file
 from ._progress import ProgressReporter, progress_bar, reading_pictures
 from ._push import Push, pushed_model
@@ -77,7 +77,7 @@ __all__ = [
     "parameters_of", "parametrization_of", "places", "plain_name", "progress_bar", "prompt_with_vectors",
     "pushed_model", "readable_fingerprint", "readable_path", "reading_pictures", "recorded", "recording_model",
     "remember", "resolve_layer", "run_key", "run_state_folder", "samples_of", "samples_of_size", "saved_run",
-    "schedulers", "set_positive", "sigmas_of", "stamp", "steered_model", "target_layers", "tolerance_of",
-    "with_denoiser", "with_lora", "with_lora_file", "works_in_place", "write_embedding", "write_output_text",
-    "write_output_texts",
+    "schedulers", "semantic_space", "set_positive", "sigmas_of", "stamp", "steered_model", "target_layers",
+    "tolerance_of", "with_denoiser", "with_lora", "with_lora_file", "without_prompt", "works_in_place",
+    "write_embedding", "write_output_text", "write_output_texts",
 ]

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import nodes
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from torch import Tensor
 
 # What would give features that cannot be compared between latents, or that ComfyUI swaps weights for in mid-run.
@@ -18,6 +20,19 @@ def check_one_prompt(conditioning: list, name: str) -> None:
         if isinstance(embedding, Tensor) and len(embedding) != 1:
             raise ValueError(f"The {name} conditioning holds {len(embedding)} prompts in one batch, which would be "
                              "dealt out to latents by chance: connect one prompt at a time.")
+
+
+def without_prompt(model: Any, positive: list) -> list:
+    """A conditioning in the place of the empty prompt's, made of a prompt's for want of a text encoder.
+
+    Stable Diffusion 1 and 2 get the vector of the text's start alone, which is the same for every prompt and is what
+    they look at where there is none; all others zeros, as ConditioningZeroOut makes them, with which SDXL and SD3 were
+    trained. Neither is the empty prompt itself.
+    """
+    network = model.get_model_object("diffusion_model")
+    if not (isinstance(network, UNetModel) and network.num_classes is None):
+        return nodes.ConditioningZeroOut().zero_out(positive)[0]
+    return [[embedding[:, :1].expand_as(embedding).clone(), options.copy()] for embedding, options in positive]
 
 
 def check_conditioning(conditioning: list, name: str) -> None:

@@ -23,6 +23,14 @@ class HSpace:
     pooling: str  # over space: one of `dma.models.POOLINGS`
 
 
+def semantic_space(model: Any) -> HSpace:
+    """A value of DMA_HSPACE as it is; of a MODEL its own semantic layer. Raises ValueError as HSpaceHook does."""
+    if isinstance(model, HSpace):
+        return model
+    check_model(model)
+    return HSpace(model, resolve_layer(model, AUTO_LAYER), "none")
+
+
 def network_of(model: Any) -> torch.nn.Module:
     return model.get_model_object("diffusion_model")
 

@@ -6,7 +6,7 @@ import logging
 from comfy_api.latest import io
 
 from ...dma import figures
-from ..inputs import check_batch, checked, lines_of, number_of
+from ..inputs import category, check_batch, checked, lines_of, number_of
 
 
 class LabelledSheet(io.ComfyNode):
@@ -15,7 +15,7 @@ class LabelledSheet(io.ComfyNode):
         rows = io.Autogrow.TemplatePrefix(io.Image.Input("images", tooltip="The pictures of one row."), prefix="images",
                                           min=1, max=20)
         return io.Schema(
-            node_id="LabelledSheet", display_name="Labelled Sheet", category="dma/figures",
+            node_id="LabelledSheet", display_name="Labelled Sheet", category=category("figures"),
             description="Lays batches of pictures out in rows with a caption each.",
             search_aliases=["contact sheet", "grid", "caption"],
             inputs=[

@@ -4,14 +4,14 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ...dma import figures
-from ..inputs import REPORT, checked
+from ..inputs import REPORT, category, checked
 
 
 class PlotReport(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="PlotReport", display_name="Plot Report", category="dma/figures",
+            node_id="PlotReport", display_name="Plot Report", category=category("figures"),
             description="Draws what an alignment, an inversion or an interpolation measured.",
             search_aliases=["residual plot", "alignment report"],
             inputs=[

@@ -5,14 +5,14 @@ from comfy_api.latest import io, ui
 
 from ...dma import figures
 from .. import comfyui
-from ..inputs import REPORT, checked
+from ..inputs import REPORT, category, checked
 
 
 class SaveReport(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="SaveReport", display_name="Save Report", category="dma/figures", is_output_node=True,
+            node_id="SaveReport", display_name="Save Report", category=category("figures"), is_output_node=True,
             description="Writes a report as JSON into ComfyUI's output folder.",
             inputs=[
                 REPORT.Input("report", tooltip="From any output of this pack called report."),
@@ -34,7 +34,7 @@ class LoadReport(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="LoadReport", display_name="Load Report", category="dma/figures",
+            node_id="LoadReport", display_name="Load Report", category=category("figures"),
             description="Reads a report that Save Report wrote.",
             inputs=[io.String.Input("path", default="", tooltip="A file in ComfyUI's output or input folder.")],
             outputs=[REPORT.Output("report", display_name="report", tooltip="The report, for PlotReport.")],

@@ -15,7 +15,7 @@ class CaptureHSpace(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="CaptureHSpace", display_name="Capture H-Space", category="dma", is_output_node=True,
+            node_id="CaptureHSpace", display_name="Capture H-Space", category=inputs.category(), is_output_node=True,
             description="Reads the semantic features of a batch of latents at one noise level, for MedoidSelect or for "
                         "a file.",
             search_aliases=["activations", "features", "semantic space"],

@@ -11,7 +11,7 @@ class HSpaceHook(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="HSpaceHook", display_name="H-Space Hook", category="dma",
+            node_id="HSpaceHook", display_name="H-Space Hook", category=inputs.category(),
             description="Chooses the layer of a model whose features stand for meaning: its semantic space.",
             search_aliases=["semantic space", "bottleneck", "mid block", "mental average"],
             inputs=[

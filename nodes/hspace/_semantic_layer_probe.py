@@ -34,7 +34,7 @@ class SemanticLayerProbe(io.ComfyNode):
                                                                    tooltip="One prompt, from CLIP Text Encode."),
                                              prefix="prompts", min=hspace.FEWEST_PROMPTS, max=MOST_PROMPTS)
         return io.Schema(
-            node_id="SemanticLayerProbe", display_name="Semantic Layer Probe", category="dma",
+            node_id="SemanticLayerProbe", display_name="Semantic Layer Probe", category=inputs.category(),
             description="Measures every layer of a model and chooses the one whose features stand for meaning, in "
                         "place of H-Space Hook.",
             search_aliases=["semantic space", "auto layer", "h-space", "which layer", "layer choice", "mental average"],

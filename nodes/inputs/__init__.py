@@ -1,5 +1,6 @@
 """Inputs that several nodes share, and the pack's own socket types."""
 from ._batches import check_batch, count_of, take
+from ._category import category
 from ._checks import check_number, checked
 from ._encoders import (
     check_one_encoder,
@@ -47,7 +48,8 @@ from ._training import (
 
 __all__ = [
     "CLUSTERS", "DIRECTION", "EMBEDDINGS", "FEATURES", "HSPACE", "IMAGE_ENCODER", "LAYERS", "PREVIEW_STEPS", "REPORT",
-    "REPRESENTATION", "SHEET_CELL", "SHEET_MODELS", "TABLE", "TRAJECTORY", "batch_size", "check_batch", "check_number",
+    "REPRESENTATION", "SHEET_CELL", "SHEET_MODELS", "TABLE", "TRAJECTORY", "batch_size", "category", "check_batch",
+    "check_number",
     "check_one_encoder", "check_reads_prompts", "check_reference_count", "check_training_latents", "checked",
     "chosen_layers", "concept", "count_of", "count_of_pictures", "draws", "encoder_name", "filled_lines",
     "growing_latents", "joined_noise", "latent_size", "latents_of_pictures", "learning_rate_of_training",

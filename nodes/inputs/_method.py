@@ -29,7 +29,7 @@ def solver_options() -> list[io.DynamicCombo.Option]:
     ]
 
 
-def method_of(choice: dict, seed: int = 0) -> Method:
+def method_of(choice: dict) -> Method:
     """The library's method for the value of a method input; the pivot's, for null_text."""
     chosen = choice["method"]
     if chosen == "ddim":
@@ -39,7 +39,7 @@ def method_of(choice: dict, seed: int = 0) -> Method:
     if chosen == "exact":
         return Bdia(choice["gamma"])
     if chosen == "rf_inversion":
-        return RFInversion(choice["gamma"], choice["eta"], choice["controlled"], seed)
+        return RFInversion(choice["gamma"], choice["eta"], choice["controlled"], choice["seed"])
     if chosen == "dpm_encoder":
-        return DpmEncoder(choice["eta"], seed)
+        return DpmEncoder(choice["eta"], choice["seed"])
     return {"midpoint": Midpoint, "fireflow": FireFlow}.get(chosen, Ddim)()

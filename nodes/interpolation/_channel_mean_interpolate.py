@@ -6,7 +6,7 @@ import math
 from comfy_api.latest import io
 
 from ...dma import interpolation
-from ..inputs import REPORT, checked, growing_latents, joined_noise
+from ..inputs import REPORT, category, checked, growing_latents, joined_noise
 from ._weights_text import parse_weights
 
 
@@ -15,7 +15,7 @@ class ChannelMeanInterpolate(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="ChannelMeanInterpolate", display_name="Interpolate Latents (Channel Mean)",
-            category="dma/interpolation",
+            category=category("interpolation"),
             description="Mixes or averages the noise of inverted pictures without the degeneration that plain "
                         "normalisation brings with many inputs.",
             search_aliases=["slerp", "latent average", "centroid", "morph", "interpolate latents", "mix latents",

@@ -6,14 +6,14 @@ from comfy_api.latest import io
 
 from ...dma import interpolation
 from ..comfyui import finite, image_latents
-from ..inputs import checked, numbers
+from ..inputs import category, checked, numbers
 
 
 class LatentOffset(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="LatentOffset", display_name="Latent Offset", category="dma/interpolation",
+            node_id="LatentOffset", display_name="Latent Offset", category=category("interpolation"),
             description="Shifts two channels against each other in the top of a latent, to show what a small bias of "
                         "the noise does to the picture.",
             search_aliases=["perturb latent", "latent bias", "channel offset"],

@@ -4,14 +4,14 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ...dma import figures, interpolation
-from ..inputs import REPORT, checked, growing_latents, joined_noise
+from ..inputs import REPORT, category, checked, growing_latents, joined_noise
 
 
 class LatentStatistics(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="LatentStatistics", display_name="Latent Statistics", category="dma/interpolation",
+            node_id="LatentStatistics", display_name="Latent Statistics", category=category("interpolation"),
             description="Measures the bias that inverted latents share, and how it grows when ever more of them are "
                         "averaged.",
             search_aliases=["channel mean", "latent norm", "bias amplification", "degeneracy"],

@@ -5,7 +5,7 @@ from comfy_api.latest import io
 
 from ...dma import interpolation
 from ..comfyui import image_latents
-from ..inputs import checked, numbers
+from ..inputs import category, checked, numbers
 from ._weights_text import weights_to_text
 
 
@@ -13,7 +13,7 @@ class MixingWeights(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="MixingWeights", display_name="Mixing Weights", category="dma/interpolation",
+            node_id="MixingWeights", display_name="Mixing Weights", category=category("interpolation"),
             description="Writes rows of weights for ChannelMeanInterpolate: a morph between inputs, a grid over three "
                         "or four, random mixtures, or the first few of many.",
             search_aliases=["morph", "barycentric", "convex combination", "interpolation weights"],

@@ -19,6 +19,11 @@ GENERATOR_SEED = 0
 MADE_FOR_GUIDANCE_1 = ("ddim", "midpoint", "fireflow", "rf_inversion")
 
 
+def noise_seed(tooltip: str) -> io.Int.Input:
+    # Without a widget that says what becomes of it after a run: the page leaves that behind when the method changes.
+    return io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, tooltip=tooltip)
+
+
 class DDIMInvert(io.ComfyNode):
     @classmethod
     def define_schema(cls):
@@ -46,15 +51,17 @@ class DDIMInvert(io.ComfyNode):
                                tooltip="Pull towards the picture on the way back: 0 is plain sampling."),
                 io.Float.Input("controlled", default=0.25, min=0.0, max=1.0, step=0.01,
                                tooltip="Share of the first steps of the way back on which eta acts."),
+                noise_seed("Seed of the ordinary noise that it pulls to."),
             ]),
             io.DynamicCombo.Option("dpm_encoder", [
                 io.Float.Input("eta", default=1.0, min=0.01, max=1.0, step=0.01,
                                tooltip="Fresh noise of every step of the way back: 1 is DDPM, near 0 nearly DDIM. "
                                        "What another prompt changes grows with it."),
+                noise_seed("Seed of the fresh noise."),
             ]),
         ]
         return io.Schema(
-            node_id="DDIMInvert", display_name="DDIM Invert", category="dma/inversion",
+            node_id="DDIMInvert", display_name="DDIM Invert", category=inputs.category("inversion"),
             description="Finds the noise from which deterministic sampling makes given pictures, or the noises of "
                         "stochastic sampling, and says how well it does.",
             search_aliases=["inversion", "unsampler", "null-text", "fixed point", "RF-Inversion", "RF-Solver",
@@ -76,8 +83,6 @@ class DDIMInvert(io.ComfyNode):
                                               "guidance; midpoint, fireflow and rf_inversion are made for flow "
                                               "models; dpm_encoder keeps the noise of every step, for another prompt "
                                               "or model with the same noise (CycleDiffusion)."),
-                inputs.seed("Seed of the noise that rf_inversion pulls to and dpm_encoder draws. The other methods "
-                            "draw no noise."),
                 io.Conditioning.Input("negative", optional=True,
                                       tooltip="What guidance leads away from. Needed where cfg is not 1."),
                 io.Sigmas.Input("sigmas", optional=True,
@@ -100,7 +105,7 @@ class DDIMInvert(io.ComfyNode):
 
     @classmethod
     @checked()
-    def execute(cls, model, positive, latent_image, steps, scheduler, cfg, method, seed, negative=None, sigmas=None,
+    def execute(cls, model, positive, latent_image, steps, scheduler, cfg, method, negative=None, sigmas=None,
                 measure=True) -> io.NodeOutput:
         chosen = method["method"]
         comfyui.check_model(model)
@@ -115,7 +120,7 @@ class DDIMInvert(io.ComfyNode):
                              f"{cfg}: set cfg to that of the sampling, such as 7.5, or choose another method.")
         shape = comfyui.latent_shape(model, latent_image)
         levels = schedule(model, scheduler, steps, sigmas)
-        solver = method_of(method, seed)
+        solver = method_of(method)
         solver.check(comfyui.parametrization_of(model))
         warnings = []
         if cfg > 1.0 and chosen in MADE_FOR_GUIDANCE_1:

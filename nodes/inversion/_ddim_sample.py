@@ -18,7 +18,7 @@ class DDIMSample(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="DDIMSample", display_name="DDIM Sample", category="dma/inversion",
+            node_id="DDIMSample", display_name="DDIM Sample", category=inputs.category("inversion"),
             description="Sampling from the noise of an inversion, as it is or averaged: the way back to a picture, or "
                         "with another prompt to another one.",
             search_aliases=["reconstruct", "resample", "DDIM sampling", "inverted noise", "CycleDiffusion"],

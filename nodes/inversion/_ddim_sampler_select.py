@@ -4,14 +4,14 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..comfyui import DeterministicSampler
-from ..inputs import TRAJECTORY, checked, method_of, solver_options
+from ..inputs import TRAJECTORY, category, checked, method_of, solver_options
 
 
 class DDIMSamplerSelect(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="DDIMSamplerSelect", display_name="DDIM Sampler (Both Directions)", category="dma/inversion",
+            node_id="DDIMSamplerSelect", display_name="DDIM Sampler (Both Directions)", category=category("inversion"),
             description="A sampler for SamplerCustomAdvanced that inverts along rising sigmas and samples along "
                         "falling ones.",
             search_aliases=["unsampler", "inversion sampler", "FlipSigmas", "custom sampler",

@@ -20,27 +20,31 @@ class MentalAverage(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="MentalAverage", display_name="Mental Average", category="dma",
+            node_id="MentalAverage", display_name="Mental Average", category=inputs.category(),
             description="One clear picture of what the model thinks a prompt looks like, the same for every seed: one "
                         "clean latent, noised again and again and moved to the mean of what the model sees in it.",
-            search_aliases=["mean shift", "average", "prototype", "typical", "DMA"],
+            search_aliases=["mean shift", "average", "average face", "prototype", "typical", "concept", "bias", "DMA"],
             inputs=[
                 io.Model.Input("model", tooltip="Any model that a KSampler takes, quantised ones included."),
                 inputs.concept(),
-                inputs.negative(),
                 inputs.latent_size(),
-                io.Int.Input("count", default=STANDARD.count, min=0, max=100000,
-                             tooltip="K: how many noises the mean of a level is taken over (1 or more). Below 16 the "
+                io.Int.Input("count", default=STANDARD.count, min=1, max=100000,
+                             tooltip="K: how many noises the mean of a level is taken over. Below 16 the "
                                      "seed begins to show; the error of the mean falls with the square root of K."),
                 inputs.steps(),
-                io.Int.Input("averaged_steps", default=STANDARD.averaged_steps, min=0, max=1000,
-                             tooltip="How many of the first steps take a mean (1 or more); the rest is plain sampling. "
+                io.Int.Input("averaged_steps", default=STANDARD.averaged_steps, min=1, max=1000,
+                             tooltip="How many of the first steps take a mean; the rest is plain sampling. "
                                      "6 of 20 is measured; more make the picture softer."),
                 io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1,
                                tooltip="Guidance scale of the plain sampling in the end, from which that of the "
                                        "averaged levels follows."),
                 inputs.scheduler(),
                 inputs.seed("Seed of all noise. Another seed should give nearly the same picture."),
+                io.Conditioning.Input("negative", optional=True,
+                                      tooltip="What guidance leads away from. Nothing connected: a stand-in for the "
+                                              "empty prompt, the start of the text alone for Stable Diffusion 1 and 2 "
+                                              "and zeros for other models, with which the picture may be another than "
+                                              "with an empty prompt connected."),
                 io.Float.Input("guidance_share", default=mean_shift.GUIDANCE_SHARE, min=0.0, max=1.0, step=0.05,
                                round=False, optional=True, advanced=True,
                                tooltip="Guidance of the averaged levels: 1 + this share of (cfg - 1). It is applied at "
@@ -79,7 +83,7 @@ class MentalAverage(io.ComfyNode):
 
     @classmethod
     @checked()
-    def execute(cls, model, positive, negative, latent_image, count, steps, averaged_steps, cfg, scheduler, seed,
+    def execute(cls, model, positive, latent_image, count, steps, averaged_steps, cfg, scheduler, seed, negative=None,
                 guidance_share=mean_shift.GUIDANCE_SHARE, restored_noise=BY_GUIDANCE,
                 mean_error=STANDARD.mean_error, batch_size=0, resume=True, start=None, start_step=START_STEP,
                 start_weights="") -> io.NodeOutput:
@@ -91,7 +95,10 @@ class MentalAverage(io.ComfyNode):
         settings = mean_shift.MeanShiftSettings(count=count, averaged_steps=averaged_steps, seed=seed,
                                                 mean_error=mean_error, restored_noise=restored_noise)
         comfyui.check_one_prompt(positive, "positive")
-        comfyui.check_one_prompt(negative, "negative")
+        if negative is None:
+            negative = comfyui.without_prompt(model, positive)
+        else:
+            comfyui.check_one_prompt(negative, "negative")
         shape = comfyui.latent_shape(model, latent_image)
         sigmas = comfyui.sigmas_of(model, scheduler, steps)
         begin = start_of(model, start, start_step, start_weights, shape)

@@ -31,7 +31,7 @@ class ModeTree(io.ComfyNode):
                              tooltip="A row of the tree: 1 is the top, the highest noise level.")]),
         ]
         return io.Schema(
-            node_id="ModeTree", display_name="Mode Tree (Family Tree of a Concept)", category="dma/modes",
+            node_id="ModeTree", display_name="Mode Tree (Family Tree of a Concept)", category=inputs.category("modes"),
             description="The family tree of a concept: what its pictures have in common at rising noise levels, from "
                         "many modes to a few, each with its share and its average. Nothing is trained.",
             search_aliases=["modes", "clusters", "family tree", "hierarchy", "dendrogram", "mean shift", "DMA"],

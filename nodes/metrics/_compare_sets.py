@@ -17,7 +17,7 @@ class CompareSets(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="CompareSets", display_name="Compare Sets", category="dma",
+            node_id="CompareSets", display_name="Compare Sets", category=inputs.category(),
             description="Measures a set of pictures beside a reference: consistency, representativeness, the distances "
                         "of distributions, sharpness, and more, each with its interval.",
             search_aliases=["metrics", "FID", "KID", "CMMD", "CLIP score", "PSNR", "consistency", "representativeness"],

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from ...dma import figures, metrics
 from .. import comfyui
-from ..inputs import REPORT, check_batch, check_reference_count, checked, take
+from ..inputs import REPORT, category, check_batch, check_reference_count, checked, take
 
 
 class HallucinationFlag(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="HallucinationFlag", display_name="Hallucination Flag", category="dma",
+            node_id="HallucinationFlag", display_name="Hallucination Flag", category=category(),
             description="Flags samples and averages that still moved unusually much in the last steps of their "
                         "sampling, as blends of two modes do that the model has never seen.",
             search_aliases=["hallucination", "artifact", "blend", "mode interpolation", "quality", "filter",

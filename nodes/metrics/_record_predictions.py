@@ -5,14 +5,14 @@ from comfy_api.latest import io
 
 from ...dma import metrics
 from .. import comfyui
-from ..inputs import checked
+from ..inputs import category, checked
 
 
 class RecordPredictions(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="RecordPredictions", display_name="Record Predictions", category="dma",
+            node_id="RecordPredictions", display_name="Record Predictions", category=category(),
             description="Records how much a model's predictions still move in the last steps of every sampling, for "
                         "HallucinationFlag. The samples stay what they are, to the last bit.",
             search_aliases=["hallucination", "trajectory", "variance", "trace"],

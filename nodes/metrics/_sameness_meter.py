@@ -28,7 +28,7 @@ class SamenessMeter(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="SamenessMeter", display_name="Sameness Meter", category="dma",
+            node_id="SamenessMeter", display_name="Sameness Meter", category=inputs.category(),
             description="Measures how alike a model's samples of a prompt are, for a list of prompts: one number with "
                         "its interval for each.",
             search_aliases=["diversity", "variety", "seed variation", "same face", "mode collapse", "similarity"],

@@ -5,7 +5,7 @@ from comfy_api.latest import io, ui
 
 from ...dma import figures, metrics
 from .. import comfyui
-from ..inputs import TABLE, checked, lines_of, number_of
+from ..inputs import TABLE, category, checked, lines_of, number_of
 
 MOST_TABLES = 50
 MARK = "\ufeff"  # tells spreadsheets that a file is UTF-8
@@ -17,7 +17,7 @@ class SaveTable(io.ComfyNode):
         tables = io.Autogrow.TemplatePrefix(TABLE.Input("tables", tooltip="A table of measures."), prefix="tables",
                                             min=1, max=MOST_TABLES)
         return io.Schema(
-            node_id="SaveTable", display_name="Save Table", category="dma/figures", is_output_node=True,
+            node_id="SaveTable", display_name="Save Table", category=category("figures"), is_output_node=True,
             description="Joins tables of measures into one and writes it as JSON and CSV into ComfyUI's output folder. "
                         "Says what they were not measured alike by.",
             search_aliases=["csv", "export", "spreadsheet", "metrics"],

@@ -20,7 +20,7 @@ class ScorePictures(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="ScorePictures", display_name="Score Pictures", category="dma",
+            node_id="ScorePictures", display_name="Score Pictures", category=inputs.category(),
             description="Scores every picture of a batch, sorts them, and hands on the best.",
             search_aliases=["best of", "rank", "CLIP score", "sort images", "pick best"],
             inputs=[

@@ -42,7 +42,7 @@ class AlignModes(io.ComfyNode):
     def define_schema(cls):
         adapter = [
             io.DynamicCombo.Option(LORA, [
-                number("steps", 2000, "Training steps of each mode's LoRA."),
+                number("steps", 2000, "Training steps of each mode's LoRA.", display_name="training steps"),
                 learning_rate(1e-4),
                 number("rank", 1, "Rank of the change of each layer. 1 is the paper's choice."),
                 io.String.Input("save_as", default="",
@@ -61,7 +61,7 @@ class AlignModes(io.ComfyNode):
                                 tooltip="The prompt that is trained on and averaged, in place of positive; {} is where "
                                         "the vectors stand."),
                 number("vectors", 1, "How many vectors are trained for each mode."),
-                number("steps", 3000, "Training steps of each mode's embedding."),
+                number("steps", 3000, "Training steps of each mode's embedding.", display_name="training steps"),
                 learning_rate(1e-2),
                 io.Boolean.Input("overwrite", default=False,
                                  tooltip="Replace embeddings of the same names that this node did not write itself, "
@@ -70,7 +70,7 @@ class AlignModes(io.ComfyNode):
             io.DynamicCombo.Option(NO_ADAPTER, []),
         ]
         return io.Schema(
-            node_id=NODE, display_name="Align Modes", category="dma/modes", enable_expand=True,
+            node_id=NODE, display_name="Align Modes", category=inputs.category("modes"), enable_expand=True,
             description="Draws the mental average of each mode of a concept, with an adapter trained on the mode's "
                         "samples or without.",
             search_aliases=["modes", "clusters", "loop", "adapter", "mental average", "for each"],
@@ -91,7 +91,7 @@ class AlignModes(io.ComfyNode):
                 number("count", 64, "K: how many trajectories of each mode's model are averaged. Without an adapter "
                                     "these are the mode's samples, whatever their number."),
                 io.Int.Input("steps", default=20, min=SAMPLING_STEPS[1], max=SAMPLING_STEPS[2],
-                             tooltip="Sampling steps."),
+                             display_name="sampling steps", tooltip="Sampling steps of the averages."),
                 number("cfg", 3.0, "Guidance scale. The paper uses 3 with adapters.", step=0.1),
                 inputs.scheduler(),
                 inputs.seed("Seed of training and of all starting noise."),

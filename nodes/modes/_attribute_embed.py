@@ -5,7 +5,7 @@ from comfy_api.latest import io
 
 from ...dma import encoders
 from ..comfyui import reading_pictures
-from ..inputs import EMBEDDINGS, IMAGE_ENCODER, checked, filled_lines
+from ..inputs import EMBEDDINGS, IMAGE_ENCODER, category, checked, filled_lines
 
 
 class AttributeEmbed(io.ComfyNode):
@@ -26,7 +26,7 @@ class AttributeEmbed(io.ComfyNode):
                                    "similarity to each prompt."),
         ])
         return io.Schema(
-            node_id="AttributeEmbed", display_name="Attribute Embed", category="dma/modes",
+            node_id="AttributeEmbed", display_name="Attribute Embed", category=category("modes"),
             description="Embeds pictures by one attribute, by asking a question of each or by scoring prompts, so that "
                         "clusters differ in that attribute.",
             search_aliases=["BLIP", "VQA", "question", "grounded", "attribute", "zero-shot"],

@@ -34,7 +34,7 @@ class CLIPGMMClusters(io.ComfyNode):
                                                           tooltip="The number of clusters.")]),
         ]
         return io.Schema(
-            node_id="CLIPGMMClusters", display_name="CLIP GMM Clusters", category="dma/modes",
+            node_id="CLIPGMMClusters", display_name="CLIP GMM Clusters", category=inputs.category("modes"),
             description="Sorts pictures into the modes of a concept: embeddings, principal components, a Gaussian "
                         "mixture whose size BIC may choose.",
             search_aliases=["cluster", "modes", "gaussian mixture", "GMM", "BIC", "PCA"],

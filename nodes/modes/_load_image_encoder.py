@@ -5,14 +5,14 @@ from comfy_api.latest import io
 
 from ...dma import encoders
 from ..comfyui import encoder_folder, encoder_names, managed_encoder
-from ..inputs import IMAGE_ENCODER, checked
+from ..inputs import IMAGE_ENCODER, category, checked
 
 
 class LoadImageEncoder(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="LoadImageEncoder", display_name="Load Image Encoder", category="dma/modes",
+            node_id="LoadImageEncoder", display_name="Load Image Encoder", category=category("modes"),
             description="Loads a CLIP, SigLIP, DINOv2 or BLIP-VQA folder in the format of the transformers library, "
                         "or a DreamSim or ImageReward folder, from local files only.",
             search_aliases=["CLIP", "SigLIP", "DINOv2", "BLIP", "VQA", "DreamSim", "ImageReward", "transformers"],

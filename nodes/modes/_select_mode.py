@@ -4,7 +4,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..inputs import CLUSTERS, checked, count_of, take
+from ..inputs import CLUSTERS, category, checked, count_of, take
 
 
 class SelectMode(io.ComfyNode):
@@ -12,7 +12,7 @@ class SelectMode(io.ComfyNode):
     def define_schema(cls):
         batched = io.MatchType.Template("batch", [io.Image, io.Latent, io.Mask])
         return io.Schema(
-            node_id="SelectMode", display_name="Select Mode", category="dma/modes",
+            node_id="SelectMode", display_name="Select Mode", category=category("modes"),
             description="Picks the members of one mode out of a batch of images, latents or masks.",
             search_aliases=["cluster", "members", "split batch", "filter"],
             inputs=[

@@ -68,9 +68,9 @@ class Unfolded:
                                       mixture_level=MIXTURE_LEVEL, minimum_size=1, aligned_steps=aligned,
                                       **{"components": "fixed", "components.modes": 1}, **shared)
         else:
-            # The preset says the rest.
-            average = self.nodes.node("AlignTrajectories", f"mode_{mode}_average", aligned_steps=1, iterations=1,
-                                      learning_rate=0.02, keep=1, **shared)
+            # draft keeps one whatever is asked for, and has no such input.
+            kept = {} if settings["preset"] == "draft" else {"preset.keep": 1}
+            average = self.nodes.node("AlignTrajectories", f"mode_{mode}_average", **kept, **shared)
         latent = average.out(0)
         return {"latent": latent, "picture": self.nodes.node("VAEDecode", f"mode_{mode}_picture", samples=latent,
                                                              vae=links["vae"]).out(0),

@@ -28,7 +28,8 @@ class ConceptSheetModels(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="ConceptSheetModels", display_name="Concept Sheet: Models", category="dma/inside", is_dev_only=True,
+            node_id="ConceptSheetModels", display_name="Concept Sheet: Models",
+            category=inputs.category("inside"), is_dev_only=True,
             description=f"{INSIDE} Holds the checkpoint that the cells of one column share, one at a time.",
             inputs=[],
             outputs=[SHEET_MODELS.Output("models", display_name="models",
@@ -44,7 +45,8 @@ class ConceptSheetCell(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="ConceptSheetCell", display_name="Concept Sheet: Cell", category="dma/inside", is_dev_only=True,
+            node_id="ConceptSheetCell", display_name="Concept Sheet: Cell",
+            category=inputs.category("inside"), is_dev_only=True,
             description=f"{INSIDE} One word by one model: its average, and what is measured of samples from the same "
                         "noise.",
             inputs=[
@@ -97,7 +99,7 @@ class ConceptSheetCell(io.ComfyNode):
             positive, negative = (comfyui.encoded(clip, text) for text in (prompt, negative_prompt))
             size = empty_latent(model, width, height)
             average, _, report = MentalAverage.execute(
-                model, positive, negative, size, count, steps, averaged_steps, cfg, scheduler, seed,
+                model, positive, size, count, steps, averaged_steps, cfg, scheduler, seed, negative=negative,
                 batch_size=batch_size, resume=resume).args
             picture = comfyui.decoded(vae, average)[:1]
             encoders.check_images(picture)

@@ -64,7 +64,7 @@ class ConceptSheet(io.ComfyNode):
             ]),
         ]
         return io.Schema(
-            node_id="ConceptSheet", display_name="Concept Sheet", category="dma", enable_expand=True,
+            node_id="ConceptSheet", display_name="Concept Sheet", category=inputs.category(), enable_expand=True,
             description="Draws the average of each word by each checkpoint, or by each LoRA of a training, from the "
                         "same noise, with what its samples show, how far they scatter, and what changes from column to "
                         "column.",

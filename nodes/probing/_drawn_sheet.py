@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...dma import figures, metrics
 from ..comfyui import OneCheckpoint
-from ..inputs import SHEET_MODELS, TABLE, checked
+from ..inputs import SHEET_MODELS, TABLE, category, checked
 from ._concept_cell import INSIDE
 
 MOST_PIXELS = 2**26  # of all averages together: 0.8 GB in fp32
@@ -21,7 +21,8 @@ class ConceptSheetDrawn(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="ConceptSheetDrawn", display_name="Concept Sheet: Drawn", category="dma/inside", is_dev_only=True,
+            node_id="ConceptSheetDrawn", display_name="Concept Sheet: Drawn",
+            category=category("inside"), is_dev_only=True,
             accept_all_inputs=True,
             description=f"{INSIDE} Takes all cells, as cell_ROW_COLUMN, measures what changes from column to column "
                         "and draws the sheet.",

@@ -12,7 +12,7 @@ class ChannelMeans(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="ChannelMeans", display_name="Channel Means", category="dma/representation",
+            node_id="ChannelMeans", display_name="Channel Means", category=inputs.category("representation"),
             description="Reads what a model represents of pictures: the mean of each channel of a layer, over space "
                         "and over draws of noise.",
             search_aliases=["representation", "features", "activations", "phi", "embedding", "h-space"],

@@ -23,7 +23,7 @@ class MemorisationScore(io.ComfyNode):
     def define_schema(cls):
         pictures = io.MatchType.Template("pictures", [io.Latent, io.Image])
         return io.Schema(
-            node_id="MemorisationScore", display_name="Memorisation Score", category="dma/representation",
+            node_id="MemorisationScore", display_name="Memorisation Score", category=inputs.category("representation"),
             description="Flags pictures that a model has by heart, by how spiky its features of them are beside those "
                         "of references.",
             search_aliases=["memorization", "memorised", "training data", "copy", "replication", "copyright",

@@ -20,7 +20,7 @@ class ReconstructFromRepresentation(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="ReconstructFromRepresentation", display_name="Reconstruct From Representation",
-            category="dma/representation",
+            category=inputs.category("representation"),
             description="Draws pictures that the model represents as it does a given one, or as the mean of several: "
                         "they share content and differ in layout.",
             search_aliases=["stochastic reconstruction", "centroid", "representation", "variations", "channel means"],

@@ -5,7 +5,7 @@ from comfy_api.latest import io, ui
 
 from ...dma.representation import load_representation, save_representation
 from .. import comfyui
-from ..inputs import REPRESENTATION, checked
+from ..inputs import REPRESENTATION, category, checked
 
 ENDING = ".safetensors"
 
@@ -14,7 +14,7 @@ class SaveRepresentation(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="SaveRepresentation", display_name="Save Representation", category="dma/representation",
+            node_id="SaveRepresentation", display_name="Save Representation", category=category("representation"),
             is_output_node=True,
             description="Writes a representation as safetensors into ComfyUI's output folder, with where it was read "
                         "in the header.",
@@ -41,7 +41,7 @@ class LoadRepresentation(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="LoadRepresentation", display_name="Load Representation", category="dma/representation",
+            node_id="LoadRepresentation", display_name="Load Representation", category=category("representation"),
             description="Reads a representation that Save Representation wrote.",
             inputs=[io.String.Input("path", default="", tooltip="A file in ComfyUI's output or input folder.")],
             outputs=[REPRESENTATION.Output("representation", display_name="representation",

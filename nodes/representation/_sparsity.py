@@ -16,7 +16,7 @@ class Sparsity(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="Sparsity", display_name="Sparsity", category="dma/representation",
+            node_id="Sparsity", display_name="Sparsity", category=inputs.category("representation"),
             description="Measures in every block of a model how many channels are active for a picture, and how many "
                         "are special to few pictures.",
             search_aliases=["participation ratio", "specialised channels", "representation", "activations"],

@@ -21,7 +21,7 @@ class DirectionFromPictures(io.ComfyNode):
     def define_schema(cls):
         pictures = io.MatchType.Template("pictures", [io.Latent, io.Image])
         return io.Schema(
-            node_id="DirectionFromPictures", display_name="Direction From Pictures", category="dma",
+            node_id="DirectionFromPictures", display_name="Direction From Pictures", category=inputs.category(),
             description="Finds the direction in a model's features that leads from pictures without something to "
                         "pictures with it, and measures how well it tells them apart.",
             search_aliases=["steering vector", "concept direction", "activation steering", "slider", "h-space",

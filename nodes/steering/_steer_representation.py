@@ -14,7 +14,7 @@ class SteerRepresentation(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="SteerRepresentation", display_name="Steer Representation", category="dma",
+            node_id="SteerRepresentation", display_name="Steer Representation", category=inputs.category(),
             description="Adds a direction to the features of a model while it samples, so that samples have more of "
                         "something, or less.",
             search_aliases=["steering vector", "activation steering", "concept slider", "attribute", "h-space",

@@ -8,14 +8,14 @@ from comfy_api.latest import io
 
 from ...dma import steering
 from .. import comfyui
-from ..inputs import checked
+from ..inputs import category, checked
 
 
 class TypicalityGuidance(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="TypicalityGuidance", display_name="Typicality Guidance", category="dma",
+            node_id="TypicalityGuidance", display_name="Typicality Guidance", category=category(),
             description="Pushes the samples of a model away from an average, so that they differ more, or towards it; "
                         "with a second average from the one to the other.",
             search_aliases=["typical", "unusual", "diversity", "variety", "same face", "seed variation", "slider",

@@ -46,7 +46,7 @@ class TrainModeEmbedding(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id=NODE, display_name="Train Mode Embedding", category="dma/modes", is_output_node=True,
+            node_id=NODE, display_name="Train Mode Embedding", category=inputs.category("modes"), is_output_node=True,
             description="Trains words of its own for one mode (textual inversion) and saves them as an embedding that "
                         "prompts can use.",
             search_aliases=["textual inversion", "embedding", "train", "mode", "cluster", "TI"],

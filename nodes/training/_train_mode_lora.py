@@ -31,7 +31,7 @@ class TrainModeLoRA(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id=NODE, display_name="Train Mode LoRA", category="dma/modes",
+            node_id=NODE, display_name="Train Mode LoRA", category=inputs.category("modes"),
             description="Trains a LoRA on the latents of one mode, so that the prompt makes pictures of this mode.",
             search_aliases=["train lora", "adapter", "fine-tune", "mode", "cluster"],
             inputs=[

@@ -21,10 +21,9 @@ def assert_refused(server, graph, node_id, sentence):
 
 
 @pytest.mark.parametrize("settings, node_id, sentence", [
-    (dict(count=0), "sample", "count is 0: a mental average needs at least 1 latent"),
     (dict(aligned_steps=30), "sample", "aligned_steps is 30, but there are only"),
     (dict(layer="input_blocks.11"), "hspace", "This model has no layer 'input_blocks.11'. Its layers are: "),
-], ids=["no latents", "more aligned steps than steps", "a layer that the model does not have"])
+], ids=["more aligned steps than steps", "a layer that the model does not have"])
 def test_senseless_settings_are_explained_and_the_server_goes_on(server, checkpoint, settings, node_id, sentence):
     before = graphs.run(server, graphs.plain_picture(checkpoint))
     assert_refused(server, graphs.mental_average(checkpoint, **settings), node_id, sentence)
@@ -35,6 +34,7 @@ def test_senseless_settings_are_explained_and_the_server_goes_on(server, checkpo
 
 
 @pytest.mark.parametrize("name, kind, value, sentence", [
+    ("count", "PrimitiveInt", 0, "count is 0: choose a number from 1 to 100000"),
     ("steps", "PrimitiveInt", 0, "steps is 0: choose a number from 1 to 1000"),
     ("batch_size", "PrimitiveInt", -2, "batch_size is -2: choose a number from 0"),
     ("iterations", "PrimitiveInt", -1, "iterations is -1: choose a number from 0")])

@@ -27,15 +27,19 @@ def conditioned(checkpoint: str, prompt: str = "red heart") -> dict:
 
 def mental_average(checkpoint: str, prompt: str = "red heart", layer: str = "auto", prefix: str = "average",
                    **settings) -> dict:
-    """A small mental average with its picture and its report; `settings` are inputs of AlignTrajectories."""
-    chosen = dict(count=4, steps=8, aligned_steps=2, iterations=10, learning_rate=0.02, cfg=4.0,
-                  scheduler="ddim_uniform", seed=0, keep=1, tolerance=0.0, batch_size=0, branch="conditional",
-                  resume=True, restored_noise=0.0, carried=0, solver="Adam", mean_error=0.0, plateau=0.0, own_noise=1.0)
+    """A small mental average with its picture and its report; `settings` are inputs of AlignTrajectories
+    and of its preset custom."""
+    chosen = dict(count=4, steps=8, cfg=4.0, scheduler="ddim_uniform", seed=0, batch_size=0, branch="conditional",
+                  resume=True, restored_noise=0.0)
+    effort = dict(aligned_steps=2, iterations=10, keep=1, tolerance=0.0, carried=0, solver="Adam", mean_error=0.0,
+                  plateau=0.0, own_noise=1.0) | {"solver.learning_rate": 0.02}
+    effort = {f"preset.{name}": settings.pop(name, value) for name, value in effort.items()}
     graph = conditioned(checkpoint, prompt)
     graph["picture"]["inputs"]["filename_prefix"] = prefix
     graph["hspace"] = node("HSpaceHook", model=["checkpoint", 0], layer=layer, pooling="none")
     graph["sample"] = node("AlignTrajectories", hspace=["hspace", 0], positive=["positive", 0],
-                           negative=["negative", 0], latent_image=["size", 0], **{**chosen, **settings})
+                           negative=["negative", 0], latent_image=["size", 0], preset="custom", **effort,
+                           **{**chosen, **settings})
     graph["report"] = node("SaveReport", report=["sample", 1], filename_prefix=prefix)
     return graph
 

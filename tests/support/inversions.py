@@ -4,8 +4,8 @@ import torch
 METHODS = {
     "ddim": dict(told="target"), "fixed_point": dict(tolerance=1e-6, iterations=30, history=3),
     "exact": dict(gamma=0.95), "negative_prompt": {}, "null_text": dict(iterations=4, learning_rate=0.01),
-    "midpoint": {}, "fireflow": {}, "rf_inversion": dict(gamma=0.0, eta=1.0, controlled=1.0),
-    "dpm_encoder": dict(eta=1.0),
+    "midpoint": {}, "fireflow": {}, "rf_inversion": dict(gamma=0.0, eta=1.0, controlled=1.0, seed=0),
+    "dpm_encoder": dict(eta=1.0, seed=0),
 }
 SHAPE = (4, 8, 8)
 
@@ -29,7 +29,7 @@ def invert(model, texts, latent, name="ddim", cfg=1.0, steps=6, scheduler="simpl
     from mental_averages.nodes.inversion import DDIMInvert
 
     with torch.inference_mode():
-        arguments = dict(seed=0, negative=texts[1], **change)
+        arguments = dict(negative=texts[1], **change)
         chosen = arguments.pop("method", method(name))
         return DDIMInvert.execute(model, texts[0], latent, steps, scheduler, cfg, chosen, **arguments).args
 

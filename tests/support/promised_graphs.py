@@ -13,6 +13,7 @@ from itertools import count
 
 import graphs
 import torch
+from alignments import NUMBERS
 from graphs import node
 from safetensors.torch import load_file
 from torch import Tensor
@@ -72,7 +73,9 @@ def _ksampler(graph: Graph, size: str) -> list:
 
 
 def _aligned(graph: Graph, **change) -> list:
-    settings = {**SHORT, **dict(count=2, aligned_steps=1, iterations=1, learning_rate=0.02, keep=2), **change}
+    effort = {**NUMBERS, **dict(aligned_steps=1, iterations=1, keep=2, solver="L-BFGS"), **change}
+    settings = {**SHORT, "count": 2, "preset": "custom",
+                **{f"preset.{name}": value for name, value in effort.items()}}
     return graph.add("AlignTrajectories", hspace=graph.hspace(), latent_image=["size", 0],
                      **graph.prompted("positive", "negative"), **settings)
 
@@ -84,7 +87,7 @@ def _mixture(graph: Graph, output: int) -> list:
 
 
 def _inverted(graph: Graph, **change) -> list:
-    return graph.add("DDIMInvert", **{**graph.prompted(), **STEPS, **DDIM, "seed": 0, "cfg": 1.0, "measure": False,
+    return graph.add("DDIMInvert", **{**graph.prompted(), **STEPS, **DDIM, "cfg": 1.0, "measure": False,
                                       "latent_image": ["pictures", 0], **change})
 
 

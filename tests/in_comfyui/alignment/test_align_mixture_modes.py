@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from alignments import execute
 from small_models import MODELS
 from stopping import Calls, saved_states, untouched
 
@@ -34,8 +35,6 @@ def run(small, model=None, **change):
 
 def test_modes_partition_the_plain_samples(small):
     from mental_averages.dma.alignment import MixtureReport
-    from mental_averages.nodes.alignment import AlignTrajectories
-    from mental_averages.nodes.hspace import HSpaceHook
     from mental_averages.nodes.modes import SelectMode
 
     latents, clusters, samples, report = run(small)
@@ -43,10 +42,8 @@ def test_modes_partition_the_plain_samples(small):
     assert latents["samples"].shape == (2, *shape) and samples["samples"].shape == (9, *shape)
     assert sorted(sum(clusters.members, ())) == list(range(9)) and len(clusters.members[0]) >= len(clusters.members[1])
     with torch.inference_mode():
-        hspace = HSpaceHook.execute(small[1], "auto", "none").args[0]
-        plain = AlignTrajectories.execute(hspace, *small[2:], count=9, steps=5, aligned_steps=0, iterations=0,
-                                          learning_rate=0.02, cfg=2.0, scheduler="normal", seed=4, keep=9,
-                                          resume=False).args[0]
+        plain, _ = execute(*small[1:], count=9, steps=5, aligned_steps=0, cfg=2.0, scheduler="normal", seed=4, keep=9,
+                           resume=False)
         selected = SelectMode.execute(clusters, samples, 1).args[0]["samples"]
     torch.testing.assert_close(samples["samples"], plain["samples"], rtol=1e-4, atol=1e-4)
     assert torch.equal(selected, samples["samples"][list(clusters.members[1])])

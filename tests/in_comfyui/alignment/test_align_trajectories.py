@@ -3,7 +3,7 @@ import dataclasses
 
 import pytest
 import torch
-from alignments import align, run_align
+from alignments import NUMBERS, align, execute, gathered, run_align
 from stopping import Calls, saved_states
 
 import pack
@@ -71,15 +71,11 @@ def test_plain_sampling_equals_core_ddim(demo, prompts, empty_latent):
     """With no aligned steps the node is a KSampler: same noise from the same seed, same prediction, same steps."""
     import nodes
 
-    from mental_averages.nodes.alignment import AlignTrajectories
-    from mental_averages.nodes.hspace import HSpaceHook
-
     with torch.inference_mode():
         batch = {"samples": torch.zeros(3, 4, 8, 8)}
         (core,) = nodes.common_ksampler(demo[0], 11, 10, 4.0, "ddim", "normal", *prompts, batch)
-        hspace = HSpaceHook.execute(demo[0], "auto", "none").args[0]
-        ours = AlignTrajectories.execute(hspace, *prompts, empty_latent, 3, 10, 0, 5, 0.02, 4.0, "normal", 11, 3,
-                                         resume=False).args[0]
+        ours, _ = execute(demo[0], *prompts, empty_latent, count=3, steps=10, aligned_steps=0, cfg=4.0,
+                          scheduler="normal", seed=11, keep=3, resume=False)
     torch.testing.assert_close(ours["samples"], core["samples"], rtol=1e-4, atol=1e-4)
 
 
@@ -122,35 +118,48 @@ def test_gauss_newton_differentiates_attention_of_nvidia_twice(small, attention_
     assert align(*small, solver="Gauss-Newton").isfinite().all() and attention_of_nvidia
 
 
-def test_a_new_node_has_the_values_of_the_standard_preset(demo, prompts):
-    from mental_averages.nodes.alignment import AlignTrajectories, make_solver
-
-    defaults = {given.id: getattr(given, "default", None) for given in AlignTrajectories.GET_SCHEMA().inputs}
-    standard = PRESETS["standard"]
-    assert make_solver(*(defaults[name] for name in ("solver", "learning_rate", "iterations", "tolerance",
-                                                     "plateau"))) == standard.solver
-    assert all(defaults[name] == getattr(standard, name)
-               for name in ("aligned_steps", "carried", "own_noise", "mean_error"))
-    assert defaults["preset"] == "custom"
-
-
-def run_node(demo, prompts, **change):
+def test_custom_begins_with_the_numbers_of_standard(comfyui):
     from mental_averages.nodes.alignment import AlignTrajectories
-    from mental_averages.nodes.hspace import HSpaceHook
 
-    arguments = dict(count=16, steps=3, aligned_steps=2, iterations=2, learning_rate=0.02, cfg=4.0, scheduler="normal",
-                     seed=1, keep=2, resume=False)
+    choice = next(given for given in AlignTrajectories.GET_SCHEMA().inputs if given.id == "preset")
+    brought = {option.key: {given.id: given for given in option.inputs} for option in choice.options}
+    assert next(iter(brought)) == "standard"  # what a new node has
+    assert {*brought} == {*PRESETS, "custom"} and not brought["draft"]
+    assert brought["standard"].keys() == brought["paper"].keys() == {"keep"}
+    solver = brought["custom"].pop("solver")
+    assert [option.key for option in solver.options if option.inputs] == ["Adam"]
+    assert {name: given.default for name, given in brought["custom"].items()} == NUMBERS
+
+
+def run_node(demo, prompts, preset=None, **change):
+    from mental_averages.nodes.alignment import AlignTrajectories
+
+    arguments = {**dict(count=16, steps=3, cfg=4.0, scheduler="normal", seed=1, resume=False), **change}
+    if preset is None:
+        arguments = gathered(**{**dict(aligned_steps=2, iterations=2, keep=2), **arguments})
+    else:
+        arguments["preset"] = preset
     with torch.inference_mode():
-        hspace = HSpaceHook.execute(demo[0], "auto", "none").args[0]
-        return AlignTrajectories.execute(hspace, *prompts, {"samples": torch.zeros(1, 4, 8, 8)},
-                                         **{**arguments, **change}).args
+        return AlignTrajectories.execute(demo[0], *prompts, {"samples": torch.zeros(1, 4, 8, 8)}, **arguments).args
 
 
-def test_a_preset_of_the_node_is_that_of_the_library_whatever_the_widgets_say(demo, prompts):
-    import dataclasses
+def test_standard_is_custom_with_the_numbers_of_a_new_node(demo, prompts):
+    named = run_node(demo, prompts, {"preset": "standard", "keep": 2})
+    by_hand = run_node(demo, prompts, **{**NUMBERS, "aligned_steps": 3, "keep": 2})
+    assert torch.equal(named[0]["samples"], by_hand[0]["samples"])
+    ours, theirs = ({**report.settings, "preset": None} for _, report in (named, by_hand))
+    assert ours == theirs
 
+
+def test_a_model_stands_for_its_own_semantic_layer(demo, hspace, prompts, empty_latent):
+    change = dict(count=2, iterations=3)
+    hooked = run_align(hspace, prompts, empty_latent, **change)[0]["samples"]
+    assert torch.equal(run_align(demo[0], prompts, empty_latent, **change)[0]["samples"], hooked)
+
+
+def test_draft_is_that_of_the_library(demo, prompts):
     preset = PRESETS["draft"]
-    latent, report = run_node(demo, prompts, preset="draft", carried=5, mean_error=0.3, own_noise=0.8)
+    latent, report = run_node(demo, prompts, {"preset": "draft"})
     assert report.settings["solver"] == dataclasses.asdict(preset.solver) and report.settings["preset"] == "draft"
     assert all(report.settings[name] == getattr(preset, name)
                for name in ("aligned_steps", "carried", "own_noise", "mean_error"))
@@ -166,10 +175,8 @@ def test_widgets_choose_the_solver_and_lower_the_residual_on_the_real_model(demo
 
 
 def align_resuming(hspace, positive, negative, latent):
-    from mental_averages.nodes.alignment import AlignTrajectories
-
-    return AlignTrajectories.execute(hspace, positive, negative, latent, 2, 4, 1, 3, 0.02, 4.0, "normal", 1, 1,
-                                     resume=True).args
+    return execute(hspace, positive, negative, latent, count=2, steps=4, aligned_steps=1, iterations=3, cfg=4.0,
+                   scheduler="normal", seed=1, keep=1, resume=True)
 
 
 def test_align_trajectories(hspace, prompts, numbered, empty_latent, folders):
@@ -180,18 +187,13 @@ def test_align_trajectories(hspace, prompts, numbered, empty_latent, folders):
 
 @pytest.fixture
 def parts(demo, prompts, empty_latent, folders):
-    from mental_averages.nodes.hspace import HSpaceHook
-
-    return dict(hspace=HSpaceHook.execute(demo[0], "auto", "none").args[0], positive=prompts[0], negative=prompts[1],
-                latent_image=empty_latent, count=2, steps=4, aligned_steps=1, iterations=2, learning_rate=0.02, cfg=4.0,
-                scheduler="normal", seed=0, keep=1)
+    return dict(model=demo[0], positive=prompts[0], negative=prompts[1], latent=empty_latent, count=2, steps=4,
+                aligned_steps=1, iterations=2, cfg=4.0, scheduler="normal", seed=0, keep=1)
 
 
 def refuse(parts, message, **change):
-    from mental_averages.nodes.alignment import AlignTrajectories
-
     with pytest.raises(ValueError, match=message), torch.inference_mode():
-        AlignTrajectories.execute(**{**parts, **change})
+        execute(**{**parts, **change})
 
 
 def test_counts_and_steps(parts):
@@ -214,15 +216,15 @@ def test_conditioning(parts):
 
 
 def test_latents(parts):
-    refuse(parts, "video, audio or combined", latent_image={"samples": torch.zeros(1, 4, 3, 8, 8)})
-    refuse(parts, "video, audio or combined", latent_image={"samples": torch.zeros(1, 64, 100)})
-    refuse(parts, "empty batch", latent_image={"samples": torch.zeros(0, 4, 8, 8)})
+    refuse(parts, "video, audio or combined", latent={"samples": torch.zeros(1, 4, 3, 8, 8)})
+    refuse(parts, "video, audio or combined", latent={"samples": torch.zeros(1, 64, 100)})
+    refuse(parts, "empty batch", latent={"samples": torch.zeros(0, 4, 8, 8)})
     refuse(parts, "inpainting mask",
-           latent_image={"samples": torch.zeros(1, 4, 8, 8), "noise_mask": torch.ones(1, 8, 8)})
-    refuse(parts, "16 channels", latent_image={"samples": torch.ones(1, 16, 8, 8)})
+           latent={"samples": torch.zeros(1, 4, 8, 8), "noise_mask": torch.ones(1, 8, 8)})
+    refuse(parts, "16 channels", latent={"samples": torch.ones(1, 16, 8, 8)})
     from comfy.nested_tensor import NestedTensor
 
-    refuse(parts, "video, audio or combined", latent_image={"samples": NestedTensor([torch.zeros(1, 4, 8, 8)] * 2)})
+    refuse(parts, "video, audio or combined", latent={"samples": NestedTensor([torch.zeros(1, 4, 8, 8)] * 2)})
 
 
 @pytest.mark.parametrize("pooling, size", [("none", (4, 4)), ("2x2", (2, 2)), ("16x16", (4, 4)), ("mean", ())])

@@ -1,6 +1,7 @@
 """Every row of the table of architectures against a small network of that kind, built and run by ComfyUI itself."""
 import pytest
 import torch
+from alignments import execute
 from differences import derivative, step_of, tolerance_of
 from small_models import MODELS
 
@@ -223,18 +224,14 @@ def test_sampling_equals_core_and_alignment_pulls_together(bridge, built, name):
     """The nodes on every architecture: without aligned steps a KSampler, with them residuals that fall."""
     import nodes
 
-    from mental_averages.nodes.alignment import AlignTrajectories
-    from mental_averages.nodes.hspace import HSpaceHook
-
     small, model = MODELS[name], built(name)
     empty = {"samples": torch.zeros((1, *shape_of(model, name)))}
     with torch.inference_mode():
         positive, negative = small.conditioning(1), small.conditioning(2)
-        hspace = HSpaceHook.execute(model, "auto", "none").args[0]
 
         def align(aligned_steps, count):
-            return AlignTrajectories.execute(hspace, positive, negative, empty, count, 3, aligned_steps, 4, 0.02, 3.0,
-                                             "simple", 11, count, resume=False).args
+            return execute(model, positive, negative, empty, count=count, steps=3, aligned_steps=aligned_steps,
+                           iterations=4, cfg=3.0, scheduler="simple", seed=11, keep=count, resume=False)
 
         ours, _ = align(0, 1)
         (core,) = nodes.common_ksampler(model, 11, 3, 3.0, "euler", "simple", positive, negative, empty)

@@ -4,6 +4,7 @@ Features have to come from the same pass, so they are compared with what a hook 
 """
 import pytest
 import torch
+from alignments import execute
 from core_predictions import SHAPE, SIGMA, by_core, by_us, compare, noise, prompts, with_option
 from small_models import MODELS
 
@@ -163,15 +164,11 @@ def test_a_weight_patch_on_weights_that_do_not_fit_the_device(bridge, name):
 def test_zero_terminal_snr_samples_like_core(bridge, unet):
     import nodes
 
-    from mental_averages.nodes.alignment import AlignTrajectories
-    from mental_averages.nodes.hspace import HSpaceHook
-
     model, empty = with_sampling("v_prediction", True)(unet), {"samples": torch.zeros(1, *SHAPE)}
     with torch.inference_mode():
         (core,) = nodes.common_ksampler(model, 3, 4, 3.0, "ddim", "normal", *prompts(), empty)
-        hspace = HSpaceHook.execute(model, "auto", "none").args[0]
-        ours = AlignTrajectories.execute(hspace, *prompts(), empty, 1, 4, 0, 2, 0.02, 3.0, "normal", 3, 1,
-                                         resume=False).args[0]
+        ours, _ = execute(model, *prompts(), empty, count=1, steps=4, aligned_steps=0, cfg=3.0, scheduler="normal",
+                          seed=3, keep=1, resume=False)
     torch.testing.assert_close(ours["samples"], core["samples"], rtol=1e-3, atol=1e-3)
 
 

@@ -2,6 +2,7 @@
 one: what comes out is what the plain form gives."""
 import pytest
 import torch
+from alignments import execute
 from inversions import METHODS, method
 from small_models import MODELS
 
@@ -90,14 +91,13 @@ def test_the_sampler(qwen, flipped):
 
 
 def test_an_empty_latent_of_either_form_gives_the_size(qwen):
-    from mental_averages.nodes.alignment import AlignMixtureModes, AlignTrajectories
+    from mental_averages.nodes.alignment import AlignMixtureModes
     from mental_averages.nodes.baselines import ZeroLatent
 
     model, *texts, samples = qwen
     runs = (lambda latent: ZeroLatent.execute(model, *texts, latent, cfg=2.0, noise_scale=1.0, seed=1, **STEPS).args[0],
-            lambda latent: AlignTrajectories.execute(hook(model), *texts, latent, count=3, aligned_steps=1,
-                                                     iterations=2, learning_rate=0.02, cfg=2.0, seed=1, keep=2,
-                                                     resume=False, **STEPS).args[0],
+            lambda latent: execute(model, *texts, latent, count=3, aligned_steps=1, iterations=2, cfg=2.0, seed=1,
+                                   keep=2, resume=False, **STEPS)[0],
             lambda latent: AlignMixtureModes.execute(hook(model), *texts, latent, 6, ONE_MODE, 4, 1, 2.0, "simple", 1,
                                                      "draft", 0.3, minimum_size=1, resume=False).args[0])
     for run in runs:

@@ -3,6 +3,7 @@ import types
 
 import pytest
 import torch
+from alignments import execute
 from inversions import METHODS, SHAPE, method, pictures
 from stopping import saved_states
 
@@ -47,11 +48,9 @@ EMPTY = {"samples": torch.zeros(1, *SHAPE)}
 
 @pytest.mark.parametrize("aligned_steps", [0, 1])
 def test_alignment(hspace, prompts, folders, aligned_steps):
-    from mental_averages.nodes.alignment import AlignTrajectories
-
     with pytest.raises(ValueError, match=ADVICE):
-        AlignTrajectories.execute(hspace, *prompts, EMPTY, count=3, aligned_steps=aligned_steps, iterations=2,
-                                  learning_rate=0.02, cfg=2.0, seed=1, keep=2, resume=True, **LEVELS)
+        execute(hspace, *prompts, EMPTY, count=3, aligned_steps=aligned_steps, iterations=2, cfg=2.0, seed=1, keep=2,
+                resume=True, **LEVELS)
     assert not any(state["finished"] for state in saved_states(folders).values())
 
 

@@ -2,6 +2,7 @@
 model's highest noise level."""
 import pytest
 import torch
+from alignments import execute
 from inversions import SHAPE, read_as
 
 STEPS = 4  # few, so that ddim_uniform begins far below
@@ -43,15 +44,13 @@ def test_these_are_all_schedulers_of_core(comfyui):
 @pytest.mark.parametrize("scheduler", schedulers())
 @torch.inference_mode()
 def test_a_seed_stands_for_a_ksamplers_noise(laws, small, law, scheduler):
-    from mental_averages.nodes.alignment import AlignTrajectories
     from mental_averages.nodes.baselines import ZeroLatent
-    from mental_averages.nodes.hspace import HSpaceHook
     from mental_averages.nodes.inversion import DDIMSample
 
     model, prompts, empty = laws[law], small[1], {"samples": torch.zeros(1, *SHAPE)}
     expected = core(model, prompts, scheduler, STEPS, 2)
-    plain = AlignTrajectories.execute(HSpaceHook.execute(model, "auto", "none").args[0], *prompts, empty, 2, STEPS, 0,
-                                      5, 0.02, 3.0, scheduler, 11, 2, resume=False).args[0]
+    plain, _ = execute(model, *prompts, empty, count=2, steps=STEPS, aligned_steps=0, cfg=3.0, scheduler=scheduler,
+                       seed=11, keep=2, resume=False)
     close(plain["samples"], expected)
     noise = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(11))
     close(DDIMSample.execute(model, *prompts, {"samples": noise}, STEPS, scheduler, 3.0).args[0]["samples"], expected)
@@ -78,7 +77,7 @@ def test_an_inversion_leads_back_where_it_began_below_the_highest_level(laws, sm
 
 @torch.inference_mode()
 def test_the_mixtures_samples_and_the_matching_start_there_too(laws, small):
-    from mental_averages.nodes.alignment import AlignMixtureModes, AlignTrajectories
+    from mental_averages.nodes.alignment import AlignMixtureModes
     from mental_averages.nodes.hspace import HSpaceHook
 
     model, prompts, empty = laws["eps"], small[1], {"samples": torch.zeros(1, *SHAPE)}
@@ -86,8 +85,9 @@ def test_the_mixtures_samples_and_the_matching_start_there_too(laws, small):
     samples = AlignMixtureModes.execute(hspace, *prompts, empty, 4, {"components": "fixed", "modes": 1}, 4, 1, 3.0,
                                         "ddim_uniform", 11, "draft", 0.3, minimum_size=1, resume=False).args[2]
     close(samples["samples"], core(model, prompts, "ddim_uniform", 4, 4))
-    report = AlignTrajectories.execute(hspace, *prompts, empty, 4, 4, 1, 0, 0.02, 3.0, "ddim_uniform", 11, 4,
-                                       resume=False, own_noise=1.0, carried=0, solver="Adam").args[1]
+    report = execute(hspace, *prompts, empty, count=4, steps=4, aligned_steps=1, iterations=0, cfg=3.0,
+                     scheduler="ddim_uniform", seed=11, keep=4, resume=False, own_noise=1.0, carried=0,
+                     solver="Adam")[1]
     sigma = report.steps[0].sigma
     noise = torch.randn(4, *SHAPE, generator=torch.Generator().manual_seed(11)) * sigma / (1 + sigma**2) ** 0.5
     spread = ((noise - noise.mean(0)).square().sum() / noise.numel()) ** 0.5

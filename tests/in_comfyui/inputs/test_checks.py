@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from alignments import gathered
 
 FAR = 10**30
 
@@ -48,6 +49,20 @@ def bad_values(item):
         yield from ((None, "is no text but None"), (3, "is no text but a int"))
 
 
+def bad_choices(item):
+    """Name and sentence of what the inputs that a choice brings would not take, those of choices among them
+    too, and the value of the choice with it."""
+    from comfy_api.latest import io
+
+    for option in item.options if isinstance(item, io.DynamicCombo.Input) else ():
+        for nested in option.inputs:
+            for value, sentence in bad_values(nested):
+                if value is not None or not nested.optional:
+                    yield nested.id, sentence, chosen(item, option, **{nested.id: value})
+            for name, sentence, given in bad_choices(nested):
+                yield f"{nested.id}.{name}", sentence, chosen(item, option, **{nested.id: given})
+
+
 def refused(node, values, *parts):
     with pytest.raises(ValueError) as refusal:
         node.execute(**values)
@@ -55,8 +70,6 @@ def refused(node, values, *parts):
 
 
 def test_every_number_choice_and_text_of_every_node_is_checked(comfyui):
-    from comfy_api.latest import io
-
     checked = 0
     for node in node_classes():
         inputs = node.define_schema().inputs
@@ -67,14 +80,9 @@ def test_every_number_choice_and_text_of_every_node_is_checked(comfyui):
             for value, sentence in bad_values(item):
                 refused(node, {**values, item.id: value}, item.id, sentence)
                 checked += 1
-            for option in item.options if isinstance(item, io.DynamicCombo.Input) else ():
-                for nested in option.inputs:
-                    for value, sentence in bad_values(nested):
-                        if value is None and nested.optional:
-                            continue
-                        refused(node, {**values, item.id: chosen(item, option, **{nested.id: value})},
-                                f"{item.id}.{nested.id}", sentence)
-                        checked += 1
+            for name, sentence, given in bad_choices(item):
+                refused(node, {**values, item.id: given}, f"{item.id}.{name}", sentence)
+                checked += 1
     assert checked > 500
 
 
@@ -138,12 +146,15 @@ def test_the_cases_that_users_met(comfyui, demo, prompts, empty_latent, hspace):
     refused(ZeroLatent, {**plain, "steps": 1, "scheduler": "kl_optimal"},
             "The scheduler 'kl_optimal' has no noise levels for 1 step: use more steps")
     refused(DDIMInvert, dict(model=demo[0], positive=prompts[0], latent_image=empty_latent, steps=1,
-                             scheduler="kl_optimal", cfg=1.0, method={"method": "midpoint"}, seed=0),
+                             scheduler="kl_optimal", cfg=1.0, method={"method": "midpoint"}),
             "has no noise levels")
     aligned = dict(hspace=hspace, positive=prompts[0], negative=prompts[1], latent_image=empty_latent, count=2, steps=4,
-                   aligned_steps=1, iterations=1, learning_rate=0.02, cfg=1.0, scheduler="normal", seed=0, keep=1)
-    refused(AlignTrajectories, {**aligned, "iterations": -1}, "iterations is -1: choose a number from 0")
-    refused(AlignTrajectories, {**aligned, "batch_size": -2}, "batch_size is -2: choose a number from 0")
+                   cfg=1.0, scheduler="normal", seed=0)
+    refused(AlignTrajectories, gathered(**aligned, iterations=-1), "preset.iterations is -1: choose a number from 0")
+    refused(AlignTrajectories, gathered(**aligned, solver="Adam", learning_rate=0),
+            "preset.solver.learning_rate is 0: choose a number from 0.0001")
+    refused(AlignTrajectories, gathered(**aligned, batch_size=-2), "batch_size is -2: choose a number from 0")
+    refused(AlignTrajectories, gathered(**{**aligned, "count": 0}), "count is 0: choose a number from 1")
     refused(CaptureHSpace, dict(hspace=hspace, positive=prompts[0], latent=empty_latent, percent=math.nan, seed=0),
             "percent is nan")
     rows = {"images0": torch.rand(1, 8, 8, 3)}

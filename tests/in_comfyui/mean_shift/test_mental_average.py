@@ -1,6 +1,7 @@
 """MentalAverage against the same average computed by hand on core's own guider, and the promises of its widgets."""
 import pytest
 import torch
+from alignments import align
 from small_models import MODELS
 from stopping import Calls, saved_states, untouched
 
@@ -15,8 +16,8 @@ def average(model, prompts, shape=(4, 8, 8), **change):
     arguments = dict(count=COUNT, steps=STEPS, averaged_steps=AVERAGED, cfg=CFG, scheduler="normal", seed=SEED,
                      guidance_share=SHARE, restored_noise=0.0, resume=False)
     with torch.inference_mode():
-        return MentalAverage.execute(model, *prompts, {"samples": torch.zeros(1, *shape)},
-                                     **{**arguments, **change}).args
+        return MentalAverage.execute(model, prompts[0], {"samples": torch.zeros(1, *shape)},
+                                     **{**arguments, "negative": prompts[1], **change}).args
 
 
 def by_hand(model, prompts, shape=(4, 8, 8), scheduler="normal", start=None, first=0):
@@ -154,9 +155,6 @@ def test_inpainting_models_are_taken(comfyui):
 
 
 def test_models_without_a_gradient_are_taken(comfyui, folders):
-    from mental_averages.nodes.alignment import AlignTrajectories
-    from mental_averages.nodes.hspace import HSpaceHook
-
     model, prompts = MODELS["SD1.5"].build(), (MODELS["SD1.5"].conditioning(1), MODELS["SD1.5"].conditioning(2))
     layer = model.model.diffusion_model.middle_block[0]
     whole = layer.forward
@@ -164,9 +162,7 @@ def test_models_without_a_gradient_are_taken(comfyui, folders):
     layer.forward = lambda *arguments, **options: whole(*arguments, **options).detach()
     check_against_core(model, prompts)
     with torch.inference_mode(), pytest.raises(ValueError, match="cannot be differentiated"):
-        hspace = HSpaceHook.execute(model, "auto", "none").args[0]
-        AlignTrajectories.execute(hspace, *prompts, {"samples": torch.zeros(1, 4, 8, 8)}, 2, 4, 1, 2, 0.02, 3.0,
-                                  "normal", 1, 1)
+        align(model, prompts, resume=True)
 
 
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float16, torch.bfloat16], ids=str)
@@ -267,7 +263,7 @@ def test_bad_inputs_are_refused_before_any_work(small):
                           ({"samples": torch.ones(1, 16, 8, 8)}, "16 channels"),
                           ({"samples": torch.zeros(1, 4, 3, 8, 8)}, "video")):
         with pytest.raises(ValueError, match=match):
-            MentalAverage.execute(model, positive, negative, latent, COUNT, STEPS, AVERAGED, CFG, "normal", SEED)
+            MentalAverage.execute(model, positive, latent, COUNT, STEPS, AVERAGED, CFG, "normal", SEED, negative)
 
 
 @pytest.mark.parametrize("change, match", [

@@ -200,8 +200,8 @@ def test_averages_are_recorded(small, bridge):
     model, prompts = small
     patched = recording(model)
     with torch.inference_mode():
-        found = [MentalAverage.execute(each, *prompts, {"samples": torch.zeros(1, 4, 8, 8)}, 4, 8, 2, CFG, "normal", 0,
-                                       resume=False).args[0]["samples"] for each in (model, patched)]
+        found = [MentalAverage.execute(each, prompts[0], {"samples": torch.zeros(1, 4, 8, 8)}, 4, 8, 2, CFG, "normal",
+                                       0, prompts[1], resume=False).args[0]["samples"] for each in (model, patched)]
     assert torch.equal(*found) and scores(bridge, found[1]) is not None
     aligned = [align(each, prompts) for each in (model, patched)]
     assert torch.equal(*aligned) and len(scores(bridge, aligned[1])) == 3

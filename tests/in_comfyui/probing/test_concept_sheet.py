@@ -61,7 +61,8 @@ def test_cells_are_what_mental_average_and_core_draw(comfy, demo, prompts):
     _, averages, table = comfy().queue(sheet_graph({**BOTH, "columns.names": UNET}, words="red heart"))[0]
     model, _, vae = demo
     empty = {"samples": torch.zeros(1, 4, 8, 8)}
-    average = MentalAverage.execute(model, *prompts, empty, 2, 4, 1, 3.0, "normal", 1, resume=False).args[0]
+    average = MentalAverage.execute(model, prompts[0], empty, 2, 4, 1, 3.0, "normal", 1, prompts[1],
+                                    resume=False).args[0]
     picture = nodes.VAEDecode().decode(vae, average)[0]
     torch.testing.assert_close(averages, picture, rtol=0, atol=0.51 / 255)
 

@@ -120,8 +120,8 @@ def test_minus_1_gives_the_average_in_the_packs_own_nodes(small):
     average, empty = latent(), {"samples": torch.zeros(1, 4, 8, 8)}
     pushed = patched(model, average, -1.0, 0.0, 1.0)
     with torch.inference_mode():
-        shifted = MentalAverage.execute(pushed, *texts, empty, 3, 4, 2, CFG, "normal", 0, restored_noise=0.0,
-                                        resume=False).args[0]
+        shifted = MentalAverage.execute(pushed, texts[0], empty, 3, 4, 2, CFG, "normal", 0, texts[1],
+                                        restored_noise=0.0, resume=False).args[0]
         zero = ZeroLatent.execute(pushed, *texts, empty, 4, CFG, "normal", 0.5, 0).args[0]
     back = sample_back(pushed, texts, latent(seed=8))
     for found in (shifted["samples"], zero["samples"], back["samples"], align(pushed, texts)):
@@ -335,8 +335,8 @@ def test_another_strength_is_another_run(small, folders):
 
     def average(strength):
         with torch.inference_mode():
-            return MentalAverage.execute(patched(small[0], strength=strength), *small[1],
-                                         {"samples": torch.zeros(1, 4, 8, 8)}, 3, 4, 2, CFG, "normal", 0,
+            return MentalAverage.execute(patched(small[0], strength=strength), small[1][0],
+                                         {"samples": torch.zeros(1, 4, 8, 8)}, 3, 4, 2, CFG, "normal", 0, small[1][1],
                                          restored_noise=0.0, resume=True).args[0]["samples"]
 
     first, other, again = (average(strength) for strength in (0.3, 0.6, 0.3))
@@ -368,7 +368,8 @@ def test_another_size_is_refused_before_the_model_is_asked(small):
     with pytest.raises(ValueError, match=complaint):
         ksampler(pushed, texts, (4, 6, 4))
     with torch.inference_mode(), pytest.raises(ValueError, match=complaint):
-        MentalAverage.execute(pushed, *texts, {"samples": torch.zeros(1, 4, 6, 4)}, 3, 4, 2, CFG, "normal", 0)
+        MentalAverage.execute(pushed, texts[0], {"samples": torch.zeros(1, 4, 6, 4)}, 3, 4, 2, CFG, "normal", 0,
+                              texts[1])
 
 
 def test_a_video_is_refused(built):
