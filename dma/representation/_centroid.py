@@ -20,7 +20,7 @@ def centroid(found: Representation, weights: Sequence[float] | None = None) -> R
     for others.
     """
     count = len(check_representation(found))
-    given = torch.ones(count, dtype=torch.float64) if weights is None else torch.tensor(list(weights), dtype=torch.float64)
+    given = torch.tensor([1.0] * count if weights is None else list(weights), dtype=torch.float64)
     if given.shape != (count,) or not (given >= 0).all() or not 0 < given.sum() < math.inf:
         raise ValueError(f"{count} representations need as many weights, none negative and not all zero, but these are "
                          f"{', '.join(f'{weight:g}' for weight in given.flatten().tolist()) or 'none'}.")
