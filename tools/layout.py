@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 NOTE = "note"
-PREVIEW = 240
 MODEL, WORK, OTHER, PICTURES, REPORTS = "#3f789e", "#8a6d3b", "#88557a", "#4a7a4a", "#5f6b7a"  # colours of groups
 
 
@@ -20,11 +19,25 @@ class Group:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a workflow lies on the page: its note, its groups (columns of them, left to right), and what is wider or
-    taller than usual."""
+    """How a workflow lies on the page: its note and its groups, in columns of the page from left to right.
+
+    What is said here is the least: frames of one column of the page become equally wide, and the columns of the page
+    equally long. Room that is left goes to the nodes of `extra_heights`, to the note and to text that is typed.
+
+    Attributes:
+        note: Markdown of the note.
+        groups: columns of the page, each a stack of groups.
+        widths: the least widths of nodes that are wider than `width`.
+        extra_heights: what nodes are higher by than what they hold: room for large pictures and long text. Nodes that
+            show a picture have the room of a small one without being named.
+        folded: nodes that are folded to their titles, beside all that encode or decode latents.
+        width: the width of all other nodes.
+    """
 
     note: str
     groups: tuple[tuple[Group, ...], ...]
     widths: dict[str, int] = field(default_factory=dict)
     extra_heights: dict[str, int] = field(default_factory=dict)
-    width: int = 320
+    folded: frozenset[str] = frozenset()
+    unfolded: frozenset[str] = frozenset()
+    width: int = 270

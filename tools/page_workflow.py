@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from arranging import arrange, body_height
 from console import Explained, run, say
 from layout import NOTE, Layout
 from page_layouts import LAYOUTS
@@ -29,11 +30,15 @@ SERVER = "http://127.0.0.1:8188"
 PACK_NAME, PACK_VERSION = "mental-averages", "0.1.0"
 CORE_VERSION = "0.30.0"
 
+# Where the page offers to download a checkpoint that is missing.
+MODELS = {"v1-5-pruned-emaonly-fp16.safetensors": {
+    "name": "v1-5-pruned-emaonly-fp16.safetensors", "directory": "checkpoints",
+    "url": "https://huggingface.co/Comfy-Org/stable-diffusion-v1-5-archive/resolve/main/"
+           "v1-5-pruned-emaonly-fp16.safetensors"}}
 BRANCHING = "COMFY_DYNAMICCOMBO_V3"  # a choice that brings inputs of its own
 MATCHING = "COMFY_MATCHTYPE_V3"  # takes the type of what is connected
+SHOWN_TEXT = 180  # what the page adds to a PreviewAny
 WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", BRANCHING)
-TITLE, SLOT, WIDGET, TEXT_WIDGET, PADDING = 30, 20, 24, 96, 12
-GAP, GROUP_GAP, GROUP_HEADING = 30, 60, 46
 
 
 def main(arguments: list[str]) -> int:
@@ -68,19 +73,24 @@ def read_page(name: str) -> dict[str, Any]:
 
 def page_from_api(graph: dict[str, Any], object_info: dict[str, Any], layout: Layout, name: str) -> dict[str, Any]:
     """The page form of a graph in API format, laid out as told. `name` gives the workflow its permanent id."""
-    nodes = {key: _page_node(key, node, object_info[node["class_type"]]) for key, node in graph.items()}
+    nodes, links = page_nodes(graph, object_info)
     note_id = max(int(key) for key in graph) + 1
-    _match_types(graph, nodes, object_info)
-    links = _link(graph, nodes)
     nodes[NOTE] = {"id": note_id, "type": "MarkdownNote", "pos": [0, 0], "size": [0, 0], "flags": {}, "order": 0,
                    "mode": 0, "inputs": [], "outputs": [], "title": "Read me", "properties": {},
                    "widgets_values": [layout.note.strip()], "color": "#222", "bgcolor": "#000"}
-    groups = _lay_out(nodes, layout)
+    groups = arrange(nodes, layout)
     for order, key in enumerate([NOTE, *_in_order(graph)]):
         nodes[key]["order"] = order
     return {"id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{PACK_NAME}/{name}")), "revision": 0, "last_node_id": note_id,
             "last_link_id": len(links), "nodes": sorted(nodes.values(), key=lambda node: node["id"]), "links": links,
             "groups": groups, "config": {}, "extra": {}, "version": 0.4}
+
+
+def page_nodes(graph: dict[str, Any], object_info: dict[str, Any]) -> tuple[dict[str, dict], list[list]]:
+    """The nodes of a graph in API format as the page has them, to be arranged, and the page's list of links."""
+    nodes = {key: _page_node(key, node, object_info[node["class_type"]]) for key, node in graph.items()}
+    _match_types(graph, nodes, object_info)
+    return nodes, _link(graph, nodes)
 
 
 def api_from_page(page: dict[str, Any], object_info: dict[str, Any]) -> dict[str, Any]:
@@ -198,12 +208,15 @@ def _page_node(key: str, node: dict[str, Any], description: dict[str, Any]) -> d
     outputs = [{"localized_name": name, "name": name, "type": kind, "links": []}
                for name, kind in zip(description["output_name"], description["output"])]
     own = description["python_module"].startswith("custom_nodes.")
+    models = [MODELS[value] for value in values if isinstance(value, str) and value in MODELS]
     properties = {"cnr_id": PACK_NAME if own else "comfy-core", "ver": PACK_VERSION if own else CORE_VERSION,
-                  "Node name for S&R": node["class_type"]}
+                  "Node name for S&R": node["class_type"], **({"models": models} if models else {})}
     return {"id": int(key), "type": node["class_type"], "pos": [0, 0], "size": [0, 0], "flags": {}, "order": 0,
             "mode": 0, "inputs": sockets + widgets, "outputs": outputs, "title": node["_meta"]["title"],
             "properties": properties, "widgets_values": values,
-            "_height": _height(len(sockets), len(outputs), _inputs(description, node["inputs"]))}
+            "_height": _height(node, description, len(sockets), len(outputs)), "_text": _takes_text(node, description),
+            "_picture": _shows_picture(description),
+            "_fixed": any(specification[0] == BRANCHING for _, specification in _inputs(description, node["inputs"]))}
 
 
 def _growing_sockets(group: str, specification: list, given: dict[str, Any]) -> list[dict[str, Any]]:
@@ -220,13 +233,31 @@ def _growing_sockets(group: str, specification: list, given: dict[str, Any]) -> 
     return sockets
 
 
-def _height(sockets: int, outputs: int, inputs: Iterator[tuple[str, list]]) -> int:
-    height = SLOT * max(sockets, outputs) + PADDING
-    for name, specification in inputs:
-        if _is_widget(specification):
-            height += TEXT_WIDGET if _options(specification).get("multiline") else WIDGET
-            height += WIDGET * _has_control(name, specification)
-    return height
+def _height(node: dict[str, Any], description: dict[str, Any], sockets: int, outputs: int) -> int:
+    widgets = [{"type": "COMBO" if isinstance(specification[0], list) else specification[0],
+                "multiline": bool(_options(specification).get("multiline")),
+                "advanced": bool(_options(specification).get("advanced")), "control": _has_control(name, specification)}
+               for name, specification in _inputs(description, node["inputs"]) if _is_widget(specification)]
+    growing = any(specification[0] == "COMFY_AUTOGROW_V3"
+                  for _, specification in _inputs(description, node["inputs"]))
+    least = body_height(sockets, outputs, widgets, growing=growing,
+                        badge=description["python_module"].startswith("custom_nodes.")
+                        or bool(description.get("experimental") or description.get("deprecated")),
+                        button=node["class_type"] in ("CheckpointLoaderSimple", "LoadImage"))
+    return max(least, SHOWN_TEXT) if node["class_type"] == "PreviewAny" else least
+
+
+def _takes_text(node: dict[str, Any], description: dict[str, Any]) -> bool:
+    return any(_is_widget(specification) and _options(specification).get("multiline")
+               for _, specification in _inputs(description, node["inputs"]))
+
+
+def _shows_picture(description: dict[str, Any]) -> bool:
+    """Whether a picture appears on the node: one that it saves, shows or loads, or previews of what it samples."""
+    kinds = [kind for inputs in description["input"].values() for specification in inputs.values()
+             if isinstance(specification[0], str) for kind in specification[0].split(",")]
+    samples = "LATENT" in description["output"] and not {"MODEL", "GUIDER", "DMA_HSPACE"}.isdisjoint(kinds)
+    return samples or (description["output_node"] and "IMAGE" in kinds) or description["name"] == "LoadImage"
 
 
 def _match_types(graph: dict[str, Any], nodes: dict[str, dict], object_info: dict[str, Any]) -> None:
@@ -258,30 +289,6 @@ def _link(graph: dict[str, Any], nodes: dict[str, dict]) -> list[list]:
             output["links"].append(slot["link"])
             links.append([slot["link"], origin["id"], value[1], int(key), index, output["type"]])
     return links
-
-
-def _lay_out(nodes: dict[str, dict], layout: Layout) -> list[dict[str, Any]]:
-    """Place the nodes in columns and frame them; returns the page's list of groups."""
-    groups: list[dict[str, Any]] = []
-    left = 0
-    for stack in layout.groups:
-        top, widest = 0, 0
-        for group in stack:
-            across, lowest = left + GAP, top
-            for column in group.columns:
-                width = max(layout.widths.get(key, layout.width) for key in column)
-                down = top + GROUP_HEADING + TITLE
-                for key in column:
-                    height = nodes[key].pop("_height", 0) + layout.extra_heights.get(key, 0)
-                    nodes[key].update(pos=[across, down], size=[width, height])
-                    down += height + GAP + TITLE
-                across += width + GAP
-                lowest = max(lowest, down - TITLE)
-            groups.append({"id": len(groups) + 1, "title": group.title,
-                           "bounding": [left, top, across - left, lowest - top], "color": group.colour, "flags": {}})
-            top, widest = lowest + GROUP_GAP, max(widest, across - left)
-        left += widest + GROUP_GAP
-    return groups
 
 
 def _in_order(graph: dict[str, Any]) -> list[str]:

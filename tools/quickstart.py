@@ -74,11 +74,14 @@ def edit(graph: dict[str, Any], *, checkpoint: str | None = None, prompt: str | 
 
 
 def name_pictures(graph: dict[str, Any]) -> None:
-    """Name the pictures that a graph saves after its prompt."""
+    """Have a graph save the pictures that it shows, all named after its prompt."""
     prompts = [node["inputs"]["text"] for node in graph.values()
                if node["class_type"] == "CLIPTextEncode" and _title(node) == "Prompt"]
     concept = re.sub(r"\W+", "_", prompts[0] if prompts else "").strip("_")[:40] or "empty_prompt"
     for node in graph.values():
+        if node["class_type"] == "PreviewImage":
+            node["class_type"] = "SaveImage"
+            node["inputs"]["filename_prefix"] = re.sub(r"\W+", "_", _title(node)).lower()
         if node["class_type"] == "SaveImage":
             part = node["inputs"].get("filename_prefix", "").replace("\\", "/").rsplit("/", 1)[-1]
             node["inputs"]["filename_prefix"] = f"{workspace.PACK_NAME}/{concept}_{part}".rstrip("_")

@@ -1,23 +1,14 @@
 """ComfyUI's own page in headless Chromium: the template is found, runs, and shows its sheet."""
 import json
-import os
 import re
-import shutil
-import sys
-from pathlib import Path
 
 import pytest
 
-import comfy_server
 import workspace
-from environment import Environment
+from measure_pages import OPENED
 
 TEMPLATE = "01_mental_average"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 START_SECONDS, RUN_SECONDS = 90, 600
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None,
-                                reason="There is no chromium, chromium-browser or google-chrome here.")
 
 # What the page is asked: values of widgets, by the titles of their nodes.
 SET_WIDGETS = """values => {
@@ -25,8 +16,6 @@ SET_WIDGETS = """values => {
         app.graph.nodes.find(node => node.title === title).widgets.find(item => item.name === widget).value = value
 }"""
 SHOWN_PICTURE = "title => app.graph.nodes.find(node => node.title === title)?.imgs?.[0]?.naturalHeight"
-# `app` is there before the page loads the workflow that it opens with, which would take the place of another one.
-OPENED = "() => window.app?.extensionManager?.spinner === false"
 CHOSEN = """name => app.extensionManager.workflow.activeWorkflow?.path?.includes(name)
     && app.graph.nodes.some(node => node.type === 'AlignTrajectories')"""
 # Asked of the document at each try: the page puts another element in the place of a picture that it loads late.
@@ -37,30 +26,6 @@ SHOWN_THUMBNAIL = """card => {
 # What the page complains of in a fresh folder, whatever is done in it, and at no certain time: a user's files that are
 # not there, the models of the workflow that it opens with, and its own order of things.
 OF_A_FRESH_FOLDER = re.compile(r"/userdata\b|/user\.css|huggingface\.co/Comfy-Org/|accessed before initialization")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """A ComfyUI in a folder of its own, with this pack and the demo checkpoint."""
-    base = workspace.make_base(tmp_path_factory.mktemp("comfyui"))
-    checkpoint = Path(os.environ["MENTAL_AVERAGES_CHECKPOINT"]).resolve()
-    (base / "models" / "checkpoints" / workspace.DEMO_CHECKPOINT).symlink_to(checkpoint)
-    environment = Environment(Path(sys.executable), Path(os.environ["MENTAL_AVERAGES_COMFYUI"]))
-    with comfy_server.start(environment, base) as running:
-        # At the first visit of all the page opens the template browser itself; this is the second.
-        running.post("/settings", {"Comfy.TutorialCompleted": True})
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        # Chromium has no sandbox for root, and a proxy for the internet must not be asked for this machine.
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--no-proxy-server"])
-        yield chromium
-        chromium.close()
 
 
 def test_template_runs_and_shows_its_sheet(server, browser):
@@ -84,8 +49,7 @@ def test_template_runs_and_shows_its_sheet(server, browser):
     page.wait_for_function(CHOSEN, arg=TEMPLATE)
     assert page.evaluate("() => app.graph.nodes.filter(node => node.has_errors).map(node => node.type)") == []
     page.evaluate(SET_WIDGETS, [["Size", "batch_size", 2], ["Align trajectories", "count", 2],
-                                ["Align trajectories", "keep", 1], ["Align trajectories", "iterations", 3],
-                                ["Align trajectories", "aligned_steps", 1],
+                                ["Align trajectories", "preset.keep", 1],
                                 ["Mental average by mean shift", "count", 2]])
     page.get_by_test_id("queue-button").click()
     try:

@@ -92,7 +92,7 @@ def test_archive_of_this_pack(tmp_path):
     registry's scanners dislike."""
     archive = release.build(workspace.PACK, tmp_path, "0.0.0")
     names = release.check(archive)
-    tracked = [path.relative_to(workspace.PACK).as_posix() for folder in ("example_workflows", "web/docs")
+    tracked = [path.relative_to(workspace.PACK).as_posix() for folder in ("example_workflows", "subgraphs", "web/docs")
                for path in (workspace.PACK / folder).glob("*.*")]
     assert tracked and set(tracked) <= set(names)
     with zipfile.ZipFile(archive) as held:

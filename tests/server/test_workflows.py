@@ -42,6 +42,8 @@ def smaller(name: str, checkpoint: str) -> dict:
         inputs.update({key: value for key, value in SMALLER.items() if not isinstance(inputs.get(key, []), list)})
         if node["class_type"] == "CheckpointLoaderSimple":
             inputs["ckpt_name"] = checkpoint
+        if node["class_type"] == "EmptyLatentImage":
+            inputs.update(width=64, height=64)
         if node["class_type"] == "MixingWeights" and inputs["mode"] == "first":
             inputs["inputs"] = PICTURES
         if node["class_type"] == "RebatchImages":

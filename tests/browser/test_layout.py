@@ -1,0 +1,63 @@
+"""How the example workflows lie on ComfyUI's page: nothing overlaps, nothing leaves its frame, text can be read."""
+import pytest
+
+import measure_pages
+import page_workflow
+
+NAMES = sorted(path.stem for path in page_workflow.FOLDER.glob("*.json"))
+
+
+@pytest.fixture(scope="module", params=measure_pages.MODES)
+def page(request, server, browser):
+    """A page with classic nodes, or with Vue nodes."""
+    opened = measure_pages.open_page(browser, server.address)
+    opened.evaluate(measure_pages.SET_VUE, measure_pages.MODES[request.param])
+    yield opened
+    # The server keeps the setting for every page that is opened after this one.
+    opened.evaluate(measure_pages.SET_VUE, False)
+    opened.close()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_overlaps_and_text_is_drawn_as_the_workflow_opens(page, name):
+    assert measure_pages.measure(page, page_workflow.read_page(name), name).faults == ()
+
+
+def test_a_workflow_that_lies_badly_is_found_out_in_the_page(page):
+    workflow = page_workflow.read_page("11_one_picture")
+    first, second = (node for node in workflow["nodes"] if node["type"] == "CLIPTextEncode")
+    second["pos"] = [first["pos"][0] + 40, first["pos"][1] + 40]
+    workflow["groups"][-1]["bounding"][0] = 9000
+    faults = measure_pages.measure(page, workflow, "bad").faults
+    assert any("overlap by" in fault for fault in faults)
+    assert any("is in no frame" in fault for fault in faults)
+    assert any("no text is drawn" in fault for fault in faults)
+
+
+def drawn(*boxes, zoom=0.6, links=()):
+    return {"zoom": zoom, "links": list(links), "groups": [{"title": "frame", "box": (0, 0, 100, 100)}],
+            "nodes": [{"id": number, "title": str(number), "box": box} for number, box in enumerate(boxes)]}
+
+
+def test_faults_by_hand():
+    assert measure_pages.assess(drawn((10, 10, 20, 20), (40, 10, 20, 20))).faults == ()
+    assert measure_pages.assess(drawn((10, 10, 20, 20), (25, 10, 20, 20))).faults == ("1 and 0 overlap by 5",)
+    assert measure_pages.assess(drawn((90, 10, 20, 20))).faults == ("0 leaves the frame frame by 10",)
+    assert measure_pages.assess(drawn((200, 10, 20, 20))).faults == ("0 is in no frame",)
+    assert measure_pages.assess(drawn((10, 10, 20, 20), zoom=0.5)).faults == (
+        "it opens at 0.500, below 0.571: no text is drawn",)
+
+
+def test_figures_by_hand():
+    links = [[1, 2, 0, 0, 10, 10], [3, 4, 0, 10, 10, 0], [1, 5, 0, 8, 10, 8]]
+    found = measure_pages.assess(drawn((10, 10, 20, 20), (40, 10, 20, 20), links=links))
+    assert found.crossings == 2  # the first two, and the last two: the first and the last come from one node
+    assert (found.width, found.height) == (100, 100)
+    assert found.filled == (0.08, "frame")
+
+
+def test_no_workflow_is_larger_than_what_the_page_shows_readably():
+    for name in NAMES:
+        frames = [group["bounding"] for group in page_workflow.read_page(name)["groups"]]
+        assert max(left + width for left, _, width, _ in frames) <= 2470, name
+        assert max(top + height for _, top, _, height in frames) <= 1430, name
