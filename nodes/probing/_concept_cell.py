@@ -49,6 +49,7 @@ class ConceptSheetCell(io.ComfyNode):
             category=inputs.category("inside"), is_dev_only=True,
             description=f"{INSIDE} One word by one model: its average, and what is measured of samples from the same "
                         "noise.",
+            is_input_list=True,
             inputs=[
                 io.String.Input("checkpoint", default="", tooltip="The checkpoint of the column; empty for the MODEL."),
                 io.String.Input("lora", default="", tooltip="The LoRA of the column; empty for none."),
@@ -74,17 +75,24 @@ class ConceptSheetCell(io.ComfyNode):
                 io.Clip.Input("clip", optional=True, tooltip="Its text encoder."),
                 io.Vae.Input("vae", optional=True, tooltip="Its VAE."),
                 IMAGE_ENCODER.Input("image_encoder", optional=True, tooltip="As in ConceptSheet."),
+                io.Int.Input("call", default=0, min=0, optional=True,
+                             tooltip="Which one, where a list is connected to ConceptSheet, which then runs for each."),
             ],
             outputs=[SHEET_CELL.Output("cell", display_name="cell", tooltip="What was found, for the sheet.")],
         )
 
     @classmethod
-    def fingerprint_inputs(cls, checkpoint="", lora="", prompt="", **others) -> list:
-        return [*stamps_of(checkpoint, lora), failures((checkpoint, lora, prompt))]
+    def fingerprint_inputs(cls, checkpoint=("",), lora=("",), prompt=("",), **others) -> list:
+        return [*stamps_of(checkpoint[0], lora[0]), failures((checkpoint[0], lora[0], prompt[0]))]
+
+    @classmethod
+    def execute(cls, call=(0,), **given) -> io.NodeOutput:
+        # A link leads to all of a list, and this would run for each of it in every run of ConceptSheet.
+        return cls.of_one(**{name: values[min(call[0], len(values) - 1)] for name, values in given.items()})
 
     @classmethod
     @checked()
-    def execute(cls, checkpoint, lora, strength, prompt, negative_prompt, width, height, count, samples, steps, cfg,
+    def of_one(cls, checkpoint, lora, strength, prompt, negative_prompt, width, height, count, samples, steps, cfg,
                 scheduler, seed, averaged_steps, attributes, attribute_text, batch_size=0, resume=True, models=None,
                 model=None, clip=None, vae=None, image_encoder=None) -> io.NodeOutput:
         try:
