@@ -56,4 +56,4 @@ class CongealingState:
     @classmethod
     def unpacked(cls, tensors: dict[str, Tensor], meta: dict) -> CongealingState:
         """The state that `packed` was asked for."""
-        return cls(meta["rounds"], meta["done"], **{name: tensors[name] for name in WARPS})
+        return cls(meta["rounds"], meta["done"], *(tensors[name] for name in WARPS))

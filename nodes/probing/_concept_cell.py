@@ -1,8 +1,9 @@
 """ConceptSheetModels and ConceptSheetCell: what a concept sheet unfolds into for each of its cells."""
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,17 @@ from ._failures import count_failure, failures
 AT_ONCE = 16  # pictures that are decoded and looked at together
 HIGHEST = 1024  # pixels of an average that is kept
 INSIDE = "Part of ConceptSheet, which makes this node itself."
+
+
+def of_one_call(execute: Callable) -> Callable:
+    """A decorator for the `execute` of a node that takes lists: of each it hands on the value that `call` counts to, or
+    the last. A link leads to all of a list, and the node would run for each of it in every run of ConceptSheet."""
+    @functools.wraps(execute)
+    def run(cls: type[io.ComfyNode], **given: list) -> Any:
+        number = given.get("call", [0])[0]
+        return execute(cls, **{name: values[min(number, len(values) - 1)] for name, values in given.items()})
+
+    return run
 
 
 class ConceptSheetModels(io.ComfyNode):
@@ -86,15 +98,11 @@ class ConceptSheetCell(io.ComfyNode):
         return [*stamps_of(checkpoint[0], lora[0]), failures((checkpoint[0], lora[0], prompt[0]))]
 
     @classmethod
-    def execute(cls, call=(0,), **given) -> io.NodeOutput:
-        # A link leads to all of a list, and this would run for each of it in every run of ConceptSheet.
-        return cls.of_one(**{name: values[min(call[0], len(values) - 1)] for name, values in given.items()})
-
-    @classmethod
+    @of_one_call
     @checked()
-    def of_one(cls, checkpoint, lora, strength, prompt, negative_prompt, width, height, count, samples, steps, cfg,
+    def execute(cls, checkpoint, lora, strength, prompt, negative_prompt, width, height, count, samples, steps, cfg,
                 scheduler, seed, averaged_steps, attributes, attribute_text, batch_size=0, resume=True, models=None,
-                model=None, clip=None, vae=None, image_encoder=None) -> io.NodeOutput:
+                model=None, clip=None, vae=None, image_encoder=None, call=0) -> io.NodeOutput:
         try:
             if checkpoint:
                 model, clip, vae = models.get(checkpoint)
