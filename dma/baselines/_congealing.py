@@ -21,12 +21,15 @@ from torch import Tensor
 
 from ..execution import BatchSize, Event, Watcher, drive
 from ..statistics import finite_rows
+from ._congealing_state import CongealingState
 from ._robust_mean import trimming
-from ._warps import IDENTITY, centred, warped
+from ._warps import warped
 
 # Of pictures (B, 3, H, W), feature maps (B, ...), several of them: differentiable.
 Features = Callable[[Tensor], Sequence[Tensor]]
 
+# Part of the key of every saved run. Raise the number when one of the same settings gives other warps than before.
+CONGEALING_ALGORITHM = "congealing 1"
 SMALLEST_LEVEL = 8  # pixels of the shorter side of the coarsest level
 FIRST_BATCH = 32
 PASSES_BESIDES = 3  # over all pictures or places, whatever the rounds: made small, warped at full size, averaged
@@ -67,7 +70,11 @@ class CongealingSettings:
 
     def passes(self, count: int) -> int:
         """How many passes over all it takes with so many pictures, each of which ends with an event."""
-        return PASSES_BESIDES + (self.similarity_rounds + self.flow_rounds if count > 1 else 0)
+        return PASSES_BESIDES + self.rounds(count)
+
+    def rounds(self, count: int) -> int:
+        """How many rounds there are of so many pictures."""
+        return self.similarity_rounds + self.flow_rounds if count > 1 else 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,14 +96,15 @@ class AlignedMean:
 
 def aligned_mean(pictures: Tensor, settings: CongealingSettings = CongealingSettings(), *,
                  features: Features | None = None, batch: BatchSize | None = None,
-                 watchers: Sequence[Watcher] = ()) -> AlignedMean:
+                 watchers: Sequence[Watcher] = (), state: CongealingState | None = None) -> AlignedMean:
     """The mean of pictures (N, H, W, 3) in [0, 1] after congealing, robust against what did not align; on the CPU,
     where all of it is done: pictures are small where warps are sought.
 
     features: what pictures are compared by, at the settings' resolution; the distance is the sum over its maps of their
     mean squared difference. Left out, these are the pictures themselves at several scales, each half the last
     (`scales`): coarse ones feel a place from afar, fine ones settle it. The result does not depend on `batch` beyond
-    rounding; nothing is drawn at random.
+    rounding; nothing is drawn at random. state: one that a run of the same pictures and settings was left in, to go on
+    from.
 
     A single picture comes back as it is. Raises ValueError for settings that make no sense, and unless there are
     pictures, all finite.
@@ -106,28 +114,28 @@ def aligned_mean(pictures: Tensor, settings: CongealingSettings = CongealingSett
         raise ValueError(f"Pictures have the shape (N, H, W, 3), but these are {tuple(pictures.shape)}.")
     if not finite_rows(pictures).all():
         raise ValueError("The pictures contain NaN or infinity: look for what made them.")
-    return drive(congealing(pictures, settings, features or scales, batch or BatchSize(FIRST_BATCH)), None, watchers)
+    state = state or CongealingState()
+    return drive(congealing(pictures, settings, features or scales, batch or BatchSize(FIRST_BATCH), state), state,
+                 watchers)
 
 
-def congealing(pictures: Tensor, settings: CongealingSettings, features: Features,
-               batch: BatchSize) -> Generator[Event, None, AlignedMean]:
-    """The loop of `aligned_mean`. Events are of the kinds "resize" and "warp" (a picture or a few, before and after all
-    rounds), "align" (each micro-batch of each round) and "mean" (a part of the places)."""
+def congealing(pictures: Tensor, settings: CongealingSettings, features: Features, batch: BatchSize,
+               state: CongealingState) -> Generator[Event, None, AlignedMean]:
+    """The loop of `aligned_mean`: works on `state` from where it stands to its end. Events are of the kinds "resize"
+    and "warp" (a picture or a few, before and after all rounds), "align" (each micro-batch of each round), "round"
+    (after each) and "mean" (a part of the places)."""
     small = yield from _resized(pictures, settings.resolution)  # (N, 3, h, w)
-    similarities = torch.tensor(IDENTITY).expand(len(small), -1).clone()  # (N, 4)
-    flows = torch.zeros(len(small), 2, settings.flow_grid, settings.flow_grid)
-    present = small  # the pictures as they are warped now
-    before = _distances(present, features, batch)
-    for number in range(settings.similarity_rounds + settings.flow_rounds if len(small) > 1 else 0):
+    state.open(len(small), settings.flow_grid)
+    before = _distances(small, features, batch)
+    present = _warped(small, state) if state.rounds else small  # the pictures as they are warped now
+    for number in range(state.rounds, settings.rounds(len(small))):
         with_flow = number >= settings.similarity_rounds
         rate = settings.learning_rate * SLOWER_BY_ROUND ** (number - with_flow * settings.similarity_rounds)
-        similarities, flows = yield from _round(small, present, similarities, flows, with_flow, rate, settings,
-                                                features, batch)
-        # All pictures could move together and agree as well: grow, until one colour is all that is seen.
-        similarities, flows = centred(similarities), flows - flows.mean(0)
-        present = torch.cat([warped(small[first : first + FIRST_BATCH], similarities[first : first + FIRST_BATCH],
-                                    flows[first : first + FIRST_BATCH])
-                             for first in range(0, len(small), FIRST_BATCH)])
+        yield from _round(small, present, with_flow, rate, settings, features, batch, state)
+        state.close_round()
+        present = _warped(small, state)
+        yield Event("round", 0.0, closes=True)
+    similarities, flows = state.similarities, state.flows
     aligned = torch.empty_like(pictures, dtype=torch.float32, device="cpu")
     for row, picture in enumerate(pictures):
         whole = picture.detach().cpu().float().permute(2, 0, 1)[None]  # (1, 3, H, W)
@@ -138,20 +146,26 @@ def congealing(pictures: Tensor, settings: CongealingSettings, features: Feature
     return AlignedMean(mean, aligned, similarities, flows, before, after)
 
 
-def _round(small: Tensor, present: Tensor, similarities: Tensor, flows: Tensor, with_flow: bool, rate: float,
-           settings: CongealingSettings, features: Features,
-           batch: BatchSize) -> Generator[Event, None, tuple[Tensor, Tensor]]:
-    """All pictures (N, 3, h, w) moved towards the mean of the others as they are warped at `present`."""
-    total, found_similarities, found_flows = present.sum(0), similarities.clone(), flows.clone()
+def _warped(small: Tensor, state: CongealingState) -> Tensor:
+    """Pictures (N, 3, h, w) by the warps that the present round begins with."""
+    parts = (slice(first, first + FIRST_BATCH) for first in range(0, len(small), FIRST_BATCH))
+    return torch.cat([warped(small[rows], state.similarities[rows], state.flows[rows]) for rows in parts])
+
+
+def _round(small: Tensor, present: Tensor, with_flow: bool, rate: float, settings: CongealingSettings,
+           features: Features, batch: BatchSize, state: CongealingState) -> Generator[Event, None, None]:
+    """All pictures (N, 3, h, w) that have not been yet are moved towards the mean of the others as they are warped at
+    `present`."""
+    total = present.sum(0)
 
     def match(rows: slice) -> tuple[Tensor, Tensor, float]:
         others = (total - present[rows]) / (len(present) - 1)
-        return _matched(small[rows], others, similarities[rows], flows[rows], with_flow, rate, settings, features)
+        return _matched(small[rows], others, state.similarities[rows], state.flows[rows], with_flow, rate, settings,
+                        features)
 
-    for rows, (similarity, flow, distance) in batch.over(len(small), match):
-        found_similarities[rows], found_flows[rows] = similarity, flow
-        yield Event("align", rows.stop - rows.start, rows.stop, len(small), value=distance)
-    return found_similarities, found_flows
+    for rows, (similarities, flows, distance) in batch.over(len(small), match, first=state.done):
+        state.take(rows, similarities, flows)
+        yield Event("align", rows.stop - rows.start, rows.stop, len(small), value=distance, changed=True)
 
 
 def _matched(pictures: Tensor, others: Tensor, similarities: Tensor, flows: Tensor, with_flow: bool, rate: float,

@@ -11,17 +11,20 @@ from ._measure_table import Measure, MeasureTable
 
 Cells = Sequence[Sequence[ConceptCell]]
 WILSON, PAIRED, JACKKNIFE = "Wilson's interval", "Newcombe's interval of paired shares", "jackknife"
-NO_ANSWER = "(no answer)"
+NO_ANSWER, OTHER_ANSWERS = "(no answer)", "(other answers)"
+MOST_ANSWERS = 12  # of a word
 
 
 def subject_of(word: str, column: str) -> str:
     return f"{word}, {column}"
 
 
-def answers_of(cells: Cells) -> list[str]:
-    """What was seen in samples, the most frequent over all cells first, then in alphabetical order."""
+def answers_of(cells: Cells, most: int = MOST_ANSWERS) -> list[str]:
+    """What was seen in samples, the most frequent over all cells first, then in alphabetical order; of more than `most`
+    the last stands for all others."""
     seen = Counter(answer for row in cells for cell in row for answer in cell.answers)
-    return [answer for answer, _ in sorted(seen.items(), key=lambda item: (-item[1], item[0]))]
+    found = [answer for answer, _ in sorted(seen.items(), key=lambda item: (-item[1], item[0]))]
+    return found if len(found) <= most else [*found[: most - 1], OTHER_ANSWERS]
 
 
 def concept_table(words: Sequence[str], columns: Sequence[str], cells: Cells, attributes: Sequence[str],
@@ -32,6 +35,9 @@ def concept_table(words: Sequence[str], columns: Sequence[str], cells: Cells, at
     before, with Newcombe's for paired shares; `spread` and `drift` of its samples' features; how far the average's
     features moved; the relative error of the average; and `flags`, the number of its doubts, which the note lists. What
     has no column before it, and what failed, says so in its note.
+
+    attributes: what shares are given of; where there are none, `answers_of` the cells of each word: what is answered
+    about one word may never be about another, and free answers may be as many as there are samples.
 
     Raises ValueError unless there is a cell for each word and column.
 
@@ -44,8 +50,9 @@ def concept_table(words: Sequence[str], columns: Sequence[str], cells: Cells, at
     rows: list[Measure] = []
     for word, row in zip(words, cells):
         before: ConceptCell | None = None
+        looked_for = attributes or answers_of([row])
         for column, cell in zip(columns, row):
-            rows += _measures(subject_of(word, column), before, cell, attributes)
+            rows += _measures(subject_of(word, column), before, cell, looked_for)
             before = cell
     return MeasureTable(settings, rows)
 
@@ -56,13 +63,14 @@ def _measures(subject: str, before: ConceptCell | None, cell: ConceptCell, attri
     found, flags, count = [], doubts(cell), len(cell.features)
     known = before if before is not None and not before.problem else None
     if cell.answers:
+        seen = _among(attributes, cell)
         for attribute in attributes:
-            had = [answer == attribute for answer in cell.answers]
+            had = [answer == attribute for answer in seen]
             low, high = wilson_interval(sum(had), len(had))
             found.append(Measure(subject, f"share of {attribute or NO_ANSWER}", sum(had) / len(had), low, high,
                                  count=len(had), note=WILSON))
             if known is not None and len(known.answers) == len(had):
-                change = change_of_share([answer == attribute for answer in known.answers], had)
+                change = change_of_share([answer == attribute for answer in _among(attributes, known)], had)
                 found.append(Measure(subject, f"change of {attribute or NO_ANSWER}", *change, count=len(had),
                                      note=PAIRED))
                 if change.low > 0 or change.high < 0:
@@ -78,6 +86,12 @@ def _measures(subject: str, before: ConceptCell | None, cell: ConceptCell, attri
     if cell.mean_error is not None:
         found.append(Measure(subject, "error of the average", cell.mean_error))
     return [*found, Measure(subject, "flags", float(len(flags)), note="; ".join(flags))]
+
+
+def _among(attributes: Sequence[str], cell: ConceptCell) -> list[str]:
+    """The answers of a cell, those that are not among the attributes by what stands for all others."""
+    return [answer if answer in attributes or OTHER_ANSWERS not in attributes else OTHER_ANSWERS
+            for answer in cell.answers]
 
 
 def _drift(subject: str, before: ConceptCell, cell: ConceptCell) -> Measure:

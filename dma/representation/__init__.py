@@ -10,6 +10,7 @@ from ._channel_means import (
     channel_means,
     means_of_layers,
     reading_means,
+    reading_noise,
 )
 from ._files import load_representation, save_representation
 from ._memorisation import (
@@ -46,6 +47,6 @@ __all__ = [
     "ReconstructionReport", "ReconstructionSettings", "ReconstructionState", "Representation", "ScoreAmongReferences",
     "SparsityReport", "centroid", "channel_means", "channel_scores", "check_alike", "check_representation",
     "distances_to", "guidance_difference", "load_representation", "matched_features", "means_of_layers",
-    "memorisation_report", "participation", "reading_means", "reconstruct", "save_representation", "sparsity",
-    "specialised", "strongest", "tail_scores", "varying",
+    "memorisation_report", "participation", "reading_means", "reading_noise", "reconstruct", "save_representation",
+    "sparsity", "specialised", "strongest", "tail_scores", "varying",
 ]

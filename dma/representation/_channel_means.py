@@ -5,8 +5,9 @@ For every latent x, noise level sigma and layer
     phi(x, sigma) = 1/n sum_k pool(H(add_noise(x, eps_k, sigma), sigma))
 
 (arXiv 2506.01912, where H is the middle block of a U-Net, the pooling is the mean over space, and n is 20). The noises
-eps_k are rows of `starting_noise`, the same for all latents and levels: what a latent's representation is depends on
-neither the other latents nor their order, and differences between latents are theirs alone.
+eps_k are the same for all latents and levels: what a latent's representation is depends on neither the other latents
+nor their order, and differences between latents are theirs alone. They have a kind of their own (`reading_noise`):
+samples that were drawn at the same seed would otherwise be noised by what they were made of.
 """
 from __future__ import annotations
 
@@ -18,14 +19,23 @@ import torch
 from torch import Tensor
 
 from ..choices import check_choice
-from ..diffusion import Denoiser, LayeredDenoiser, add_noise, check_finite, check_latents, of_rows, starting_noise
+from ..diffusion import (
+    Denoiser,
+    LayeredDenoiser,
+    add_noise,
+    check_finite,
+    check_latents,
+    of_rows,
+    salted_seed,
+    starting_noise,
+)
 from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive
 from ..models import POOLINGS, fingerprint, pooled
 from ..precision import in_double
 from ._representation import Representation
 
 # Part of the key of every saved run. Raise the number when one of the same settings gives other results than before.
-ALGORITHM = "channel means 1"
+ALGORITHM = "channel means 2"
 MAXIMUM = "maximum"
 # What features are pooled by where one number of each channel is asked for, and what is read need not be linear.
 OVER_SPACE = (MAXIMUM, "mean")
@@ -127,6 +137,7 @@ def _driven(denoiser: Denoiser, latents: Tensor, sigmas: Sequence[float], layers
             reading: Reading, batch: BatchSize | None, watchers: Sequence[Watcher],
             state: MeansState | None) -> dict[str, Representation]:
     check_latents(latents)
+    latents = latents.detach().cpu()  # where their noise is drawn
     sigmas, shape, state = tuple(map(float, sigmas)), tuple(latents.shape[1:]), state or MeansState()
     reading.check(sigmas)
     answers = fingerprint(of_rows(denoiser, [0]), sigmas, shape)
@@ -146,7 +157,7 @@ def reading_means(denoiser: Denoiser, latents: Tensor, sigmas: Sequence[float], 
     named: whether layers are read by their names, or the denoiser's own features, of which there are one.
     """
     shape, count = latents.shape[1:], len(latents)
-    noise = starting_noise(reading.draws, tuple(shape), reading.seed)  # (n, C, H, W)
+    noise = reading_noise(reading.draws, tuple(shape), reading.seed)  # (n, C, H, W)
     before = 0
     for level, sigma in enumerate(sigmas):
         draws = reading.draws_at(sigma)
@@ -180,6 +191,12 @@ def _over_space(features: Tensor, pooling: str) -> Tensor:
     if pooling != MAXIMUM:
         return pooled(features, pooling)
     return features.flatten(2).amax(2) if features.ndim > 2 else features  # (B, C)
+
+
+def reading_noise(draws: int, shape: tuple[int, ...], seed: int) -> Tensor:
+    """The noises (n, C, H, W) of a seed by which clean latents are read: not those that samples of this seed start
+    from."""
+    return starting_noise(draws, shape, salted_seed(seed, "reading"))
 
 
 def noisy_draws(denoiser: Denoiser, latents: Tensor, noise: Tensor, rows: slice,

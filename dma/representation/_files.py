@@ -30,9 +30,20 @@ def load_representation(path: Path) -> Representation:
             header = file.metadata() or {}
             if header.get("format") != FORMAT:
                 raise ValueError(f"{path.name} does not hold a representation.")
-            settings = json.loads(header["settings"])
+            settings, kept = _settings(header.get("settings", "")), set(file.keys())
+            if settings is None or not kept >= {"means", "fingerprint"}:
+                raise ValueError(f"{path.name} holds a damaged representation: it lacks how it was read, or what.")
             means, fingerprint = (file.get_tensor(name).clone() for name in ("means", "fingerprint"))
     except SafetensorError as error:
         raise ValueError(f"{path.name} is not a whole safetensors file: {error}.") from None
     sigmas, shape = (tuple(settings.pop(name)) for name in ("sigmas", "shape"))
     return check_representation(Representation(means, sigmas=sigmas, shape=shape, fingerprint=fingerprint, **settings))
+
+
+def _settings(text: str) -> dict | None:
+    """The settings in a header; None where some are missing or unknown."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and found.keys() == set(SETTINGS) else None

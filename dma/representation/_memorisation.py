@@ -13,10 +13,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..diffusion import Denoiser, check_finite, check_latents, of_rows, starting_noise
+from ..diffusion import Denoiser, check_finite, check_latents, of_rows
 from ..execution import BatchSize, choose_batch
 from ..precision import in_double
-from ._channel_means import noisy_draws
+from ._channel_means import noisy_draws, reading_noise
 from ._representation import Representation
 
 DEVIATION, NORM, SPIKINESS, GUIDANCE = "deviation", "norm", "spikiness", "guidance"
@@ -83,11 +83,12 @@ def guidance_difference(conditional: Denoiser, unconditional: Denoiser, latents:
 
         score = mean over levels and draws of  |D(x, sigma, prompt) - D(x, sigma, empty)|_2 / (sigma sqrt(C H W))
 
-    with x = add_noise(latent, eps, sigma), the same noises eps for all latents. Wen et al., *Detecting, Explaining, and
-    Mitigating Memorization in Diffusion Models* (ICLR 2024): |eps(x, prompt) - eps(x, empty)| is large where a prompt
-    has a picture by heart. D is the predicted clean latent, so over sigma it is the difference of predicted noises of
-    eps and v models, and of velocities of flow models. They take the mean over the steps of a sampling; here pictures
-    are judged that exist, so noise is put on them. Over sqrt(C H W), the root mean square, sizes can be compared.
+    with x = add_noise(latent, eps, sigma), the same noises eps for all latents (`reading_noise`). Wen et al.,
+    *Detecting, Explaining, and Mitigating Memorization in Diffusion Models* (ICLR 2024): |eps(x, prompt) - eps(x,
+    empty)| is large where a prompt has a picture by heart. D is the predicted clean latent, so over sigma it is the
+    difference of predicted noises of eps and v models, and of velocities of flow models. They take the mean over the
+    steps of a sampling; here pictures are judged that exist, so noise is put on them. Over sqrt(C H W), the root mean
+    square, sizes can be compared.
 
     Both Denoisers are those of all latents. Raises ValueError for latents that are none, for no draws, and for levels
     that are not above 0; NotFiniteError for predictions that are NaN or infinite.
@@ -106,8 +107,9 @@ def guidance_difference(conditional: Denoiser, unconditional: Denoiser, latents:
     if not sigmas or not all(0 < sigma < math.inf for sigma in sigmas):
         raise ValueError("What a prompt changes is told at one or more noise levels above 0, but these are "
                          f"{', '.join(f'{sigma:.4g}' for sigma in sigmas) or 'none'}.")
+    latents = latents.detach().cpu()  # where their noise is drawn
     shape, count = tuple(latents.shape[1:]), len(latents)
-    noise = starting_noise(draws, shape, seed)  # (n, C, H, W)
+    noise = reading_noise(draws, shape, seed)  # (n, C, H, W)
     total, batch = torch.zeros(count, dtype=torch.float64), choose_batch(batch, shape)
     for sigma in map(float, sigmas):
         def read(rows: slice, sigma: float = sigma) -> Tensor:

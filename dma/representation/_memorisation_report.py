@@ -13,6 +13,8 @@ from ..records import Record
 from ..statistics import against_references
 from ._memorisation import SCORES
 
+FEWEST_APART = 3  # of pictures that are like 19 references, so many lie all above or all below once in 770 times
+
 
 @dataclass(frozen=True)
 class ScoreAmongReferences:
@@ -71,7 +73,17 @@ class MemorisationReport(Record):
         return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + [
             "", f"{sum(chosen.flagged)} of {len(rows)} are above {chosen.threshold:.4g}, as at most "
             f"{self.settings['false_positive_rate']:.1%} of pictures are that are like the {len(chosen.references)} "
-            "references."])
+            "references.", *self._apart()])
+
+    def _apart(self) -> list[str]:
+        """What to think of where no picture lies among the references."""
+        percentiles = self.chosen.percentiles
+        if len(percentiles) < FEWEST_APART or not (all(each == 100 for each in percentiles) or not any(percentiles)):
+            return []
+        above = percentiles[0] == 100
+        return ["", f"All {len(percentiles)} pictures lie {'above' if above else 'below'} every reference: "
+                    f"{'all are known by heart, or ' * above}the two sets differ in something else, such as their "
+                    "kind, size, sharpness or the model that made them, and the rate does not hold."]
 
 
 def memorisation_report(scores: Mapping[str, Tensor], references: Mapping[str, Tensor], chosen: str, *,

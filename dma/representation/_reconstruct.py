@@ -43,7 +43,7 @@ from ._reconstruction_state import ReconstructionState
 from ._representation import Representation
 
 # Part of the key of every saved run. Raise the number when one of the same settings gives other pictures than before.
-RECONSTRUCTION_ALGORITHM = "reconstruction 1"
+RECONSTRUCTION_ALGORITHM = "reconstruction 2"
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def match_level(denoiser: Denoiser, target: Representation, level: int, settings
     kept = strongest(wanted, settings.channels)
     features = matched_features(denoiser, sigma, scale, target.pooling, kept.to(denoiser.device))
     goal = wanted[kept].to(denoiser.device)  # (k, ...)
-    # Not the noise that the target was read with, which has the seed as it is.
+    # Neither the noise that the target was read with nor that of samples.
     noise = starting_noise(count, target.shape, salted_seed(settings.seed, f"reconstruction {level}"))
     if not state.tally:
         state.open_level(torch.zeros(count, *target.shape))

@@ -22,7 +22,7 @@ class Representation:
     layer: str
     sigmas: tuple[float, ...]  # L noise levels, falling
     draws: int  # noises whose features were averaged; at noise level 0 there is but one
-    seed: int  # of the noises, the same for all latents and levels: row k of `starting_noise(draws, shape, seed)`
+    seed: int  # of the noises, the same for all latents and levels: row k of `reading_noise(draws, shape, seed)`
     pooling: str  # one of `models.POOLINGS`, or "maximum"
     shape: tuple[int, ...]  # (C, H, W) of the latents
     fingerprint: Tensor  # (L, values), what the model answered at the noise levels (`models.fingerprint`)

@@ -1,13 +1,16 @@
 """AlignedMean: the pixel mean of pictures that are warped onto each other first."""
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import torch
 from comfy_api.latest import io
 
-from ...dma import baselines
+from ...dma import baselines, execution, metrics
+from ...dma.baselines import CONGEALING_ALGORITHM, CongealingState
 from ...dma.execution import PassMonitor
 from .. import comfyui
-from ..inputs import category, check_batch, checked
+from ..inputs import category, check_batch, checked, resume
 
 STANDARD = baselines.CongealingSettings()
 
@@ -35,6 +38,7 @@ class AlignedMean(io.ComfyNode):
                                advanced=True,
                                tooltip="Share of the values that is left out at each end where the mean is taken, so "
                                        "that strays do not count: 0 is the plain mean, 0.49 nearly the median."),
+                resume(),
             ],
             outputs=[
                 io.Image.Output("image", display_name="image", tooltip="The mean of the aligned pictures."),
@@ -45,11 +49,23 @@ class AlignedMean(io.ComfyNode):
     @classmethod
     @checked()
     def execute(cls, images, similarity_rounds=STANDARD.similarity_rounds, flow_rounds=STANDARD.flow_rounds,
-                smoothness=STANDARD.smoothness, trim=STANDARD.trim) -> io.NodeOutput:
+                smoothness=STANDARD.smoothness, trim=STANDARD.trim, resume=True) -> io.NodeOutput:
         check_batch(images, "images")
         settings = baselines.CongealingSettings(similarity_rounds=similarity_rounds, flow_rounds=flow_rounds,
                                                 smoothness=smoothness, trim=trim)
-        watchers = [PassMonitor(comfyui.progress_bar(), "aligning", settings.passes(len(images)))]
+        settings.check()
+        pictures = images[..., :3]
         with torch.inference_mode(False):  # gradients lead the warps
-            found = baselines.aligned_mean(images[..., :3], settings, watchers=watchers)
+            saved = comfyui.saved_without_model(key_of(pictures, settings)) if resume else None
+            state = execution.resumed(CongealingState.unpacked, saved) or CongealingState()
+            behind = state.rounds + (state.done == len(images))  # an interrupt may come before a round is closed
+            monitor = PassMonitor(comfyui.progress_bar(), "aligning", settings.passes(len(images)) - behind)
+            found = baselines.aligned_mean(pictures, settings, watchers=[*comfyui.checkpoints(saved), monitor],
+                                           state=state)
         return io.NodeOutput(found.mean, found.aligned)
+
+
+def key_of(pictures: torch.Tensor, settings: baselines.CongealingSettings) -> str:
+    """The key of a run. What is left out at the ends where the mean is taken comes after the warps."""
+    warps = {name: value for name, value in asdict(settings).items() if name != "trim"}
+    return execution.run_key({**warps, "algorithm": CONGEALING_ALGORITHM, "images": metrics.pictures_key(pictures)}, {})

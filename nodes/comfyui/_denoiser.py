@@ -21,6 +21,7 @@ from ._draws import Draws
 from ._gradients import attention_with_backward
 from ._recording import step_records
 from ._rows import check_patches, of_latents, per_latent, row_by_row
+from ._sampling_kind import DETERMINISTIC
 
 # What core's EasyCache and LazyCache wrap around a model. They take every call for the next step of one sampling, while
 # those of a Denoiser are micro-batches, readings of features and previews.
@@ -80,7 +81,7 @@ class ComfyDenoiser:
 
     def __init__(self, guider: comfy.samplers.CFGGuider, options: dict, recording: Callable[[], Any],
                  sigmas: Tensor, parametrization: Parametrization, layer: str | None, pooling: str, branch: str,
-                 draws: Draws, latents: int | None):
+                 draws: Draws, latents: int | None, sampler: str = DETERMINISTIC):
         self.guider, self.options, self.recording, self.parametrization = guider, options, recording, parametrization
         self.draws, self.options = draws, row_by_row(draws.through(options))
         check_patches(self.options["model_options"])
@@ -97,7 +98,7 @@ class ComfyDenoiser:
         # Where latents are finished: what a node makes itself waits on the CPU, and there is rescaled for the next one.
         self.finishes_on = torch.device("cpu")
         self.single_frame = is_video_shaped(guider.model_patcher)
-        self.records = step_records(self.options["model_options"], sigmas, self._finished)
+        self.records = step_records(guider, self.options["model_options"], sigmas, sampler, self._finished)
 
     def of(self, rows: Sequence[int]) -> ComfyDenoiser:
         """The same Denoiser for some of its latents, by their numbers among them (`dma.diffusion.of_rows`)."""
@@ -322,11 +323,12 @@ def _did_not_run(layer: str) -> ValueError:
                       "layer. Connect the model from before that node, or choose another layer in HSpaceHook.")
 
 
-def predictor(guider: comfy.samplers.CFGGuider, options: dict, latents: int, sigmas: Tensor) -> ComfyDenoiser:
+def predictor(guider: comfy.samplers.CFGGuider, options: dict, latents: int, sigmas: Tensor,
+              sampler: str = DETERMINISTIC) -> ComfyDenoiser:
     """The Denoiser of a CFGGuider whose sampling of so many latents is under way, for predictions alone."""
     found = ComfyDenoiser(*without_wrappers(guider, options, CACHES), contextlib.nullcontext, sigmas,
                           parametrization_of(guider.model_patcher), None, "none", "conditional",
-                          Draws(options.get("seed") or 0), latents)
+                          Draws(options.get("seed") or 0), latents, sampler)
     found.finishes_on = found.device  # by core itself
     return found
 

@@ -8,16 +8,14 @@ from typing import Any
 import comfy.model_management
 import comfy.sd
 import comfy.utils
-import comfy.weight_adapter
 import folder_paths
 import nodes
-import torch
 
+from ._adapter_fits import fits
 from ._files import shortened
 
 CHECKPOINTS, LORAS = "checkpoints", "loras"
 MOST_MISFITS = 0.1  # share of a LoRA's layers: a few belong to inputs that models of one kind may have more of
-PLAIN = (torch.float32, torch.float16, torch.bfloat16)
 Stamp = tuple[str, int, int]
 
 
@@ -109,38 +107,14 @@ def with_lora_file(model: Any, clip: Any, name: str, strength: float) -> tuple[A
     patched, patched_clip = comfy.sd.load_lora_for_models(model, clip, weights, strength, strength,
                                                           lora_metadata=metadata)
     pairs = [(model, patched)] + ([(clip.patcher, patched_clip.patcher)] if clip is not None else [])
-    fits = [fit for before, after in pairs for fit in _fits(before, after)]
-    if not fits:
+    found = [fit for before, after in pairs for fit in fits(before, after)]
+    if not found:
         raise ValueError(f"The LoRA {shortened(name)!r} has no weights for any layer of this model: it belongs to "
                          "another kind of model.")
-    if (misfits := fits.count(False)) > MOST_MISFITS * len(fits):
-        raise ValueError(f"The LoRA {shortened(name)!r} is of another size than this model in {misfits} of {len(fits)} "
-                         "layers: it belongs to another kind of model.")
+    if (misfits := found.count(False)) > MOST_MISFITS * len(found):
+        raise ValueError(f"The LoRA {shortened(name)!r} is of another size than this model in {misfits} of "
+                         f"{len(found)} layers: it belongs to another kind of model.")
     return patched, patched_clip
-
-
-def _fits(before: Any, after: Any) -> list[bool]:
-    """Whether each patch that a patcher has more than before is of its layer's size, as far as that can be told."""
-    weights = after.model.state_dict()
-    return [_fits_layer(patch, weights[name]) for name, patches in after.patches.items()
-            for patch in patches[len(before.patches.get(name, [])):]]
-
-
-def _fits_layer(patch: tuple, weight: Any) -> bool:
-    content, offset = patch[1], patch[3]
-    if type(weight) is not torch.Tensor or weight.dtype not in PLAIN:
-        return True  # quantised: its shape may be that of packed numbers
-    shape = list(weight.shape)
-    if offset is not None:
-        shape[offset[0]] = offset[2]
-    if isinstance(content, comfy.weight_adapter.LoRAAdapter) and content.weights[5] is None:  # it does not say a shape
-        up, down, _, middle, *_ = content.weights
-        if middle is not None:
-            return up.shape[0] * down.shape[1] * middle[0, 0].numel() == torch.Size(shape).numel()
-        return up[0].numel() == len(down) and up.shape[0] * down[0].numel() == torch.Size(shape).numel()
-    if isinstance(content, tuple) and content[0] == "diff" and len(content[1]) == 1:
-        return list(content[1][0].shape) == shape
-    return True
 
 
 def free_after(error: Exception) -> None:

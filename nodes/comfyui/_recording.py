@@ -22,17 +22,22 @@ from torch import Tensor
 
 from ...dma.metrics import trailing_variance
 from ...dma.statistics import finite_rows
+from ._sampling_kind import SamplingKind, kind_of, name_of
 
 KEY = "mental_averages_recording"
 MOST_RECORDS = 2**16
+# Of the device, for the predictions of one sampling: copies to the CPU would wait for it at every step.
+MOST_ON_DEVICE = 2**27  # bytes
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """Of one finished latent: its score (see `trailing_variance`), and the noise levels of the steps, falling."""
+    """Of one finished latent: its score (see `trailing_variance`), the noise levels of the steps, falling, and what the
+    sampling was of."""
 
     score: float
     levels: tuple[float, ...]
+    kind: SamplingKind
 
 
 class _Records:
@@ -42,10 +47,10 @@ class _Records:
         self.most, self.lock = most, threading.Lock()
         self.by_latent: OrderedDict[bytes, Recorded] = OrderedDict()
 
-    def put(self, latents: Tensor, scores: Tensor, levels: tuple[float, ...]) -> None:
+    def put(self, latents: Tensor, scores: Tensor, levels: tuple[float, ...], kind: SamplingKind) -> None:
         with self.lock:
             for key, score in zip(_keys(latents), scores.tolist()):
-                self.by_latent[key] = Recorded(score, levels)
+                self.by_latent[key] = Recorded(score, levels, kind)
                 self.by_latent.move_to_end(key)
             while len(self.by_latent) > self.most:
                 self.by_latent.popitem(last=False)
@@ -65,9 +70,9 @@ def _keys(latents: Tensor) -> list[bytes]:
     return [hashlib.sha256(row.contiguous().numpy().tobytes()).digest() for row in rows]
 
 
-def remember(latents: Tensor, scores: Tensor, levels: tuple[float, ...]) -> None:
+def remember(latents: Tensor, scores: Tensor, levels: tuple[float, ...], kind: SamplingKind) -> None:
     """Put scores (N,) of finished latents (N, ...), as LATENT has them, among what has been recorded."""
-    _RECORDS.put(latents, scores, levels)
+    _RECORDS.put(latents, scores, levels, kind)
 
 
 def recorded(latents: Tensor) -> list[Recorded | None]:
@@ -98,17 +103,19 @@ class Recorder:
         levels = self.levels(sigmas)
         if levels is None or getattr(sampler, "tells_steps", False):
             return executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, *arguments, **keywords)
+        kind = kind_of(executor.class_obj, name_of(sampler), sigmas)
         last: deque[Tensor] = deque(maxlen=self.last_steps)
 
         def heard(step: int, clean: Any, x: Any, steps: int) -> Any:
             if isinstance(clean, Tensor):
+                fits = torch.float32.itemsize * clean.numel() * self.last_steps <= MOST_ON_DEVICE
                 # A copy: samplers work in place.
-                last.append(clean.detach().to("cpu", torch.float32, copy=True))
+                last.append(clean.detach().to(clean.device if fits else "cpu", torch.float32, copy=True))
             return callback(step, clean, x, steps) if callback is not None else None
 
         output = executor(noise, latent_image, sampler, sigmas, denoise_mask, heard, *arguments, **keywords)
         if len(last) == self.last_steps and all(each.shape == output.shape for each in last):
-            _put(output, last, levels)
+            _put(output, last, levels, kind)
         return output
 
 
@@ -119,8 +126,8 @@ class StepRecord:
     after. Of its latents the first may go on without the others, as those do that an alignment returns.
     """
 
-    def __init__(self, levels: tuple[float, ...], finished: Callable[[Tensor], Tensor]):
-        self.levels, self.finished = levels, finished
+    def __init__(self, levels: tuple[float, ...], kind: SamplingKind, finished: Callable[[Tensor], Tensor]):
+        self.levels, self.kind, self.finished = levels, kind, finished
         self.predictions: list[Tensor] = []
 
     def stepped(self, sigma: float, following: float, rows: slice, clean: Tensor, latents: Tensor) -> None:
@@ -139,14 +146,14 @@ class StepRecord:
         self.predictions[place][rows] = clean.detach().to("cpu", torch.float32)
         if place == len(self.levels) - 1 and rows.stop == len(latents):
             if following == 0:
-                _put(self.finished(latents), self.predictions, self.levels)
+                _put(self.finished(latents), self.predictions, self.levels, self.kind)
             self.predictions = []
 
 
-def _put(finished: Tensor, predictions: Sequence[Tensor], levels: tuple[float, ...]) -> None:
+def _put(finished: Tensor, predictions: Sequence[Tensor], levels: tuple[float, ...], kind: SamplingKind) -> None:
     # A sampling that ends in NaN ends as it would without being recorded.
-    if all(finite_rows(each).all() for each in predictions):
-        remember(finished, trailing_variance(list(predictions)), levels)
+    if torch.stack([finite_rows(each).all() for each in predictions]).all():
+        remember(finished, trailing_variance(list(predictions)), levels, kind)
 
 
 def recording_model(model: Any, last_steps: int) -> Any:
@@ -157,12 +164,14 @@ def recording_model(model: Any, last_steps: int) -> Any:
     return model
 
 
-def step_records(model_options: dict, sigmas: Tensor, finished: Callable[[Tensor], Tensor]) -> list[StepRecord]:
-    """What has to hear of the steps of a sampling along a schedule, by the recorders among a model's options.
+def step_records(guider: Any, model_options: dict, sigmas: Tensor, sampler: str,
+                 finished: Callable[[Tensor], Tensor]) -> list[StepRecord]:
+    """What has to hear of the steps of a guider's sampling along a schedule, by the recorders among a model's options.
 
     finished: makes LATENT samples of the sampling's latents (K, C, H, W).
     """
     wrappers = model_options.get("transformer_options", {}).get("wrappers", {})
     recorders = [wrapper.__self__ for wrapper in wrappers.get(WrappersMP.OUTER_SAMPLE, {}).get(KEY, [])]
-    found = [recorder.levels(sigmas) for recorder in recorders]
-    return [StepRecord(levels, finished) for levels in found if levels is not None]
+    found = [levels for recorder in recorders if (levels := recorder.levels(sigmas)) is not None]
+    kind = kind_of(guider, sampler, sigmas) if found else None
+    return [StepRecord(levels, kind, finished) for levels in found if kind is not None]

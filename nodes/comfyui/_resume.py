@@ -35,9 +35,23 @@ def saved_run(key: str, denoiser: ComfyDenoiser, levels: Sequence[float], shape:
     return execution.RunState(run_state_folder(), key, answers, tolerance_of(denoiser))
 
 
+def saved_without_model(key: str) -> execution.RunState:
+    """Where the run `key` of what asks no model has its state; old states of other runs are removed first."""
+    execution.clean_states(run_state_folder(), keep=key)
+    return execution.RunState(run_state_folder(), key, torch.ones(1))
+
+
 def tolerance_of(denoiser: ComfyDenoiser) -> float:
     """How far the answers of one model to one question may be apart, relative to them."""
-    inner = denoiser.guider.inner_model
+    return _tolerance(denoiser.guider.inner_model)
+
+
+def tolerance_of_model(model: Any) -> float:
+    """`tolerance_of` a Denoiser of a MODEL."""
+    return _tolerance(model.model)
+
+
+def _tolerance(inner: Any) -> float:
     dtype = getattr(inner, "manual_cast_dtype", None) or inner.get_dtype()
     known = isinstance(dtype, torch.dtype) and dtype.is_floating_point
     # 8-bit weights are computed with in another precision.

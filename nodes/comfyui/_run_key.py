@@ -55,14 +55,22 @@ def run_key(model: Any, algorithm: str, settings: dict, conditionings: Mapping[s
                              dict(tensors or {}))
 
 
+def conditioning_key(model: Any, conditionings: Mapping[str, list]) -> str:
+    """A hash of what CONDITIONINGs hold, whatever the weights of the MODEL are that they are for."""
+    content = _Content(model, weights=False)
+    content.read({name: conditioning for name, conditioning in sorted(conditionings.items())})
+    return content.digest.hexdigest()
+
+
 class _Content:
     """A hash of the numbers, words and tensors in nested values, each with its place."""
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Any, weights: bool = True):
         self.digest, self.looking, self.sampling = hashlib.sha256(), False, False
         originals = originals_of(model)
         self.own = {id(module) for _, module in original_modules(model.model, originals)}
-        self.leaf("weights", identity_of(model.model, originals))
+        if weights:
+            self.leaf("weights", identity_of(model.model, originals))
         self.path: list[int] = []
         # Dicts and lists into which a function writes, kept with their numbers.
         self.written: dict[int, Any] = {}

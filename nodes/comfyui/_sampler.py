@@ -34,6 +34,7 @@ from ._denoiser import ComfyDenoiser, parametrization_of, predictor
 from ._draws import generators_kept
 from ._latents import as_pictures, rescaled
 from ._progress import as_shown
+from ._sampling_kind import DETERMINISTIC
 
 
 class DeterministicSampler(comfy.samplers.Sampler):
@@ -63,7 +64,9 @@ class DeterministicSampler(comfy.samplers.Sampler):
         if self.trajectory is not None:
             own_levels(self.trajectory, parametrization_of(model_wrap.model_patcher), sigmas.cpu(),
                        "connect those of the scheduler and the steps of its inversion, not flipped or split.")
-        denoiser = predictor(model_wrap, extra_args, len(latent_image), sigmas)
+        way = self.method if self.trajectory is None else self.trajectory.method
+        denoiser = predictor(model_wrap, extra_args, len(latent_image), sigmas,
+                             {"ddim": DETERMINISTIC}.get(way.name, way.name))
         steps = len(schedule) - 1
         reporter = _Callback(callback, steps, denoiser)
         watchers = [InversionMonitor(reporter, steps, measure=False)]
@@ -85,13 +88,12 @@ class DeterministicSampler(comfy.samplers.Sampler):
                 else:
                     found = law.inverse_noise_scaling(sigmas[-1], trajectory.latents[-1].to(latent_image.device))
                 return found.view(form).to(latent_image.device)
-            way, companion = self.method, None
+            companion = None
             if self.trajectory is not None:
                 if noisy:
                     raise ValueError(f"A trajectory is taken back from its own noise alone. {OWN_NOISE_DOWN}")
                 # ComfyUI has rescaled the noise z on its way in, as if it were a picture's latent.
-                way, z = self.trajectory.method, rescaled(model_wrap.model_patcher, model.process_latent_out,
-                                                          latent_image)
+                z = rescaled(model_wrap.model_patcher, model.process_latent_out, latent_image)
                 with advising(OWN_NOISE_DOWN):
                     companion = companions_of(self.trajectory, z)
             else:

@@ -5,7 +5,7 @@ from comfy_api.latest import io, ui
 
 from ...dma import figures
 from .. import comfyui
-from ..inputs import REPORT, category, checked
+from ..inputs import REPORT, category, checked, from_saved_file, saved_file
 
 
 class SaveReport(io.ComfyNode):
@@ -36,7 +36,7 @@ class LoadReport(io.ComfyNode):
         return io.Schema(
             node_id="LoadReport", display_name="Load Report", category=category("figures"),
             description="Reads a report that Save Report wrote.",
-            inputs=[io.String.Input("path", default="", tooltip="A file in ComfyUI's output or input folder.")],
+            inputs=[saved_file()],
             outputs=[REPORT.Output("report", display_name="report", tooltip="The report, for PlotReport.")],
         )
 
@@ -47,9 +47,5 @@ class LoadReport(io.ComfyNode):
     @classmethod
     @checked()
     def execute(cls, path) -> io.NodeOutput:
-        text = comfyui.readable_path(path).read_text(errors="replace")
-        try:
-            return io.NodeOutput(figures.read_report(text))
-        except ValueError as error:
-            raise ValueError(f"{error} Choose a file that Save Report of this version of the node pack, or of an "
-                             "earlier one, wrote.") from None
+        return io.NodeOutput(from_saved_file(path, lambda found: figures.read_report(found.read_text(errors="replace")),
+                                             "Save Report of this version of the node pack, or of an earlier one,"))

@@ -5,8 +5,8 @@ import torch
 from comfy_api.latest import io, ui
 
 from ...dma import diffusion, models
-from ...dma.diffusion import starting_noise
 from ...dma.hspace import Features, save_features
+from ...dma.representation import reading_noise
 from .. import comfyui, inputs
 from ..inputs import FEATURES, HSPACE, checked
 
@@ -46,7 +46,7 @@ class CaptureHSpace(io.ComfyNode):
         sigma = min(float(sampling.percent_to_sigma(percent)), float(sampling.sigma_max))
         clean = comfyui.latents_into_model(model, comfyui.samples_of(model, latent))
         parametrization = comfyui.parametrization_of(model)
-        noisy = diffusion.add_noise(parametrization, clean, starting_noise(1, shape, seed), sigma)
+        noisy = diffusion.add_noise(parametrization, clean, reading_noise(1, shape, seed), sigma)
 
         def capture(denoiser) -> torch.Tensor:
             return torch.cat([found.cpu() for _, found in models.read_features(denoiser, noisy, sigma)])

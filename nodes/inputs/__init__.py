@@ -1,5 +1,5 @@
 """Inputs that several nodes share, and the pack's own socket types."""
-from ._batches import check_batch, count_of, take
+from ._batches import check_batch, count_of, different_rows, take
 from ._category import category
 from ._checks import check_number, checked
 from ._encoders import (
@@ -16,8 +16,9 @@ from ._method import method_of, solver_options
 from ._number_text import filled_lines, lines_of, number_of, numbers, words
 from ._pictures import count_of_pictures, latents_of_pictures
 from ._reading import draws, levels_to_read, reading_prompt, represented
-from ._references import check_reference_count
+from ._references import check_reference_count, said_of_sampling, sampled_otherwise
 from ._sampling import batch_size, concept, latent_size, negative, resume, scheduler, seed, steps
+from ._saved_files import from_saved_file, saved_file
 from ._schedule import schedule
 from ._sockets import (
     CLUSTERS,
@@ -49,12 +50,12 @@ from ._training import (
 __all__ = [
     "CLUSTERS", "DIRECTION", "EMBEDDINGS", "FEATURES", "HSPACE", "IMAGE_ENCODER", "LAYERS", "PREVIEW_STEPS", "REPORT",
     "REPRESENTATION", "SHEET_CELL", "SHEET_MODELS", "TABLE", "TRAJECTORY", "batch_size", "category", "check_batch",
-    "check_number",
-    "check_one_encoder", "check_reads_prompts", "check_reference_count", "check_training_latents", "checked",
-    "chosen_layers", "concept", "count_of", "count_of_pictures", "draws", "encoder_name", "filled_lines",
-    "growing_latents", "joined_noise", "latent_size", "latents_of_pictures", "learning_rate_of_training",
-    "levels_to_read", "lines_of", "lora_target", "method_of", "mode_latents", "negative", "noise_levels", "number_of",
-    "numbers", "picture_embeddings", "pooling", "previewing", "prompt_embedding", "reading_prompt", "reads_prompts",
-    "represented", "resume", "saved_training", "schedule", "scheduler", "seed", "solver_options", "steps", "take",
-    "training_batch_size", "training_records", "training_steps", "words",
+    "check_number", "check_one_encoder", "check_reads_prompts", "check_reference_count", "check_training_latents",
+    "checked", "chosen_layers", "concept", "count_of", "count_of_pictures", "different_rows", "draws", "encoder_name",
+    "filled_lines", "from_saved_file", "growing_latents", "joined_noise", "latent_size", "latents_of_pictures",
+    "learning_rate_of_training", "levels_to_read", "lines_of", "lora_target", "method_of", "mode_latents", "negative",
+    "noise_levels", "number_of", "numbers", "picture_embeddings", "pooling", "previewing", "prompt_embedding",
+    "reading_prompt", "reads_prompts", "represented", "resume", "said_of_sampling", "sampled_otherwise", "saved_file",
+    "saved_training", "schedule", "scheduler", "seed", "solver_options", "steps", "take", "training_batch_size",
+    "training_records", "training_steps", "words",
 ]

@@ -1,9 +1,20 @@
 """References that a flag is told by."""
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from ...dma.statistics import fewest_references
+from ..comfyui import Recorded
+
+SHOWN = 8  # numbers, or values, in a sentence
+OTHERWISE = "sampled_otherwise"
+# What tells samplings apart (see `comfyui.SamplingKind`), in words.
+WAYS = {"model": "by another model, LoRA or patch", "prompts": "with other prompts",
+        "guidance": "at guidance {here} instead of {there}", "sampler": "by the sampler {here} instead of {there}",
+        "steps": "in {here} steps instead of {there}", "start": "from noise level {here} instead of {there}"}
 
 
 def check_reference_count(count: int, what: str, rate: float, advice: str) -> None:
@@ -15,3 +26,41 @@ def check_reference_count(count: int, what: str, rate: float, advice: str) -> No
         least = math.ceil(1000 / (count + 1)) / 1000
         raise ValueError(f"references holds {count} {what}, but a false positive rate of {rate:g} needs at least "
                          f"{needed}: {advice}, or choose {least:g} or more.")
+
+
+def sampled_otherwise(found: Sequence[Recorded | None], usual: Sequence[Recorded | None],
+                      leaving_out: Collection[str] = ()) -> dict[str, list[str]]:
+    """How latents were sampled as none of the references was, by what was recorded of both, as an entry for the
+    settings of a report: each way with the numbers of the latents, no entry for none. It is said in the log as well.
+
+    leaving_out: the names of ways that may differ.
+    """
+    said, references = [], [each.kind for each in usual if each is not None]
+    for name in (name for name in WAYS if name not in leaving_out and references):
+        known = dict.fromkeys(getattr(kind, name) for kind in references)
+        others: dict[Any, list[int]] = {}
+        for row, each in enumerate(found):
+            if each is not None and getattr(each.kind, name) not in known:
+                others.setdefault(getattr(each.kind, name), []).append(row)
+        there = " or ".join(map(_shown, list(known)[:SHOWN]))
+        said += [f"{_listed(rows)} {WAYS[name].format(here=_shown(value), there=there)}"
+                 for value, rows in others.items()]
+    entry = {OTHERWISE: said} if said else {}
+    if entry:
+        logging.warning("%s", said_of_sampling(entry)[-1])
+    return entry
+
+
+def said_of_sampling(settings: dict) -> list[str]:
+    """Lines for the end of a table that say what `sampled_otherwise` has found; none for nothing."""
+    found = settings.get(OTHERWISE, [])
+    return ["", f"Sampled otherwise than every reference: {'; '.join(found)}. The rate of false alarms is that of what "
+                "is sampled as the references are: this alone may be why others are flagged, or not."] if found else []
+
+
+def _listed(rows: list[int]) -> str:
+    return f"{', '.join(map(str, rows[:SHOWN]))}{' …' * (len(rows) > SHOWN)}"
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -9,7 +9,16 @@ from torch import Tensor
 
 from ...dma import figures, metrics
 from .. import comfyui
-from ..inputs import REPORT, category, check_batch, check_reference_count, checked, take
+from ..inputs import (
+    REPORT,
+    category,
+    check_batch,
+    check_reference_count,
+    checked,
+    said_of_sampling,
+    sampled_otherwise,
+    take,
+)
 
 
 class HallucinationFlag(io.ComfyNode):
@@ -58,7 +67,7 @@ class HallucinationFlag(io.ComfyNode):
         levels = usual[0].levels
         report = metrics.hallucination_report(
             [each.score for each in found], [each.score for each in usual], false_positive_rate=false_positive_rate,
-            settings={"last_steps": len(levels), "levels": list(levels)})
+            settings={"last_steps": len(levels), "levels": list(levels), **sampled_otherwise(found, usual)})
         kept = [row for row, flag in enumerate(report.flagged) if not flag]
         return io.NodeOutput(figures.plot_hallucination(report), table_of(report), report, any(report.flagged),
                              take(latents, kept) if kept else ExecutionBlocker(None))
@@ -120,4 +129,4 @@ def table_of(report: metrics.HallucinationReport) -> str:
     return "\n".join([
         "| latent | score | percentile | flag |", "| --- | --- | --- | --- |", *rows, "",
         f"{sum(report.flagged)} of {len(rows)} are above {report.threshold:.3g}, as at most {rate:.1%} of samples are "
-        f"that are like the {len(report.references)} references."])
+        f"that are like the {len(report.references)} references.", *said_of_sampling(report.settings)])

@@ -1,8 +1,9 @@
 """ConceptSheetModels and ConceptSheetCell: what a concept sheet unfolds into for each of its cells."""
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,17 @@ from ._failures import count_failure, failures
 AT_ONCE = 16  # pictures that are decoded and looked at together
 HIGHEST = 1024  # pixels of an average that is kept
 INSIDE = "Part of ConceptSheet, which makes this node itself."
+
+
+def of_one_call(execute: Callable) -> Callable:
+    """A decorator for the `execute` of a node that takes lists: of each it hands on the value that `call` counts to, or
+    the last. A link leads to all of a list, and the node would run for each of it in every run of ConceptSheet."""
+    @functools.wraps(execute)
+    def run(cls: type[io.ComfyNode], **given: list) -> Any:
+        number = given.get("call", [0])[0]
+        return execute(cls, **{name: values[min(number, len(values) - 1)] for name, values in given.items()})
+
+    return run
 
 
 class ConceptSheetModels(io.ComfyNode):
@@ -49,6 +61,7 @@ class ConceptSheetCell(io.ComfyNode):
             category=inputs.category("inside"), is_dev_only=True,
             description=f"{INSIDE} One word by one model: its average, and what is measured of samples from the same "
                         "noise.",
+            is_input_list=True,
             inputs=[
                 io.String.Input("checkpoint", default="", tooltip="The checkpoint of the column; empty for the MODEL."),
                 io.String.Input("lora", default="", tooltip="The LoRA of the column; empty for none."),
@@ -74,19 +87,22 @@ class ConceptSheetCell(io.ComfyNode):
                 io.Clip.Input("clip", optional=True, tooltip="Its text encoder."),
                 io.Vae.Input("vae", optional=True, tooltip="Its VAE."),
                 IMAGE_ENCODER.Input("image_encoder", optional=True, tooltip="As in ConceptSheet."),
+                io.Int.Input("call", default=0, min=0, optional=True,
+                             tooltip="Which one, where a list is connected to ConceptSheet, which then runs for each."),
             ],
             outputs=[SHEET_CELL.Output("cell", display_name="cell", tooltip="What was found, for the sheet.")],
         )
 
     @classmethod
-    def fingerprint_inputs(cls, checkpoint="", lora="", prompt="", **others) -> list:
-        return [*stamps_of(checkpoint, lora), failures((checkpoint, lora, prompt))]
+    def fingerprint_inputs(cls, checkpoint=("",), lora=("",), prompt=("",), **others) -> list:
+        return [*stamps_of(checkpoint[0], lora[0]), failures((checkpoint[0], lora[0], prompt[0]))]
 
     @classmethod
+    @of_one_call
     @checked()
     def execute(cls, checkpoint, lora, strength, prompt, negative_prompt, width, height, count, samples, steps, cfg,
                 scheduler, seed, averaged_steps, attributes, attribute_text, batch_size=0, resume=True, models=None,
-                model=None, clip=None, vae=None, image_encoder=None) -> io.NodeOutput:
+                model=None, clip=None, vae=None, image_encoder=None, call=0) -> io.NodeOutput:
         try:
             if checkpoint:
                 model, clip, vae = models.get(checkpoint)

@@ -161,7 +161,7 @@ class ConceptSheet(io.ComfyNode):
                     "negative_prompt": negative_prompt, "attributes": what, "attribute_text": looked_for}
         links = cls.hidden.dynprompt.get_node(cls.hidden.unique_id)["inputs"]
         graph, outputs = unfolded(rows, template, found, columns.get("strength", 1.0), links, cell, {
-            **settings, "batch_size": batch_size, "resume": resume}, {
+            **settings, "batch_size": batch_size, "resume": resume, "call": comfyui.number_of_call()}, {
             **settings, "template": template, "columns": [each.checkpoint or each.lora or each.label for each in found],
             "encoder": inputs.check_one_encoder(None, image_encoder) or "32 x 32 pixels"})
         return io.NodeOutput(*outputs, expand=graph.finalize())

@@ -54,8 +54,7 @@ class ConceptSheetDrawn(io.ComfyNode):
         found = [[cells[cell_name(row, column)] for column in range(len(labels))] for row in range(len(rows))]
         if all(each.problem for line in found for each in line):
             raise ValueError(f"No cell of the sheet could be drawn. {found[0][0].problem}")
-        table = metrics.concept_table(rows, labels, found, attributes.splitlines() or metrics.answers_of(found),
-                                      json.loads(settings))
+        table = metrics.concept_table(rows, labels, found, attributes.splitlines(), json.loads(settings))
         return io.NodeOutput(figures.concept_sheet(rows, labels, found, table, title=title, cell=cell),
                              averages_of(found), table)
 

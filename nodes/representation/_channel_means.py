@@ -30,7 +30,7 @@ class ChannelMeans(io.ComfyNode):
                                "averages over so many cells, rough layout. none: the whole feature map.",
                                default="mean"),
                 inputs.seed("Seed of the noise. All latents get the same draws, so that differences are theirs "
-                            "alone."),
+                            "alone. They are not those that a KSampler of this seed starts from."),
                 inputs.batch_size(),
                 inputs.resume(),
             ],

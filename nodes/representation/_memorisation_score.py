@@ -92,7 +92,7 @@ class MemorisationScore(io.ComfyNode):
         counts = {name: inputs.count_of_pictures(model, each, vae, name) for name, each in given.items()}
         said = {"pictures": prompts_of(prompts, counts["pictures"], "prompts", "pictures"),
                 "references": prompts_of(reference_prompts, counts["references"], "reference_prompts", "references")}
-        rows = different(references)
+        rows = inputs.different_rows(references)
         given["references"] = inputs.take(references, rows)
         said["references"] = [said["references"][row] for row in rows if said["references"]]
         inputs.check_reference_count(counts["references"], "pictures", false_positive_rate, "connect more")
@@ -106,7 +106,7 @@ class MemorisationScore(io.ComfyNode):
         found = {name: inputs.represented(model, positive, latent, sigmas, chosen, reading, batch_size=batch_size,
                                           resume=resume) for name, latent in latents.items()}
         for layer in chosen:
-            check_alike(found["pictures"][layer], found["references"][layer])
+            check_alike(found["pictures"][layer], found["references"][layer], comfyui.tolerance_of_model(model))
         scores = {name: representation.channel_scores(list(each.values())) for name, each in found.items()}
         if asked:
             for name, latent in latents.items():
@@ -115,8 +115,17 @@ class MemorisationScore(io.ComfyNode):
         report = representation.memorisation_report(
             scores["pictures"], scores["references"], score, false_positive_rate=false_positive_rate,
             settings={"layers": chosen, "sigmas": sigmas, "pooling": pooling, "draws": draws, "seed": seed,
-                      **({"guidance_sigmas": asked} if asked else {})}, seconds=time.monotonic() - started)
-        return io.NodeOutput(figures.plot_memorisation(report), report.table(), report, any(report.flagged))
+                      **({"guidance_sigmas": asked} if asked else {}),
+                      # Samples of other prompts are the very references that are asked for.
+                      **inputs.sampled_otherwise(*map(recorded_of, given.values()), leaving_out=("prompts",))},
+            seconds=time.monotonic() - started)
+        table = "\n".join([report.table(), *inputs.said_of_sampling(report.settings)])
+        return io.NodeOutput(figures.plot_memorisation(report), table, report, any(report.flagged))
+
+
+def recorded_of(pictures: Any) -> list[comfyui.Recorded | None]:
+    """What RecordPredictions has recorded of each of some latents; nothing of images."""
+    return comfyui.recorded(pictures["samples"]) if isinstance(pictures, dict) else []
 
 
 def layers_of(model: Any, text: str) -> list[str]:
@@ -127,13 +136,6 @@ def layers_of(model: Any, text: str) -> list[str]:
     decoder = [name for name in names if name.startswith("output_blocks")]
     # Of Stable Diffusion 1.x four of twelve, those whose residual blocks the code of arXiv 2512.20963 reads.
     return decoder[: max(1, len(decoder) // 3)] if decoder else [names[len(names) // 2]]
-
-
-def different(pictures: Any) -> list[int]:
-    """The rows of a batch of images or latents, each picture once: a copy is no reference of its own."""
-    values = pictures["samples"] if isinstance(pictures, dict) else pictures
-    places = values.flatten(1).unique(dim=0, return_inverse=True)[1].tolist()
-    return sorted({place: row for row, place in reversed(list(enumerate(places)))}.values())
 
 
 def check_sizes(given: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from comfy_api.latest import io, ui
 
 from ...dma.representation import load_representation, save_representation
 from .. import comfyui
-from ..inputs import REPRESENTATION, category, checked
+from ..inputs import REPRESENTATION, category, checked, from_saved_file, saved_file
 
 ENDING = ".safetensors"
 
@@ -43,7 +43,7 @@ class LoadRepresentation(io.ComfyNode):
         return io.Schema(
             node_id="LoadRepresentation", display_name="Load Representation", category=category("representation"),
             description="Reads a representation that Save Representation wrote.",
-            inputs=[io.String.Input("path", default="", tooltip="A file in ComfyUI's output or input folder.")],
+            inputs=[saved_file()],
             outputs=[REPRESENTATION.Output("representation", display_name="representation",
                                            tooltip="The representation, as ChannelMeans made it.")],
         )
@@ -55,7 +55,4 @@ class LoadRepresentation(io.ComfyNode):
     @classmethod
     @checked()
     def execute(cls, path) -> io.NodeOutput:
-        try:
-            return io.NodeOutput(load_representation(comfyui.readable_path(path)))
-        except ValueError as error:
-            raise ValueError(f"{error} Choose a file that Save Representation wrote.") from None
+        return io.NodeOutput(from_saved_file(path, load_representation, "Save Representation"))

@@ -74,6 +74,9 @@ class DirectionFromPictures(io.ComfyNode):
         given = {"with_it": with_it, "without_it": without_it}
         for name, pictures in given.items():
             check_count(inputs.count_of_pictures(model, pictures, vae, name), name)
+            # Copies would be on both sides where a direction is judged on pictures that it was not made of.
+            given[name] = inputs.take(pictures, rows := inputs.different_rows(pictures))
+            check_count(len(rows), name, "different ")
         sets = {name: inputs.latents_of_pictures(pictures, vae) for name, pictures in given.items()}
         one, other = (tuple(latent["samples"].shape[-2:]) for latent in sets.values())
         if one != other:
@@ -85,7 +88,7 @@ class DirectionFromPictures(io.ComfyNode):
         features = {}
         for layer in chosen:
             above, below = (found[name][layer] for name in ("with_it", "without_it"))
-            check_alike(above, below)
+            check_alike(above, below, comfyui.tolerance_of_model(model))
             features[layer] = above.rows(), below.rows()
         direction = steering.direction_from(features, scale=scale)
         return io.NodeOutput(direction, table_of(direction), direction.separation)
@@ -104,9 +107,9 @@ def layers_of(model: Any, text: str) -> list[str]:
     return [name for name in names if name in (comfyui.MIDDLE_BLOCK, *decoder[: len(decoder) // 2])]
 
 
-def check_count(count: int, name: str) -> None:
+def check_count(count: int, name: str, kind: str = "") -> None:
     if count < steering.FEWEST_PICTURES:
-        raise ValueError(f"{name} holds {count} picture{'s' * (count != 1)}, but a direction takes at least "
+        raise ValueError(f"{name} holds {count} {kind}picture{'s' * (count != 1)}, but a direction takes at least "
                          f"{steering.FEWEST_PICTURES}, better thirty or more: connect a batch.")
 
 

@@ -21,6 +21,7 @@ from mental_averages.dma import (
     inversion,
     metrics,
     models,
+    representation,
     solvers,
     training,
 )
@@ -158,6 +159,22 @@ def test_checks_and_fingerprints_of_a_model():
     assert torch.equal(models.fingerprint(there, sigmas(), (2, 3, 3)), models.fingerprint(here, sigmas(), (2, 3, 3)))
     start = torch.zeros(1, *SHAPE)
     assert torch.equal(diffusion.sample(there, start.to(DEVICE), sigmas()), diffusion.sample(here, start, sigmas()))
+
+
+def test_reading_what_a_prompt_changes_and_reconstruction():
+    latents, levels, found = torch.randn(3, 2, 3, 3, generator=torch.Generator().manual_seed(5)), [2.0, 0.5], []
+    settings = representation.ReconstructionSettings(3, 1, solver=solvers.AdamToShare(iterations=5))
+    for device in ("cpu", DEVICE):
+        toy, other = (each if device == "cpu" else on_device(each) for each in (LinearGaussian(), LinearGaussian()))
+        other.mean = other.mean + 1
+        read = representation.channel_means(toy, latents.to(device), levels, representation.Reading(3),
+                                            batch=BatchSize(2))
+        changed = representation.guidance_difference(toy, other, latents.to(device), levels, draws=2,
+                                                     batch=BatchSize(2))
+        drawn = representation.reconstruct(toy, read, settings, batch=BatchSize(2))
+        found.append((read.means, changed, drawn.latents, drawn.found.means, torch.tensor(drawn.report.distances)))
+    for one, other in zip(*found):
+        assert torch.equal(one, other) and other.device.type == "cpu" and one.any()
 
 
 def test_layer_probe():

@@ -90,6 +90,23 @@ def test_answers_by_how_often_they_were_seen():
     assert found["x, a", "share of (no answer)"].value == pytest.approx(1 / 3)
 
 
+def test_free_answers_are_those_of_a_word_and_not_endless():
+    """A sheet of a question has the answers of each word in the rows of that word alone, the rare ones as one."""
+    dogs = [cell(seed) for seed in range(2)]
+    free = [ConceptCell(answers=tuple(f"{column} {number}" for number in range(30)) + ("one",) * 10)
+            for column in "ab"]
+    table = concept_table(["dog", "thing"], ["a", "b"], [dogs, free], [], {})
+    found, shares = named(table), [row for row in table.rows if row.name.startswith("share of ")]
+    assert {row.name for row in shares if row.subject.startswith("dog")} == {"share of light", "share of dark"}
+    for column in "ab":
+        own = [row for row in shares if row.subject == f"thing, {column}"]
+        assert len(own) == 12 and own[0].name == "share of one" and own[0].value == 0.25
+        assert sum(row.value for row in own) == pytest.approx(1.0)
+    assert own[-1].name == "share of (other answers)" and own[-1].value == 0.75
+    change = found["thing, b", "change of (other answers)"]
+    assert change.value == pytest.approx(0.75 - found["thing, a", "share of (other answers)"].value) and change.low < 1
+
+
 def test_every_cell_has_to_be_there():
     with pytest.raises(ValueError, match="2 words and 1 columns need a cell each"):
         concept_table(["x", "y"], ["a"], [[cell()], []], [], {})

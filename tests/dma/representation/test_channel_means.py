@@ -14,6 +14,7 @@ from mental_averages.dma.representation import (
     Reading,
     channel_means,
     means_of_layers,
+    reading_noise,
 )
 
 SHAPE, LEVELS = (2, 6, 4), [3.0, 0.5, 0.0]
@@ -45,7 +46,7 @@ def clean(count=5):
 
 def expected(latents, draws, seed, pooling="mean", flow=False):
     """phi written out latent by latent."""
-    noise = starting_noise(draws, SHAPE, seed)
+    noise = reading_noise(draws, SHAPE, seed)
     rows = []
     for latent in latents.double():
         row = []
@@ -63,6 +64,16 @@ def test_means_are_those_written_out(pooling):
     torch.testing.assert_close(found.means, expected(clean(), 3, 7, pooling), rtol=1e-5, atol=1e-6)
     assert (found.layer, found.sigmas, found.draws, found.seed, found.pooling, found.shape, len(found)) == (
         "fine", (3.0, 0.5, 0.0), 3, 7, pooling, SHAPE, 5)
+
+
+def test_samples_of_the_same_seed_are_not_noised_by_what_they_were_made_of():
+    """Noise of a sample's own start would be told from any other by the network, which has just taken it away."""
+    shape = (4, 16, 16)
+    read, start = reading_noise(3, shape, 7), starting_noise(3, shape, 7)
+    alike = torch.corrcoef(torch.cat([read, start]).flatten(1))
+    assert (alike - torch.eye(6)).abs().max() < 5 / 32  # five standard errors of 1024 numbers
+    found = channel_means(Maps(), -2.0 * start, [2.0], Reading(3, 7)).means[:, 0, 8:]  # the squares
+    assert (found > 4.0).all()
 
 
 def test_flow_mixes_noise_in():
@@ -109,7 +120,7 @@ def test_features_that_are_pooled_already_are_taken_as_they_are():
     toy = LinearGaussian((2, 3, 3), features=7)
     latents = torch.randn(3, 2, 3, 3)
     found = channel_means(toy, latents, [1.5], Reading(5, 2))
-    noise = starting_noise(5, (2, 3, 3), 2)
+    noise = reading_noise(5, (2, 3, 3), 2)
     # Linear features: those of the mean noise.
     expected = toy.features(latents + 1.5 * noise.mean(0), 1.5)
     torch.testing.assert_close(found.means[:, 0], expected, rtol=1e-4, atol=1e-5)

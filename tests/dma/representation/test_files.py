@@ -51,3 +51,12 @@ def test_other_files_are_refused(tmp_path):
         write(path, broken)
         with pytest.raises(ValueError, match="damaged|NaN"):
             load_representation(path)
+
+
+@pytest.mark.parametrize("settings", [{}, {**SETTINGS, "more": 1}, [], "text",
+                                      {name: value for name, value in SETTINGS.items() if name != "sigmas"}])
+def test_one_that_does_not_say_how_it_was_read_is_refused(tmp_path, settings):
+    path = tmp_path / "cut.safetensors"
+    write(path, torch.ones(3, 2, 6, 2, 2), settings)
+    with pytest.raises(ValueError, match="cut.safetensors holds a damaged representation"):
+        load_representation(path)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mental_averages.dma.diffusion import NotFiniteError, Parametrization, starting_noise
+from mental_averages.dma.diffusion import NotFiniteError, Parametrization
 from mental_averages.dma.execution import BatchSize
 from mental_averages.dma.representation import (
     MAXIMUM,
@@ -14,6 +14,7 @@ from mental_averages.dma.representation import (
     channel_means,
     channel_scores,
     guidance_difference,
+    reading_noise,
 )
 
 SHAPE = (2, 4, 3)
@@ -124,7 +125,7 @@ class Linear:
 @pytest.mark.parametrize("parametrization", [Parametrization.EPS, Parametrization.V, Parametrization.FLOW])
 @pytest.mark.parametrize("size", [1, 4, 50])
 def test_guidance_difference_written_out(parametrization, size):
-    latents, sigmas, noise = normal(3, *SHAPE), [0.8, 0.2], starting_noise(2, SHAPE, 5)
+    latents, sigmas, noise = normal(3, *SHAPE), [0.8, 0.2], reading_noise(2, SHAPE, 5)
     one, other = Linear(0.7, parametrization), Linear(0.2, parametrization)
     found = guidance_difference(one, other, latents, sigmas, draws=2, seed=5, batch=BatchSize(size))
     expected = []
@@ -163,7 +164,7 @@ def test_what_has_no_guidance_difference_is_refused(arguments, message):
 
 
 def test_the_maximum_over_space_is_read():
-    latents, noise = normal(4, *SHAPE), starting_noise(3, SHAPE, 2)
+    latents, noise = normal(4, *SHAPE), reading_noise(3, SHAPE, 2)
     found = channel_means(Linear(1.0), latents, [0.5], Reading(3, 2, MAXIMUM), batch=BatchSize(5))
     expected = torch.stack([(latent + 0.5 * noise).amax((2, 3)).mean(0) for latent in latents])
     assert found.pooling == MAXIMUM

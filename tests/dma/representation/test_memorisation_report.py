@@ -69,3 +69,15 @@ def test_reports_of_the_first_release_are_read():
 def test_damage_is_named(text, message):
     with pytest.raises(ValueError, match=message):
         MemorisationReport.from_json(text)
+
+
+@pytest.mark.parametrize("scores, said", [
+    ([10.0, 11.0, 12.0], "All 3 pictures lie above every reference: all are known by heart, or the two sets differ"),
+    ([-1.0, -2.0, -3.0], "All 3 pictures lie below every reference: the two sets differ in something else"),
+    ([10.0, 11.0, 1.5], None), ([-1.0, -2.0, 1.5], None), ([10.0, 11.0], None), ([0.0, -2.0, -3.0], None)])
+def test_sets_that_lie_apart_are_told_of(scores, said):
+    """A flag compares with references, and cannot tell what the difference is."""
+    references = torch.arange(3.0)
+    table = memorisation_report({"norm": torch.tensor(scores)}, {"norm": references}, "norm",
+                                false_positive_rate=0.25).table()
+    assert said in table if said else "All" not in table

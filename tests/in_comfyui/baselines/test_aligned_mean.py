@@ -4,7 +4,7 @@ import torch
 
 
 @pytest.fixture
-def squares():
+def squares(folders):
     """One square on white in four places, made under inference mode."""
     with torch.inference_mode():
         images = torch.ones(4, 48, 48, 3)
@@ -31,6 +31,39 @@ def test_without_rounds_it_is_the_trimmed_mean(comfyui, squares):
         mean, aligned = AlignedMean.execute(squares, 0, 0, trim=0.3).args
     torch.testing.assert_close(aligned, squares.clone(), rtol=0, atol=1e-5)
     torch.testing.assert_close(mean, trimmed_mean(aligned, 0.3), rtol=0, atol=0)
+
+
+def test_an_interrupted_run_is_gone_on_with(bridge, squares, monkeypatch):
+    from mental_averages.nodes import comfyui
+    from mental_averages.nodes.baselines import AlignedMean
+
+    with torch.inference_mode():
+        whole = AlignedMean.execute(squares, 4, 1, resume=False).args
+    states = bridge.run_state_folder()
+    assert not states.exists()
+    told = []
+
+    def telling(stop_at):
+        def tell(progress):
+            told.append(progress.message)
+            if progress.message.startswith(f"aligning, step {stop_at} "):
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(comfyui, "progress_bar", lambda: tell)
+
+    telling(4)  # one pass makes pictures small, and the third round has moved them
+    with torch.inference_mode(), pytest.raises(KeyboardInterrupt):
+        AlignedMean.execute(squares, 4, 1)
+    assert len(list(states.glob("*.safetensors"))) == 1
+    told.clear()
+    telling(0)
+    with torch.inference_mode():
+        found = AlignedMean.execute(squares, 4, 1).args
+        assert told[1] == "aligning, step 2 of 5", "two rounds are left, and the last passes"
+        plain = AlignedMean.execute(squares, 4, 1, trim=0.3).args
+    assert all(torch.equal(one, other) for one, other in zip(found, whole))
+    assert torch.equal(plain[1], whole[1]) and not torch.equal(plain[0], whole[0])
+    assert len(list(states.glob("*.safetensors"))) == 1, "the warps are the same whatever the mean leaves out"
 
 
 def test_bad_inputs(comfyui, squares):

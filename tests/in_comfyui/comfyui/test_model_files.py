@@ -128,30 +128,6 @@ def test_a_lora_of_another_size_is_refused(bridge, listed, demo, layers):
     assert bridge.with_lora_file(demo[0], demo[1], "x.safetensors", 1.0)[0].patches
 
 
-def test_what_is_of_a_layer_s_size(bridge):
-    from comfy.weight_adapter import LoRAAdapter
-
-    fits = bridge._model_files._fits_layer
-    weight = torch.zeros(6, 4, 3, 3)
-
-    def patch(up, down, middle=None, offset=None, reshape=None):
-        return 1.0, LoRAAdapter(set(), (up, down, None, middle, None, reshape)), 1.0, offset, None
-
-    assert fits(patch(torch.zeros(6, 2, 1, 1), torch.zeros(2, 4, 3, 3)), weight)
-    assert fits(patch(torch.zeros(6, 2), torch.zeros(2, 4, 1, 1), torch.zeros(2, 2, 3, 3)), weight)
-    assert not fits(patch(torch.zeros(6, 2), torch.zeros(2, 4, 1, 1), torch.zeros(2, 2, 1, 1)), weight)
-    assert not fits(patch(torch.zeros(6, 2, 1, 1), torch.zeros(2, 8, 3, 3)), weight)
-    assert not fits(patch(torch.zeros(6, 3), torch.zeros(2, 36)), weight)
-    half = torch.zeros(6, 4, dtype=torch.half)
-    assert fits(patch(torch.zeros(2, 1), torch.zeros(1, 4), offset=(0, 2, 2)), half)
-    assert not fits(patch(torch.zeros(6, 1), torch.zeros(1, 4), offset=(0, 2, 2)), half)
-    assert fits(patch(torch.zeros(9, 1), torch.zeros(1, 4), reshape=[9, 4]), half), "core makes the layer larger"
-    assert fits(patch(torch.zeros(9, 1), torch.zeros(1, 4)), half.to(torch.uint8)), "packed: not known"
-    difference = torch.zeros(6, 5)
-    assert not fits((1.0, ("diff", (difference,)), 1.0, None, None), half)
-    assert fits((1.0, ("diff", (difference[:, :4],)), 1.0, None, None), half)
-
-
 def test_only_a_lack_of_memory_unloads(bridge, monkeypatch):
     import comfy.model_management
 

@@ -5,18 +5,18 @@ import torch
 def test_only_so_many_are_remembered(bridge):
     from mental_averages.nodes.comfyui import _recording
 
-    records = _recording._Records(3)
+    records, kind = _recording._Records(3), bridge.SamplingKind("a", "b", 4.0, "euler", 8, 14.6)
     rows = torch.arange(5.0)[:, None]
-    records.put(rows, torch.arange(5.0), (1.0,))
+    records.put(rows, torch.arange(5.0), (1.0,), kind)
     assert [each and each.score for each in records.of(rows)] == [None, None, 2.0, 3.0, 4.0]
-    records.put(rows[2:3], torch.tensor([9.0]), (1.0,))
-    records.put(rows[:1], torch.tensor([8.0]), (1.0,))
+    records.put(rows[2:3], torch.tensor([9.0]), (1.0,), kind)
+    records.put(rows[:1], torch.tensor([8.0]), (1.0,), kind)
     assert [each and each.score for each in records.of(rows)] == [8.0, None, 9.0, None, 4.0]
 
 
 def test_latents_are_found_in_every_form_that_they_are_carried_in(bridge):
     rows = torch.randn(2, 16, 4, 4, generator=torch.Generator().manual_seed(77))
-    bridge.remember(rows, torch.tensor([1.0, 2.0]), (0.5,))
+    bridge.remember(rows, torch.tensor([1.0, 2.0]), (0.5,), bridge.SamplingKind("a", "b", 4.0, "euler", 8, 14.6))
     for carried in (rows, rows.unsqueeze(2), rows.double(), rows.transpose(2, 3).contiguous().transpose(2, 3)):
         assert [each.score for each in bridge.recorded(carried)] == [1.0, 2.0]
     assert bridge.recorded(rows + 1e-3) == [None, None]
@@ -54,3 +54,41 @@ def test_latents_are_rescaled_where_core_does_it(small, bridge, monkeypatch):
     bridge.with_denoiser(model, text, text, 1.0, torch.tensor([1.0, 0.0]), (4, 8, 8), 0,
                          lambda denoiser: seen.append(denoiser.finishes_on.type == "cpu"), layer=None)
     assert seen[2:] == [True]
+
+
+def test_predictions_wait_on_the_device_as_long_as_they_fit(small, bridge, monkeypatch):
+    """A copy to the CPU at every step would wait for the device; many large ones would fill it."""
+    import comfy.samplers
+    from single_precision_device import DEVICE, pretended
+
+    from mental_averages.nodes.comfyui import _recording
+
+    model, texts = small
+    seen = []
+
+    def trailing_variance(predictions):
+        seen.append({each.device for each in predictions})
+        return own(predictions)
+
+    own = _recording.trailing_variance
+    monkeypatch.setattr(_recording, "trailing_variance", trailing_variance)
+    patched, guider = bridge.recording_model(model, 3), comfy.samplers.CFGGuider(model)
+    guider.set_conds(*texts)
+    guider.set_cfg(4.0)
+
+    class Executor:
+        class_obj = guider
+
+        def __call__(self, noise, latent, sampler, sigmas, mask, callback):
+            for step in range(4):
+                callback(step, noise.to(DEVICE) + step, noise, 4)
+            return noise
+
+    wrapper = next(iter(patched.wrappers.values()))[_recording.KEY][0]
+    noise, found = torch.randn(2, 4, 8, 8), []
+    with pretended():
+        for most in (_recording.MOST_ON_DEVICE, noise.numel() * 4 * 3 - 1):
+            monkeypatch.setattr(_recording, "MOST_ON_DEVICE", most)
+            wrapper(Executor(), noise, noise, None, torch.tensor([4.0, 3.0, 2.0, 1.0, 0.0]))
+            found.append([each.score for each in bridge.recorded(noise)])
+    assert seen == [{DEVICE}, {torch.device("cpu")}] and found[0] == found[1] and found[0][0] > 0

@@ -20,6 +20,25 @@ def test_capture_and_medoid(demo, hspace, prompts, folders):
     torch.testing.assert_close(saved.values, features.values, rtol=0, atol=0)
 
 
+def test_samples_of_the_same_seed_are_not_noised_by_what_they_were_made_of(bridge, hspace, prompts):
+    from mental_averages.dma.diffusion import starting_noise
+    from mental_averages.dma.models import pooled
+    from mental_averages.dma.representation import reading_noise
+    from mental_averages.nodes.hspace import CaptureHSpace
+
+    with torch.inference_mode():
+        found = CaptureHSpace.execute(hspace, prompts[0], {"samples": torch.zeros(1, 4, 8, 8)}, 0.5, 5).args[0]
+
+    def read(denoiser):
+        return [pooled(denoiser.features(found.sigma * draw(1, (4, 8, 8), 5), found.sigma), found.pooling).cpu()
+                for draw in (reading_noise, starting_noise)]
+
+    own, start = bridge.with_denoiser(hspace.model, prompts[0], prompts[0], 1.0, torch.tensor([found.sigma, 0.0]),
+                                      (4, 8, 8), 5, read, found.layer)
+    torch.testing.assert_close(found.values.view_as(own), own, rtol=1e-3, atol=1e-3)
+    assert (start - own).norm() > 0.1 * own.norm()
+
+
 def test_what_is_saved_makes_it_an_output(hspace, prompts, folders):
     """Otherwise a graph that ends in it is refused as one without outputs."""
     from mental_averages.nodes.hspace import CaptureHSpace

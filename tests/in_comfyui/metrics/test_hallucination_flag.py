@@ -7,9 +7,10 @@ from pictures import check_picture
 @pytest.fixture
 def remembered(bridge):
     """Puts latents (N, 4, 8, 8) with these scores among what has been recorded."""
-    def put(scores, seed=0, levels=(0.5, 0.2), shape=(4, 8, 8)):
+    def put(scores, seed=0, levels=(0.5, 0.2), shape=(4, 8, 8), **kind):
         latents = torch.randn(len(scores), *shape, generator=torch.Generator().manual_seed(seed))
-        bridge.remember(latents, torch.tensor(scores), levels)
+        kind = {"model": "a", "prompts": "b", "guidance": 4.0, "sampler": "euler", "steps": 8, "start": 14.6, **kind}
+        bridge.remember(latents, torch.tensor(scores), levels, bridge.SamplingKind(**kind))
         return {"samples": latents}
 
     return put
@@ -114,6 +115,27 @@ def test_what_was_not_recorded_is_named(remembered):
 def test_other_levels_cannot_be_compared(remembered):
     with pytest.raises(ValueError, match="last 2 steps, from noise level 0.5 to 0.2, but one of latents in its last 3"):
         flag(remembered([1.0], 10, (0.5, 0.2, 0.1)), remembered([1.0] * 19, 11))
+
+
+@pytest.mark.parametrize("kind, words", [
+    (dict(model="another"), "1 by another model, LoRA or patch"), (dict(prompts="another"), "1 with other prompts"),
+    (dict(guidance=7.5), "1 at guidance 7.5 instead of 4"), (dict(guidance=None), "1 at guidance none instead of 4"),
+    (dict(sampler="dpmpp_2m"), "1 by the sampler dpmpp_2m instead of euler"),
+    (dict(steps=20), "1 in 20 steps instead of 8"), (dict(start=7.25), "1 from noise level 7.25 instead of 14.6")])
+def test_what_was_sampled_otherwise_is_said(remembered, kind, words, caplog):
+    """A model, prompt or sampler of its own may be all that moves a score."""
+    usual = remembered([float(value) for value in range(1, 20)], 19)
+    alike, other = remembered([30.0], 20), remembered([31.0], 21, **kind)
+    _, table, report, *_ = flag({"samples": torch.cat([alike["samples"], other["samples"]])}, usual)
+    assert report.settings["sampled_otherwise"] == [words] and report.flagged == [True, True]
+    assert f"Sampled otherwise than every reference: {words}. The rate" in table and words in caplog.text
+    from mental_averages.dma.figures import read_report
+
+    assert read_report(report.to_json()).settings == report.settings
+    # Of references of several kinds any may be the like.
+    mixed = {"samples": torch.cat([usual["samples"], remembered([4.0], 22, **kind)["samples"]])}
+    found = flag({"samples": torch.cat([alike["samples"], other["samples"]])}, mixed)
+    assert "sampled_otherwise" not in found[2].settings and "otherwise" not in found[1]
 
 
 @pytest.mark.parametrize("samples, complaint", [

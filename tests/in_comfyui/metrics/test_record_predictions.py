@@ -184,12 +184,39 @@ def test_plain_samples_of_our_loops_have_the_score_of_a_ksampler(built, bridge, 
 
     model, shape, prompts = built(name), SHAPES[name], texts(name)
     patched = recording(model)
-    expected = scores(bridge, ksampler(patched, prompts, shape, count=3))
+    usual = ksampler(patched, prompts, shape, count=3)
+    expected = scores(bridge, usual)
     sigmas = bridge.sigmas_of(model, "normal", STEPS)
     latents = bridge.with_denoiser(patched, *prompts, CFG, sigmas, shape, SEED, lambda denoiser: draw_samples(
         denoiser, sigmas, shape, 3, SEED, batch=BatchSize(1)), layer=None, gradients=False)
-    found = scores(bridge, bridge.latents_out_of_model(model, latents)["samples"])
+    samples = bridge.latents_out_of_model(model, latents)["samples"]
+    found = scores(bridge, samples)
     torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-6)
+    (kind,) = {each.kind for each in bridge.recorded(torch.cat([samples, usual]))}
+    assert (kind.guidance, kind.sampler, kind.steps, kind.start) == (CFG, "euler", STEPS, sigmas[0].item())
+
+
+def test_what_tells_samplings_apart(small, bridge):
+    """And not which of a model's patches are in its weights just now, or the seed, or how many are drawn."""
+    import dataclasses
+
+    from patched_models import lora
+
+    model, prompts = small
+    usual = bridge.recorded(ksampler(recording(model), prompts, seed=71))[0].kind
+    others = {
+        "": ksampler(recording(model), prompts, seed=72, count=1),
+        "guidance": ksampler(recording(model), prompts, seed=73, cfg=2.0),
+        "sampler": ksampler(recording(model), prompts, seed=74, sampler="dpmpp_2m"),
+        "prompts": ksampler(recording(model), prompts[::-1], seed=75),
+        "steps": ksampler(recording(model), prompts, seed=76, steps=STEPS + 1),
+        "model": ksampler(recording(lora(model)), prompts, seed=77),
+        " ": ksampler(recording(model), prompts, seed=78)}
+    for name, latents in others.items():
+        other = bridge.recorded(latents)[0].kind
+        differing = {field.name for field in dataclasses.fields(other)
+                     if getattr(other, field.name) != getattr(usual, field.name)}
+        assert differing == ({name} if name.strip() else set())
 
 
 def test_averages_are_recorded(small, bridge):

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from queued_sheets import BOTH, EPOCHS, TRANSFORMER, UNET, SheetGiven, sheet_graph
+from queued_sheets import BOTH, EPOCHS, TRANSFORMER, UNET, SheetGiven, SheetResult, sheet_graph
 
 
 def cells_run(ran):
@@ -176,6 +176,40 @@ def test_epochs_of_a_training_in_their_order(comfy, epochs, random_loras):
     shutil.copy(random_loras, epochs / "epoch-10.safetensors")
     (_, changed, _), ran = queue(sheet_graph(EPOCHS, words="red heart"))
     assert cells_run(ran) == [(0, 3)] and torch.equal(changed[3], averages[1]), "a file with new content is drawn anew"
+
+
+def test_each_model_of_a_list_is_drawn_once(comfy, epochs, demo, monkeypatch):
+    """ComfyUI runs a node for each of what it is given as a list, and all that hangs on the list as often again."""
+    import nodes
+    from patched_models import lora
+
+    from mental_averages.nodes.probing import _concept_cell
+
+    class SheetModels:
+        RETURN_TYPES, OUTPUT_IS_LIST, FUNCTION, CATEGORY = ("MODEL",), (True,), "give", "test"
+
+        @classmethod
+        def INPUT_TYPES(cls):
+            return {"required": {}}
+
+        def give(self):
+            return ([demo[0], lora(demo[0], strength=3.0)],)
+
+    drawn, received, look, take = [], [], _concept_cell.looked_at, SheetResult.take
+    monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, "SheetModels", SheetModels)
+    monkeypatch.setattr(_concept_cell, "looked_at", lambda *arguments: drawn.append(1) or look(*arguments))
+    monkeypatch.setattr(SheetResult, "take",
+                        lambda self, **given: received.append(given["averages"]) or take(self, **given))
+    few = {**EPOCHS, "columns.files": "epoch-2*"}
+    queue = comfy().queue
+    for model in ({}, {"columns.model": ["models", 0]}):
+        graph = {**sheet_graph({**few, **model}, words="red heart", samples=0),
+                 "models": {"class_type": "SheetModels", "inputs": {}}}
+        queue(graph)
+    (alone, first, second), columns = received, 2
+    assert len(drawn) == 3 * columns and torch.equal(alone, first)
+    assert (first - second).abs().amax((1, 2, 3)).min() > 0.01
+    assert not queue(graph)[1] and len(drawn) == 3 * columns, "found again"
 
 
 def test_the_model_is_as_it_was_after_its_loras(comfy, epochs, demo, prompts):

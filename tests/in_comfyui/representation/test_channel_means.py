@@ -25,8 +25,9 @@ def means(model, name, batch=None, count=3, resume=False, **changes):
 
 @pytest.mark.parametrize("name, layer, pooling", PLACES)
 def test_means_are_those_of_features_read_one_by_one(bridge, built, folders, name, layer, pooling):
-    from mental_averages.dma.diffusion import add_noise, starting_noise
+    from mental_averages.dma.diffusion import add_noise
     from mental_averages.dma.models import pooled
+    from mental_averages.dma.representation import reading_noise
     from mental_averages.nodes.representation import ChannelMeans
 
     model, batch = built(name), latents(name)
@@ -36,7 +37,7 @@ def test_means_are_those_of_features_read_one_by_one(bridge, built, folders, nam
     sampling = model.get_model_object("model_sampling")
     sigmas = [float(sampling.percent_to_sigma(share)) for share in (0.3, 0.8)]
     clean, shape = bridge.latents_into_model(model, batch["samples"]), batch["samples"].shape[1:]
-    noise = starting_noise(3, shape, 4)
+    noise = reading_noise(3, shape, 4)
 
     def one_by_one(denoiser):
         return torch.stack([torch.stack([torch.stack([

@@ -26,12 +26,13 @@ def scored(model, pictures, references, prompt=None, **change):
                                                 ("SD3", (16, 8, 8), "joint_blocks.1")])
 @pytest.mark.parametrize("pooling", ["maximum", "mean"])
 def test_scores_are_those_written_out(built, bridge, name, shape, layer, pooling):
-    from mental_averages.dma.diffusion import add_noise, starting_noise
+    from mental_averages.dma.diffusion import add_noise
+    from mental_averages.dma.representation import reading_noise
 
     model, prompt, pictures = built(name), MODELS[name].conditioning(1), latents(2, 1, shape)
     figure, table, report, flagged = scored(model, pictures, latents(4, 2, shape), prompt, pooling=pooling)
     sigma = float(model.get_model_object("model_sampling").percent_to_sigma(0.9))
-    noise = starting_noise(2, shape, 3)
+    noise = reading_noise(2, shape, 3)
 
     def read(denoiser):
         rows = []
@@ -52,7 +53,8 @@ def test_scores_are_those_written_out(built, bridge, name, shape, layer, pooling
 
 
 def test_what_the_prompt_changes(demo, prompts):
-    from mental_averages.dma.diffusion import add_noise, starting_noise
+    from mental_averages.dma.diffusion import add_noise
+    from mental_averages.dma.representation import reading_noise
     from mental_averages.nodes import comfyui
 
     model, clip, _ = demo
@@ -66,7 +68,7 @@ def test_what_the_prompt_changes(demo, prompts):
         def ask(denoiser, row=row):
             norms = []
             for sigma in found.settings["guidance_sigmas"]:
-                x = add_noise(denoiser.parametrization, clean[row][None], starting_noise(1, (4, 8, 8), 3), sigma)
+                x = add_noise(denoiser.parametrization, clean[row][None], reading_noise(1, (4, 8, 8), 3), sigma)
                 # At guidance 2 the prediction is as far from that at 1 as this is from that without the prompt.
                 change = denoiser.with_guidance(2.0).denoise(x, sigma) - denoiser.denoise(x, sigma)
                 norms.append(change.norm() / sigma)
@@ -161,3 +163,41 @@ def test_lines_of_prompts():
     assert prompts_of("a\n\nb", 3, "prompts", "pictures") == ["a", "", "b"]
     assert prompts_of("a\nb\n\n", 2, "prompts", "pictures") == ["a", "b"]
     assert prompts_of(" a \n", 2, "prompts", "pictures") == ["a", "a"] and prompts_of(" \n", 2, "", "") == []
+
+
+def test_latents_that_were_sampled_otherwise_are_told_of(built, bridge, caplog):
+    """As far as RecordPredictions knows; samples of other prompts are what is asked for."""
+    model, pictures, references = built("SD1.5"), latents(2, 41), latents(4, 42)
+    usual = dict(model="a", prompts="b", guidance=4.0, sampler="euler", steps=8, start=14.6)
+
+    def remember(batch, **change):
+        bridge.remember(batch["samples"], torch.ones(len(batch["samples"])), (0.5, 0.2),
+                        bridge.SamplingKind(**{**usual, **change}))
+
+    remember(references)
+    _, table, report, _ = scored(model, pictures, references)
+    assert "sampled_otherwise" not in report.settings and table == report.table()
+    remember(pictures, prompts="c")
+    assert "sampled_otherwise" not in scored(model, pictures, references)[2].settings
+    remember({"samples": pictures["samples"][1:]}, sampler="dpmpp_2m", model="z")
+    _, table, report, _ = scored(model, pictures, references)
+    assert report.settings["sampled_otherwise"] == ["1 by another model, LoRA or patch",
+                                                    "1 by the sampler dpmpp_2m instead of euler"]
+    assert "1 by the sampler dpmpp_2m instead of euler. The rate" in table and "dpmpp_2m" in caplog.text
+
+
+def test_roundings_of_half_precision_are_not_taken_for_another_model(bridge, monkeypatch):
+    """Kernels are chosen by size and free memory, so that one model's answers to one question differ by roundings."""
+    from mental_averages.dma.models import fingerprint
+
+    calls = []
+
+    def wavering(*arguments):
+        calls.append(1)
+        return fingerprint(*arguments) * (1 + 2e-3 * (len(calls) % 2))
+
+    monkeypatch.setattr("mental_averages.dma.representation._channel_means.fingerprint", wavering)
+    report = scored(MODELS["SD1.5"].build(torch.bfloat16), latents(2, 51), latents(4, 52))[2]
+    assert len(calls) == 2 and len(report.chosen.scores) == 2
+    with pytest.raises(ValueError, match="read from different models"):
+        scored(MODELS["SD1.5"].build(), latents(2, 51), latents(4, 52))

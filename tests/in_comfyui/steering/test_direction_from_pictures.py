@@ -22,13 +22,14 @@ def made(model, with_it, without_it, prompt=None, **change):
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_it_is_the_difference_of_channel_means(built, bridge, name):
-    from mental_averages.dma.diffusion import add_noise, starting_noise
+    from mental_averages.dma.diffusion import add_noise
+    from mental_averages.dma.representation import reading_noise
 
     model, shape, prompt = built(name), SHAPES[name], MODELS[name].conditioning(1)
     sets = latents(3, 1.0, 1, shape), latents(4, 0.0, 2, shape)
     direction, table, separation = made(model, *sets, prompt)
     sampling = model.get_model_object("model_sampling")
-    sigma, noise = float(sampling.percent_to_sigma(0.6)), starting_noise(2, shape, 0)
+    sigma, noise = float(sampling.percent_to_sigma(0.6)), reading_noise(2, shape, 0)
     names = list(direction.layers)
     assert names == {"SD3": ["joint_blocks.0", "joint_blocks.1"]}.get(
         name, ["middle_block", "output_blocks.0", "output_blocks.1"])
@@ -139,7 +140,8 @@ def test_it_goes_on_from_what_was_read(built, folders):
     (dict(without_it=torch.rand(1, 64, 64, 3)), "without_it holds images: connect the vae"),
     (dict(without_it={"samples": torch.zeros(0, 4, 8, 8)}), "empty batch"),
     (dict(with_it={"samples": torch.full((2, 4, 8, 8), torch.nan)}), "NaN"),
-    (dict(with_it={"samples": torch.zeros(2, 4, 8, 8)}), "empty"),
+    (dict(with_it={"samples": torch.cat([torch.zeros(1, 4, 8, 8), latents(1)["samples"]])}), "empty"),
+    (dict(with_it={"samples": latents(1)["samples"].repeat(3, 1, 1, 1)}), "with_it holds 1 different picture, but"),
     (dict(with_it=latents(2, shape=(16, 8, 8))), "16 channels"),
     (dict(with_it=latents(2, shape=(4, 8, 6))), "with_it holds latents of 6 x 8 and without_it of 8 x 8"),
     (dict(layers="joint_blocks"), "No layer of this model fits 'joint_blocks'"),
@@ -148,6 +150,15 @@ def test_bad_inputs_are_refused_before_the_model_is_asked(built, change, complai
     arguments = {**dict(with_it=latents(2, 1.0, 1), without_it=latents(2)), **change}
     with pytest.raises(ValueError, match=complaint):
         made(untouched(built("SD1.5")), **arguments)
+
+
+def test_a_copy_is_no_picture_of_its_own(built):
+    """It would be judged by a direction that was made of it."""
+    model, one, other = built("SD1.5"), latents(4, 0.2, 1), latents(5)
+    copied = {"samples": one["samples"][[0, 1, 1, 2, 3, 3]]}
+    (expected, table, separation), (found, again, same) = made(model, one, other), made(model, copied, other)
+    assert again == table and same == separation and found.positive == 4
+    assert all(torch.equal(found.layers[layer].vector, each.vector) for layer, each in expected.layers.items())
 
 
 def test_the_same_pictures_have_no_direction(built):
