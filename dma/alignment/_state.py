@@ -115,6 +115,11 @@ class State:
     def report(self, settings: dict[str, Any]) -> AlignmentReport:
         return AlignmentReport(settings, self.initial_spread, list(self.records), self.seconds)
 
+    @property
+    def where(self) -> str:
+        """How far the run has come, in words."""
+        return f"step {self.step}"
+
     def packed(self) -> tuple[dict[str, Tensor], dict]:
         """Tensors, and what JSON can hold."""
         tensors = {} if self.latents is None else {"latents": self.latents, **self.tally}

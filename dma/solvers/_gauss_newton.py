@@ -85,8 +85,8 @@ class GaussNewton(Limits):
             fell = residual < value
             point = torch.where(fell.view(-1, *[1] * (point.ndim - 1)), trial, point)
             value = torch.where(fell, residual, value)
-            yield tracker.iterate(iteration + 1, self.iterations, point=point, value=value, damping=damping, going=going,
-                                  forth=forth)
+            yield tracker.iterate(iteration + 1, self.iterations, point=point, value=value, damping=damping,
+                                  going=going, forth=forth)
         return tracker.match()
 
     def step(self, features: Features, point: Tensor, target: Tensor, damping: Tensor, *,

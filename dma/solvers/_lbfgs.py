@@ -91,8 +91,8 @@ class LBFGS(Limits):
             direction = -_inverse_hessian_times(gradient, moves, changes, value)
             slope = dot(direction, gradient)
             trial = point + length[:, None] * direction
-            yield tracker.iterate(iteration + 1, self.iterations, trial=trial, point=point, gradient=gradient, value=value,
-                                  length=length, slope=slope, moves=moves, changes=changes)
+            yield tracker.iterate(iteration + 1, self.iterations, trial=trial, point=point, gradient=gradient,
+                                  value=value, length=length, slope=slope, moves=moves, changes=changes)
         return tracker.match()
 
 

@@ -33,8 +33,8 @@ class Match:
 class Iterate:
     """Where a solver stands after an iteration. All are copies, which later iterations do not touch.
 
-    iteration: how many are behind it, of `most` at most. latents: the best iterate of each latent so far (B, ...). residual: of each
-    (B,). iterations: steps taken by each (B,). memory: all that the solver needs to go on from here.
+    iteration: how many are behind it, of `most` at most. latents: the best iterate of each latent so far (B, ...).
+    residual: of each (B,). iterations: steps taken by each (B,). memory: all that the solver needs to go on from here.
     """
 
     iteration: int

@@ -103,7 +103,7 @@ class AlignTrajectories(io.ComfyNode):
                                           denoiser=denoiser if reporter.shows_previews else None)]
             return alignment.align(denoiser, sigmas, shape, settings, batch=batch,
                                    watchers=[*checkpoints(saved), *watchers],
-                                   state=execution.resumed(alignment.State.unpacked, saved))
+                                   state=comfyui.resumed("AlignTrajectories", alignment.State.unpacked, saved))
 
         average = comfyui.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, align, hspace.layer,
                                             hspace.pooling, branch, save_memory)

@@ -122,7 +122,7 @@ class MentalAverage(io.ComfyNode):
                 averaging=denoiser.with_guidance(choices["averaged_guidance_scale"]), start=begin,
                 watchers=[*checkpoints(saved), mean_shift.MeanShiftMonitor(reporter, settings,
                                                                                 len(sigmas) - 1 - first)],
-                state=execution.resumed(mean_shift.MeanShiftState.unpacked, saved))
+                state=comfyui.resumed("MentalAverage", mean_shift.MeanShiftState.unpacked, saved))
 
         # In a sampling of its own: it goes down the schedule, from where keyframes of hooks never come back.
         saved = comfyui.with_denoiser(*sampling, place, layer=None, gradients=False) if resume else None
