@@ -119,7 +119,7 @@ class AlignMixtureModes(io.ComfyNode):
                                              minimum_size=minimum_size)
         comfyui.check_conditioning(positive, "positive")
         comfyui.check_conditioning(negative, "negative")
-        shape = comfyui.latent_shape(model, latent_image)
+        shape = comfyui.drawn_shape(model, latent_image, "AlignMixtureModes")
         sigmas = comfyui.sigmas_of(model, scheduler, steps)
         level = round(mixture_level * (len(sigmas) - 1))
         alignment.check_mixture(settings, mixture, level, len(sigmas) - 1)

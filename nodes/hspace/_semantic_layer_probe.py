@@ -101,7 +101,7 @@ class SemanticLayerProbe(io.ComfyNode):
         for name, conditioning in [*connected, ("negative", negative)]:
             comfyui.check_conditioning(conditioning, name)
         batch = execution.batch_of(batch_size)
-        shape = comfyui.latent_shape(model, latent_image)
+        shape = comfyui.drawn_shape(model, latent_image, "SemanticLayerProbe")
         sigmas = comfyui.sigmas_of(model, scheduler, steps)
         schedule = len(sigmas) - 1
         settings = ProbeSettings(samples, steps_of(levels, schedule), matched, iterations, seed)

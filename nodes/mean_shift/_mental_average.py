@@ -99,7 +99,7 @@ class MentalAverage(io.ComfyNode):
             negative = comfyui.without_prompt(model, positive)
         else:
             comfyui.check_one_prompt(negative, "negative")
-        shape = comfyui.latent_shape(model, latent_image)
+        shape = comfyui.drawn_shape(model, latent_image, "MentalAverage")
         sigmas = comfyui.sigmas_of(model, scheduler, steps)
         begin = start_of(model, start, start_step, start_weights, shape)
         first = begin.first if begin else 0

@@ -109,7 +109,7 @@ class ModeTree(io.ComfyNode):
             comfyui.check_one_prompt(conditioning, name)
             comfyui.check_no_hooks(conditioning, name)
         comfyui.check_vae(vae, model)
-        shape = comfyui.latent_shape(model, latent_image)
+        shape = comfyui.drawn_shape(model, latent_image, "ModeTree")
         given = given_samples(model, samples, shape)
         sigmas = comfyui.sigmas_of(model, scheduler, steps)
         last = len(sigmas) - 1
