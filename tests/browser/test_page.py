@@ -89,7 +89,8 @@ CHOOSE = """([name, value]) => {
     widget.value = value
     widget.callback?.(value)
 }"""
-WIDGETS = "() => Object.fromEntries(app.graph.nodes[0].widgets.map(widget => [widget.name, widget.label ?? widget.name]))"
+WIDGETS = """() => Object.fromEntries(
+    app.graph.nodes[0].widgets.map(widget => [widget.name, widget.label ?? widget.name]))"""
 RELOADED = "async () => { await app.loadGraphData(app.graph.serialize()); return (await app.graphToPrompt()).output }"
 QUEUED = "async () => (await app.graphToPrompt()).output"
 

@@ -1,4 +1,4 @@
-"""Which pictures a model was made for, by networks of full size without weights, and the warning of far smaller ones."""
+"""Which pictures a model was made for, by networks of full size without weights, and the warning of smaller ones."""
 import logging
 
 import pytest
