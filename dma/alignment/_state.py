@@ -144,13 +144,15 @@ class State:
     def unpacked(cls, tensors: dict[str, Tensor], meta: dict) -> State:
         """The state that `packed` was asked for."""
         memory = {name.removeprefix(SOLVER): value for name, value in tensors.items() if name.startswith(SOLVER)}
+        start, stop, iterations = meta.get("under_way", (0, 0, 0))
+        begun = Begun(start, stop, iterations, memory) if memory else None
         named = {name: meta[name] for name in ("count", "step", "update", "matched", "finished", "seconds", "pace")}
         return cls(**named, latents=tensors.get("latents"), target=tensors.get("target"),
                    tally={name: tensors[name] for name in (*RESIDUALS, *COUNTS) if name in tensors},
                    mean_error=meta.get("mean_error", 0.0), initial_spread=meta.get("initial_spread", math.nan),
                    records=[AlignedStep(**record) for record in meta["records"]],
                    seconds_left=meta.get("seconds_left"),
-                   under_way=Begun(*meta["under_way"], memory) if memory else None)
+                   under_way=begun)
 
 
 def moments_of(rows: Tensor) -> RunningMoments:
