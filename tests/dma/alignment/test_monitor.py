@@ -64,7 +64,6 @@ def test_its_lines_tell_what_is_done():
         "sampling the finished latents", "sampling the finished latents"]
     assert told[1].message.startswith("aligned step 1 of 2: averaging features, error 0.")
     assert under_way[0].startswith("aligned step 1 of 2: matched 0 of 3, iteration 1 of the next, residual ")
-    assert any("aligned step 2 of 2: matched 0 of 3, iteration 2 of the next" in message for message in under_way)
 
 
 def test_the_first_latent_is_shown_while_latents_are_matched():
