@@ -105,7 +105,7 @@ def modes(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], settings: 
         explored = state.exploration.explored()
     else:
         explored = explore_given(denoiser, levels[level], samples, settings.seed, batch=batch)
-    clusters = clustering.cluster(explored.features, mixture)
+    clusters = yield from clustering.fitting(explored.features, mixture)
     yield Event("clusters", 0.0, rows=len(clusters.members))
     for mode, members in enumerate(clusters.members):
         ensemble = Ensemble(explored.latents, clusters.responsibilities[:, mode], members)

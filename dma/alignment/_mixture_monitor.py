@@ -32,6 +32,8 @@ class MixtureMonitor:
     def __call__(self, event: Event, state: MixtureState) -> None:
         if event.kind == "clusters":
             self.modes = event.rows
+        elif event.kind == "fit":
+            self.tell(Progress(self.share, f"fitting mixtures, {event.row} of {event.rows}", event.clean))
         elif state.part != SAMPLES:
             if state.part != self.part:
                 self.part = state.part

@@ -61,7 +61,7 @@ class Monitor:
         if event.kind == "mean":
             return before + plan.moving - event.rows + event.row
         if event.kind == "match":
-            return before + plan.moving + event.row / event.rows * (plan.update - event.rows)
+            return before + plan.moving + (event.row + event.under_way) / event.rows * (plan.update - event.rows)
         if event.kind == "predict" and state.step < self.settings.aligned_steps:
             return plan.first + (state.step + 1) * plan.step - PREDICTION_COST * (plan.moving - event.row)
         if event.kind == "predict":
@@ -73,8 +73,11 @@ class Monitor:
         where = f"aligned step {state.step + 1} of {self.settings.aligned_steps}"
         if event.kind == "mean":
             return f"{where}: averaging features" + ("" if event.value is None else f", error {event.value:.2g}")
-        if event.kind == "target" and state.records and state.update == 0:
+        if event.kind == "target" and state.update == 0:
             return f"{where}: matching the mean"  # which may be one batch, and take most of what is left
+        if event.iteration:
+            return (f"{where}: matched {event.row} of {event.rows}, iteration {event.iteration} of the next, residual "
+                    f"{event.value:.2g}")
         if event.kind == "match":
             return f"{where}: matched {event.row} of {event.rows}, residual {event.value:.2g}"
         if event.kind == "predict" and state.step < self.settings.aligned_steps:
@@ -82,7 +85,9 @@ class Monitor:
         return "sampling the finished latents" if event.kind == "predict" else ""
 
     def preview(self, event: Event, state: State, now: float) -> Tensor | None:
-        if event.kind != "match" or self.denoiser is None or now - self.last_preview <= SECONDS_BETWEEN_PREVIEWS:
+        first = event.kind == "target" and not state.records  # there is something to be seen at last
+        due = event.kind == "match" and now - self.last_preview > SECONDS_BETWEEN_PREVIEWS
+        if self.denoiser is None or not (first or due):
             return event.clean
         self.last_preview = now
-        return self.denoiser.denoise(state.latents[:1].to(self.denoiser.device), self.sigmas[state.step])
+        return self.denoiser.denoise(state.first_latent.to(self.denoiser.device), self.sigmas[state.step])

@@ -15,6 +15,18 @@ from ._report import AlignedStep, AlignmentReport
 RESIDUALS = ("residual_before", "residual_after")
 COUNTS = ("iterations", "forwards", "backwards")
 BLOCK = 16
+SOLVER = "solver."  # before the names of a solver's tensors
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Latents of the rows `start` to `stop` that are being matched: the `iterations` that they have taken together, and
+    the `memory` with which their solver goes on."""
+
+    start: int
+    stop: int
+    iterations: int
+    memory: dict[str, Tensor]
 
 
 @dataclass
@@ -24,6 +36,7 @@ class State:
     step: aligned steps behind it. update: targets of the present step that all latents have been matched to.
     matched: latents matched to the present target. count: latents of the first mean. target: A, where it is known.
     latents: those that are matched and carried on (K, C, H, W). tally: by name, one number for each of them (K,).
+    under_way: those among them that are being matched. nearest: the first latent (1, C, H, W) as it is there.
     seconds, pace, seconds_left are written by those who watch the clock.
     """
 
@@ -42,6 +55,24 @@ class State:
     pace: dict[str, list[float]] = field(default_factory=dict)
     seconds_left: float | None = None
     part: str = ""
+    under_way: Begun | None = None
+    nearest: Any = None  # a tensor while the first latent is matched
+
+    @property
+    def first_latent(self) -> Tensor:
+        """The first latent (1, C, H, W) as it is by now."""
+        return self.latents[:1] if self.nearest is None else self.nearest
+
+    def begun(self, rows: slice) -> Begun | None:
+        """What is known of the matching of just these rows; of others nothing is kept."""
+        if self.under_way and (self.under_way.start, self.under_way.stop) != (rows.start, rows.stop):
+            self.under_way = None
+        return self.under_way
+
+    def take_iterate(self, begun: Begun, latents: Tensor) -> None:
+        """Latents (b, C, H, W) that are being matched, the best of each so far."""
+        self.under_way = begun
+        self.nearest = latents[:1].cpu() if begun.start == 0 else None
 
     def take_target(self, mean: Tensor, error: float) -> None:
         """A new target; the first one of a step opens the step's tally."""
@@ -59,7 +90,7 @@ class State:
         self.tally["residual_after"][rows] = found.residual_after.cpu()
         for name in COUNTS:
             self.tally[name][rows] += getattr(found, name).cpu()
-        self.matched = rows.stop
+        self.matched, self.under_way, self.nearest = rows.stop, None, None
 
     def close_update(self) -> None:
         self.target = None
@@ -84,15 +115,27 @@ class State:
     def report(self, settings: dict[str, Any]) -> AlignmentReport:
         return AlignmentReport(settings, self.initial_spread, list(self.records), self.seconds)
 
+    @property
+    def where(self) -> str:
+        """How far the run has come, in words."""
+        return f"step {self.step}"
+
     def packed(self) -> tuple[dict[str, Tensor], dict]:
         """Tensors, and what JSON can hold."""
         tensors = {} if self.latents is None else {"latents": self.latents, **self.tally}
         if self.target is not None:
             tensors["target"] = self.target
+        begun = self.under_way
+        if begun and all(torch.isfinite(value).all() for value in begun.memory.values()):
+            tensors |= {f"{SOLVER}{name}": value for name, value in begun.memory.items()}
+        else:
+            begun = None
         meta = {"step": self.step, "update": self.update, "matched": self.matched, "count": self.count,
                 "records": [asdict(record) for record in self.records], "mean_error": self.mean_error,
                 "finished": self.finished, "seconds": self.seconds, "pace": self.pace,
                 "seconds_left": self.seconds_left}
+        if begun:
+            meta["under_way"] = [begun.start, begun.stop, begun.iterations]
         if not math.isnan(self.initial_spread):
             meta["initial_spread"] = self.initial_spread
         return tensors, meta
@@ -100,12 +143,16 @@ class State:
     @classmethod
     def unpacked(cls, tensors: dict[str, Tensor], meta: dict) -> State:
         """The state that `packed` was asked for."""
+        memory = {name.removeprefix(SOLVER): value for name, value in tensors.items() if name.startswith(SOLVER)}
+        start, stop, iterations = meta.get("under_way", (0, 0, 0))
+        begun = Begun(start, stop, iterations, memory) if memory else None
         named = {name: meta[name] for name in ("count", "step", "update", "matched", "finished", "seconds", "pace")}
         return cls(**named, latents=tensors.get("latents"), target=tensors.get("target"),
                    tally={name: tensors[name] for name in (*RESIDUALS, *COUNTS) if name in tensors},
                    mean_error=meta.get("mean_error", 0.0), initial_spread=meta.get("initial_spread", math.nan),
                    records=[AlignedStep(**record) for record in meta["records"]],
-                   seconds_left=meta.get("seconds_left"))
+                   seconds_left=meta.get("seconds_left"),
+                   under_way=begun)
 
 
 def moments_of(rows: Tensor) -> RunningMoments:

@@ -29,7 +29,8 @@ def take_mean(denoiser: Denoiser, sigma: float, start: Start, settings: Alignmen
     state.take_target(features.mean.float(), features.standard_error if features.effective_count > 1 else 0.0)
     # The relative squared distance of the latents' features from A, which is what matching starts from.
     apart = features.deviations.sum().item() / features.weight / max(1e-30, features.mean.square().sum().item())
-    yield Event("target", 0.0, value=apart, changed=True)
+    # The first mean is the longest work that is not saved in parts, and nothing is to be seen before it.
+    yield Event("target", 0.0, value=apart, changed=True, closes=state.step == state.update == 0)
 
 
 def _of_all(denoiser: Denoiser, sigma: float, start: Start, settings: AlignmentSettings, batch: BatchSize,

@@ -5,12 +5,14 @@ information criterion, BIC = p ln N - 2 ln L with p free parameters and likeliho
 """
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..execution import Event, Watcher, drive
 from ..records import json_text
 from ..statistics import finite_rows, wilson_interval
 from ._gaussian_mixture import fit_mixture, log_densities
@@ -97,16 +99,23 @@ def check_embeddings(embeddings: Tensor, settings: ClusterSettings) -> None:
                          f"(first: picture {broken[0]}): look for what made the pictures, or for a damaged encoder.")
 
 
-def cluster(embeddings: Tensor, settings: ClusterSettings = ClusterSettings()) -> Clusters:
+def cluster(embeddings: Tensor, settings: ClusterSettings = ClusterSettings(), *,
+            watchers: Sequence[Watcher] = ()) -> Clusters:
     """Cluster embeddings (N, D). The same embeddings give the same result, and in another order the same partition.
 
-    Raises ValueError where `check_embeddings` does, for embeddings that are all the same or of which fewer differ than
-    clusters were asked for, and when every cluster is smaller than the minimum and small ones are left out.
+    Watchers hear of each mixture that has been fitted, with no state. Raises ValueError where `check_embeddings` does,
+    for embeddings that are all the same or of which fewer differ than clusters were asked for, and when every cluster
+    is smaller than the minimum and small ones are left out.
 
     >>> found = cluster(torch.tensor([[0.0], [0.1], [0.2], [5.0], [5.1]]), ClusterSettings(2, 2))
     >>> found.labels.tolist(), [share.count for share in found.shares]
     ([0, 0, 0, 1, 1], [3, 2])
     """
+    return drive(fitting(embeddings, settings), None, watchers)
+
+
+def fitting(embeddings: Tensor, settings: ClusterSettings) -> Generator[Event, None, Clusters]:
+    """The loop of `cluster`: an event "fit" after each number of components that is tried."""
     import numpy as np
     from threadpoolctl import threadpool_limits
 
@@ -124,7 +133,8 @@ def cluster(embeddings: Tensor, settings: ClusterSettings = ClusterSettings()) -
         if settings.largest_count > different:
             raise ValueError(f"{settings.largest_count} clusters need at least as many different pictures, but only "
                              f"{different} of {len(values)} embeddings differ: ask for fewer clusters.")
-        fitted = _k_means(coordinates, settings) if settings.method == K_MEANS else _mixture(coordinates, settings)
+    fitted = _k_means(coordinates, settings) if settings.method == K_MEANS else (
+        yield from _mixture(coordinates, settings))
     labels, kept = _assign(fitted.scores, settings)
     sizes = torch.bincount(labels[labels >= 0], minlength=len(fitted.means)).tolist()
     kept.sort(key=lambda component: (-sizes[component], fitted.means[component]))
@@ -153,20 +163,30 @@ class _Fitted:
     bic: tuple[tuple[int, float], ...] = ()
 
 
-def _mixture(coordinates: Tensor, settings: ClusterSettings) -> _Fitted:
+def _mixture(coordinates: Tensor, settings: ClusterSettings) -> Generator[Event, None, _Fitted]:
     import numpy as np
+    from threadpoolctl import threadpool_limits
 
-    fits = [fit_mixture(coordinates, count, settings)
-            for count in range(settings.smallest_count, settings.largest_count + 1)]
-    bic = tuple((fit.n_components, float(fit.bic(coordinates.numpy()))) for fit in fits)
+    fits, bic = [], []
+    counts = range(settings.smallest_count, settings.largest_count + 1)
+    for count in counts:
+        with threadpool_limits(limits=1):
+            fits.append(fit_mixture(coordinates, count, settings))
+            bic.append((count, float(fits[-1].bic(coordinates.numpy()))))
+        yield Event("fit", 1.0, len(fits), len(counts))
     best: Any = fits[min(range(len(fits)), key=lambda index: bic[index][1])]
-    densities = log_densities(best, coordinates)  # (N, components)
-    return _Fitted(densities + torch.from_numpy(np.log(best.weights_)), densities, best.means_.tolist(), bic)
+    with threadpool_limits(limits=1):
+        densities = log_densities(best, coordinates)  # (N, components)
+    return _Fitted(densities + torch.from_numpy(np.log(best.weights_)), densities, best.means_.tolist(),
+                   tuple(bic))
 
 
 def _k_means(coordinates: Tensor, settings: ClusterSettings) -> _Fitted:
-    centres = fit_centres(coordinates, settings.largest_count, settings)
-    near = nearness(centres, coordinates)
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        centres = fit_centres(coordinates, settings.largest_count, settings)
+        near = nearness(centres, coordinates)
     return _Fitted(near, near, centres.tolist())
 
 

@@ -33,6 +33,11 @@ class SamplesState:
         of `shape` (C, H, W) with this seed."""
         return cls(start_scale(denoiser, sigma) * starting_noise(count, shape, seed))
 
+    @property
+    def where(self) -> str:
+        """How far the run has come, in words."""
+        return f"step {self.step}"
+
     def packed(self) -> tuple[dict[str, Tensor], dict]:
         return {"latents": self.latents}, {"step": self.step, "seconds": self.seconds, "pace": self.pace}
 

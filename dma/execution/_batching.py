@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 
 Result = TypeVar("Result")
+Told = TypeVar("Told")
 
 # 64 latents of 4x8x8, 4 of 4x64x64, 1 of 4x128x128: safe first guesses, which halving corrects downwards.
 FIRST_GUESS_ELEMENTS = 65536
@@ -51,18 +52,47 @@ class BatchSize:
             try:
                 result = function(rows)
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or rows.stop - rows.start <= 1:
-                    raise
-                self.value = (rows.stop - rows.start) // 2
+                self._halve(rows, error)
             else:
                 first = rows.stop
                 yield rows, result
                 continue
             # Outside the except clause the error's traceback no longer keeps the failed batch alive.
-            logging.warning("Out of memory: going on with %d latents per batch.", self.value)
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            _free_memory(self.value)
+
+    def through(self, total: int, function: Callable[[slice], Generator[Told, None, None]], first: int = 0,
+                size: int | None = None) -> Iterator[Told]:
+        """`over` for a `function` that tells of its work on a slice while it does it, and gives nothing else back.
+
+        `size` is that of the first slice, where another than usual is asked for.
+
+        >>> list(BatchSize(2).through(3, lambda rows: iter([rows.start, rows.stop])))
+        [0, 2, 2, 3]
+        """
+        while first < total:
+            rows = slice(first, min(first + (size or self.value), total))
+            size = None
+            try:
+                yield from function(rows)
+            except (RuntimeError, MemoryError) as error:
+                self._halve(rows, error)
+            else:
+                first = rows.stop
+                continue
+            _free_memory(self.value)
+
+    def _halve(self, rows: slice, error: Exception) -> None:
+        """Half as many rows as have run out of memory; raises the error if it says something else, or of one row."""
+        if not is_out_of_memory(error) or rows.stop - rows.start <= 1:
+            raise error
+        self.value = (rows.stop - rows.start) // 2
+
+
+def _free_memory(size: int) -> None:
+    logging.warning("Out of memory: going on with %d latents per batch.", size)
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def choose_batch(batch: BatchSize | None, shape: Sequence[int]) -> BatchSize:

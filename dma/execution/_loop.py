@@ -33,6 +33,11 @@ class Resumable(Protocol):
 
     part: str
 
+    @property
+    def where(self) -> str:
+        """How far the run has come, in words such as "step 3": what is behind it."""
+        ...
+
     def packed(self) -> tuple[dict[str, Tensor], dict]:
         """Everything that a resume needs, as tensors and as what JSON can hold."""
         ...

@@ -18,6 +18,8 @@ class Event:
     row, rows: how far the present pass over so many rows has come, where it is a pass over rows.
     value: the number that the pass is watched by, such as an error or a residual, if there is one.
     clean: a clean latent (1, C, H, W) to look at, if there is one.
+    under_way: how much of the rows after `row` is done, in rows, where it is told of within them, and `iteration` how
+        many iterations these have behind them.
     changed: whether a resume gains by it that the state is saved now.
     closes: whether a step has ended, after which the state is saved in any case.
     """
@@ -28,6 +30,8 @@ class Event:
     rows: int = 0
     value: float | None = None
     clean: Tensor | None = None
+    under_way: float = 0.0
+    iteration: int = 0
     changed: bool = False
     closes: bool = False
 

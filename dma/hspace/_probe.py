@@ -94,6 +94,11 @@ class ProbeState:
             self.readings[name] = torch.cat([*earlier, value[None]])
         self.prompts += 1
 
+    @property
+    def where(self) -> str:
+        """How far the run has come, in words."""
+        return f"prompt {self.prompts}"
+
     def packed(self) -> tuple[dict[str, Tensor], dict]:
         if self.report is not None:
             return {}, {"report": self.report}

@@ -49,6 +49,11 @@ class MeanShiftState:
         self.variance = (moments.variance if moments.count > 1 else torch.zeros_like(moments.mean)).float()
         self.moments = PairedMoments()
 
+    @property
+    def where(self) -> str:
+        """How far the run has come, in words."""
+        return f"step {len(self.records)}"
+
     def packed(self) -> tuple[dict[str, Tensor], dict]:
         named = {"mean": self.mean, "start": self.start, "variance": self.variance, "latents": self.latents}
         tensors = {name: value for name, value in named.items() if value is not None}

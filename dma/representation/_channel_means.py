@@ -82,6 +82,11 @@ class MeansState:
     pace: dict[str, list[float]] = field(default_factory=dict)
     part: str = ""
 
+    @property
+    def where(self) -> str:
+        """How far the run has come, in words."""
+        return f"noisy latent {self.done}"
+
     def packed(self) -> tuple[dict[str, Tensor], dict]:
         return ({f"sums {layer}": sums for layer, sums in self.sums.items()},
                 {"done": self.done, "seconds": self.seconds, "pace": self.pace})

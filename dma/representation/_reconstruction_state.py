@@ -55,6 +55,11 @@ class ReconstructionState:
             name: values.tolist() for name, values in self.tally.items()}))
         self.matched, self.tally = 0, {}
 
+    @property
+    def where(self) -> str:
+        """How far the run has come, in words."""
+        return f"step {len(self.records)}"
+
     def packed(self) -> tuple[dict[str, Tensor], dict]:
         sums, means = self.means.packed()
         tensors = {**self.tally, **{MEANS + name: values for name, values in sums.items()}}

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from ._adam_moments import AdamMoments
 from ._backtracking import Backtracking
 from ._limits import Limits, refuse_unless
-from ._solver import Features, Match
+from ._solver import Features, Iterate, Match
 from ._tracker import Tracker, residual_and_gradient
 
 
@@ -23,6 +24,11 @@ class Adam(Limits):
     whatever the gradient, they move a latent that already agrees away from agreement: the best iterate is returned, and
     a latent within the tolerance is not touched. A latent whose step has ended in NaN or infinity goes back, and takes
     half as much of its steps from then on.
+
+    >>> adam = Adam(learning_rate=0.1, iterations=200, tolerance=1e-6)
+    >>> match = adam.solve(lambda z: 2 * z, torch.zeros(3, 2), torch.ones(2))
+    >>> bool((match.latents - 0.5).abs().max() < 1e-2)
+    True
     """
 
     learning_rate: float = 2e-2
@@ -50,19 +56,16 @@ class Adam(Limits):
         """What decides when each latent of a call is done."""
         return Tracker(start, target, self.tolerance, self.plateau, self.patience)
 
-    def solve(self, features: Features, start: Tensor, target: Tensor) -> Match:
-        """Match each latent of `start` (B, ...) to `target`, the features of one latent.
-
-        >>> adam = Adam(learning_rate=0.1, iterations=200, tolerance=1e-6)
-        >>> match = adam.solve(lambda z: 2 * z, torch.zeros(3, 2), torch.ones(2))
-        >>> bool((match.latents - 0.5).abs().max() < 1e-2)
-        True
-        """
+    def iterates(self, features: Features, start: Tensor, target: Tensor,
+                 memory: dict[str, Tensor] | None = None) -> Generator[Iterate, None, Match]:
         tracker = self.tracked(start, target)
         moving = tracker.latents.clone()
         moments = AdamMoments(moving, beta1=self.beta1, beta2=self.beta2, epsilon=self.epsilon)
         steps = Backtracking(moving, torch.zeros_like(moving))
-        for iteration in range(self.iterations + 1):
+        begun = tracker.recall(memory, moments=moments, steps=steps)
+        if memory is not None:
+            moving = memory["moving"].to(moving.device)
+        for iteration in range(begun, self.iterations + 1):
             last = iteration == self.iterations
             residual, going, gradient = residual_and_gradient(features, tracker, moving, last=last)
             if gradient is None:
@@ -76,6 +79,7 @@ class Adam(Limits):
             tracker.take(going, backwards=1)
             moving, gradient = steps.accepted(moving, gradient, residual)
             moving = steps.towards(moving - moments.step(gradient, self.learning_rate))
+            yield tracker.iterate(iteration + 1, self.iterations, moving=moving, moments=moments, steps=steps)
         return tracker.match()
 
 

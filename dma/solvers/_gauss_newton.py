@@ -5,6 +5,7 @@ Its steps shrink with the gradient and need no learning rate.
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +15,7 @@ from ..loss_scale import LossScale
 from ._lbfgs import dot
 from ._limits import Limits, refuse_unless
 from ._math_attention import MathAttention
-from ._solver import Features, Match
+from ._solver import Features, Iterate, Match
 from ._tracker import Tracker
 
 
@@ -26,7 +27,11 @@ class GaussNewton(Limits):
     through the backward pass, so the model must be differentiable twice: quantised linear layers and block checkpoints
     are not, nor is the fused attention, which is replaced for the time. `damping` is relative to |J g|^2 / |g|^2 at
     each point; it grows fourfold where a step fails and falls to a third where the linear picture predicted it well
-    (each latent its own).
+    (each latent its own). `solve` raises ValueError if the features cannot be differentiated twice.
+
+    >>> match = GaussNewton(iterations=5, tolerance=1e-8).solve(lambda z: 2 * z, torch.zeros(3, 2), torch.ones(2))
+    >>> bool((match.latents - 0.5).abs().max() < 1e-3)
+    True
     """
 
     iterations: int = 8
@@ -45,23 +50,21 @@ class GaussNewton(Limits):
     def most_passes(self) -> tuple[int, int]:
         return 1 + 2 * self.iterations, self.iterations * (1 + 2 * self.inner)
 
-    def solve(self, features: Features, start: Tensor, target: Tensor) -> Match:
-        """Match each latent of `start` (B, ...) to `target`, the features of one latent.
-
-        Raises ValueError if the features cannot be differentiated twice.
-
-        >>> match = GaussNewton(iterations=5, tolerance=1e-8).solve(lambda z: 2 * z, torch.zeros(3, 2), torch.ones(2))
-        >>> bool((match.latents - 0.5).abs().max() < 1e-3)
-        True
-        """
+    def iterates(self, features: Features, start: Tensor, target: Tensor,
+                 memory: dict[str, Tensor] | None = None) -> Generator[Iterate, None, Match]:
         tracker = Tracker(start, target, self.tolerance, self.plateau, self.patience)
         point = tracker.latents.clone()
         damping = torch.full_like(tracker.best, self.damping)  # (b,)
         back, forth = tracker.scale, LossScale(len(start))
-        with torch.no_grad():
-            value = tracker.residual(features(point))  # (b,)
-        going = tracker.see(point, value)
-        for _ in range(self.iterations):
+        begun = tracker.recall(memory, forth=forth)
+        if memory is None:
+            with torch.no_grad():
+                value = tracker.residual(features(point))  # (b,)
+            going = tracker.see(point, value)
+        else:
+            point, value, damping, going = (memory[name].to(point.device)
+                                            for name in ("point", "value", "damping", "going"))
+        for iteration in range(begun, self.iterations):
             if not going.any():
                 break
             point, value, damping = point[going], value[going], damping[going]
@@ -82,6 +85,8 @@ class GaussNewton(Limits):
             fell = residual < value
             point = torch.where(fell.view(-1, *[1] * (point.ndim - 1)), trial, point)
             value = torch.where(fell, residual, value)
+            yield tracker.iterate(iteration + 1, self.iterations, point=point, value=value, damping=damping,
+                                  going=going, forth=forth)
         return tracker.match()
 
     def step(self, features: Features, point: Tensor, target: Tensor, damping: Tensor, *,

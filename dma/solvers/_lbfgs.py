@@ -5,13 +5,14 @@ a fresh Adam.
 """
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ._limits import Limits, refuse_unless
-from ._solver import Features, Match
+from ._solver import Features, Iterate, Match
 from ._tracker import Tracker, residual_and_gradient
 
 SUFFICIENT_DECREASE = 1e-4  # Armijo's constant, as everywhere
@@ -26,6 +27,10 @@ class LBFGS(Limits):
     has not fallen enough (Armijo), or it or its gradient is not finite, the latent goes back and tries a shorter step
     along the same direction. The first step of each latent has the length f / |g|^2, which needs no unit (Polyak's step
     towards a residual of zero).
+
+    >>> match = LBFGS(iterations=20, tolerance=1e-9).solve(lambda z: 2 * z, torch.zeros(3, 2), torch.ones(2))
+    >>> bool((match.latents - 0.5).abs().max() < 1e-4)
+    True
     """
 
     iterations: int = 40
@@ -42,13 +47,8 @@ class LBFGS(Limits):
     def most_passes(self) -> tuple[int, int]:
         return self.iterations + 1, self.iterations
 
-    def solve(self, features: Features, start: Tensor, target: Tensor) -> Match:
-        """Match each latent of `start` (B, ...) to `target`, the features of one latent.
-
-        >>> match = LBFGS(iterations=20, tolerance=1e-9).solve(lambda z: 2 * z, torch.zeros(3, 2), torch.ones(2))
-        >>> bool((match.latents - 0.5).abs().max() < 1e-4)
-        True
-        """
+    def iterates(self, features: Features, start: Tensor, target: Tensor,
+                 memory: dict[str, Tensor] | None = None) -> Generator[Iterate, None, Match]:
         tracker = Tracker(start, target, self.tolerance, self.plateau, self.patience)
         trial = start.detach().clone().flatten(1)  # (b, n)
         point, gradient = trial, torch.zeros_like(trial)
@@ -56,7 +56,12 @@ class LBFGS(Limits):
         value, length, slope = tracker.best.clone(), torch.ones_like(tracker.best), torch.zeros_like(tracker.best)
         # Pairs (m, b, n), the newest last; where a latent has fewer, they are zero and do nothing.
         moves, changes = trial.new_zeros(self.memory, *trial.shape), trial.new_zeros(self.memory, *trial.shape)
-        for iteration in range(self.iterations + 1):
+        begun = tracker.recall(memory)
+        if memory is not None:
+            trial, point, gradient, value, length, slope, moves, changes = (
+                memory[name].to(trial.device) for name in ("trial", "point", "gradient", "value", "length", "slope",
+                                                           "moves", "changes"))
+        for iteration in range(begun, self.iterations + 1):
             shaped = trial.view(-1, *start.shape[1:])
             residual, going, found = residual_and_gradient(features, tracker, shaped, last=iteration == self.iterations)
             if found is None:
@@ -86,6 +91,8 @@ class LBFGS(Limits):
             direction = -_inverse_hessian_times(gradient, moves, changes, value)
             slope = dot(direction, gradient)
             trial = point + length[:, None] * direction
+            yield tracker.iterate(iteration + 1, self.iterations, trial=trial, point=point, gradient=gradient,
+                                  value=value, length=length, slope=slope, moves=moves, changes=changes)
         return tracker.match()
 
 

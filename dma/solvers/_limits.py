@@ -1,10 +1,12 @@
 """Where the solvers of this room end, and what follows from it."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+
+from torch import Tensor
 
 from ._expectation import iterations_ahead
-from ._solver import PastMatch
+from ._solver import Features, Iterate, Match, PastMatch
 
 
 class Limits:
@@ -23,6 +25,20 @@ class Limits:
         refuse_unless(self.tolerance >= 0, "tolerance", self.tolerance, "a residual is never negative")
         refuse_unless(0 <= self.plateau <= 1, "plateau", self.plateau, "it is a share between 0 and 1")
         refuse_unless(self.patience >= 1, "patience", self.patience, "at least 1 evaluation has to be waited for")
+
+    def solve(self, features: Features, start: Tensor, target: Tensor) -> Match:
+        """Match each latent of `start` (B, ...) to `target`, the features of one latent."""
+        iterates = self.iterates(features, start, target)
+        while True:
+            try:
+                next(iterates)
+            except StopIteration as end:
+                return end.value
+
+    def iterates(self, features: Features, start: Tensor, target: Tensor,
+                 memory: dict[str, Tensor] | None = None) -> Generator[Iterate, None, Match]:
+        """`solve`, telling of every iteration (see `IterativeSolver`)."""
+        raise NotImplementedError
 
     def expected_iterations(self, past: Sequence[PastMatch], residual: float, steps: int) -> float:
         """Iterations per latent to be expected of `steps` matches after those in `past` (see `iterations_ahead`)."""

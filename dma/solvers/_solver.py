@@ -4,9 +4,9 @@ A solver is called as `solver.solve(features, start, target)` and treats every l
 own, so that results do not depend on how latents are grouped. A latent that is done leaves the batch."""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -27,6 +27,22 @@ class Match:
     iterations: Tensor  # (B,) int64, steps taken
     forwards: Tensor  # (B,) int64, evaluations of H
     backwards: Tensor  # (B,) int64, products with the transposed Jacobian or the Jacobian
+
+
+@dataclass(frozen=True)
+class Iterate:
+    """Where a solver stands after an iteration. All are copies, which later iterations do not touch.
+
+    iteration: how many are behind it, of `most` at most. latents: the best iterate of each latent so far (B, ...).
+    residual: of each (B,). iterations: steps taken by each (B,). memory: all that the solver needs to go on from here.
+    """
+
+    iteration: int
+    most: int
+    latents: Tensor
+    residual: Tensor
+    iterations: Tensor
+    memory: dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -60,3 +76,22 @@ class Solver(Protocol):
         residual `residual`.
         """
         ...
+
+
+@runtime_checkable
+class IterativeSolver(Solver, Protocol):
+    """A solver that tells of every iteration."""
+
+    def iterates(self, features: Features, start: Tensor, target: Tensor,
+                 memory: dict[str, Tensor] | None = None) -> Generator[Iterate, None, Match]:
+        """`solve`, telling of every iteration. With the memory of an iterate of a call with the same arguments it goes
+        on from there, and comes to the same to the last bit."""
+        ...
+
+
+def iterates_of(solver: Solver, features: Features, start: Tensor, target: Tensor,
+                memory: dict[str, Tensor] | None = None) -> Generator[Iterate, None, Match]:
+    """The iterates of any solver; none of one that does not tell of them."""
+    if isinstance(solver, IterativeSolver):
+        return (yield from solver.iterates(features, start, target, memory))
+    return solver.solve(features, start, target)

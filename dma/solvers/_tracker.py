@@ -2,13 +2,18 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..loss_scale import LossScale, backward
 from ._best_rows import BestRows
-from ._solver import Features, Match
+from ._memory import recall, remember
+from ._solver import Features, Iterate, Match
+
+# What every call of a solver gives its tracker.
+GIVEN = ("target", "energy")
 
 
 class Tracker:
@@ -83,6 +88,22 @@ class Tracker:
         """Active latents have needed so many (b,) forward and backward passes more than one."""
         self.forwards[self.active] += passes
         self.backwards[self.active] += passes
+
+    def iterate(self, iteration: int, most: int, **parts: Any) -> Iterate:
+        """What a solver tells of after an iteration; `parts` are all else that it needs to go on."""
+        own = {f"tracker.{name}": part for name, part in vars(self).items() if name not in GIVEN}
+        memory = remember(iteration=iteration, **own, **parts)
+        return Iterate(iteration, most, memory["tracker.found.items.0"], memory["tracker.found.values"],
+                       memory["tracker.iterations"], memory)
+
+    def recall(self, memory: dict[str, Tensor] | None, **parts: Any) -> int:
+        """Go on from the memory of an iterate, if there is one, and give its objects among `parts` theirs; says how
+        many iterations are behind it."""
+        if memory is None:
+            return 0
+        for name, part in {"tracker": self, **parts}.items():
+            recall(part, memory, name, self.target.device)
+        return int(memory["iteration"])
 
     def match(self) -> Match:
         before = self.best if self.before is None else self.before

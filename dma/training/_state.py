@@ -41,6 +41,11 @@ class TrainingState:
         self.losses.append(loss)
         self.scale = scale
 
+    @property
+    def where(self) -> str:
+        """How far the run has come, in words."""
+        return f"step {len(self.losses)}"
+
     def packed(self) -> tuple[dict[str, Tensor], dict]:
         tensors = {f"{index}.parameter": parameter for index, parameter in enumerate(self.parameters)}
         for index, parameter in enumerate(self.parameters):

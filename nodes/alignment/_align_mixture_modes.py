@@ -119,7 +119,7 @@ class AlignMixtureModes(io.ComfyNode):
                                              minimum_size=minimum_size)
         comfyui.check_conditioning(positive, "positive")
         comfyui.check_conditioning(negative, "negative")
-        shape = comfyui.latent_shape(model, latent_image)
+        shape = comfyui.drawn_shape(model, latent_image, "AlignMixtureModes")
         sigmas = comfyui.sigmas_of(model, scheduler, steps)
         level = round(mixture_level * (len(sigmas) - 1))
         alignment.check_mixture(settings, mixture, level, len(sigmas) - 1)
@@ -149,7 +149,7 @@ class AlignMixtureModes(io.ComfyNode):
             return alignment.align_mixture(
                 denoiser, sigmas, shape, settings, mixture, level, samples=clean, batch=batch,
                 watchers=[*checkpoints(saved if resume else None), monitor],
-                restored=lambda part: saved(part).load() if resume else None)
+                restored=lambda part: comfyui.found_again("AlignMixtureModes", part, saved(part) if resume else None))
 
         found = comfyui.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, align, hspace.layer,
                                           hspace.pooling)

@@ -82,7 +82,7 @@ class AlignTrajectories(io.ComfyNode):
                              "keep: turn save_memory off, or choose the solver L-BFGS or Adam.")
         comfyui.check_conditioning(positive, "positive")
         comfyui.check_conditioning(negative, "negative")
-        shape = comfyui.latent_shape(model, latent_image)
+        shape = comfyui.drawn_shape(model, latent_image, "AlignTrajectories")
         sigmas = comfyui.sigmas_of(model, scheduler, steps)
         settings.check(len(sigmas) - 1)
         batch = execution.batch_of(batch_size)
@@ -103,7 +103,7 @@ class AlignTrajectories(io.ComfyNode):
                                           denoiser=denoiser if reporter.shows_previews else None)]
             return alignment.align(denoiser, sigmas, shape, settings, batch=batch,
                                    watchers=[*checkpoints(saved), *watchers],
-                                   state=execution.resumed(alignment.State.unpacked, saved))
+                                   state=comfyui.resumed("AlignTrajectories", alignment.State.unpacked, saved))
 
         average = comfyui.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, align, hspace.layer,
                                             hspace.pooling, branch, save_memory)

@@ -40,7 +40,7 @@ class ZeroLatent(io.ComfyNode):
                 seed) -> io.NodeOutput:
         comfyui.check_conditioning(positive, "positive")
         comfyui.check_conditioning(negative, "negative")
-        shape = comfyui.latent_shape(model, latent_image)
+        shape = comfyui.drawn_shape(model, latent_image, "ZeroLatent")
         sigmas = comfyui.sigmas_of(model, scheduler, steps)
         monitor = execution.PassMonitor(ProgressReporter(model, "ZeroLatent"), "sampling", len(sigmas) - 1)
 

@@ -1,9 +1,10 @@
 """Saved states of runs: where they lie, and which model they are of."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import comfy.model_patcher
 import comfy.samplers
@@ -17,6 +18,8 @@ from ._denoiser import ComfyDenoiser
 # chosen by size and by free memory. In single precision this is below what a comparison allows anyway.
 ROUNDINGS = 4
 SINGLE_PRECISION = 1e-5
+
+Found = TypeVar("Found", bound=execution.Resumable)
 
 
 def run_state_folder() -> Path:
@@ -57,6 +60,24 @@ def _tolerance(inner: Any) -> float:
     # 8-bit weights are computed with in another precision.
     eps = torch.finfo(dtype).eps if known and dtype.itemsize > 1 else torch.finfo(torch.bfloat16).eps
     return max(SINGLE_PRECISION, ROUNDINGS * eps)
+
+
+def resumed(title: str, unpacked: Callable[[dict[str, torch.Tensor], dict], Found],
+            place: execution.SavedState | None) -> Found | None:
+    """The state that was saved in a place, if any; the log then says where the node `title` goes on."""
+    state = execution.resumed(unpacked, place)
+    if state is not None:
+        logging.info("%s: resumed at %s.", title, state.where)
+    return state
+
+
+def found_again(title: str, part: str,
+                place: execution.SavedState | None) -> tuple[dict[str, torch.Tensor], dict] | None:
+    """What was saved of a part of a run, if anything; the log then says so of the node `title`."""
+    found = place.load() if place else None
+    if found:
+        logging.info("%s: resumed at %s.", title, part)
+    return found
 
 
 def checkpoints(place: Any) -> list[execution.Checkpoint]:

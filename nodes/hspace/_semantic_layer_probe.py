@@ -101,7 +101,7 @@ class SemanticLayerProbe(io.ComfyNode):
         for name, conditioning in [*connected, ("negative", negative)]:
             comfyui.check_conditioning(conditioning, name)
         batch = execution.batch_of(batch_size)
-        shape = comfyui.latent_shape(model, latent_image)
+        shape = comfyui.drawn_shape(model, latent_image, "SemanticLayerProbe")
         sigmas = comfyui.sigmas_of(model, scheduler, steps)
         schedule = len(sigmas) - 1
         settings = ProbeSettings(samples, steps_of(levels, schedule), matched, iterations, seed)
@@ -124,7 +124,7 @@ class SemanticLayerProbe(io.ComfyNode):
             read_at = [sigmas[step].item() for step in settings.steps]
             levels_used = sigmas[: max(settings.steps) + 1].tolist()
             saved = ask(0, lambda denoiser: comfyui.saved_run(key, denoiser, levels_used, shape, read_at))
-        state = execution.resumed(ProbeState.unpacked, saved) or ProbeState()
+        state = comfyui.resumed("SemanticLayerProbe", ProbeState.unpacked, saved) or ProbeState()
         watchers = [Clock(), *checkpoints(saved), ProbeMonitor(progress_bar(), probe)]
 
         def read(denoiser: Any) -> None:

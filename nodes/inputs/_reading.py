@@ -54,7 +54,7 @@ def represented(model: Any, positive: list, latent: dict, sigmas: Sequence[float
         saved = comfyui.saved_run(key, denoiser.of([0]), sigmas, shape) if resume else None
         watchers = [*checkpoints(saved), MeansMonitor(progress_bar(), reading, len(clean), sigmas)]
         return representation.means_of_layers(denoiser, clean, sigmas, layers, reading, batch=batch, watchers=watchers,
-                                              state=execution.resumed(MeansState.unpacked, saved))
+                                              state=comfyui.resumed("Reading", MeansState.unpacked, saved))
 
     return comfyui.with_denoiser(model, positive, positive, 1.0, torch.tensor([*sigmas, 0.0]), shape, reading.seed,
                                  read, layers[-1], latents=len(clean), gradients=False)

@@ -21,7 +21,8 @@ class LatentStatistics(io.ComfyNode):
                              tooltip="Random subsets of the latents whose centroid is taken, for each number of "
                                      "latents."),
                 io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, optional=True, advanced=True,
-                             tooltip="Seed that draws these subsets."),
+                             tooltip="Seed that draws these subsets.",
+                             control_after_generate=io.ControlAfterGenerate.fixed),
             ],
             outputs=[
                 io.Image.Output("image", display_name="image",

@@ -99,7 +99,7 @@ class MentalAverage(io.ComfyNode):
             negative = comfyui.without_prompt(model, positive)
         else:
             comfyui.check_one_prompt(negative, "negative")
-        shape = comfyui.latent_shape(model, latent_image)
+        shape = comfyui.drawn_shape(model, latent_image, "MentalAverage")
         sigmas = comfyui.sigmas_of(model, scheduler, steps)
         begin = start_of(model, start, start_step, start_weights, shape)
         first = begin.first if begin else 0
@@ -122,7 +122,7 @@ class MentalAverage(io.ComfyNode):
                 averaging=denoiser.with_guidance(choices["averaged_guidance_scale"]), start=begin,
                 watchers=[*checkpoints(saved), mean_shift.MeanShiftMonitor(reporter, settings,
                                                                                 len(sigmas) - 1 - first)],
-                state=execution.resumed(mean_shift.MeanShiftState.unpacked, saved))
+                state=comfyui.resumed("MentalAverage", mean_shift.MeanShiftState.unpacked, saved))
 
         # In a sampling of its own: it goes down the schedule, from where keyframes of hooks never come back.
         saved = comfyui.with_denoiser(*sampling, place, layer=None, gradients=False) if resume else None

@@ -109,7 +109,7 @@ class ModeTree(io.ComfyNode):
             comfyui.check_one_prompt(conditioning, name)
             comfyui.check_no_hooks(conditioning, name)
         comfyui.check_vae(vae, model)
-        shape = comfyui.latent_shape(model, latent_image)
+        shape = comfyui.drawn_shape(model, latent_image, "ModeTree")
         given = given_samples(model, samples, shape)
         sigmas = comfyui.sigmas_of(model, scheduler, steps)
         last = len(sigmas) - 1
@@ -147,7 +147,7 @@ class ModeTree(io.ComfyNode):
                 averaging=denoiser.with_guidance(guidance["averaged_guidance_scale"]), samples=given,
                 batch=execution.batch_of(batch_size),
                 watchers=lambda part: [*checkpoints(saved(part)), monitor.watch(part)],
-                restored=lambda part: found.load() if (found := saved(part)) else None)
+                restored=lambda part: comfyui.found_again("ModeTree", part, saved(part)))
 
         family = comfyui.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, grow, layer=None,
                                        gradients=False)

@@ -32,7 +32,7 @@ def drawn(sampling: tuple, count: int, batch: execution.BatchSize | None, tell: 
         place = dataclasses.replace(comfyui.with_denoiser(
             *sampling, lambda denoiser: comfyui.saved_run(key, denoiser, sigmas[:-1].tolist(), shape),
             layer=None, gradients=False), key=own)
-    state = execution.resumed(diffusion.SamplesState.unpacked, place)
+    state = comfyui.resumed("Samples", diffusion.SamplesState.unpacked, place)
     before = state.seconds if state else 0.0
     monitor = execution.PassMonitor(tell, "sampling", len(sigmas) - 1, ended=state.step if state else 0)
 

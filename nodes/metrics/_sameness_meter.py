@@ -79,7 +79,7 @@ class SamenessMeter(io.ComfyNode):
         texts = listed(prompts)
         source = source_of(clip_vision, image_encoder)
         comfyui.check_vae(vae, model)
-        shape = comfyui.latent_shape(model, latent_image)
+        shape = comfyui.drawn_shape(model, latent_image, "SamenessMeter")
         sigmas = comfyui.sigmas_of(model, scheduler, steps)
         batch = execution.batch_of(batch_size)
         negative, *positives = (comfyui.encoded(clip, text) for text in (negative_prompt, *texts))

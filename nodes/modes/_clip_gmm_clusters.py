@@ -7,8 +7,8 @@ import torch
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ...dma import clustering, encoders, figures, statistics
-from .. import inputs
+from ...dma import clustering, encoders, execution, figures, statistics
+from .. import comfyui, inputs
 from ..inputs import CLUSTERS, EMBEDDINGS, IMAGE_ENCODER, REPRESENTATION, checked
 
 
@@ -54,7 +54,8 @@ class CLIPGMMClusters(io.ComfyNode):
                 io.Combo.Input("small_clusters", options=list(clustering.SMALL_CLUSTERS), default="merge",
                                tooltip="merge: pictures of a small cluster go to the likeliest of the others. leave "
                                        "out: they belong to no mode."),
-                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFF, tooltip="Seed of the mixture's starts."),
+                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFF, tooltip="Seed of the mixture's starts.",
+                             control_after_generate=io.ControlAfterGenerate.fixed),
                 io.ClipVision.Input("clip_vision", optional=True,
                                     tooltip="Where embeddings come from: ComfyUI's CLIP Vision. Connect this, "
                                             "image_encoder or embeddings."),
@@ -115,7 +116,8 @@ class CLIPGMMClusters(io.ComfyNode):
         # Before they are embedded for nothing.
         statistics.check_different(images, "pictures", "there is nothing to cluster. Connect different ones")
         clusters = clustering.cluster(
-            embedded(images, clip_vision, image_encoder, embeddings, representation), settings)
+            embedded(images, clip_vision, image_encoder, embeddings, representation), settings,
+            watchers=[execution.PassMonitor(comfyui.progress_bar(), "fitting mixtures", passes=1)])
         bic = figures.bic_curve(clusters) if clusters.bic else ExecutionBlocker(None)
         return io.NodeOutput(clusters, figures.contact_sheet(images, clusters, cell=cell, columns=columns),
                              figures.scatter_plot(clusters), bic, clusters.to_json())

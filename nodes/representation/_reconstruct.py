@@ -102,7 +102,7 @@ def reconstructed(model, positive, found: representation.Representation, setting
         return representation.reconstruct(
             denoiser, found, settings, weights=given, batch=batch, tolerance=comfyui.tolerance_of(denoiser),
             watchers=[*checkpoints(saved), ReconstructionMonitor(reporter, settings, target)],
-            state=execution.resumed(ReconstructionState.unpacked, saved))
+            state=comfyui.resumed("ReconstructFromRepresentation", ReconstructionState.unpacked, saved))
 
     return comfyui.with_denoiser(model, positive, positive, 1.0, torch.tensor([*levels, 0.0]), found.shape,
                                  settings.seed, draw, layer)

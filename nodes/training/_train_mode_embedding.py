@@ -150,8 +150,8 @@ class TrainModeEmbedding(io.ComfyNode):
                 monitor = training.TrainingMonitor(reporter, settings, preview=preview)
                 return training.train(
                     vectors_now, loss, draws, settings, watchers=[*checkpoints(place), monitor],
-                    state=execution.resumed(
-                        lambda *found: training.TrainingState.unpacked(*found, vectors_now, settings), place))
+                    state=comfyui.resumed(
+                        NODE, lambda *found: training.TrainingState.unpacked(*found, vectors_now, settings), place))
 
         sigmas = comfyui.sigmas_of(model, "normal", PREVIEW_STEPS)
         trained = comfyui.with_denoiser(model, comfyui.loaded_with_model(prompt, task.start), task.start, 1.0,

@@ -6,7 +6,7 @@ import dataclasses
 import torch
 from comfy_api.latest import io
 
-from ...dma import execution, models, training
+from ...dma import models, training
 from .. import comfyui, inputs
 from ..comfyui import ProgressReporter, checkpoints
 from ..inputs import (
@@ -113,8 +113,8 @@ class TrainModeLoRA(io.ComfyNode):
                     training.loss_on(clean, denoiser.parametrization, denoiser.device, denoiser.denoise_differentiably),
                     lambda step: training.draw(settings, step, len(clean), shape, levels), settings,
                     watchers=[*checkpoints(place), monitor],
-                    state=execution.resumed(
-                        lambda *found: training.TrainingState.unpacked(*found, parameters, settings), place))
+                    state=comfyui.resumed(
+                        NODE, lambda *found: training.TrainingState.unpacked(*found, parameters, settings), place))
 
         trained_on = model
         if PRECISIONS[precision] is not None:

@@ -49,7 +49,7 @@ def test_template_runs_and_shows_its_sheet(server, browser):
     page.wait_for_function(CHOSEN, arg=TEMPLATE)
     assert page.evaluate("() => app.graph.nodes.filter(node => node.has_errors).map(node => node.type)") == []
     page.evaluate(SET_WIDGETS, [["Size", "batch_size", 2], ["Align trajectories", "count", 2],
-                                ["Align trajectories", "preset.keep", 1],
+                                ["Align trajectories", "preset", "draft"],
                                 ["Mental average by mean shift", "count", 2]])
     page.get_by_test_id("queue-button").click()
     try:
@@ -80,3 +80,74 @@ def test_page_queues_what_the_api_form_says(server, browser, name):
     for key, node in api.items():
         assert queued[key]["class_type"] == node["class_type"]
         assert queued[key]["inputs"] == node["inputs"], (key, node["class_type"])
+
+
+# A new node of a kind on an empty page.
+NEW_NODE = """kind => { app.graph.clear(); const node = LiteGraph.createNode(kind); app.graph.add(node) }"""
+CHOOSE = """([name, value]) => {
+    const widget = app.graph.nodes[0].widgets.find(widget => widget.name === name)
+    widget.value = value
+    widget.callback?.(value)
+}"""
+WIDGETS = """() => Object.fromEntries(
+    app.graph.nodes[0].widgets.map(widget => [widget.name, widget.label ?? widget.name]))"""
+RELOADED = "async () => { await app.loadGraphData(app.graph.serialize()); return (await app.graphToPrompt()).output }"
+QUEUED = "async () => (await app.graphToPrompt()).output"
+
+
+@pytest.fixture
+def page(server, browser):
+    page = browser.new_page()
+    page.set_default_timeout(START_SECONDS * 1000)
+    page.goto(server.address, wait_until="domcontentloaded")
+    page.wait_for_function(OPENED)
+    yield page
+    page.close()
+
+
+def test_a_preset_brings_the_widgets_that_have_an_effect(page):
+    page.evaluate(NEW_NODE, "AlignTrajectories")
+    own = lambda: {name: label for name, label in page.evaluate(WIDGETS).items() if name.startswith("preset")}  # noqa: E731
+    assert next(iter(page.evaluate(WIDGETS))) == "preset" and list(own()) == ["preset", "preset.keep"]
+    page.evaluate(CHOOSE, ["preset", "draft"])
+    assert list(own()) == ["preset"]
+    page.evaluate(CHOOSE, ["preset", "custom"])
+    assert "preset.solver.learning_rate" not in own() and own()["preset.own_noise"] == "share of own noise"
+    assert own()["preset.carried"] == "carried on"
+    page.evaluate(CHOOSE, ["preset.solver", "Adam"])
+    page.evaluate(CHOOSE, ["preset.solver.learning_rate", 0.05])
+    page.evaluate(CHOOSE, ["preset.iterations", 7])
+    before = page.evaluate(QUEUED)
+    inputs, = (node["inputs"] for node in before.values())
+    assert (inputs["preset"], inputs["preset.solver"], inputs["preset.solver.learning_rate"],
+            inputs["preset.iterations"], inputs["count"]) == ("custom", "Adam", 0.05, 7, 64)
+    # Saved and opened again.
+    assert page.evaluate(RELOADED) == before
+    page.evaluate(CHOOSE, ["preset.solver", "L-BFGS"])
+    assert "preset.solver.learning_rate" not in own() and "preset.iterations" in own()
+    page.evaluate(CHOOSE, ["preset", "standard"])
+    assert list(own()) == ["preset", "preset.keep"]
+
+
+def test_an_inversion_has_a_seed_only_where_it_draws_noise(page):
+    page.evaluate(NEW_NODE, "DDIMInvert")
+    plain = page.evaluate(WIDGETS)
+    assert not any("seed" in name or "control" in name for name in plain)
+    page.evaluate(CHOOSE, ["method", "dpm_encoder"])
+    assert "method.seed" in page.evaluate(WIDGETS)
+    before = page.evaluate(QUEUED)
+    assert page.evaluate(RELOADED) == before
+    page.evaluate(CHOOSE, ["method", "ddim"])
+    assert page.evaluate(WIDGETS) == plain, "nothing is left behind"
+
+
+def test_the_sentence_of_an_error_is_shown_at_once(page):
+    workflow = json.loads((workspace.PACK / "example_workflows" / "11_one_picture.json").read_text(encoding="utf-8"))
+    node = next(node for node in workflow["nodes"] if node["type"] == "MentalAverage")
+    place = node["widgets_values"].index(-1.0)  # restored_noise
+    node["widgets_values"][place] = -0.5
+    page.evaluate("workflow => app.loadGraphData(workflow)", workflow)
+    page.get_by_test_id("queue-button").click()
+    toast = page.locator(".p-toast").get_by_text("restored_noise is -0.5: choose a share from 0 to 1")
+    toast.wait_for(timeout=RUN_SECONDS * 1000)
+    assert page.locator(".p-toast").get_by_text("Mental Average", exact=True).count()

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from mental_averages.dma.alignment import AlignmentSettings, State
 from mental_averages.dma.alignment._match import match
 from mental_averages.dma.diffusion import starting_noise
 from mental_averages.dma.execution import BatchSize
-from mental_averages.dma.solvers import LBFGS, Adam
+from mental_averages.dma.solvers import LBFGS, Adam, GaussNewton
 
 SHAPE, SIGMA = (2, 3, 3), 2.0
 SETTINGS = AlignmentSettings(count=5, keep=5, aligned_steps=1, solver=LBFGS(iterations=60, tolerance=1e-9))
@@ -32,7 +33,12 @@ def test_every_latent_is_moved_until_its_features_are_the_targets():
     features = LinearGaussian().features(state.latents, SIGMA)
     torch.testing.assert_close(features, target.expand(5, -1), rtol=0, atol=1e-3)
     assert state.target is None and (state.update, state.matched) == (1, 0)
-    assert [(event.kind, event.row, event.rows) for event in events] == [("match", row, 5) for row in (2, 4, 5)]
+    done = [(event.kind, event.row, event.rows) for event in events if not event.iteration]
+    assert done == [("match", row, 5) for row in (2, 4, 5)]
+    # Every iteration is told of, and how far it brings its rows.
+    first = [event for event in events if event.iteration and event.row == 0]
+    assert [event.iteration for event in first] == list(range(1, len(first) + 1)) and len(first) > 3
+    assert all(a.under_way < b.under_way < 2 and a.value >= b.value for a, b in zip(first, first[1:]))
     assert all(event.changed for event in events), "an interrupt of the step that follows keeps the match"
     assert sum(event.amount for event in events) == state.tally["iterations"].sum()
     assert events[-1].value == pytest.approx(state.tally["residual_after"].mean().item())
@@ -44,7 +50,7 @@ def test_those_that_are_matched_already_stay_as_they_are():
     before = state.latents.clone()
     events = matched(state)
     assert torch.equal(state.latents[:3], before[:3]) and not torch.equal(state.latents[3:], before[3:])
-    assert state.tally["iterations"][:3].sum() == 0 and [event.row for event in events] == [5]
+    assert state.tally["iterations"][:3].sum() == 0 and {event.row for event in events} == {3, 5}
 
 
 def test_a_step_of_several_targets_counts_them_together_and_keeps_where_it_began():
@@ -70,3 +76,34 @@ def test_learning_rates_are_in_the_papers_units_or_in_those_of_the_latents():
         before = state.latents.clone()
         matched(state, dataclasses.replace(SETTINGS, solver=solver, paper_units=paper_units))
         torch.testing.assert_close((state.latents - before).abs(), torch.full_like(before, size), rtol=1e-2, atol=1e-6)
+
+
+@pytest.mark.parametrize("solver", [LBFGS(iterations=12), Adam(learning_rate=0.05, iterations=12), GaussNewton()],
+                         ids=lambda solver: type(solver).__name__)
+@pytest.mark.parametrize("stop", [2, 5, 13])
+def test_what_is_interrupted_within_a_batch_goes_on_from_there(solver, stop):
+    settings = dataclasses.replace(SETTINGS, solver=solver)
+    whole = started()
+    calls = len(matched(whole, settings, size=2))
+    state, events = started(), []
+    for event in match(LinearGaussian(), SIGMA, settings, BatchSize(2), state):
+        events.append(event)
+        if len(events) == stop:
+            break
+    tensors, meta = state.packed()
+    again = State.unpacked({name: value.clone() for name, value in tensors.items()}, json.loads(json.dumps(meta)))
+    left = matched(again, settings, size=2)
+    assert torch.equal(again.latents, whole.latents)
+    assert all(torch.equal(again.tally[name], whole.tally[name]) for name in whole.tally)
+    assert len(left) == calls - stop
+    assert sum(event.amount for event in (*events, *left)) == whole.tally["iterations"].sum()
+    assert again.under_way is None and again.nearest is None
+
+
+def test_the_memory_of_other_rows_is_not_used():
+    """As when a batch has run out of memory and is done again in parts."""
+    state = started()
+    events = match(LinearGaussian(), SIGMA, SETTINGS, BatchSize(4), state)
+    next(events), next(events)
+    assert state.under_way and state.begun(slice(0, 4)) is state.under_way
+    assert state.begun(slice(0, 2)) is None and state.under_way is None

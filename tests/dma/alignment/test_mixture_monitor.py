@@ -25,7 +25,9 @@ def test_samples_and_modes_share_one_progress():
     assert [progress.message for progress in sampling] == [
         f"sampling 40 latents, step {step} of 10" for step in range(1, 11) for _ in range(2)]
     assert [sampling[0].fraction, sampling[-1].fraction] == pytest.approx([monitor.share / 20, monitor.share])
-    modes = told[len(sampling):]
+    fit = told[len(sampling)]
+    assert fit.message == "fitting mixtures, 1 of 1" and fit.fraction == sampling[-1].fraction
+    modes = told[len(sampling) + 1:]
     assert modes[0].message.startswith("mode 1 of 2, aligned step 1 of 2: averaging features")
     assert modes[-1].message == "mode 2 of 2, sampling the finished latents"
     first = [progress.fraction for progress in modes if progress.message.startswith("mode 1 of 2, ")]
@@ -34,7 +36,8 @@ def test_samples_and_modes_share_one_progress():
 
 def test_samples_from_elsewhere_are_no_part_of_the_work():
     told, monitor, _ = told_by(starting_noise(40, SHAPE, 0))
-    assert told[0].message.startswith("mode 1 of 2") and told[0].fraction >= monitor.share
+    assert told[0].message == "fitting mixtures, 1 of 1" and told[0].fraction == monitor.share
+    assert told[1].message.startswith("mode 1 of 2") and told[1].fraction >= monitor.share
     assert monitor.share < MixtureMonitor(told.append, SETTINGS, LEVELS, MIXTURE, LEVEL).share
     assert told[-1].fraction == pytest.approx(1)
 

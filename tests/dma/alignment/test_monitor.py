@@ -55,14 +55,15 @@ def test_its_lines_tell_what_is_done():
     told, settings = [], dataclasses.replace(SETTINGS, count=20)
     align(LinearGaussian(), sigmas(4), SHAPE, settings, batch=BatchSize(10),
           watchers=[Monitor(told.append, settings, sigmas(4))])
-    lines = [progress.message.split(", ")[0] for progress in told]
+    under_way = [progress.message for progress in told if "iteration" in progress.message]
+    lines = [progress.message.split(", ")[0] for progress in told if progress.message not in under_way]
     assert lines == ["aligned step 1 of 2: averaging features"] * 2 + [
-        "aligned step 1 of 2: matched 3 of 3", "aligned step 1 of 2: stepping all latents",
+        "aligned step 1 of 2: matching the mean", "aligned step 1 of 2: matched 3 of 3", "aligned step 1 of 2: stepping all latents",
         "aligned step 2 of 2: averaging features", "aligned step 2 of 2: matching the mean",
         "aligned step 2 of 2: matched 3 of 3", "aligned step 2 of 2: stepping all latents",
         "sampling the finished latents", "sampling the finished latents"]
     assert told[1].message.startswith("aligned step 1 of 2: averaging features, error 0.")
-    assert told[2].message.startswith("aligned step 1 of 2: matched 3 of 3, residual ")
+    assert under_way[0].startswith("aligned step 1 of 2: matched 0 of 3, iteration 1 of the next, residual ")
 
 
 def test_the_first_latent_is_shown_while_latents_are_matched():
@@ -76,8 +77,8 @@ def test_the_first_latent_is_shown_while_latents_are_matched():
     monitor = Monitor(tell, settings, sigmas(), denoiser=denoiser)
     latents = []
     align(denoiser, sigmas(), SHAPE, settings, batch=BatchSize(1), watchers=[
-        lambda event, state: latents.append(state.latents[:1].clone()) if event.kind == "match" else None, monitor])
-    assert len(shown) == 3 and shown[2] is None
+        lambda event, state: latents.append(state.first_latent.clone()) if event.kind == "match" else None, monitor])
+    assert len(shown) == len(latents) > 3 and not any(preview is not None for preview in shown[2:])
     for latent, preview in zip(latents[:2], shown[:2]):
         assert torch.equal(preview, denoiser.denoise(latent, sigmas()[0].item()))
 
@@ -89,3 +90,15 @@ def test_without_a_denoiser_it_shows_what_predictions_give_for_nothing():
     align(LinearGaussian(), sigmas(), SHAPE, settings, watchers=[monitor])
     shown = {progress.message.split(":")[-1].split(",")[0].strip() for progress in told if progress.preview is not None}
     assert shown == {"stepping all latents", "sampling the finished latents"}
+
+
+def test_the_first_mean_is_shown_as_soon_as_it_is_there():
+    settings, denoiser, told = dataclasses.replace(SETTINGS, aligned_steps=2), LinearGaussian(), []
+    monitor = Monitor(told.append, settings, sigmas(), denoiser=denoiser)
+    monitor.last_preview = math.inf  # as if no time had passed
+    latents = []
+    align(denoiser, sigmas(), SHAPE, settings, watchers=[
+        lambda event, state: latents.append(state.latents[:1].clone()) if event.kind == "target" else None, monitor])
+    targets = [progress for progress in told if progress.message.endswith("matching the mean")]
+    assert torch.equal(targets[0].preview, denoiser.denoise(latents[0], sigmas()[0].item()))
+    assert len(targets) == 2 and targets[1].preview is None

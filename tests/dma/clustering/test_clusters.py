@@ -148,3 +148,11 @@ def test_any_order_gives_the_same_centres():
     permutation = torch.randperm(len(values), generator=torch.Generator().manual_seed(3))
     options = ClusterSettings(3, 3, restarts=1, method="k-means")
     assert torch.equal(cluster(values[permutation], options).labels, cluster(values, options).labels[permutation])
+
+
+def test_each_mixture_that_is_fitted_is_told_of():
+    values, _ = blobs((14, 40, 26))
+    heard = []
+    found = cluster(values, ClusterSettings(2, 4, restarts=1), watchers=[lambda event, state: heard.append(event)])
+    assert [(event.kind, event.row, event.rows) for event in heard] == [("fit", row, 3) for row in (1, 2, 3)]
+    assert found.to_json() == cluster(values, ClusterSettings(2, 4, restarts=1)).to_json()

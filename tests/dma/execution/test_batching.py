@@ -60,3 +60,18 @@ def test_a_first_guess_goes_by_the_size_of_latents(shape, size):
 def test_the_batch_that_was_given_is_the_one_that_gets_smaller():
     given = BatchSize(7)
     assert choose_batch(given, (4, 8, 8)) is given
+
+
+def test_work_that_tells_of_itself_is_halved_too_and_begins_with_the_size_that_is_asked_for():
+    size, done = BatchSize(8), []
+
+    def work(rows):
+        yield rows.start, rows.stop
+        if rows.stop - rows.start > 4:
+            raise MemoryError
+        done.extend(range(rows.start, rows.stop))
+
+    told = list(size.through(11, work, first=2, size=3))
+    assert told == [(2, 5), (5, 11), (5, 8), (8, 11)] and done == list(range(2, 11)) and size.value == 3
+    with pytest.raises(MemoryError):
+        list(BatchSize(1).through(2, lambda rows: (_ for _ in ()).throw(MemoryError())))

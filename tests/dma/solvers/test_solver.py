@@ -7,7 +7,7 @@ import torch
 from toys import LinearGaussian, sigmas
 
 from mental_averages.dma.alignment import AlignmentSettings, Monitor, align
-from mental_averages.dma.solvers import LBFGS, Adam, GaussNewton, Match
+from mental_averages.dma.solvers import LBFGS, Adam, GaussNewton, Match, iterates_of
 
 SOLVERS = [Adam(learning_rate=0.05, iterations=2000), LBFGS(iterations=150), GaussNewton(iterations=10, inner=12)]
 NAMES = [type(solver).__name__ for solver in SOLVERS]
@@ -32,6 +32,36 @@ def test_a_nonlinear_problem_is_solved_and_the_residual_is_that_of_the_latents(p
     assert (match.residual_after < 1e-3).all() and (match.residual_before > 0.05).all()
     torch.testing.assert_close((features(match.latents) - target).square().sum(1) / target.square().sum(),
                                match.residual_after)
+
+
+def ended(iterates, told):
+    while True:
+        try:
+            told.append(next(iterates))
+        except StopIteration as end:
+            return end.value
+
+
+@pytest.mark.parametrize("solver", [LBFGS(iterations=9, plateau=0.3), GaussNewton(iterations=5, tolerance=1e-3),
+                                    Adam(0.05, 9, plateau=0.05, patience=2)], ids=["LBFGS", "GaussNewton", "Adam"])
+def test_every_iteration_is_told_of_and_can_be_gone_on_from_to_the_last_bit(problem, solver):
+    features, start, target, _ = problem
+    whole, told = solver.solve(features, start, target), []
+    kinds = ("latents", "residual_before", "residual_after", "iterations", "forwards", "backwards")
+    found = ended(iterates_of(solver, features, start, target), told)
+    assert all(torch.equal(getattr(found, kind), getattr(whole, kind)) for kind in kinds)
+    assert [iterate.iteration for iterate in told] == list(range(1, len(told) + 1)) and len(told) >= 3
+    assert torch.equal(told[-1].iterations, whole.iterations) and told[0].most == solver.iterations
+    for iterate in told:
+        memory = {name: value.clone() for name, value in iterate.memory.items()}
+        left = []
+        again = ended(iterates_of(solver, features, start, target, memory), left)
+        assert all(torch.equal(getattr(again, kind), getattr(whole, kind)) for kind in kinds)
+        assert len(left) == len(told) - iterate.iteration
+        # What was told stays as it is, so that it can be saved at any time.
+        assert all(torch.equal(memory[name], value) for name, value in iterate.memory.items())
+        at = (features(iterate.latents) - target).square().sum(1) / target.square().sum()
+        torch.testing.assert_close(at, iterate.residual)
 
 
 @pytest.mark.parametrize("solver", [LBFGS(iterations=30, tolerance=1e-3), GaussNewton(iterations=6, tolerance=1e-3),

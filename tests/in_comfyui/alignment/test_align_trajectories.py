@@ -1,5 +1,6 @@
 """AlignTrajectories: on the demo model and on small ones, inside inference mode as ComfyUI runs it."""
 import dataclasses
+import logging
 
 import pytest
 import torch
@@ -30,7 +31,7 @@ def test_same_seed_same_picture_for_any_batch_size(hspace, prompts, empty_latent
     torch.testing.assert_close(single, reference, rtol=0, atol=0.02 * reference.abs().max().item())
 
 
-def test_resume_after_interrupt_gives_the_same_latents(hspace, prompts, empty_latent, folders):
+def test_resume_after_interrupt_gives_the_same_latents(hspace, prompts, empty_latent, folders, caplog):
     change = dict(batch_size=1, resume=True)
     reference = run_align(hspace, prompts, empty_latent, batch_size=1)[0]["samples"]
     calls = Calls(hspace.model)
@@ -40,9 +41,34 @@ def test_resume_after_interrupt_gives_the_same_latents(hspace, prompts, empty_la
     with pytest.raises(stopped):
         run_align(counted, prompts, empty_latent, **change)
     assert [state["step"] for state in saved_states(folders).values()] == [1]
-    left, (resumed, report) = calls.during(run_align, counted, prompts, empty_latent, **change)
+    assert "resumed" not in caplog.text
+    with caplog.at_level(logging.INFO):
+        left, (resumed, report) = calls.during(run_align, counted, prompts, empty_latent, **change)
+    assert "AlignTrajectories: resumed at step 1." in caplog.text
     assert torch.equal(resumed["samples"], reference)
     assert left < 0.75 * whole and len(report.steps) == 2
+
+
+def test_an_interrupt_within_the_first_batch_loses_nothing(hspace, prompts, empty_latent, folders):
+    """All latents are one batch, whose matching is most of the work."""
+    change = dict(batch_size=4, aligned_steps=1)
+    calls = Calls(hspace.model)
+    counted = dataclasses.replace(hspace, model=calls.model)
+    reference = run_align(hspace, prompts, empty_latent, **change)[0]["samples"]
+    whole, _ = calls.during(run_align, counted, prompts, empty_latent, **change, seed=2, resume=True)
+    for path in (folders / "user").rglob("*.safetensors"):
+        path.unlink()
+
+    def in_the_middle(count):
+        return count > whole // 2 and [state["step"] for state in saved_states(folders).values()] == [0]
+
+    stopped = calls.stop_when(in_the_middle)
+    with pytest.raises(stopped):
+        run_align(counted, prompts, empty_latent, resume=True, **change)
+    state, = saved_states(folders).values()
+    assert state["under_way"][:2] == [0, 4] and state["matched"] == 0
+    left, (resumed, _) = calls.during(run_align, counted, prompts, empty_latent, resume=True, **change)
+    assert torch.equal(resumed["samples"], reference) and left < whole - 10
 
 
 def test_changed_prompt_or_model_starts_anew(demo, hspace, prompts, empty_latent, folders):

@@ -285,3 +285,24 @@ def test_a_damaged_model_is_named(comfyui):
         next(model.model.diffusion_model.parameters())[0] = torch.nan
     with pytest.raises(ValueError, match="NaN or infinity"):
         average(model, (MODELS["SD1.5"].conditioning(1), MODELS["SD1.5"].conditioning(2)))
+
+
+def test_without_a_negative_prompt_the_start_of_the_text_stands_for_the_empty_one(demo, bridge):
+    positive, other = (pack.encode_prompt(demo[1], text) for text in ("red heart", "woman"))
+    start = bridge.without_prompt(demo[0], positive)
+    assert torch.equal(start[0][0], bridge.without_prompt(demo[0], other)[0][0]), "it knows nothing of the prompt"
+    empty = pack.encode_prompt(demo[1], "")[0][0]
+    assert torch.equal(start[0][0], empty[:, :1].expand_as(empty))
+    left_out, given = (average(demo[0], (positive, negative))[0]["samples"] for negative in (None, start))
+    assert torch.equal(left_out, given)
+
+
+def test_other_models_get_zeros_as_core_makes_them(built, bridge):
+    import nodes
+
+    positive, model = MODELS["SDXL"].conditioning(1), built("SDXL")
+    ours, (core,) = bridge.without_prompt(model, positive), nodes.ConditioningZeroOut().zero_out(positive)
+    assert torch.equal(ours[0][0], core[0][0]) and not ours[0][0].any()
+    assert torch.equal(ours[0][1]["pooled_output"], core[0][1]["pooled_output"])
+    left_out, given = (average(model, (positive, negative))[0]["samples"] for negative in (None, core))
+    assert torch.equal(left_out, given)
