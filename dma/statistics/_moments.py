@@ -68,6 +68,16 @@ class RunningMoments:
                            + difference.square() * (self.weight * other.weight / total))
         self.weight, self.squared_weight = total, self.squared_weight + other.squared_weight
 
+    def packed(self) -> tuple[dict[str, Tensor], list]:
+        """Tensors and numbers to be saved; no tensors without rows."""
+        tensors = {"mean": self.mean, "deviations": self.deviations} if self.count else {}
+        return tensors, [self.count, self.weight, self.squared_weight]
+
+    @classmethod
+    def unpacked(cls, tensors: dict[str, Tensor], numbers: list) -> RunningMoments:
+        """The moments that `packed` was asked for."""
+        return cls(*numbers, tensors["mean"], tensors["deviations"]) if numbers[0] else cls()
+
     @property
     def effective_count(self) -> float:
         """The number of equally weighted rows whose mean is as certain: the count without weights, 0 without rows."""
