@@ -23,6 +23,7 @@ class State:
 
     step: aligned steps behind it. update: targets of the present step that all latents have been matched to.
     matched: latents matched to the present target. count: latents of the first mean. target: A, where it is known.
+    features, drawn: moments of the first mean under way, of features and of the latents that they are of.
     latents: those that are matched and carried on (K, C, H, W). tally: by name, one number for each of them (K,).
     seconds, pace, seconds_left are written by those who watch the clock.
     """
@@ -35,6 +36,8 @@ class State:
     target: Any = None  # a tensor while latents are matched to it
     tally: dict[str, Tensor] = field(default_factory=dict)
     mean_error: float = 0.0
+    features: RunningMoments = field(default_factory=RunningMoments)
+    drawn: RunningMoments = field(default_factory=RunningMoments)
     initial_spread: float = math.nan
     records: list[AlignedStep] = field(default_factory=list)
     finished: bool = False
@@ -46,6 +49,7 @@ class State:
     def take_target(self, mean: Tensor, error: float) -> None:
         """A new target; the first one of a step opens the step's tally."""
         self.target = mean
+        self.features, self.drawn = RunningMoments(), RunningMoments()
         if self.update == 0:
             self.mean_error = error
             self.tally = {name: torch.zeros(len(self.latents), dtype=torch.int64 if name in COUNTS else torch.float32)
@@ -89,10 +93,17 @@ class State:
         tensors = {} if self.latents is None else {"latents": self.latents, **self.tally}
         if self.target is not None:
             tensors["target"] = self.target
+        first_mean = {}
+        for name, moments in {"features": self.features, "drawn": self.drawn}.items():
+            if moments.count:
+                packed, first_mean[name] = moments.packed()
+                tensors |= {f"{name}.{key}": value for key, value in packed.items()}
         meta = {"step": self.step, "update": self.update, "matched": self.matched, "count": self.count,
                 "records": [asdict(record) for record in self.records], "mean_error": self.mean_error,
                 "finished": self.finished, "seconds": self.seconds, "pace": self.pace,
                 "seconds_left": self.seconds_left}
+        if first_mean:
+            meta["first_mean"] = first_mean
         if not math.isnan(self.initial_spread):
             meta["initial_spread"] = self.initial_spread
         return tensors, meta
@@ -100,8 +111,11 @@ class State:
     @classmethod
     def unpacked(cls, tensors: dict[str, Tensor], meta: dict) -> State:
         """The state that `packed` was asked for."""
+        under_way = {name: RunningMoments.unpacked({key: tensors[f"{name}.{key}"] for key in ("mean", "deviations")},
+                                                   numbers)
+                     for name, numbers in meta.get("first_mean", {}).items()}
         named = {name: meta[name] for name in ("count", "step", "update", "matched", "finished", "seconds", "pace")}
-        return cls(**named, latents=tensors.get("latents"), target=tensors.get("target"),
+        return cls(**named, **under_way, latents=tensors.get("latents"), target=tensors.get("target"),
                    tally={name: tensors[name] for name in (*RESIDUALS, *COUNTS) if name in tensors},
                    mean_error=meta.get("mean_error", 0.0), initial_spread=meta.get("initial_spread", math.nan),
                    records=[AlignedStep(**record) for record in meta["records"]],

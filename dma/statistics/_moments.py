@@ -30,8 +30,9 @@ class RunningMoments:
     mean: Tensor = field(default_factory=lambda: torch.zeros(0))  # empty until there are rows, as is what follows
     deviations: Tensor = field(default_factory=lambda: torch.zeros(0))  # sum of w (x - mean)^2
 
-    def update(self, rows: Tensor, weights: Tensor | None = None) -> None:
-        """Add rows (B, ...), each counted once, or as often as `weights` (B,) say, which must not be negative."""
+    @classmethod
+    def of(cls, rows: Tensor, weights: Tensor | None = None) -> RunningMoments:
+        """Moments of rows (B, ...), each counted once, or as often as `weights` (B,) say, which must not be negative."""
         rows = in_double(rows)
         if weights is None:
             weight = squared_weight = float(len(rows))
@@ -43,7 +44,11 @@ class RunningMoments:
             # Rows without any weight leave the mean as it is, whatever their own.
             mean = torch.tensordot(weights, rows, 1) / max(weight, torch.finfo(torch.float64).tiny)
             deviations = torch.tensordot(weights, (rows - mean).square(), 1)
-        self.merge(RunningMoments(len(rows), weight, squared_weight, mean, deviations))
+        return cls(len(rows), weight, squared_weight, mean, deviations)
+
+    def update(self, rows: Tensor, weights: Tensor | None = None) -> None:
+        """Add rows (B, ...) as `of` takes them."""
+        self.merge(RunningMoments.of(rows, weights))
 
     def merge(self, other: RunningMoments) -> None:
         """Add the rows that another has seen, as if they had been seen here.
