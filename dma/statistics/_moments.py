@@ -32,7 +32,8 @@ class RunningMoments:
 
     @classmethod
     def of(cls, rows: Tensor, weights: Tensor | None = None) -> RunningMoments:
-        """Moments of rows (B, ...), each counted once, or as often as `weights` (B,) say, which must not be negative."""
+        """Moments of rows (B, ...), each counted once, or as often as `weights` (B,) say, which must not be
+        negative."""
         rows = in_double(rows)
         if weights is None:
             weight = squared_weight = float(len(rows))
@@ -81,7 +82,8 @@ class RunningMoments:
     @classmethod
     def unpacked(cls, tensors: dict[str, Tensor], numbers: list) -> RunningMoments:
         """The moments that `packed` was asked for."""
-        return cls(*numbers, tensors["mean"], tensors["deviations"]) if numbers[0] else cls()
+        count, weight, squared_weight = numbers
+        return cls(count, weight, squared_weight, tensors["mean"], tensors["deviations"]) if count else cls()
 
     @property
     def effective_count(self) -> float:
