@@ -5,7 +5,6 @@ import functools
 from collections.abc import Callable, Generator
 
 import torch
-from torch import Tensor
 
 from ..diffusion import Denoiser, paper_scale, spread
 from ..execution import BatchSize, Event, split_at_multiples
