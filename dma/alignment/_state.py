@@ -35,6 +35,7 @@ class State:
 
     step: aligned steps behind it. update: targets of the present step that all latents have been matched to.
     matched: latents matched to the present target. count: latents of the first mean. target: A, where it is known.
+    features, drawn: moments of the first mean under way, of features and of the latents that they are of.
     latents: those that are matched and carried on (K, C, H, W). tally: by name, one number for each of them (K,).
     under_way: those among them that are being matched. nearest: the first latent (1, C, H, W) as it is there.
     seconds, pace, seconds_left are written by those who watch the clock.
@@ -48,6 +49,8 @@ class State:
     target: Any = None  # a tensor while latents are matched to it
     tally: dict[str, Tensor] = field(default_factory=dict)
     mean_error: float = 0.0
+    features: RunningMoments = field(default_factory=RunningMoments)
+    drawn: RunningMoments = field(default_factory=RunningMoments)
     initial_spread: float = math.nan
     records: list[AlignedStep] = field(default_factory=list)
     finished: bool = False
@@ -77,6 +80,7 @@ class State:
     def take_target(self, mean: Tensor, error: float) -> None:
         """A new target; the first one of a step opens the step's tally."""
         self.target = mean
+        self.features, self.drawn = RunningMoments(), RunningMoments()
         if self.update == 0:
             self.mean_error = error
             self.tally = {name: torch.zeros(len(self.latents), dtype=torch.int64 if name in COUNTS else torch.float32)
@@ -130,12 +134,19 @@ class State:
             tensors |= {f"{SOLVER}{name}": value for name, value in begun.memory.items()}
         else:
             begun = None
+        first_mean = {}
+        for name, moments in {"features": self.features, "drawn": self.drawn}.items():
+            if moments.count:
+                packed, first_mean[name] = moments.packed()
+                tensors |= {f"{name}.{key}": value for key, value in packed.items()}
         meta = {"step": self.step, "update": self.update, "matched": self.matched, "count": self.count,
                 "records": [asdict(record) for record in self.records], "mean_error": self.mean_error,
                 "finished": self.finished, "seconds": self.seconds, "pace": self.pace,
                 "seconds_left": self.seconds_left}
         if begun:
             meta["under_way"] = [begun.start, begun.stop, begun.iterations]
+        if first_mean:
+            meta["first_mean"] = first_mean
         if not math.isnan(self.initial_spread):
             meta["initial_spread"] = self.initial_spread
         return tensors, meta
@@ -146,8 +157,11 @@ class State:
         memory = {name.removeprefix(SOLVER): value for name, value in tensors.items() if name.startswith(SOLVER)}
         start, stop, iterations = meta.get("under_way", (0, 0, 0))
         begun = Begun(start, stop, iterations, memory) if memory else None
+        under_way = {name: RunningMoments.unpacked({key: tensors[f"{name}.{key}"] for key in ("mean", "deviations")},
+                                                   numbers)
+                     for name, numbers in meta.get("first_mean", {}).items()}
         named = {name: meta[name] for name in ("count", "step", "update", "matched", "finished", "seconds", "pace")}
-        return cls(**named, latents=tensors.get("latents"), target=tensors.get("target"),
+        return cls(**named, **under_way, latents=tensors.get("latents"), target=tensors.get("target"),
                    tally={name: tensors[name] for name in (*RESIDUALS, *COUNTS) if name in tensors},
                    mean_error=meta.get("mean_error", 0.0), initial_spread=meta.get("initial_spread", math.nan),
                    records=[AlignedStep(**record) for record in meta["records"]],

@@ -1,12 +1,12 @@
 """The target of an aligned step: the mean of the features H over the trajectories, and its standard error."""
 from __future__ import annotations
 
-from collections.abc import Generator
+import functools
+from collections.abc import Callable, Generator
 
 import torch
-from torch import Tensor
 
-from ..diffusion import Denoiser, paper_scale
+from ..diffusion import Denoiser, paper_scale, spread
 from ..execution import BatchSize, Event, split_at_multiples
 from ..models import features_of, read_features
 from ..statistics import LOOK_AFTER, RunningMoments
@@ -29,41 +29,63 @@ def take_mean(denoiser: Denoiser, sigma: float, start: Start, settings: Alignmen
     state.take_target(features.mean.float(), features.standard_error if features.effective_count > 1 else 0.0)
     # The relative squared distance of the latents' features from A, which is what matching starts from.
     apart = features.deviations.sum().item() / features.weight / max(1e-30, features.mean.square().sum().item())
-    # The first mean is the longest work that is not saved in parts, and nothing is to be seen before it.
+    # Nothing is to be seen before the first mean.
     yield Event("target", 0.0, value=apart, changed=True, closes=state.step == state.update == 0)
 
 
 def _of_all(denoiser: Denoiser, sigma: float, start: Start, settings: AlignmentSettings, batch: BatchSize,
             state: State) -> Generator[Event, None, RunningMoments]:
     """Draw latents, each needed only for its features, until the error of their mean is small enough or all are drawn.
-
-    Those that are carried on are then drawn again:  x <- m + own_noise (x - m)  with m the mean of all that were drawn.
     """
-    latents = start.rows(denoiser, sigma)
-    features, drawn = RunningMoments(), RunningMoments()
-
-    def measure(rows: slice) -> tuple[Tensor, Tensor]:
-        found = latents[rows]
-        return found, features_of(denoiser, found, sigma)
+    features, drawn = state.features, state.drawn
 
     def enough() -> bool:
         return drawn.count >= max(settings.keep, settings.carried) and features.is_certain(settings.mean_error)
 
-    for rows, (found, values) in batch.over(settings.count, measure):
-        for part in split_at_multiples(rows, LOOK_AFTER):
-            weights = start.weights_of(slice(rows.start + part.start, rows.start + part.stop))
-            features.update(values[part], weights)
-            drawn.update(found[part], weights)
+    if not enough():
+        task = functools.partial(measuring, sigma=sigma, start=start)
+        for rows, parts in spread(denoiser, batch, settings.count, task, first=drawn.count):
+            for of_features, of_latents in parts:
+                features.merge(of_features)
+                drawn.merge(of_latents)
+                if enough():
+                    break
+            yield Event("mean", rows.stop - rows.start, rows.stop, settings.count, value=features.standard_error,
+                        changed=True)
             if enough():
                 break
-        yield Event("mean", len(found), rows.stop, settings.count, value=features.standard_error)
-        if enough():
-            break
+    take_first_mean(denoiser, sigma, start, settings, state)
+    return features
+
+
+def measuring(denoiser: Denoiser, *, sigma: float,
+              start: Start) -> Callable[[slice], list[tuple[RunningMoments, RunningMoments]]]:
+    """What takes moments of the features of rows that an alignment starts from, and of these latents themselves; where
+    it may be asked whether they are enough, a new part begins."""
+    latents = start.rows(denoiser, sigma)
+
+    def measure(rows: slice) -> list[tuple[RunningMoments, RunningMoments]]:
+        found = latents[rows]
+        values = features_of(denoiser, found, sigma)
+        parts = []
+        for part in split_at_multiples(rows, LOOK_AFTER):
+            weights = start.weights_of(slice(rows.start + part.start, rows.start + part.stop))
+            parts.append((RunningMoments.of(values[part], weights), RunningMoments.of(found[part], weights)))
+        return parts
+
+    return measure
+
+
+def take_first_mean(denoiser: Denoiser, sigma: float, start: Start, settings: AlignmentSettings, state: State) -> None:
+    """The moments of all latents of the first mean are in the state. Those that are carried on are then drawn again:
+
+        x <- m + own_noise (x - m)   with m the mean of all that were drawn.
+    """
+    drawn = state.drawn
     own = start.first(denoiser, sigma, start.moving(settings, drawn.count))
     state.latents = torch.lerp(drawn.mean.float(), own, settings.own_noise)  # exact at 0 and 1
     state.count = drawn.count
     state.initial_spread, _ = spread_and_norm(drawn, paper_scale(denoiser.parametrization, sigma))
-    return features
 
 
 def _of_moving(denoiser: Denoiser, sigma: float, batch: BatchSize,

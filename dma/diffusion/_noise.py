@@ -13,6 +13,7 @@ from ._parametrization import Parametrization, paper_scale
 # PyTorch draws the same normal numbers in parts as at once if every part but the last has a multiple of 16 of them, and
 # the last no fewer than 16.
 ROWS_AT_ONCE = 16
+SKIPPED_AT_ONCE = 2**20  # numbers
 # Of the noise that averages get back, the same for all: any number would do.
 RESTORED_NOISE_SEED = 0x5EED
 
@@ -35,6 +36,10 @@ class NoiseRows:
     """Rows of scale * `starting_noise(count, shape, seed)`, drawn when they are asked for and forgotten once they are
     behind.
 
+    PyTorch's generator cannot jump, so that all numbers before a row are drawn too, but those of rows that nobody asks
+    for never lie in memory together: a million numbers take some milliseconds. Rows before the last ones asked for
+    begin anew.
+
     >>> rows = NoiseRows(40, (2, 3, 3), seed=1)
     >>> parts = torch.cat([rows[0:7], rows[7:20], rows[20:40]])
     >>> bool((parts == starting_noise(40, (2, 3, 3), seed=1)).all())
@@ -42,12 +47,13 @@ class NoiseRows:
     """
 
     def __init__(self, count: int, shape: tuple[int, ...], seed: int, scale: float = 1.0):
-        self.count, self.shape, self.scale = count, shape, scale
-        self.generator = torch.Generator("cpu").manual_seed(seed)
-        self.first, self.rows = 0, torch.empty(0, *shape)
+        self.count, self.shape, self.scale, self.seed = count, shape, scale, seed
+        self._begin()
 
     def __getitem__(self, wanted: slice) -> Tensor:
-        """Rows from `wanted.start`, which must never fall from call to call, to `wanted.stop`."""
+        """Rows from `wanted.start` to `wanted.stop`."""
+        if wanted.start < self.first:
+            self._begin()
         while True:
             behind = min(wanted.start - self.first, len(self.rows))
             if behind:
@@ -56,7 +62,26 @@ class NoiseRows:
             if (drawn := self.first + len(self.rows)) >= wanted.stop:
                 return self.rows[: wanted.stop - wanted.start]
             size = ROWS_AT_ONCE if self.count - drawn >= 2 * ROWS_AT_ONCE else self.count - drawn
-            self.rows = torch.cat([self.rows, self.scale * torch.randn((size, *self.shape), generator=self.generator)])
+            if drawn + size <= wanted.start:
+                self._skip(size)
+            else:
+                self.rows = torch.cat([self.rows,
+                                       self.scale * torch.randn((size, *self.shape), generator=self.generator)])
+
+    def _begin(self) -> None:
+        self.generator = torch.Generator("cpu").manual_seed(self.seed)
+        self.first, self.rows = 0, torch.empty(0, *self.shape)
+
+    def _skip(self, size: int) -> None:
+        """Leave out rows before any is held, as many as would be drawn at once."""
+        left = size * math.prod(self.shape)
+        if left >= ROWS_AT_ONCE and left % ROWS_AT_ONCE == 0:
+            # A normal number of so many takes one number of the generator, as one of uniform distribution does.
+            for skipped in range(0, left, SKIPPED_AT_ONCE):
+                torch.rand(min(SKIPPED_AT_ONCE, left - skipped), generator=self.generator)
+        else:
+            torch.randn((size, *self.shape), generator=self.generator)
+        self.first += size
 
 
 class NoisePairs:
@@ -73,7 +98,7 @@ class NoisePairs:
         self.halves = NoiseRows((count + 1) // 2, shape, seed)
 
     def __getitem__(self, wanted: slice) -> Tensor:
-        """Rows from `wanted.start`, which must never fall from call to call, to `wanted.stop`."""
+        """Rows from `wanted.start` to `wanted.stop`."""
         first = wanted.start // 2
         halves = self.halves[first : (wanted.stop + 1) // 2]
         pairs = torch.stack([halves, -halves], dim=1).flatten(0, 1)  # (2 B, *shape)

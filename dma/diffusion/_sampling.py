@@ -1,7 +1,8 @@
 """Plain deterministic sampling in micro-batches."""
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import functools
+from collections.abc import Callable, Generator, Sequence
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from ..execution import BatchSize, Event, Watcher, choose_batch, drive
 from ._denoiser import Denoiser, tell
 from ._latents import at_step, check_finite
 from ._noise import noise_in, shell_norm
+from ._spreading import spread
 
 
 def sample(denoiser: Denoiser, latents: Tensor, sigmas: Tensor, *, batch: BatchSize | None = None,
@@ -43,17 +45,24 @@ def stepping(denoiser: Denoiser, latents: Tensor, sigma: float, following: float
 
     Raises NotFiniteError where it does not end in numbers.
     """
-    def take(rows: slice) -> tuple[Tensor, Tensor]:
-        x = latents[rows].to(denoiser.device)
-        denoised = denoiser.denoise(x, sigma)
-        return deterministic_step(x, denoised, sigma, following), denoised
-
     stepped = torch.empty_like(latents, device="cpu")
-    for rows, (moved, denoised) in batch.over(len(latents), take):
+    task = functools.partial(taking_step, sigma=sigma, following=following)
+    for rows, (moved, denoised) in spread(denoiser, batch, len(latents), task, latents=latents):
         stepped[rows] = check_finite(moved.cpu(), "The latents predicted", sigma)
         tell(denoiser, sigma, following, rows, denoised, stepped)
         yield Event("predict", rows.stop - rows.start, rows.stop, len(latents), clean=denoised[:1])
     return stepped
+
+
+def taking_step(denoiser: Denoiser, *, sigma: float, following: float) -> Callable[[slice, Tensor],
+                                                                                  tuple[Tensor, Tensor]]:
+    """What moves latents (b, C, H, W) one step, and says what it predicted."""
+    def take(rows: slice, latents: Tensor) -> tuple[Tensor, Tensor]:
+        x = latents.to(denoiser.device)
+        denoised = denoiser.denoise(x, sigma)
+        return deterministic_step(x, denoised, sigma, following), denoised
+
+    return take
 
 
 def restore_noise(denoiser: Denoiser, latents: Tensor, sigma: float, noise: Tensor, share: float,

@@ -19,8 +19,9 @@ sampling itself to be nearly odd in its noise.)
 """
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -35,6 +36,7 @@ from ..diffusion import (
     check_finite,
     salted_seed,
     sampling,
+    spread,
     start_scale,
     starting_noise,
 )
@@ -125,18 +127,12 @@ def averages(denoiser: Denoiser, averaging: Denoiser, sigmas: Sequence[float], s
 def take_mean(averaging: Denoiser, sigma: float, step: int, shape: tuple[int, ...], settings: MeanShiftSettings,
               batch: BatchSize, state: MeanShiftState) -> Generator[Event, None, None]:
     """Predictions of the state's mean, noised afresh, until their mean's error is small enough or all are taken."""
-    noise = NoisePairs(settings.count, shape, level_seed(settings.seed, step))
-
-    def predict(rows: slice) -> Tensor:
-        eps = noise[rows]
-        x = (start_scale(averaging, sigma) * eps if state.mean is None
-             else add_noise(averaging.parametrization, state.mean, eps, sigma))
-        return check_finite(averaging.denoise(x.to(averaging.device), sigma), "Predictions", sigma)
-
     moments = state.moments
     if moments.is_certain(settings.mean_error):
         return
-    for rows, predicted in batch.over(settings.count, predict, first=moments.count):
+    task = functools.partial(predicting, sigma=sigma, mean=state.mean, count=settings.count, shape=shape,
+                             seed=level_seed(settings.seed, step))
+    for rows, predicted in spread(averaging, batch, settings.count, task, first=moments.count):
         for part in split_at_multiples(rows, LOOK_AFTER):
             moments.update(predicted[part])
             if moments.is_certain(settings.mean_error):
@@ -145,6 +141,21 @@ def take_mean(averaging: Denoiser, sigma: float, step: int, shape: tuple[int, ..
                     clean=moments.mean.float()[None], changed=True)
         if moments.is_certain(settings.mean_error):
             return
+
+
+def predicting(averaging: Denoiser, *, sigma: float, mean: Tensor | None, count: int, shape: tuple[int, ...],
+               seed: int) -> Callable[[slice], Tensor]:
+    """What predicts the clean latents (b, C, H, W) of rows of the mean, noised by `count` noises of a seed, or of noise
+    alone where there is no mean yet."""
+    noise = NoisePairs(count, shape, seed)
+
+    def predict(rows: slice) -> Tensor:
+        eps = noise[rows]
+        x = (start_scale(averaging, sigma) * eps if mean is None
+             else add_noise(averaging.parametrization, mean, eps, sigma))
+        return check_finite(averaging.denoise(x.to(averaging.device), sigma), "Predictions", sigma)
+
+    return predict
 
 
 def level_seed(seed: int, step: int) -> int:

@@ -1,12 +1,13 @@
 """Reading the features of many latents, a few at a time."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-from ..diffusion import Denoiser, check_finite, of_rows
+from ..diffusion import Denoiser, check_finite, of_rows, spread
 from ..execution import BatchSize, choose_batch
 
 
@@ -35,4 +36,9 @@ def read_features(denoiser: Denoiser, latents: Tensor, sigma: float, *,
     [(0, 2, [2.0, 2.0]), (2, 3, [2.0])]
     """
     batch = choose_batch(batch, latents.shape[1:])
-    yield from batch.over(len(latents), lambda rows: features_of(of_rows(denoiser, rows), latents[rows], sigma))
+    yield from spread(denoiser, batch, len(latents), functools.partial(reading, sigma=sigma), latents=latents)
+
+
+def reading(denoiser: Denoiser, *, sigma: float) -> Callable[[slice, Tensor], Tensor]:
+    """What reads the features of latents, which may differ in more than themselves."""
+    return lambda rows, latents: features_of(of_rows(denoiser, rows), latents, sigma)

@@ -30,8 +30,10 @@ class RunningMoments:
     mean: Tensor = field(default_factory=lambda: torch.zeros(0))  # empty until there are rows, as is what follows
     deviations: Tensor = field(default_factory=lambda: torch.zeros(0))  # sum of w (x - mean)^2
 
-    def update(self, rows: Tensor, weights: Tensor | None = None) -> None:
-        """Add rows (B, ...), each counted once, or as often as `weights` (B,) say, which must not be negative."""
+    @classmethod
+    def of(cls, rows: Tensor, weights: Tensor | None = None) -> RunningMoments:
+        """Moments of rows (B, ...), each counted once, or as often as `weights` (B,) say, which must not be
+        negative."""
         rows = in_double(rows)
         if weights is None:
             weight = squared_weight = float(len(rows))
@@ -43,7 +45,11 @@ class RunningMoments:
             # Rows without any weight leave the mean as it is, whatever their own.
             mean = torch.tensordot(weights, rows, 1) / max(weight, torch.finfo(torch.float64).tiny)
             deviations = torch.tensordot(weights, (rows - mean).square(), 1)
-        self.merge(RunningMoments(len(rows), weight, squared_weight, mean, deviations))
+        return cls(len(rows), weight, squared_weight, mean, deviations)
+
+    def update(self, rows: Tensor, weights: Tensor | None = None) -> None:
+        """Add rows (B, ...) as `of` takes them."""
+        self.merge(RunningMoments.of(rows, weights))
 
     def merge(self, other: RunningMoments) -> None:
         """Add the rows that another has seen, as if they had been seen here.
@@ -67,6 +73,17 @@ class RunningMoments:
         self.deviations = (self.deviations + other.deviations
                            + difference.square() * (self.weight * other.weight / total))
         self.weight, self.squared_weight = total, self.squared_weight + other.squared_weight
+
+    def packed(self) -> tuple[dict[str, Tensor], list]:
+        """Tensors and numbers to be saved; no tensors without rows."""
+        tensors = {"mean": self.mean, "deviations": self.deviations} if self.count else {}
+        return tensors, [self.count, self.weight, self.squared_weight]
+
+    @classmethod
+    def unpacked(cls, tensors: dict[str, Tensor], numbers: list) -> RunningMoments:
+        """The moments that `packed` was asked for."""
+        count, weight, squared_weight = numbers
+        return cls(count, weight, squared_weight, tensors["mean"], tensors["deviations"]) if count else cls()
 
     @property
     def effective_count(self) -> float:

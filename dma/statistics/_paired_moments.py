@@ -38,6 +38,18 @@ class PairedMoments:
             self.pairs.update((rows[0 : 2 * complete : 2] + rows[1 : 2 * complete : 2]) / 2)
         self.waiting = rows[2 * complete :].clone()
 
+    def merge(self, other: PairedMoments) -> None:
+        """Add the rows that another has seen after these, as if they had been seen here.
+
+        Raises ValueError where a row here waits for its partner, which would be the other's first.
+        """
+        if len(self.waiting):
+            raise ValueError("Moments of pairs can be merged with later ones only after whole pairs, but the last row "
+                             "of these waits for its partner.")
+        self.rows.merge(other.rows)
+        self.pairs.merge(other.pairs)
+        self.waiting = other.waiting
+
     @property
     def count(self) -> int:
         return self.rows.count
@@ -86,17 +98,21 @@ class PairedMoments:
         tensors: dict[str, Tensor] = {}
         numbers: dict[str, list] = {}
         for name, moments in (("rows", self.rows), ("pairs", self.pairs)):
-            numbers[name] = [moments.count, moments.weight, moments.squared_weight]
-            if moments.count:
-                tensors |= {f"{name}.mean": moments.mean, f"{name}.deviations": moments.deviations}
+            packed, numbers[name] = moments.packed()
+            tensors |= _prefixed(packed, name)
         return tensors | ({"waiting": self.waiting} if len(self.waiting) else {}), numbers
 
     @classmethod
     def unpacked(cls, tensors: dict[str, Tensor], numbers: dict[str, list]) -> PairedMoments:
         """The moments that `packed` was asked for."""
-        def moments(name: str) -> RunningMoments:
-            count, weight, squared_weight = numbers[name]
-            return RunningMoments(count, weight, squared_weight, tensors[f"{name}.mean"],
-                                  tensors[f"{name}.deviations"]) if count else RunningMoments()
+        rows, pairs = (RunningMoments.unpacked(_without_prefix(tensors, name), numbers[name])
+                       for name in ("rows", "pairs"))
+        return cls(rows, pairs, tensors.get("waiting", torch.zeros(0)))
 
-        return cls(moments("rows"), moments("pairs"), tensors.get("waiting", torch.zeros(0)))
+
+def _prefixed(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {f"{name}.{key}": value for key, value in tensors.items()}
+
+
+def _without_prefix(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}

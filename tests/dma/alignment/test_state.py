@@ -10,6 +10,7 @@ from mental_averages.dma.alignment import AlignedStep, AlignmentReport, Alignmen
 from mental_averages.dma.alignment._state import moments_of, spread_and_norm
 from mental_averages.dma.execution import BatchSize, Checkpoint
 from mental_averages.dma.solvers import LBFGS, Adam, Match
+from mental_averages.dma.statistics import RunningMoments
 
 SHAPE = (2, 3, 3)
 
@@ -19,6 +20,8 @@ def same(first, second):
     def alike(one, other):
         if isinstance(one, torch.Tensor):
             return one.dtype == other.dtype and torch.equal(one, other)
+        if isinstance(one, RunningMoments):
+            return alike(vars(one), vars(other))
         if isinstance(one, dict):
             return one.keys() == other.keys() and all(alike(one[name], other[name]) for name in one)
         if dataclasses.is_dataclass(one):
@@ -122,3 +125,17 @@ def test_resume_goes_on_with_the_latents_that_were_drawn():
                         state=State.unpacked(*copied(tensors, meta)))
         torch.testing.assert_close(resumed.latents, reference.latents, rtol=0, atol=0)
         assert resumed.report.steps == reference.report.steps
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_a_first_mean_that_was_interrupted_goes_on_where_it_was(after):
+    settings = AlignmentSettings(count=40, aligned_steps=1, keep=1, carried=2, seed=3, solver=LBFGS(iterations=5))
+    whole = align(Biased(), sigmas(), SHAPE, settings, batch=BatchSize(8))
+    denoiser = Biased()
+    saves = saves_of(settings, denoiser, size=8)
+    state = State.unpacked(*copied(*saves[after - 1]))
+    assert state.latents is None and state.drawn.count == state.features.count == 8 * after
+    again = Biased()
+    found = align(again, sigmas(), SHAPE, settings, batch=BatchSize(8), state=state)
+    assert torch.equal(found.latents, whole.latents) and found.report.steps == whole.report.steps
+    assert again.feature_rows == denoiser.feature_rows - 8 * after

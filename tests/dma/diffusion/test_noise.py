@@ -84,3 +84,23 @@ def test_pairs_are_noise_and_its_negative_however_they_are_asked_for(count, size
 
 def test_pairs_may_begin_anywhere():
     assert torch.equal(NoisePairs(40, SHAPE, 3)[17:40], NoisePairs(40, SHAPE, 3)[0:40][17:])
+
+
+@pytest.mark.parametrize("shape", [(4, 8, 8), (3, 5, 7), (1, 1, 1), (16, 64, 64)])
+def test_noise_of_a_range_is_drawn_without_what_lies_before(shape, monkeypatch):
+    """Numbers before the range are passed over in pieces of fixed size, however many there are."""
+    count = 60 if shape[-1] == 64 else 500
+    expected = starting_noise(count, shape, 3)
+    drawn = []
+    monkeypatch.setattr(torch, "randn", lambda size, _randn=torch.randn, **kinds: drawn.append(math.prod(size))
+                        or _randn(size, **kinds))
+    for first in (0, 1, 17, count - 40, count - 1):
+        drawn.clear()
+        assert torch.equal(NoiseRows(count, shape, 3)[first:count], expected[first:])
+        assert sum(drawn) <= (count - first + 32) * math.prod(shape)
+
+
+def test_noise_rows_that_fall_begin_anew():
+    rows, reference = NoiseRows(95, SHAPE, 1), starting_noise(95, SHAPE, 1)
+    for wanted in (slice(60, 70), slice(3, 20), slice(90, 95), slice(0, 5)):
+        assert torch.equal(rows[wanted], reference[wanted])

@@ -97,3 +97,19 @@ def test_it_is_packed_and_unpacked(count):
     for each in (moments, again):
         each.update(ROWS[count : count + 5])
     assert torch.equal(again.mean, moments.mean) and again.standard_error == moments.standard_error
+
+
+@pytest.mark.parametrize("sizes", [(16, 16), (2, 31), (32, 1)])
+def test_moments_of_whole_pairs_merge_as_if_all_rows_had_been_seen_here(sizes):
+    first, later = PairedMoments(), PairedMoments()
+    first.update(ROWS[: sizes[0]])
+    later.update(ROWS[sizes[0] : sum(sizes)])
+    first.merge(later)
+    (tensors, numbers), (expected, others) = first.packed(), taken(*sizes).packed()
+    assert numbers == others and all(torch.equal(tensors[name], value) for name, value in expected.items())
+    assert PairedMoments.unpacked(tensors, numbers).packed()[1] == numbers
+
+
+def test_moments_with_half_a_pair_do_not_merge():
+    with pytest.raises(ValueError, match="waits for its partner"):
+        taken(3).merge(taken(2))
