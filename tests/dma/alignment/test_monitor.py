@@ -58,7 +58,8 @@ def test_its_lines_tell_what_is_done():
     under_way = [progress.message for progress in told if "iteration" in progress.message]
     lines = [progress.message.split(", ")[0] for progress in told if progress.message not in under_way]
     assert lines == ["aligned step 1 of 2: averaging features"] * 2 + [
-        "aligned step 1 of 2: matching the mean", "aligned step 1 of 2: matched 3 of 3", "aligned step 1 of 2: stepping all latents",
+        "aligned step 1 of 2: matching the mean", "aligned step 1 of 2: matched 3 of 3",
+        "aligned step 1 of 2: stepping all latents",
         "aligned step 2 of 2: averaging features", "aligned step 2 of 2: matching the mean",
         "aligned step 2 of 2: matched 3 of 3", "aligned step 2 of 2: stepping all latents",
         "sampling the finished latents", "sampling the finished latents"]
