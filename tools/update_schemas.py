@@ -1,18 +1,18 @@
-"""Write what is derived from the nodes' schemas: the released contract and the English locale.
+"""Write what is derived from the nodes' schemas: the released contract and the locales.
 
     python tools/run_tests.py --collect-only -q     once, to prepare the environment
     ENVIRONMENT_PYTHON tools/update_schemas.py      after a schema has changed, with MENTAL_AVERAGES_COMFYUI set
 
-A test compares both files with the schemas.
+Tests compare the files with the schemas. Texts that the other languages lack are named: see tools/update_languages.py.
 """
 from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 from typing import Any
 
 import pack
+import update_languages
 
 CONTRACT = pack.ROOT / "tests" / "in_comfyui" / "schemas.json"
 DYNAMIC = "COMFY_DYNAMICCOMBO_V3"  # a choice that brings inputs of its own
@@ -69,11 +69,8 @@ def locale(all_schemas: list[Any]) -> dict:
     } for schema in all_schemas}
 
 
-def write(path: Path, content: dict) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 if __name__ == "__main__":
     found = schemas()
-    write(CONTRACT, contract(found))
-    write(LOCALE, locale(found))
+    CONTRACT.write_text(json.dumps(contract(found), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    LOCALE.write_text(update_languages.compact(locale(found)), encoding="utf-8")
+    update_languages.update_all()

@@ -31,6 +31,14 @@ def test_locale_says_what_the_schemas_say(node_classes):
     assert found == json.loads(update_schemas.LOCALE.read_text(encoding="utf-8"))
 
 
+def test_the_page_has_words_for_types_and_categories(node_classes):
+    main = json.loads((update_schemas.LOCALE.parent / "main.json").read_text(encoding="utf-8"))
+    schemas = [node.GET_SCHEMA() for node in node_classes]
+    types = {item.io_type for schema in schemas for item in (*schema.inputs, *schema.outputs)}
+    assert {name for name in types if name.startswith("DMA_")} <= set(main["dataTypes"])
+    assert {part for schema in schemas for part in schema.category.split("/")[1:]} <= set(main["nodeCategories"])
+
+
 def test_everything_is_explained(node_classes):
     for node in node_classes:
         schema = node.GET_SCHEMA()
