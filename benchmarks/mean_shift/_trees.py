@@ -15,7 +15,7 @@ import pack
 from mental_averages.dma.clustering import Clusters
 from mental_averages.dma.execution import BatchSize
 from mental_averages.dma.mean_shift import (
-    MODE_SHARE,
+    GUIDANCE_SHARE,
     Cut,
     Family,
     FamilySettings,
@@ -39,8 +39,8 @@ class Rule(NamedTuple):
     share: float
 
 
-OWN_RULE = Rule(FamilySettings().average.averaged_steps, MODE_SHARE)  # that of a new ModeTree
-RULES = [OWN_RULE, Rule(4, 0.7), Rule(6, 0.5), Rule(6, 0.7)]
+OWN_RULE = Rule(FamilySettings().average.averaged_steps, GUIDANCE_SHARE)  # that of a new ModeTree
+RULES = [OWN_RULE, Rule(4, 0.5), Rule(6, 0.5), Rule(6, 0.7)]
 
 
 class Looks(NamedTuple):
@@ -60,7 +60,7 @@ def grown(demo: DemoModel, prompt: str, guidance: float, *, count: int = 48, see
         settings = FamilySettings(count, 0, TreeSettings(steps, noises, iterations, seed),
                                   _averaging(noises, seed, guidance), Cut(modes=modes))
         return family_tree(denoiser, sigmas, demo.shape, settings, seeking=denoiser.with_guidance(1.0),
-                           averaging=denoiser.with_guidance(averaged_guidance(guidance, MODE_SHARE)), samples=samples,
+                           averaging=denoiser.with_guidance(averaged_guidance(guidance)), samples=samples,
                            batch=BatchSize(BATCH))
 
     started = time.process_time()

@@ -11,6 +11,7 @@ other; another table has averages by other rules of levels and guidance. All tim
 """
 from __future__ import annotations
 
+import itertools
 from argparse import Namespace
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -178,8 +179,8 @@ def concepts_part(pool: Executor, arguments) -> dict[str, float]:
             print(f"\nconsistency, {way.replace('_', ' ')}: {found[f'consistency_{way}']:.3f}")
     rows = []
     for rule in RULES:
-        own, distances, ratios = ([each for result in trees for each in values] for values in zip(
-            *(result["rules"][rule] for result in trees)))
+        own, distances, ratios = (list(itertools.chain(*values))
+                                  for values in zip(*(result["rules"][rule] for result in trees)))
         rows.append([f"{rule.levels}, {rule.share:g}", f"{sum(own)} of {len(own)}", f"{np.mean(distances):.3f}",
                      f"{np.mean(ratios):.2f}"])
     print()

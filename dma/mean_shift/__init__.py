@@ -1,7 +1,6 @@
 """The average by annealed mean shift: one picture, whatever the seed; and the family tree of modes by the same map."""
 from ._family import (
     FAMILY_ALGORITHM,
-    MODE_SHARE,
     SAMPLES,
     TREE,
     Family,
@@ -24,7 +23,7 @@ from ._tree_settings import TreeSettings, spread_shortfall, spread_steps
 from ._tree_state import TreeLevel, TreeState
 
 __all__ = [
-    "ALGORITHM", "FAMILY_ALGORITHM", "GUIDANCE_SHARE", "MODE_SHARE", "MOST_LEAVES", "SAMPLES", "TREE", "TREE_ALGORITHM",
+    "ALGORITHM", "FAMILY_ALGORITHM", "GUIDANCE_SHARE", "MOST_LEAVES", "SAMPLES", "TREE", "TREE_ALGORITHM",
     "AveragedLevel", "Cut", "Family", "FamilyMonitor", "FamilySettings", "MeanShift", "MeanShiftMonitor",
     "MeanShiftReport", "MeanShiftSettings", "MeanShiftState", "ModeTree", "ModeTreeReport", "Start",
     "TreeClusterSettings", "TreeLevel", "TreeLevelRecord", "TreeMode", "TreeSettings", "TreeState",

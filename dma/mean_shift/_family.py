@@ -23,15 +23,14 @@ from ._tree_report import MOST_LEAVES, SEVERAL, ModeTreeReport
 from ._tree_settings import TreeSettings
 from ._tree_state import TreeLevel, TreeState
 
-# A mode has been found, so that its average has to go less far than one from nothing, and keeps nearer to where it
-# stands at less guidance.
-MODE_SHARE, AVERAGED = 0.5, 4
+# A mode has been found, so that its average has to go less far than one from nothing.
+AVERAGED = 4
 
 Packed = tuple[dict[str, Tensor], dict]
 SAMPLES, TREE = "samples", "tree"
 
 # Part of the key of every saved run. Raise the number when one of the same settings gives other averages than before.
-FAMILY_ALGORITHM = f"family tree 1, {TREE_ALGORITHM}, {ALGORITHM}"
+FAMILY_ALGORITHM = f"family tree 2, {TREE_ALGORITHM}, {ALGORITHM}"
 
 
 def part_of(level: int, mode: int) -> str:

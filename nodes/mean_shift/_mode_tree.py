@@ -125,7 +125,7 @@ class ModeTree(io.ComfyNode):
         logging.info("ModeTree: at most %d predictions for %d samples; flows that have met are computed once, so that "
                      "it takes far fewer.", settings.most_predictions(count, last, drawn=drawn), count)
         guidance = {"guidance_scale": cfg, "tree_guidance_scale": tree_guidance,
-                    "averaged_guidance_scale": mean_shift.averaged_guidance(cfg, mean_shift.MODE_SHARE)}
+                    "averaged_guidance_scale": mean_shift.averaged_guidance(cfg)}
         choices = {"shape": list(shape), "scheduler": scheduler, "levels": levels, **guidance}
         key = comfyui.run_key(model, mean_shift.FAMILY_ALGORITHM, {
             "shape": list(shape), "guidance_scale": cfg, "samples": count, "seed": seed, "sigmas": sigmas.tolist()},
