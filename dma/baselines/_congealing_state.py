@@ -50,6 +50,11 @@ class CongealingState:
         self.rounds += 1
         self.open_round()
 
+    @property
+    def where(self) -> str:
+        """How far the run has come, in words."""
+        return f"round {self.rounds}"
+
     def packed(self) -> tuple[dict[str, Tensor], dict]:
         return {name: getattr(self, name) for name in WARPS}, {"rounds": self.rounds, "done": self.done}
 
