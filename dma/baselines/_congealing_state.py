@@ -61,4 +61,5 @@ class CongealingState:
     @classmethod
     def unpacked(cls, tensors: dict[str, Tensor], meta: dict) -> CongealingState:
         """The state that `packed` was asked for."""
-        return cls(meta["rounds"], meta["done"], *(tensors[name] for name in WARPS))
+        similarities, flows, moved_similarities, moved_flows = (tensors[name] for name in WARPS)
+        return cls(meta["rounds"], meta["done"], similarities, flows, moved_similarities, moved_flows)
