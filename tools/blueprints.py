@@ -103,8 +103,7 @@ def build(name: str, blueprint: Blueprint, object_info: dict[str, Any]) -> dict[
     for (key, widget), label in blueprint.widgets.items():
         place, slot = next((place, slot) for place, slot in enumerate(nodes[key]["inputs"]) if slot["name"] == widget)
         _connect(by_id, links, (INPUT, len(sockets)), (nodes[key]["id"], place), slot["type"])
-        sockets.append({"name": widget if label == widget else label, "type": slot["type"],
-                        "widget": {"name": widget if label == widget else label}})
+        sockets.append({"name": label, "type": slot["type"], "widget": {"name": label}})
     outputs = [{"name": label, "type": nodes[key]["outputs"][number]["type"]}
                for key, number, label in blueprint.outputs]
     for place, (key, number, _) in enumerate(blueprint.outputs):

@@ -30,6 +30,7 @@ PICTURE = "demo_cat_face.png"
 
 # `app` is there before the page loads the workflow that it opens with, which would take the place of another one.
 OPENED = "() => window.app?.extensionManager?.spinner === false"
+HAS_VUE = "() => app.extensionManager.setting.get('Comfy.VueNodes.Enabled') ?? false"
 SET_VUE = "async vue => await app.extensionManager.setting.set('Comfy.VueNodes.Enabled', vue)"
 OPEN = """async ([workflow, name]) => {
     await app.loadGraphData(workflow, true, true, name, {openSource: 'template'})
@@ -200,21 +201,31 @@ def _measure_all(options: argparse.Namespace, address: str) -> int:
         browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--no-proxy-server"])
         for mode, vue in MODES.items():
             page = open_page(browser, address)
+            before = page.evaluate(HAS_VUE)  # the server keeps what is set for every page that follows
             page.evaluate(SET_VUE, vue)
-            for name in options.names or sorted(path.stem for path in page_workflow.FOLDER.glob("*.json")):
-                found = measure(page, page_workflow.read_page(name), name)
-                faults += len(found.faults)
-                say(f"{name} ({mode}): zoom {found.zoom:.3f}, {found.width:.0f} x {found.height:.0f}, "
-                    f"{found.crossings} crossings, fills {found.filled[0]:.0%} of {found.filled[1]}")
-                for fault in found.faults:
-                    say(f"  {fault}")
-                if options.pictures:
-                    options.pictures.mkdir(parents=True, exist_ok=True)
-                    page.screenshot(path=options.pictures / f"{name}_{mode}.png")
-            page.evaluate(SET_VUE, False)  # the server keeps it for the next page
-            page.close()
+            try:
+                faults += _measure_in(page, mode, options)
+            finally:
+                page.evaluate(SET_VUE, before)
+                page.close()
         browser.close()
     return int(faults > 0)
+
+
+def _measure_in(page: Any, mode: str, options: argparse.Namespace) -> int:
+    """Measure all workflows in a page and say how each lies; gives the number of faults."""
+    faults = 0
+    for name in options.names or sorted(path.stem for path in page_workflow.FOLDER.glob("*.json")):
+        found = measure(page, page_workflow.read_page(name), name)
+        faults += len(found.faults)
+        say(f"{name} ({mode}): zoom {found.zoom:.3f}, {found.width:.0f} x {found.height:.0f}, "
+            f"{found.crossings} crossings, fills {found.filled[0]:.0%} of {found.filled[1]}")
+        for fault in found.faults:
+            say(f"  {fault}")
+        if options.pictures:
+            options.pictures.mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=options.pictures / f"{name}_{mode}.png")
+    return faults
 
 
 if __name__ == "__main__":

@@ -157,16 +157,19 @@ class State:
         memory = {name.removeprefix(SOLVER): value for name, value in tensors.items() if name.startswith(SOLVER)}
         start, stop, iterations = meta.get("under_way", (0, 0, 0))
         begun = Begun(start, stop, iterations, memory) if memory else None
-        under_way = {name: RunningMoments.unpacked({key: tensors[f"{name}.{key}"] for key in ("mean", "deviations")},
-                                                   numbers)
-                     for name, numbers in meta.get("first_mean", {}).items()}
+        first_mean = meta.get("first_mean", {})
+
+        def moments(name: str) -> RunningMoments:
+            own = {key: tensors[f"{name}.{key}"] for key in ("mean", "deviations")} if name in first_mean else {}
+            return RunningMoments.unpacked(own, first_mean[name]) if own else RunningMoments()
+
         named = {name: meta[name] for name in ("count", "step", "update", "matched", "finished", "seconds", "pace")}
-        return cls(**named, **under_way, latents=tensors.get("latents"), target=tensors.get("target"),
+        return cls(**named, latents=tensors.get("latents"), target=tensors.get("target"),
                    tally={name: tensors[name] for name in (*RESIDUALS, *COUNTS) if name in tensors},
                    mean_error=meta.get("mean_error", 0.0), initial_spread=meta.get("initial_spread", math.nan),
                    records=[AlignedStep(**record) for record in meta["records"]],
-                   seconds_left=meta.get("seconds_left"),
-                   under_way=begun)
+                   seconds_left=meta.get("seconds_left"), under_way=begun, features=moments("features"),
+                   drawn=moments("drawn"))
 
 
 def moments_of(rows: Tensor) -> RunningMoments:

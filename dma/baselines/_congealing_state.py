@@ -50,10 +50,16 @@ class CongealingState:
         self.rounds += 1
         self.open_round()
 
+    @property
+    def where(self) -> str:
+        """How far the run has come, in words."""
+        return f"round {self.rounds}"
+
     def packed(self) -> tuple[dict[str, Tensor], dict]:
         return {name: getattr(self, name) for name in WARPS}, {"rounds": self.rounds, "done": self.done}
 
     @classmethod
     def unpacked(cls, tensors: dict[str, Tensor], meta: dict) -> CongealingState:
         """The state that `packed` was asked for."""
-        return cls(meta["rounds"], meta["done"], *(tensors[name] for name in WARPS))
+        similarities, flows, moved_similarities, moved_flows = (tensors[name] for name in WARPS)
+        return cls(meta["rounds"], meta["done"], similarities, flows, moved_similarities, moved_flows)

@@ -82,10 +82,11 @@ class BatchSize:
             _free_memory(self.value)
 
     def _halve(self, rows: slice, error: Exception) -> None:
-        """Half as many rows as have run out of memory; raises the error if it says something else, or of one row."""
+        """At most half as many rows as have run out of memory; raises the error if it says something else, or of one
+        row."""
         if not is_out_of_memory(error) or rows.stop - rows.start <= 1:
             raise error
-        self.value = (rows.stop - rows.start) // 2
+        self.value = min(self.value, (rows.stop - rows.start) // 2)
 
 
 def _free_memory(size: int) -> None:

@@ -97,7 +97,7 @@ class ProbeState:
     @property
     def where(self) -> str:
         """How far the run has come, in words."""
-        return f"prompt {self.prompts}"
+        return f"prompt {self.prompts}" if self.report is None else "its end"
 
     def packed(self) -> tuple[dict[str, Tensor], dict]:
         if self.report is not None:

@@ -13,7 +13,8 @@ from ..records import Record
 from ..statistics import against_references
 from ._memorisation import SCORES
 
-FEWEST_APART = 3  # of pictures that are like 19 references, so many lie all above or all below once in 770 times
+FEWEST_APART = 3  # pictures
+ONE_IN = 500  # sets of pictures that are like their references, of which one at most may be told to lie apart by chance
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,13 @@ class MemorisationReport(Record):
 
     def _apart(self) -> list[str]:
         """What to think of where no picture lies among the references."""
-        percentiles = self.chosen.percentiles
-        if len(percentiles) < FEWEST_APART or not (all(each == 100 for each in percentiles) or not any(percentiles)):
+        percentiles, references = self.chosen.percentiles, len(self.chosen.references)
+        # Any of all may be the highest, and so on: of pictures like the references, all lie above or all below twice in
+        # so many times.
+        orders = math.comb(len(percentiles) + references, references)
+        if len(percentiles) < FEWEST_APART or orders < 2 * ONE_IN:
+            return []
+        if any(percentiles) and not all(each == 100 for each in percentiles):
             return []
         above = percentiles[0] == 100
         return ["", f"All {len(percentiles)} pictures lie {'above' if above else 'below'} every reference: "

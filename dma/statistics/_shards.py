@@ -95,16 +95,21 @@ def load_shard(path: Path) -> Shard:
             if header.get("format") != FORMAT:
                 raise ValueError(f"{path.name} does not hold a shard of a mean.")
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
-        trees = {}
+    except SafetensorError as error:
+        raise ValueError(f"{path.name} is not a whole safetensors file: {error}.") from None
+    trees = {}
+    try:
         for name, numbers in json.loads(header["trees"]).items():
             own = {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
             trees[name] = MomentTree.unpacked(KINDS[numbers["kind"]], own, numbers)
-        shard = Shard(json.loads(header["settings"]), int(header["total"]), trees)
-    except SafetensorError as error:
-        raise ValueError(f"{path.name} is not a whole safetensors file: {error}.") from None
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        settings, total = json.loads(header["settings"]), int(header["total"])
+        named = header["key"], int(header["start"]), int(header["stop"])
+    except KeyError as error:
         raise ValueError(f"{path.name} is a damaged shard: it lacks {error}.") from None
-    if (shard.key, shard.start, shard.stop) != (header.get("key"), int(header["start"]), int(header["stop"])):
+    except (TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path.name} is a damaged shard: {error}.") from None
+    shard = Shard(settings, total, trees)
+    if (shard.key, shard.start, shard.stop) != named:
         raise ValueError(f"{path.name} is a damaged shard: its settings or rows are not those of its header.")
     return shard
 

@@ -57,7 +57,7 @@ class AlignedMean(io.ComfyNode):
         pictures = images[..., :3]
         with torch.inference_mode(False):  # gradients lead the warps
             saved = comfyui.saved_without_model(key_of(pictures, settings)) if resume else None
-            state = execution.resumed(CongealingState.unpacked, saved) or CongealingState()
+            state = comfyui.resumed("AlignedMean", CongealingState.unpacked, saved) or CongealingState()
             behind = state.rounds + (state.done == len(images))  # an interrupt may come before a round is closed
             monitor = PassMonitor(comfyui.progress_bar(), "aligning", settings.passes(len(images)) - behind)
             found = baselines.aligned_mean(pictures, settings, watchers=[*comfyui.checkpoints(saved), monitor],

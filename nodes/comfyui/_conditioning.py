@@ -4,12 +4,20 @@ from __future__ import annotations
 from typing import Any
 
 import nodes
+import torch
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from torch import Tensor
 
 # What would give features that cannot be compared between latents, or that ComfyUI swaps weights for in mid-run.
 UNSUPPORTED_CONDITIONING = {"area": "an area", "mask": "a mask", "gligen": "GLIGEN boxes",
                             "hooks": "a scheduled LoRA or another hook", "reference_latents": "a reference picture"}
+
+# What holds the prompt besides the embedding, and ConditioningZeroOut leaves as it is: of HunyuanDiT, HiDream, Anima
+# and HunyuanImage, and what a ControlNet reads.
+OTHER_TEXT = ("conditioning_mt5xl", "conditioning_llama3", "t5xxl_weights", "conditioning_byt5small",
+              "cross_attn_controlnet")
+TOKENS = "text_input_ids"  # of HiDream O1, which encodes them itself
+PROMPT_PICTURES = "unclip_conditioning"
 
 
 def check_one_prompt(conditioning: list, name: str) -> None:
@@ -27,12 +35,25 @@ def without_prompt(model: Any, positive: list) -> list:
 
     Stable Diffusion 1 and 2 get the vector of the text's start alone, which is the same for every prompt and is what
     they look at where there is none; all others zeros, as ConditioningZeroOut makes them, with which SDXL and SD3 were
-    trained. Neither is the empty prompt itself.
+    trained. Neither is the empty prompt itself. Pictures that a prompt is joined with (unCLIPConditioning) are left
+    out; where it holds, its ControlNets and what is to be inpainted stay.
+
+    Raises ValueError where a model reads the words themselves, of which nothing can be left out.
     """
     network = model.get_model_object("diffusion_model")
-    if not (isinstance(network, UNetModel) and network.num_classes is None):
-        return nodes.ConditioningZeroOut().zero_out(positive)[0]
-    return [[embedding[:, :1].expand_as(embedding).clone(), options.copy()] for embedding, options in positive]
+    from_start = isinstance(network, UNetModel) and network.num_classes is None
+    found = []
+    for embedding, options in nodes.ConditioningZeroOut().zero_out(positive)[0]:
+        if TOKENS in options:
+            raise ValueError("For this model nothing stands for the empty prompt: connect a CLIP Text Encode without "
+                             "text to negative.")
+        kept = {name: torch.zeros_like(value) if name in OTHER_TEXT and isinstance(value, Tensor) else value
+                for name, value in options.items() if name != PROMPT_PICTURES}
+        found.append([embedding, kept])
+    if from_start:
+        for entry, (embedding, _) in zip(found, positive):
+            entry[0] = embedding[:, :1].expand_as(embedding).clone()
+    return found
 
 
 def check_conditioning(conditioning: list, name: str) -> None:

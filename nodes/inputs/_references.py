@@ -35,16 +35,25 @@ def sampled_otherwise(found: Sequence[Recorded | None], usual: Sequence[Recorded
 
     leaving_out: the names of ways that may differ.
     """
-    said, references = [], [each.kind for each in usual if each is not None]
-    for name in (name for name in WAYS if name not in leaving_out and references):
+    names = [name for name in WAYS if name not in leaving_out]
+    references = list(dict.fromkeys(each.kind for each in usual if each is not None))
+    kinds = {row: each.kind for row, each in enumerate(found) if each is not None and references}
+    said, told = [], set()
+    for name in names:
         known = dict.fromkeys(getattr(kind, name) for kind in references)
         others: dict[Any, list[int]] = {}
-        for row, each in enumerate(found):
-            if each is not None and getattr(each.kind, name) not in known:
-                others.setdefault(getattr(each.kind, name), []).append(row)
+        for row, kind in kinds.items():
+            if getattr(kind, name) not in known:
+                others.setdefault(getattr(kind, name), []).append(row)
+        told.update(*others.values())
         there = " or ".join(map(_shown, list(known)[:SHOWN]))
         said += [f"{_listed(rows)} {WAYS[name].format(here=_shown(value), there=there)}"
                  for value, rows in others.items()]
+    together = {tuple(getattr(kind, name) for name in names) for kind in references}
+    # Each way is that of some reference, but not of the same one.
+    mixed = [row for row, kind in kinds.items()
+             if row not in told and tuple(getattr(kind, name) for name in names) not in together]
+    said += [f"{_listed(mixed)} in ways that no reference has together"] * bool(mixed)
     entry = {OTHERWISE: said} if said else {}
     if entry:
         logging.warning("%s", said_of_sampling(entry)[-1])

@@ -75,3 +75,17 @@ def test_work_that_tells_of_itself_is_halved_too_and_begins_with_the_size_that_i
     assert told == [(2, 5), (5, 11), (5, 8), (8, 11)] and done == list(range(2, 11)) and size.value == 3
     with pytest.raises(MemoryError):
         list(BatchSize(1).through(2, lambda rows: (_ for _ in ()).throw(MemoryError())))
+
+
+def test_a_first_slice_that_is_larger_than_the_batch_never_makes_it_larger():
+    """One that a run was interrupted in may be of a time when more memory was free, or was asked for."""
+    size, told = BatchSize(2), []
+
+    def work(rows):
+        told.append((rows.start, rows.stop))
+        if rows.stop - rows.start > 4:
+            raise MemoryError
+        yield
+
+    assert len(list(size.through(10, work, size=8))) == 5 and size.value == 2
+    assert told == [(0, 8), (0, 2), (2, 4), (4, 6), (6, 8), (8, 10)]

@@ -108,6 +108,7 @@ def test_of_a_finished_probe_the_report_alone_is_saved():
     state.report = probe_report(PROBE, state, {"prompts": 3}).to_json()
     tensors, meta = copied(*state.packed())
     assert tensors == {} and ProbeState.unpacked(tensors, meta) == ProbeState(report=state.report)
+    assert ProbeState.unpacked(tensors, meta).where == "its end" and ProbeState(2).where == "prompt 2"
 
 
 def test_readings_of_prompts_are_stacked():

@@ -72,12 +72,16 @@ def test_damage_is_named(text, message):
 
 
 @pytest.mark.parametrize("scores, said", [
-    ([10.0, 11.0, 12.0], "All 3 pictures lie above every reference: all are known by heart, or the two sets differ"),
+    ([30.0, 31.0, 32.0], "All 3 pictures lie above every reference: all are known by heart, or the two sets differ"),
     ([-1.0, -2.0, -3.0], "All 3 pictures lie below every reference: the two sets differ in something else"),
-    ([10.0, 11.0, 1.5], None), ([-1.0, -2.0, 1.5], None), ([10.0, 11.0], None), ([0.0, -2.0, -3.0], None)])
+    ([30.0, 31.0, 1.5], None), ([-1.0, -2.0, 1.5], None), ([30.0, 31.0], None), ([0.0, -2.0, -3.0], None)])
 def test_sets_that_lie_apart_are_told_of(scores, said):
     """A flag compares with references, and cannot tell what the difference is."""
-    references = torch.arange(3.0)
+    references = torch.arange(19.0)
     table = memorisation_report({"norm": torch.tensor(scores)}, {"norm": references}, "norm",
-                                false_positive_rate=0.25).table()
+                                false_positive_rate=0.05).table()
     assert said in table if said else "All" not in table
+    # Three pictures that are like three references lie apart from them one time in ten.
+    few = memorisation_report({"norm": torch.tensor(scores)}, {"norm": references[:3]}, "norm",
+                              false_positive_rate=0.25).table()
+    assert "All" not in few

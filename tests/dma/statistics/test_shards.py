@@ -79,10 +79,15 @@ def test_files_that_hold_no_shard(tmp_path):
     save_file({"mean": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match="other.safetensors does not hold a shard"):
         load_shard(tmp_path / "other.safetensors")
-    header = {"format": "mental-averages/moment-shard-1", "trees": "{}", "settings": "{}", "total": "3"}
-    save_file(load_file(path), tmp_path / "damaged.safetensors", metadata=header)
-    with pytest.raises(ValueError, match="within 0 and 3, but this one none"):
-        load_shard(tmp_path / "damaged.safetensors")
+    header = {"format": "mental-averages/moment-shard-1", "trees": "{}", "settings": "{}", "total": "3", "key": "a",
+              "start": "0", "stop": "3"}
+    for change, message in (({}, "within 0 and 3, but this one none"), ({"key": None}, "it lacks 'key'"),
+                            ({"stop": None}, "it lacks 'stop'"), ({"start": "first"}, "damaged shard: invalid literal"),
+                            ({"trees": "{"}, "damaged shard: Expecting"), ({"trees": "[]"}, "damaged shard: 'list'")):
+        kept = {name: value for name, value in {**header, **change}.items() if value is not None}
+        save_file(load_file(path), tmp_path / "damaged.safetensors", metadata=kept)
+        with pytest.raises(ValueError, match=message):
+            load_shard(tmp_path / "damaged.safetensors")
     content = path.read_bytes()
     changed = content.replace(b'\\"seed\\": 3', b'\\"seed\\": 4')
     assert changed != content

@@ -1,4 +1,6 @@
 """AlignedMean, inside inference mode as ComfyUI runs it."""
+import logging
+
 import pytest
 import torch
 
@@ -33,7 +35,7 @@ def test_without_rounds_it_is_the_trimmed_mean(comfyui, squares):
     torch.testing.assert_close(mean, trimmed_mean(aligned, 0.3), rtol=0, atol=0)
 
 
-def test_an_interrupted_run_is_gone_on_with(bridge, squares, monkeypatch):
+def test_an_interrupted_run_is_gone_on_with(bridge, squares, monkeypatch, caplog):
     from mental_averages.nodes import comfyui
     from mental_averages.nodes.baselines import AlignedMean
 
@@ -57,8 +59,9 @@ def test_an_interrupted_run_is_gone_on_with(bridge, squares, monkeypatch):
     assert len(list(states.glob("*.safetensors"))) == 1
     told.clear()
     telling(0)
-    with torch.inference_mode():
+    with torch.inference_mode(), caplog.at_level(logging.INFO):
         found = AlignedMean.execute(squares, 4, 1).args
+        assert "AlignedMean: resumed at round 2." in caplog.text
         assert told[1] == "aligning, step 2 of 5", "two rounds are left, and the last passes"
         plain = AlignedMean.execute(squares, 4, 1, trim=0.3).args
     assert all(torch.equal(one, other) for one, other in zip(found, whole))

@@ -189,3 +189,25 @@ def test_flux_guidance_reaches_the_features(bridge):
     _, low, _ = by_us(bridge, model, with_option(positive, guidance=1.0), negative, 1.0, 0.6, (16, 6, 4), "auto")
     _, high, _ = by_us(bridge, model, with_option(positive, guidance=30.0), negative, 1.0, 0.6, (16, 6, 4), "auto")
     assert not torch.allclose(low, high)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_stands_for_the_empty_prompt_knows_nothing_of_the_prompt(built, bridge, name):
+    (first, options), (second, _) = (MODELS[name].conditioning(seed)[0] for seed in (1, 2))
+    # All prompts have the start of the text in common.
+    prompts = [[first, options]], [[torch.cat([first[:, :1], second[:, 1:]], 1), MODELS[name].conditioning(2)[0][1]]]
+    (text, around), (other_text, other_around) = (bridge.without_prompt(built(name), each)[0] for each in prompts)
+    assert torch.equal(text, other_text) and around.keys() == other_around.keys() == options.keys()
+    assert all(torch.equal(value, other_around[key]) for key, value in around.items())
+
+
+def test_what_stands_for_the_empty_prompt_keeps_what_is_no_prompt(built, bridge):
+    hint, inpainted, text = object(), torch.ones(1, 4, 8, 8), torch.ones(1, 7, 16)
+    positive = with_option(MODELS["SDXL"].conditioning(1), control=hint, concat_latent_image=inpainted, strength=0.5,
+                           unclip_conditioning=[{"strength": 1.0}], conditioning_llama3=text, t5xxl_weights=text[0, 0])
+    ((_, found),) = bridge.without_prompt(built("SDXL"), positive)
+    assert found["control"] is hint and found["concat_latent_image"] is inpainted and found["strength"] == 0.5
+    assert "unclip_conditioning" not in found and not found["conditioning_llama3"].any()
+    assert not found["t5xxl_weights"].any() and text.all() and "unclip_conditioning" in positive[0][1]
+    with pytest.raises(ValueError, match="nothing stands for the empty prompt: connect a CLIP Text Encode"):
+        bridge.without_prompt(built("SDXL"), with_option(positive, text_input_ids=torch.ones(1, 7)))

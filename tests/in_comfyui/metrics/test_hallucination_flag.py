@@ -138,6 +138,17 @@ def test_what_was_sampled_otherwise_is_said(remembered, kind, words, caplog):
     assert "sampled_otherwise" not in found[2].settings and "otherwise" not in found[1]
 
 
+def test_ways_that_no_reference_has_together_are_said(remembered):
+    """Each is that of a reference, but of another one."""
+    usual = torch.cat([remembered([float(value) for value in range(1, 20)], 23)["samples"],
+                       remembered([2.5], 24, guidance=7.5, sampler="dpmpp_2m")["samples"]])
+    latents = torch.cat([remembered([3.5], 25)["samples"], remembered([4.5], 26, guidance=7.5)["samples"],
+                         remembered([5.5], 27, guidance=7.5, sampler="dpmpp_2m")["samples"]])
+    _, table, report, *_ = flag({"samples": latents}, {"samples": usual})
+    assert report.settings["sampled_otherwise"] == ["1 in ways that no reference has together"]
+    assert "Sampled otherwise than every reference: 1 in ways that" in table
+
+
 @pytest.mark.parametrize("samples, complaint", [
     (torch.zeros(0, 4, 8, 8), "latents is an empty batch"),
     (torch.full((1, 4, 8, 8), torch.nan), "The input latents contains NaN")])

@@ -232,6 +232,10 @@ def test_averages_are_recorded(small, bridge):
     assert torch.equal(*found) and scores(bridge, found[1]) is not None
     aligned = [align(each, prompts) for each in (model, patched)]
     assert torch.equal(*aligned) and len(scores(bridge, aligned[1])) == 3
+    # Gradients change how a model is held, and not what it is: samples of a KSampler are like references.
+    for ours, usual in ((found[1], ksampler(patched, prompts, seed=81)),
+                        (aligned[1], ksampler(patched, prompts, steps=6, cfg=3.0, seed=82))):
+        assert {each.kind for each in bridge.recorded(ours)} == {each.kind for each in bridge.recorded(usual)}
 
 
 @pytest.mark.parametrize("aligned_steps, keep, last", [(6, 1, 3), (5, 2, 3), (4, 1, 4)])
