@@ -55,20 +55,21 @@ def test_an_interrupt_within_the_first_batch_loses_nothing(hspace, prompts, empt
     calls = Calls(hspace.model)
     counted = dataclasses.replace(hspace, model=calls.model)
     reference = run_align(hspace, prompts, empty_latent, **change)[0]["samples"]
-    whole, _ = calls.during(run_align, counted, prompts, empty_latent, **change, seed=2, resume=True)
+    whole, _ = calls.during(run_align, counted, prompts, empty_latent, **change, resume=True)
     for path in (folders / "user").rglob("*.safetensors"):
         path.unlink()
 
     def in_the_middle(count):
-        return count > whole // 2 and [state["step"] for state in saved_states(folders).values()] == [0]
+        return count > 0.8 * whole and [state["step"] for state in saved_states(folders).values()] == [0]
 
     stopped = calls.stop_when(in_the_middle)
     with pytest.raises(stopped):
         run_align(counted, prompts, empty_latent, resume=True, **change)
     state, = saved_states(folders).values()
-    assert state["under_way"][:2] == [0, 4] and state["matched"] == 0
+    first, last, iterations = state["under_way"]  # of the four together
+    assert (first, last, state["matched"]) == (0, 4, 0) and iterations > 4 * 10
     left, (resumed, _) = calls.during(run_align, counted, prompts, empty_latent, resume=True, **change)
-    assert torch.equal(resumed["samples"], reference) and left < whole - 10
+    assert torch.equal(resumed["samples"], reference) and left <= whole - iterations // 4
 
 
 def test_changed_prompt_or_model_starts_anew(demo, hspace, prompts, empty_latent, folders):
