@@ -30,7 +30,8 @@ def of_one_call(execute: Callable) -> Callable:
     the last. A link leads to all of a list, and the node would run for each of it in every run of ConceptSheet."""
     @functools.wraps(execute)
     def run(cls: type[io.ComfyNode], **given: list) -> Any:
-        number = given.get("call", [0])[0]
+        call = given.get("call", [0])[0]
+        number = call if isinstance(call, int) and call >= 0 else 0  # anything else is refused by `checked`
         return execute(cls, **{name: values[min(number, len(values) - 1)] for name, values in given.items()})
 
     return run
@@ -87,7 +88,7 @@ class ConceptSheetCell(io.ComfyNode):
                 io.Clip.Input("clip", optional=True, tooltip="Its text encoder."),
                 io.Vae.Input("vae", optional=True, tooltip="Its VAE."),
                 IMAGE_ENCODER.Input("image_encoder", optional=True, tooltip="As in ConceptSheet."),
-                io.Int.Input("call", default=0, min=0, optional=True,
+                io.Int.Input("call", default=0, min=0, max=100000, optional=True,
                              tooltip="Which one, where a list is connected to ConceptSheet, which then runs for each."),
             ],
             outputs=[SHEET_CELL.Output("cell", display_name="cell", tooltip="What was found, for the sheet.")],

@@ -24,7 +24,8 @@ def server(tmp_path_factory):
         yield running
 
 
-@pytest.fixture(scope="session")
+# Not longer than its module: Playwright has an event loop running in the thread for as long as it is there.
+@pytest.fixture(scope="module")
 def browser():
     if measure_pages.chromium() is None:
         pytest.skip("There is no chromium, chromium-browser or google-chrome here.")

@@ -27,7 +27,7 @@ def test_a_workflow_that_lies_badly_is_found_out_in_the_page(page):
     workflow = page_workflow.read_page("11_one_picture")
     first, second = (node for node in workflow["nodes"] if node["type"] == "CLIPTextEncode")
     second["pos"] = [first["pos"][0] + 40, first["pos"][1] + 40]
-    workflow["groups"][-1]["bounding"][0] = 9000
+    workflow["nodes"][-1]["pos"] = [9000, 0]
     faults = measure_pages.measure(page, workflow, "bad").faults
     assert any("overlap by" in fault for fault in faults)
     assert any("is in no frame" in fault for fault in faults)

@@ -137,5 +137,5 @@ def share_done(state: Path, graph: dict) -> float:
     """The share of the alignment of `graph` that a saved state holds; fails if the alignment was complete."""
     meta = meta_of(state)
     inputs = graph["sample"]["inputs"]
-    assert meta["step"] < inputs["aligned_steps"], "the run was stopped too late to show anything"
-    return (meta["step"] + meta["matched"] / inputs["count"]) / inputs["aligned_steps"]
+    assert meta["step"] < inputs["preset.aligned_steps"], "the run was stopped too late to show anything"
+    return (meta["step"] + meta["matched"] / inputs["count"]) / inputs["preset.aligned_steps"]

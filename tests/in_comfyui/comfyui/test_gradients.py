@@ -90,7 +90,7 @@ def test_operators_without_a_backward_pass_end_in_a_sentence(small):
         with pytest.raises(ValueError,
                            match="cannot be differentiated, so no unconditional embeddings.*Connect the model without"):
             DDIMInvert.execute(model, positive, latent, 4, "normal", 3.0,
-                               dict(method="null_text", iterations=2, learning_rate=0.01), 0, negative)
+                               dict(method="null_text", iterations=2, learning_rate=0.01), negative)
         with pytest.raises(ValueError, match="cannot be differentiated, so no LoRA.*Connect the model without"):
             TrainModeLoRA.execute(model, latent, positive, 4, 1e-3, 1, 0, resume=False)
 

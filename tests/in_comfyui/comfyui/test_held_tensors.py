@@ -96,7 +96,7 @@ def test_other_nodes_that_differentiate(small, tmp_path, patched):
     other, latent = patched(model, tmp_path), {"samples": torch.randn(1, 4, 8, 8)}
     with torch.inference_mode():
         chosen = method("null_text", iterations=1)
-        DDIMInvert.execute(other, positive, latent, 2, "normal", 3.0, chosen, 0, negative, measure=False)
+        DDIMInvert.execute(other, positive, latent, 2, "normal", 3.0, chosen, negative, measure=False)
         TrainModeLoRA.execute(other, latent, positive, 1, 1e-3, 1, 0, resume=False, preview_interval=0)
 
 

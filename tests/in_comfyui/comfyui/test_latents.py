@@ -46,7 +46,7 @@ def test_inversion(qwen, name):
     found = []
 
     def run(latent):
-        noise, trajectory, _ = DDIMInvert.execute(model, positive, latent, cfg=1.0, method=method(name), seed=0,
+        noise, trajectory, _ = DDIMInvert.execute(model, positive, latent, cfg=1.0, method=method(name),
                                                   negative=negative, measure=False, **STEPS).args
         found.append(trajectory.trajectory.latents[0])
         return noise["samples"]

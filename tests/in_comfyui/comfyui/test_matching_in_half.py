@@ -82,6 +82,6 @@ def lost_on_the_way_back(dtype, iterations):
     with torch.inference_mode():
         report = DDIMInvert.execute(
             model, [[positive, options]], latent, 2, "simple", 5.0,
-            {"method": "null_text", "iterations": iterations, "learning_rate": 0.005}, 0,
+            {"method": "null_text", "iterations": iterations, "learning_rate": 0.005},
             [[positive + 0.02 * other, dict(options)]]).args[2]
     return report.round_trip.relative[0]

@@ -76,7 +76,7 @@ def test_an_inversion(broken, prompts, name):
 
     with pytest.raises(ValueError, match=ADVICE):
         DDIMInvert.execute(broken, prompts[0], pictures(), cfg=3.0 if name == "null_text" else 1.0, method=method(name),
-                           seed=0, negative=prompts[1], measure=False, **LEVELS)
+                           negative=prompts[1], measure=False, **LEVELS)
 
 
 @pytest.mark.parametrize("name", ["ddim", "fixed_point", "exact", "midpoint", "fireflow", "null_text",
@@ -85,7 +85,7 @@ def test_a_way_back(unet, broken, prompts, name):
     from mental_averages.nodes.inversion import DDIMInvert, DDIMSample
 
     cfg = 3.0 if name == "null_text" else 1.0
-    noise, trajectory, _ = DDIMInvert.execute(unet, prompts[0], pictures(), cfg=cfg, method=method(name), seed=0,
+    noise, trajectory, _ = DDIMInvert.execute(unet, prompts[0], pictures(), cfg=cfg, method=method(name),
                                               negative=prompts[1], measure=False, **LEVELS).args
     for given in (trajectory, *([] if name in ("null_text", "dpm_encoder") else [None])):
         with pytest.raises(ValueError, match=ADVICE):

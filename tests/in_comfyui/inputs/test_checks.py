@@ -64,6 +64,8 @@ def bad_choices(item):
 
 
 def refused(node, values, *parts):
+    if node.define_schema().is_input_list:
+        values = {name: [value] for name, value in values.items()}
     with pytest.raises(ValueError) as refusal:
         node.execute(**values)
     assert all(part in str(refusal.value) for part in parts), f"{node.__name__}: {refusal.value}"

@@ -239,7 +239,7 @@ def test_restored_noise_follows_guidance_unless_it_is_chosen(small):
 
 
 @pytest.mark.parametrize("change, match", [
-    (dict(count=0), "at least 1 noise"), (dict(averaged_steps=0), "at least 1 averaged level"),
+    (dict(count=0), "count is 0"), (dict(averaged_steps=0), "averaged_steps is 0"),
     (dict(averaged_steps=7), "lower averaged_steps or raise steps"), (dict(guidance_share=1.5), "guidance_share"),
     (dict(guidance_share=float("nan")), "guidance_share"), (dict(restored_noise=-0.1), "restored_noise"),
     (dict(restored_noise=-1.5), "restored_noise"),
