@@ -116,9 +116,9 @@ def saved_states(base: Path) -> list[Path]:
 
 
 def wait_for_state(server, base: Path, prompt_id: str) -> Path:
-    """Wait until the alignment of a queued graph has written its state, the only one in `base`."""
+    """Wait until the alignment of a queued graph has written what it has matched, to the only state in `base`."""
     end = time.monotonic() + RUN_SECONDS
-    while not saved_states(base):
+    while not any(meta["step"] or meta["matched"] for meta in map(meta_of, saved_states(base))):
         assert server.process.poll() is None, f"the server has ended: {server.log(15)}"
         assert not server.get(f"/history/{prompt_id}"), f"the run ended without a saved state: {server.log(15)}"
         assert time.monotonic() < end, f"no state on disk after {RUN_SECONDS} s: {server.log(15)}"
