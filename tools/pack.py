@@ -29,6 +29,16 @@ def load_pack() -> ModuleType:
     return sys.modules[NAME]
 
 
+def find_ray() -> bool:
+    """Make Ray importable in this process and in those that it starts; whether there is one."""
+    folder = os.environ.get("MENTAL_AVERAGES_RAY")
+    if folder and folder not in sys.path:
+        sys.path.append(folder)
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), folder)))
+    found = importlib.util.find_spec("ray")
+    return found is not None and found.origin is not None  # not a folder of that name
+
+
 def comfyui_folder() -> Path:
     """The ComfyUI that the environment names; raises SystemExit with advice if there is none."""
     folder = os.environ.get("MENTAL_AVERAGES_COMFYUI")

@@ -26,6 +26,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("-h", "--help", action="store_true", help="show this; after NAME the benchmark's own options")
     parser.add_argument("--quick", action="store_true", help="a smaller run of at most five minutes on two cores")
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the figures as one flat JSON object")
+    parser.add_argument("--ray", action="store_true", help="install Ray first, once, for a benchmark that needs it")
     if arguments in (["-h"], ["--help"]):
         parser.print_help()
         return 0
@@ -33,6 +34,8 @@ def main(arguments: list[str]) -> int:
     if options.name not in found:
         raise Explained(f"There is no benchmark called {options.name}. There are: {names}.")
     environment = environments.prepare(say)
+    if options.ray:
+        environments.ray_folder(environment, say, install=True)
     command = [str(environment.python), str(found[options.name]), *own]
     if options.help:
         command.append("--help")

@@ -1,4 +1,7 @@
-"""Run the tests in the pinned environment: python tools/run_tests.py [pytest arguments]"""
+"""Run the tests in the pinned environment: python tools/run_tests.py [--ray] [pytest arguments]
+
+Tests of work on Ray are run once it is installed, which --ray sees to, and are skipped before.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,16 @@ START = "import sys; sys.path[:] = filter(None, sys.path); import pytest; sys.ex
 
 # Each process starts a ComfyUI of its own for some tests, which takes about 3 GB of memory with the demo model.
 MOST_PROCESSES = 4
+RAY = "--ray"
 PROCESSES = re.compile(r"-n.*|--numprocesses.*")  # how many are chosen; a short option may have its value attached
 ONE_PROCESS = re.compile(r"--pdb.*|--trace|--capture=no|-[qvxl]*s[qvxl]*")  # what works in one process alone
 
 
 def main(arguments: list[str]) -> int:
     environment = environments.prepare(say)
+    if RAY in arguments:
+        environments.ray_folder(environment, say, install=True)
+        arguments = [argument for argument in arguments if argument != RAY]
     # With the tests' folder as root, pytest does not import the pack's own __init__.py, which needs ComfyUI.
     command = [str(environment.python), "-c", START, "--import-mode=importlib",
                f"--rootdir={workspace.PACK / 'tests'}", "-p", "no:cacheprovider", *arguments]
@@ -42,8 +49,10 @@ def main(arguments: list[str]) -> int:
 def variables(environment: environments.Environment) -> dict[str, str]:
     """Environment variables for tests and benchmarks: where ComfyUI and the assembled demo checkpoint are."""
     checkpoint = workspace.demo_checkpoint(environment, workspace.default_base(), say)
-    return {**child_variables(), "MENTAL_AVERAGES_COMFYUI": str(environment.comfyui),
-            "MENTAL_AVERAGES_CHECKPOINT": str(checkpoint)}
+    found = {**child_variables(), "MENTAL_AVERAGES_COMFYUI": str(environment.comfyui),
+             "MENTAL_AVERAGES_CHECKPOINT": str(checkpoint)}
+    ray = environments.ray_folder(environment, say)
+    return found if ray is None else {**found, "MENTAL_AVERAGES_RAY": str(ray)}
 
 
 def _names_tests(argument: str) -> bool:

@@ -9,9 +9,10 @@ from ._report import AlignedStep, AlignmentReport
 from ._settings import AlignmentSettings
 from ._start import Ensemble, Noise, Start
 from ._state import State
+from ._target import first_features
 
 __all__ = [
     "ALGORITHM", "MIXTURE_ALGORITHM", "PRESETS", "AlignedStep", "Alignment", "AlignmentReport", "AlignmentSettings",
     "Ensemble", "MixtureAlignment", "MixtureMonitor", "MixtureReport", "Monitor", "Noise", "Start", "State", "align",
-    "align_mixture", "check_mixture", "trajectories",
+    "align_mixture", "check_mixture", "first_features", "trajectories",
 ]

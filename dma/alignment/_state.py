@@ -77,6 +77,12 @@ class State:
         self.under_way = begun
         self.nearest = latents[:1].cpu() if begun.start == 0 else None
 
+    @classmethod
+    def of_first_mean(cls, features: RunningMoments, latents: RunningMoments) -> State:
+        """The state of an alignment whose first mean has been taken elsewhere, over all its `settings.count` rows:
+        moments of what `first_features` gives."""
+        return cls(features.count, features=features, drawn=latents)
+
     def take_target(self, mean: Tensor, error: float) -> None:
         """A new target; the first one of a step opens the step's tally."""
         self.target = mean

@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable, Generator
 
 import torch
+from torch import Tensor
 
 from ..diffusion import Denoiser, paper_scale, spread
 from ..execution import BatchSize, Event, split_at_multiples
@@ -74,6 +75,18 @@ def measuring(denoiser: Denoiser, *, sigma: float,
         return parts
 
     return measure
+
+
+def first_features(denoiser: Denoiser, *, sigma: float, start: Start) -> Callable[[slice], dict[str, Tensor]]:
+    """What gives the rows of the first mean: the `features` of latents that an alignment starts from, and these
+    `latents` x. Moments of both, of all rows, are what `State.of_first_mean` goes on from."""
+    latents = start.rows(denoiser, sigma)
+
+    def values(rows: slice) -> dict[str, Tensor]:
+        found = latents[rows]
+        return {"features": features_of(denoiser, found, sigma), "latents": found}
+
+    return values
 
 
 def take_first_mean(denoiser: Denoiser, sigma: float, start: Start, settings: AlignmentSettings, state: State) -> None:

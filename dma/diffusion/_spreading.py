@@ -24,7 +24,12 @@ class SpreadDenoiser(Denoiser, Protocol):
         ...
 
 
-def spread(denoiser: Denoiser, batch: BatchSize, total: int, task: Task[Result], *, first: int = 0,
+def is_spread(denoiser: Any) -> bool:
+    """Whether it is a `SpreadDenoiser`, whose workers are given whole micro-batches."""
+    return hasattr(denoiser, "over")
+
+
+def spread(denoiser: Any, batch: BatchSize, total: int, task: Task[Result], *, first: int = 0,
            latents: Tensor | None = None) -> Iterator[tuple[slice, Result]]:
     """What a task gives for the rows `first` ... `total`, micro-batch by micro-batch and in their order, whoever works.
 
@@ -39,9 +44,8 @@ def spread(denoiser: Denoiser, batch: BatchSize, total: int, task: Task[Result],
     >>> [found for _, found in spread(None, BatchSize(2), 3, doubling)]
     [[0, 2], [4]]
     """
-    over = getattr(denoiser, "over", None)
-    if over is not None:
-        return over(batch, total, task, first, latents)
+    if is_spread(denoiser):
+        return denoiser.over(batch, total, task, first, latents)
     return work_here(denoiser, batch, total, task, first, latents)
 
 

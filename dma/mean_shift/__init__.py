@@ -11,7 +11,7 @@ from ._family import (
     part_of,
 )
 from ._family_monitor import FamilyMonitor
-from ._mean_shift import ALGORITHM, MeanShift, Start, level_seed, mean_shift
+from ._mean_shift import ALGORITHM, MeanShift, Start, first_predictions, level_seed, mean_shift
 from ._monitor import MeanShiftMonitor
 from ._report import AveragedLevel, MeanShiftReport
 from ._settings import GUIDANCE_SHARE, MeanShiftSettings, averaged_guidance, noise_for
@@ -27,6 +27,7 @@ __all__ = [
     "AveragedLevel", "Cut", "Family", "FamilyMonitor", "FamilySettings", "MeanShift", "MeanShiftMonitor",
     "MeanShiftReport", "MeanShiftSettings", "MeanShiftState", "ModeTree", "ModeTreeReport", "Start",
     "TreeClusterSettings", "TreeLevel", "TreeLevelRecord", "TreeMode", "TreeSettings", "TreeState",
-    "averaged_guidance", "check_samples", "family_tree", "level_seed", "mean_shift", "mode_average",
-    "mode_tree", "noise_for", "part_of", "spread_shortfall", "spread_steps", "tree_agreement", "tree_clusters",
+    "averaged_guidance", "check_samples", "family_tree", "first_predictions", "level_seed", "mean_shift",
+    "mode_average", "mode_tree", "noise_for", "part_of", "spread_shortfall", "spread_steps", "tree_agreement",
+    "tree_clusters",
 ]

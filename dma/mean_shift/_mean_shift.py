@@ -158,6 +158,14 @@ def predicting(averaging: Denoiser, *, sigma: float, mean: Tensor | None, count:
     return predict
 
 
+def first_predictions(averaging: Denoiser, *, sigma: float, count: int, shape: tuple[int, ...],
+                      seed: int) -> Callable[[slice], dict[str, Tensor]]:
+    """What gives the rows of the first level's mean: `predictions` of `count` noises of a seed. `PairedMoments` of all
+    rows are what `MeanShiftState.of_first_mean` goes on from."""
+    predict = predicting(averaging, sigma=sigma, mean=None, count=count, shape=shape, seed=level_seed(seed, 0))
+    return lambda rows: {"predictions": predict(rows)}
+
+
 def level_seed(seed: int, step: int) -> int:
     """The seed of a level's noises. The first level's are those of an ordinary batch with this seed."""
     # Not seed + step, which would give neighbouring seeds the same noises, a level later.

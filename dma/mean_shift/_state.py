@@ -36,6 +36,14 @@ class MeanShiftState:
     def finished(self) -> bool:
         return self.latents is not None
 
+    @classmethod
+    def of_first_mean(cls, moments: PairedMoments, sigma: float) -> MeanShiftState:
+        """The state of an average whose first level, at noise level `sigma`, has been taken elsewhere: moments of what
+        `first_predictions` gives."""
+        state = cls(moments=moments)
+        state.close_level(sigma)
+        return state
+
     def close_level(self, sigma: float) -> None:
         """The level's mean is taken: it is where the average stands now."""
         moments, before = self.moments, self.mean

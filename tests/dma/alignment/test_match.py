@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import pickle
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ from toys import LinearGaussian
 
 from mental_averages.dma.alignment import AlignmentSettings, State
 from mental_averages.dma.alignment._match import match
-from mental_averages.dma.diffusion import starting_noise
+from mental_averages.dma.diffusion import starting_noise, work_here
 from mental_averages.dma.execution import BatchSize
 from mental_averages.dma.solvers import LBFGS, Adam, GaussNewton
 
@@ -107,3 +108,40 @@ def test_the_memory_of_other_rows_is_not_used():
     next(events), next(events)
     assert state.under_way and state.begun(slice(0, 4)) is state.under_way
     assert state.begun(slice(0, 2)) is None and state.under_way is None
+
+
+class Elsewhere(LinearGaussian):
+    """A Denoiser that another process has, which is sent what to do and sends back what came of it."""
+
+    def over(self, batch, total, task, first, latents):
+        for rows, found in work_here(LinearGaussian(), batch, total, pickle.loads(pickle.dumps(task)), first, latents):
+            yield rows, pickle.loads(pickle.dumps(found))
+
+    def features(self, x, sigma):
+        raise AssertionError("the features are taken where the latents are matched")
+
+
+@pytest.mark.parametrize("solver", [LBFGS(iterations=12), Adam(learning_rate=0.05, iterations=12), GaussNewton()],
+                         ids=lambda solver: type(solver).__name__)
+@pytest.mark.parametrize("paper_units", [True, False])
+def test_workers_match_to_the_same_bit_a_micro_batch_at_a_time(solver, paper_units):
+    settings = dataclasses.replace(SETTINGS, solver=solver, paper_units=paper_units)
+    here, there = started(), started()
+    told = matched(here, settings)
+    events = list(match(Elsewhere(), SIGMA, settings, BatchSize(2), there))
+    assert torch.equal(there.latents, here.latents) and not torch.equal(here.latents, started().latents)
+    assert all(torch.equal(there.tally[name], here.tally[name]) for name in here.tally)
+    assert [(event.row, event.iteration) for event in events] == [(2, 0), (4, 0), (5, 0)]
+    assert sum(event.amount for event in events) == sum(event.amount for event in told)
+    assert there.target is None and (there.update, there.matched) == (1, 0)
+
+
+def test_workers_go_on_from_a_match_that_was_interrupted_within_a_batch():
+    """What the solver had come to there is theirs no more: these rows are matched from their start."""
+    state, whole = started(), started()
+    matched(whole)
+    events = match(LinearGaussian(), SIGMA, SETTINGS, BatchSize(2), state)
+    [next(events) for _ in range(3)]
+    assert state.under_way
+    list(match(Elsewhere(), SIGMA, SETTINGS, BatchSize(2), state))
+    assert torch.equal(state.latents, whole.latents) and state.under_way is None and state.nearest is None

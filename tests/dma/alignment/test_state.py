@@ -6,11 +6,19 @@ import torch
 from memory import Memory, copied
 from toys import Biased, LinearGaussian, sigmas
 
-from mental_averages.dma.alignment import AlignedStep, AlignmentReport, AlignmentSettings, State, align
+from mental_averages.dma.alignment import (
+    AlignedStep,
+    AlignmentReport,
+    AlignmentSettings,
+    Noise,
+    State,
+    align,
+    first_features,
+)
 from mental_averages.dma.alignment._state import moments_of, spread_and_norm
 from mental_averages.dma.execution import BatchSize, Checkpoint
 from mental_averages.dma.solvers import LBFGS, Adam, Match
-from mental_averages.dma.statistics import RunningMoments
+from mental_averages.dma.statistics import MomentTree, RunningMoments
 
 SHAPE = (2, 3, 3)
 
@@ -139,3 +147,24 @@ def test_a_first_mean_that_was_interrupted_goes_on_where_it_was(after):
     found = align(again, sigmas(), SHAPE, settings, batch=BatchSize(8), state=state)
     assert torch.equal(found.latents, whole.latents) and found.report.steps == whole.report.steps
     assert again.feature_rows == denoiser.feature_rows - 8 * after
+
+
+@pytest.mark.parametrize("size", [16, 40])
+def test_a_first_mean_that_was_taken_elsewhere_is_gone_on_from(size):
+    """In batches of whole blocks both are sums over the same rows; their order is another, which may be seen in the
+    last bit."""
+    settings = AlignmentSettings(count=40, aligned_steps=2, keep=2, carried=3, own_noise=0.4, seed=3,
+                                 solver=LBFGS(iterations=5))
+    start = Noise(40, SHAPE, 3)
+    values = first_features(Biased(), sigma=sigmas()[0].item(), start=start)
+    trees = {"features": MomentTree(), "latents": MomentTree()}
+    for first in range(0, 40, size):
+        for name, found in values(slice(first, min(first + size, 40))).items():
+            trees[name].update(found)
+    state = State.of_first_mean(trees["features"].moments(), trees["latents"].moments())
+    denoiser, reference = Biased(), Biased()
+    expected = align(reference, sigmas(), SHAPE, settings, batch=BatchSize(16))
+    found = align(denoiser, sigmas(), SHAPE, settings, batch=BatchSize(16), state=state)
+    torch.testing.assert_close(found.latents, expected.latents, rtol=1e-5, atol=1e-5)
+    assert found.report.steps[0].mean_error == pytest.approx(expected.report.steps[0].mean_error, rel=1e-9)
+    assert denoiser.feature_rows == reference.feature_rows - 40 and found.report.steps[0].mean_count == 40

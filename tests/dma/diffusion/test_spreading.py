@@ -3,7 +3,7 @@ import functools
 import pytest
 import torch
 
-from mental_averages.dma.diffusion import spread, work_here
+from mental_averages.dma.diffusion import is_spread, spread, work_here
 from mental_averages.dma.execution import BatchSize
 
 
@@ -57,4 +57,5 @@ def test_workers_behind_a_denoiser_are_given_the_work():
             return iter([(batch.value, total, task, first, latents)])
 
     latents = torch.zeros(9)
+    assert is_spread(Spread()) and not is_spread([])
     assert list(spread(Spread(), BatchSize(2), 9, TASK, first=4, latents=latents)) == [(2, 9, TASK, 4, latents)]

@@ -1,0 +1,47 @@
+"""Several cards of one machine."""
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+from ..diffusion import Denoiser
+from ._ray_workers import ONLY, RayWorkers
+
+
+@contextlib.contextmanager
+def on_devices(source: Callable[[str], Any], devices: Sequence[str], *, name: str = ONLY) -> Generator[Denoiser]:
+    """The Denoiser of `source(device)` on all of these devices, for `align`, `mean_shift` and whatever else takes one.
+
+    On one device it is that Denoiser itself, in this process, and Ray is not even imported: nothing is slower. On
+    several there is a worker for each, with a card of its own where they are cards ("cuda:0", "cuda:1"), or a part of
+    the processors' cores ("cpu", "cpu").
+
+    Raises ValueError for no devices, and for cards and processors together, which would round differently.
+
+    >>> with on_devices(lambda device: f"a Denoiser on {device}", ["cpu"]) as denoiser:
+    ...     denoiser
+    'a Denoiser on cpu'
+    """
+    kinds = {device.split(":")[0] for device in devices}
+    if len(kinds) != 1:
+        raise ValueError(f"devices are {list(devices)}: name one or more of one kind, such as cuda:0 and cuda:1.")
+    if len(devices) == 1:
+        found = source(devices[0])
+        yield found[name] if isinstance(found, dict) else found
+        return
+    kind, = kinds
+    cores = max(1, (os.cpu_count() or 1) // len(devices)) if kind == "cpu" else 1
+    with RayWorkers(OnOwnDevice(source, kind), len(devices), cpus=cores, gpus=kind != "cpu") as workers:
+        yield workers.denoiser(name)
+
+
+class OnOwnDevice:
+    """The source of a worker that sees no card but its own."""
+
+    def __init__(self, source: Callable[[str], Any], kind: str):
+        self.source, self.kind = source, kind
+
+    def __call__(self) -> Any:
+        return self.source(self.kind if self.kind == "cpu" else f"{self.kind}:0")

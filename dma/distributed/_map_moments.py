@@ -1,0 +1,66 @@
+"""The mean and variance of what a model gives for many rows, whoever works on them."""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Generator
+from typing import Any
+
+from torch import Tensor
+
+from ..diffusion import Denoiser, spread
+from ..execution import BatchSize, Event
+from ..statistics import BLOCK, Moments, MomentTree, RunningMoments
+
+# Given a Denoiser, what gives the values (b, ...) of rows, by name.
+Values = Callable[[Any], Callable[[slice], dict[str, Tensor]]]
+
+
+def map_moments(denoiser: Denoiser, values: Values, start: int, stop: int, *, batch: BatchSize,
+                kinds: dict[str, type[Moments]] | None = None,
+                trees: dict[str, MomentTree[Any]] | None = None) -> Generator[Event, None, dict[str, MomentTree[Any]]]:
+    """Moments of `values` of the rows `start` ... `stop`, by name, as trees that merge exactly with those of other rows
+    (`statistics.MomentTree`): a loop for `execution.drive`.
+
+    Rows go through the model in micro-batches, and their moments are taken where they are: what a worker sends for each
+    `BLOCK` rows, or all rows of a micro-batch if that holds several blocks, is a mean and a variance. `batch` is
+    rounded up to whole blocks, whose rows are read a micro-batch at a time, so that results do not depend on the
+    workers, and on `batch` only by how the model itself rounds.
+
+    kinds: of moments, by name; `RunningMoments` where it is not said. trees: what an interrupted loop had come to, and
+    goes on with; it is changed in place. `start` is a multiple of `BLOCK`.
+
+    >>> doubling = lambda denoiser: lambda rows: {"doubled": 2.0 * torch.arange(rows.start, rows.stop)[:, None]}
+    >>> *events, last = map_moments(None, doubling, 16, 50, batch=BatchSize(20), trees=(trees := {}))
+    >>> [(event.row, event.rows) for event in (*events, last)], trees["doubled"].moments().mean.item()
+    ([(32, 34), (34, 34)], 65.0)
+    """
+    kinds = kinds or {}
+    found: dict[str, MomentTree[Any]] = {} if trees is None else trees
+    done = next((tree.stop for tree in found.values()), start)
+    blocks = BatchSize(-(-batch.value // BLOCK) * BLOCK)
+    task = functools.partial(taking_moments, values=values, size=batch.value, kinds=kinds)
+    for rows, parts in spread(denoiser, blocks, stop, task, first=done):
+        for name, part in parts.items():
+            if name not in found:
+                found[name] = MomentTree(part.kind, start)
+            found[name].merge(part)
+        yield Event("mean", rows.stop - rows.start, rows.stop - start, stop - start, changed=True)
+    return found
+
+
+def taking_moments(denoiser: Any, *, values: Values, size: int,
+                   kinds: dict[str, type[Moments]]) -> Callable[[slice], dict[str, MomentTree[Any]]]:
+    """What takes the moments of whole blocks of rows, `size` rows at a time through the model."""
+    function = values(denoiser)
+    batch = BatchSize(size)
+
+    def take(rows: slice) -> dict[str, MomentTree[Any]]:
+        trees: dict[str, MomentTree[Any]] = {}
+        for _, found in batch.over(rows.stop, function, rows.start):
+            for name, part in found.items():
+                if name not in trees:
+                    trees[name] = MomentTree(kinds.get(name, RunningMoments), rows.start)
+                trees[name].update(part)
+        return trees
+
+    return take
