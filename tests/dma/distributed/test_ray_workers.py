@@ -73,7 +73,8 @@ def test_a_batch_that_does_not_fit_is_halved_where_it_is_too_large(workers):
 
 
 def test_errors_are_those_of_the_task(workers):
-    with pytest.raises(ArithmeticError, match="^row 4 is too large$"):
+    # Whichever of the rows that fail is heard of first ends the work.
+    with pytest.raises(ArithmeticError, match=r"^row \d+ is too large$"):
         list(spread(workers.denoiser(), BatchSize(2), 100, breaking))
     nan = torch.full((1, *SHAPE), float("nan"))
     with pytest.raises(NotFiniteError, match="The features at noise level 2 contain NaN"):
