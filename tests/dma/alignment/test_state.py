@@ -151,8 +151,8 @@ def test_a_first_mean_that_was_interrupted_goes_on_where_it_was(after):
 
 @pytest.mark.parametrize("size", [16, 40])
 def test_a_first_mean_that_was_taken_elsewhere_is_gone_on_from(size):
-    """In batches of whole blocks both are sums over the same rows; their order is another, which may be seen in the
-    last bit."""
+    """In batches of whole blocks both are sums over the same rows. Their order is another, and features of another
+    batch size may be rounded otherwise, which is seen in the last bits of single precision."""
     settings = AlignmentSettings(count=40, aligned_steps=2, keep=2, carried=3, own_noise=0.4, seed=3,
                                  solver=LBFGS(iterations=5))
     start = Noise(40, SHAPE, 3)
@@ -166,5 +166,5 @@ def test_a_first_mean_that_was_taken_elsewhere_is_gone_on_from(size):
     expected = align(reference, sigmas(), SHAPE, settings, batch=BatchSize(16))
     found = align(denoiser, sigmas(), SHAPE, settings, batch=BatchSize(16), state=state)
     torch.testing.assert_close(found.latents, expected.latents, rtol=1e-5, atol=1e-5)
-    assert found.report.steps[0].mean_error == pytest.approx(expected.report.steps[0].mean_error, rel=1e-9)
+    assert found.report.steps[0].mean_error == pytest.approx(expected.report.steps[0].mean_error, rel=1e-6)
     assert denoiser.feature_rows == reference.feature_rows - 40 and found.report.steps[0].mean_count == 40
