@@ -20,7 +20,7 @@ PACK = pack.NAME
 # What stands on one line may import what stands on the lines above it, and nothing else of its house.
 FLOORS = {
     "dma": """
-        records files choices loss_scale precision rounding
+        records files named_tensors choices loss_scale precision rounding
         execution statistics
         diffusion
         solvers models clustering
@@ -32,8 +32,7 @@ FLOORS = {
     "nodes": """
         comfyui
         inputs
-        alignment mean_shift hspace inversion interpolation training baselines metrics representation steering figures \
-        distributed
+        alignment mean_shift hspace inversion interpolation training baselines metrics representation steering figures
         modes probing
         extension
     """,

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..named_tensors import below, under
 from ..solvers import Match
 from ..statistics import RunningMoments
 from ._report import AlignedStep, AlignmentReport
@@ -137,14 +138,14 @@ class State:
             tensors["target"] = self.target
         begun = self.under_way
         if begun and all(torch.isfinite(value).all() for value in begun.memory.values()):
-            tensors |= {f"{SOLVER}{name}": value for name, value in begun.memory.items()}
+            tensors |= under(SOLVER, begun.memory)
         else:
             begun = None
         first_mean = {}
         for name, moments in {"features": self.features, "drawn": self.drawn}.items():
             if moments.count:
                 packed, first_mean[name] = moments.packed()
-                tensors |= {f"{name}.{key}": value for key, value in packed.items()}
+                tensors |= under(f"{name}.", packed)
         meta = {"step": self.step, "update": self.update, "matched": self.matched, "count": self.count,
                 "records": [asdict(record) for record in self.records], "mean_error": self.mean_error,
                 "finished": self.finished, "seconds": self.seconds, "pace": self.pace,
@@ -160,14 +161,14 @@ class State:
     @classmethod
     def unpacked(cls, tensors: dict[str, Tensor], meta: dict) -> State:
         """The state that `packed` was asked for."""
-        memory = {name.removeprefix(SOLVER): value for name, value in tensors.items() if name.startswith(SOLVER)}
+        memory = below(SOLVER, tensors)
         start, stop, iterations = meta.get("under_way", (0, 0, 0))
         begun = Begun(start, stop, iterations, memory) if memory else None
         first_mean = meta.get("first_mean", {})
 
         def moments(name: str) -> RunningMoments:
-            own = {key: tensors[f"{name}.{key}"] for key in ("mean", "deviations")} if name in first_mean else {}
-            return RunningMoments.unpacked(own, first_mean[name]) if own else RunningMoments()
+            return (RunningMoments.unpacked(below(f"{name}.", tensors), first_mean[name]) if name in first_mean
+                    else RunningMoments())
 
         named = {name: meta[name] for name in ("count", "step", "update", "matched", "finished", "seconds", "pace")}
         return cls(**named, latents=tensors.get("latents"), target=tensors.get("target"),

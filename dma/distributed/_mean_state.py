@@ -6,9 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..statistics import MomentTree, PairedMoments, RunningMoments
-
-KINDS: dict[str, type] = {kind.__name__: kind for kind in (RunningMoments, PairedMoments)}
+from ..statistics import MomentTree, pack_trees, unpack_trees
 
 
 @dataclass
@@ -26,18 +24,10 @@ class MeanState:
     part: str = ""
 
     def packed(self) -> tuple[dict[str, Tensor], dict]:
-        tensors, trees = {}, {}
-        for name, tree in self.trees.items():
-            packed, numbers = tree.packed()
-            tensors |= {f"{name}/{key}": value for key, value in packed.items()}
-            trees[name] = {"kind": tree.kind.__name__, **numbers}
+        tensors, trees = pack_trees(self.trees)
         return tensors, {"trees": trees, "seconds": self.seconds, "pace": self.pace}
 
     @classmethod
     def unpacked(cls, tensors: dict[str, Tensor], meta: dict) -> MeanState:
         """The state that `packed` was asked for."""
-        trees = {name: MomentTree.unpacked(KINDS[numbers["kind"]],
-                                           {key.removeprefix(f"{name}/"): value for key, value in tensors.items()
-                                            if key.startswith(f"{name}/")}, numbers)
-                 for name, numbers in meta["trees"].items()}
-        return cls(trees, meta["seconds"], meta["pace"])
+        return cls(unpack_trees(tensors, meta["trees"]), meta["seconds"], meta["pace"])

@@ -8,8 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..named_tensors import below, under
 from ..statistics import PairedMoments
 from ._report import AveragedLevel
+
+MOMENTS = "moments."  # before the names of their tensors
 
 
 @dataclass
@@ -66,15 +69,14 @@ class MeanShiftState:
         named = {"mean": self.mean, "start": self.start, "variance": self.variance, "latents": self.latents}
         tensors = {name: value for name, value in named.items() if value is not None}
         moments, numbers = self.moments.packed()
-        return tensors | {f"moments.{name}": value for name, value in moments.items()}, {
+        return tensors | under(MOMENTS, moments), {
             "records": [asdict(record) for record in self.records], "seconds": self.seconds, "pace": self.pace,
             "moments": numbers}
 
     @classmethod
     def unpacked(cls, tensors: dict[str, Tensor], meta: dict) -> MeanShiftState:
         """The state that `packed` was asked for."""
-        moments = PairedMoments.unpacked({name.removeprefix("moments."): value for name, value in tensors.items()
-                                          if name.startswith("moments.")}, meta["moments"])
+        moments = PairedMoments.unpacked(below(MOMENTS, tensors), meta["moments"])
         return cls(tensors.get("mean"), tensors.get("start"), moments, tensors.get("variance"),
                    [AveragedLevel(**record) for record in meta["records"]], tensors.get("latents"), meta["seconds"],
                    meta["pace"])

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..named_tensors import below, under
 from ..precision import in_double
 from ._tree_meeting import led
 from ._tree_move import Move
@@ -147,9 +148,8 @@ class TreeState:
         levels = [{name: value for name, value in asdict(level).items() if name not in ("labels", "points")}
                   for level in self.levels]
         moved, move = self.move.packed() if self.move else ({}, None)
-        tensors |= {f"move.{name}": value for name, value in moved.items()}
-        return tensors, {"levels": levels, "iteration": self.flows.iteration, "seconds": self.seconds,
-                         "pace": self.pace, "move": move}
+        return tensors | under(MOVE, moved), {"levels": levels, "iteration": self.flows.iteration,
+                                              "seconds": self.seconds, "pace": self.pace, "move": move}
 
     @classmethod
     def unpacked(cls, tensors: dict[str, Tensor], meta: dict[str, Any]) -> TreeState:
@@ -159,11 +159,12 @@ class TreeState:
         levels = [TreeLevel(**level, labels=tensors[f"{number}.labels"], points=tensors[f"{number}.points"])
                   for number, level in enumerate(meta["levels"])]
         flows = Flows(**values, iteration=meta["iteration"], apart=0.0)  # of which nothing is known any more
-        moved = {name.removeprefix("move."): value for name, value in tensors.items() if name.startswith("move.")}
+        moved = below(MOVE, tensors)
         move = Move.unpacked(moved, meta["move"], flows.asked(moved["moving"])) if moved else None
         return cls(tensors["labels"], flows, levels, meta["seconds"], meta["pace"], move=move)
 
 
+MOVE = "move."  # before the names of its tensors
 FLOWS, UNKNOWN = ("points", "before", "age", "pace", "error"), -1  # distances are never negative
 
 

@@ -31,12 +31,14 @@ from ..diffusion import (
 )
 from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive
 from ..models import POOLINGS, fingerprint, pooled
+from ..named_tensors import below, under
 from ..precision import in_double
 from ._representation import Representation
 
 # Part of the key of every saved run. Raise the number when one of the same settings gives other results than before.
 ALGORITHM = "channel means 2"
 MAXIMUM = "maximum"
+SUMS = "sums "  # before the names of layers
 # What features are pooled by where one number of each channel is asked for, and what is read need not be linear.
 OVER_SPACE = (MAXIMUM, "mean")
 
@@ -88,7 +90,7 @@ class MeansState:
         return f"noisy latent {self.done}"
 
     def packed(self) -> tuple[dict[str, Tensor], dict]:
-        return ({f"sums {layer}": sums for layer, sums in self.sums.items()},
+        return (under(SUMS, self.sums),
                 {"done": self.done, "seconds": self.seconds, "pace": self.pace})
 
     def means(self, layer: str, reading: Reading, sigmas: Sequence[float]) -> Tensor:
@@ -101,7 +103,7 @@ class MeansState:
     @classmethod
     def unpacked(cls, tensors: dict[str, Tensor], meta: dict) -> MeansState:
         """The state that `packed` was asked for."""
-        return cls(meta["done"], {name.removeprefix("sums "): sums for name, sums in tensors.items()},
+        return cls(meta["done"], below(SUMS, tensors),
                    meta.get("seconds", 0.0), meta.get("pace", {}))
 
 

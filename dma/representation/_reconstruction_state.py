@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..named_tensors import below, under
 from ..precision import in_double
 from ..solvers import Match
 from ._channel_means import MeansState
@@ -62,7 +63,7 @@ class ReconstructionState:
 
     def packed(self) -> tuple[dict[str, Tensor], dict]:
         sums, means = self.means.packed()
-        tensors = {**self.tally, **{MEANS + name: values for name, values in sums.items()}}
+        tensors = {**self.tally, **under(MEANS, sums)}
         if self.latents is not None:
             tensors["latents"] = self.latents
         return tensors, {"matched": self.matched, "records": [asdict(record) for record in self.records],
@@ -71,8 +72,7 @@ class ReconstructionState:
     @classmethod
     def unpacked(cls, tensors: dict[str, Tensor], meta: dict) -> ReconstructionState:
         """The state that `packed` was asked for."""
-        sums = {name.removeprefix(MEANS): values for name, values in tensors.items() if name.startswith(MEANS)}
         return cls(meta["matched"], tensors.get("latents"),
                    {name: tensors[name] for name in (*RESIDUALS, *COUNTS) if name in tensors},
                    [ReconstructedLevel(**record) for record in meta["records"]],
-                   MeansState.unpacked(sums, meta["means"]), meta["seconds"], meta["pace"])
+                   MeansState.unpacked(below(MEANS, tensors), meta["means"]), meta["seconds"], meta["pace"])

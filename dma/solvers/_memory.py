@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..named_tensors import below, under
+
 
 def remember(**parts: Any) -> dict[str, Tensor]:
     """Copies of all tensors and whole numbers in `parts`: tensors, lists of them, and objects that hold such.
@@ -25,7 +27,7 @@ def remember(**parts: Any) -> dict[str, Tensor]:
         else:
             inner = {str(index): item for index, item in enumerate(part)} if isinstance(part, (list, tuple)) else vars(
                 part)
-            found |= {f"{name}.{key}": value for key, value in remember(**inner).items()}
+            found |= under(f"{name}.", remember(**inner))
     return found
 
 
@@ -38,18 +40,18 @@ def recall(part: Any, memory: dict[str, Tensor], name: str, device: torch.device
     >>> again.rows, again.seen
     ([tensor([1.])], 3)
     """
-    below = {key.removeprefix(f"{name}."): value for key, value in memory.items() if key.startswith(f"{name}.")}
-    for key in {key.partition(".")[0] for key in below}:
+    noted = below(f"{name}.", memory)
+    for key in {key.partition(".")[0] for key in noted}:
         present = getattr(part, key)
         if isinstance(present, (list, tuple)):
             # As many as there were, in their order.
-            items = [below[f"{key}.{index}"].to(device, copy=True)
-                     for index in range(sum(other.startswith(f"{key}.") for other in below))]
+            items = [noted[f"{key}.{index}"].to(device, copy=True)
+                     for index in range(sum(other.startswith(f"{key}.") for other in noted))]
             setattr(part, key, type(present)(items))
-        elif key not in below:
-            recall(present, below, key, device)
+        elif key not in noted:
+            recall(present, noted, key, device)
         elif isinstance(present, int):
-            setattr(part, key, int(below[key]))
+            setattr(part, key, int(noted[key]))
         else:
             # A copy, because what is noted stays as it is while the part goes on.
-            setattr(part, key, below[key].to(present.device if isinstance(present, Tensor) else device, copy=True))
+            setattr(part, key, noted[key].to(present.device if isinstance(present, Tensor) else device, copy=True))

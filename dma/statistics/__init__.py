@@ -6,6 +6,7 @@ from ._effective_count import effective_count, effective_count_of_sums
 from ._intervals import bootstrap_interval, jackknife_error, leave_one_out, student_quantile, wilson_interval
 from ._moment_tree import BLOCK, Moments, MomentTree
 from ._moments import LOOK_AFTER, RunningMoments
+from ._named_trees import pack_trees, unpack_trees
 from ._paired_moments import PairedMoments
 from ._paired_shares import Change, change_of_share
 from ._pairs import mean_product, mean_similarity, pair_products
@@ -17,6 +18,7 @@ __all__ = [
     "BLOCK", "LOOK_AFTER", "Calibrated", "Change", "MomentTree", "Moments", "PairedMoments", "RunningMoments",
     "Shard", "against_references", "auroc", "blocks", "bootstrap_interval", "change_of_share", "check_different",
     "effective_count", "effective_count_of_sums", "fewest_references", "finite_rows", "jackknife_error",
-    "leave_one_out", "load_shard", "mean_product", "mean_similarity", "merge_shards", "pair_products",
-    "rows_in_double", "save_shard", "settings_key", "student_quantile", "wilson_interval",
+    "leave_one_out", "load_shard", "mean_product", "mean_similarity", "merge_shards", "pack_trees", "pair_products",
+    "rows_in_double", "save_shard", "settings_key", "student_quantile", "unpack_trees",
+    "wilson_interval",
 ]

@@ -7,6 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from ..named_tensors import below, under
 from ._moments import LOOK_AFTER, RunningMoments
 
 BLOCK = LOOK_AFTER  # rows
@@ -113,7 +114,7 @@ class MomentTree(Generic[M]):
         tensors, nodes = ({"waiting": self.waiting} if len(self.waiting) else {}), []
         for level, index, moments in self.nodes:
             packed, numbers = moments.packed()
-            tensors |= {f"{level}.{index}.{name}": value for name, value in packed.items()}
+            tensors |= under(f"{level}.{index}.", packed)
             nodes.append([level, index, numbers])
         return tensors, {"start": self.start, "stop": self.stop, "nodes": nodes}
 
@@ -121,9 +122,7 @@ class MomentTree(Generic[M]):
     def unpacked(cls, kind: Any, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> MomentTree[Any]:
         """The tree that `packed` was asked for."""
         def node(level: int, index: int, found: Any) -> tuple[int, int, Any]:
-            begins = f"{level}.{index}."
-            own = {name.removeprefix(begins): value for name, value in tensors.items() if name.startswith(begins)}
-            return level, index, kind.unpacked(own, found)
+            return level, index, kind.unpacked(below(f"{level}.{index}.", tensors), found)
 
         return cls(kind, numbers["start"], numbers["stop"], [node(*each) for each in numbers["nodes"]],
                    tensors.get("waiting", torch.zeros(0)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..named_tensors import below, under
 from ..precision import in_double
 from ._moments import LOOK_AFTER, RunningMoments
 
@@ -99,20 +100,12 @@ class PairedMoments:
         numbers: dict[str, list] = {}
         for name, moments in (("rows", self.rows), ("pairs", self.pairs)):
             packed, numbers[name] = moments.packed()
-            tensors |= _prefixed(packed, name)
+            tensors |= under(f"{name}.", packed)
         return tensors | ({"waiting": self.waiting} if len(self.waiting) else {}), numbers
 
     @classmethod
     def unpacked(cls, tensors: dict[str, Tensor], numbers: dict[str, list]) -> PairedMoments:
         """The moments that `packed` was asked for."""
-        rows, pairs = (RunningMoments.unpacked(_without_prefix(tensors, name), numbers[name])
+        rows, pairs = (RunningMoments.unpacked(below(f"{name}.", tensors), numbers[name])
                        for name in ("rows", "pairs"))
         return cls(rows, pairs, tensors.get("waiting", torch.zeros(0)))
-
-
-def _prefixed(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    return {f"{name}.{key}": value for key, value in tensors.items()}
-
-
-def _without_prefix(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}

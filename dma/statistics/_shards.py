@@ -12,11 +12,9 @@ import torch
 
 from ..files import replacing
 from ._moment_tree import MomentTree
-from ._moments import RunningMoments
-from ._paired_moments import PairedMoments
+from ._named_trees import pack_trees, unpack_trees
 
 FORMAT = "mental-averages/moment-shard-1"
-KINDS: dict[str, type] = {"rows": RunningMoments, "pairs": PairedMoments}
 
 
 @dataclass(frozen=True)
@@ -70,12 +68,8 @@ def save_shard(shard: Shard, path: Path) -> None:
     all. Raises ValueError for moments that are not finite."""
     from safetensors.torch import save_file
 
-    tensors, trees = {}, {}
-    for name, tree in shard.trees.items():
-        packed, numbers = tree.packed()
-        kind = next(word for word, each in KINDS.items() if each is tree.kind)
-        tensors |= {f"{name}/{key}": value.contiguous() for key, value in packed.items()}
-        trees[name] = {"kind": kind, **numbers}
+    packed, trees = pack_trees(shard.trees)
+    tensors = {name: value.contiguous() for name, value in packed.items()}
     if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
         raise ValueError(f"The moments of rows {shard.start} to {shard.stop} hold NaN or infinity.")
     header = {"format": FORMAT, "key": shard.key, "start": str(shard.start), "stop": str(shard.stop),
@@ -97,11 +91,8 @@ def load_shard(path: Path) -> Shard:
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
     except SafetensorError as error:
         raise ValueError(f"{path.name} is not a whole safetensors file: {error}.") from None
-    trees = {}
     try:
-        for name, numbers in json.loads(header["trees"]).items():
-            own = {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
-            trees[name] = MomentTree.unpacked(KINDS[numbers["kind"]], own, numbers)
+        trees = unpack_trees(tensors, json.loads(header["trees"]))
         settings, total = json.loads(header["settings"]), int(header["total"])
         named = header["key"], int(header["start"]), int(header["stop"])
     except KeyError as error:
