@@ -16,9 +16,11 @@ def on_devices(source: Callable[[str], Any], devices: Sequence[str], *, name: st
 
     On one device it is that Denoiser itself, in this process, and Ray is not even imported: nothing is slower. On
     several there is a worker for each, with a card of its own where they are cards ("cuda:0", "cuda:1"), or a part of
-    the processors' cores ("cpu", "cpu").
+    the processors' cores ("cpu", "cpu"). Ray gives out the cards, so several are the first ones: CUDA_VISIBLE_DEVICES
+    says which these are.
 
-    Raises ValueError for no devices, and for cards and processors together, which would round differently.
+    Raises ValueError for no devices, for cards and processors together, which would round differently, and for several
+    cards other than the first ones.
 
     >>> with on_devices(lambda device: f"a Denoiser on {device}", ["cpu"]) as denoiser:
     ...     denoiser
@@ -32,6 +34,9 @@ def on_devices(source: Callable[[str], Any], devices: Sequence[str], *, name: st
         yield found[name] if isinstance(found, dict) else found
         return
     kind, = kinds
+    if kind != "cpu" and sorted(devices) != sorted(f"{kind}:{number}" for number in range(len(devices))):
+        raise ValueError(f"devices are {list(devices)}: several cards are those from {kind}:0 to "
+                         f"{kind}:{len(devices) - 1}, once each. Choose others by CUDA_VISIBLE_DEVICES.")
     cores = max(1, (os.cpu_count() or 1) // len(devices)) if kind == "cpu" else 1
     with RayWorkers(OnOwnDevice(source, kind), len(devices), cpus=cores, gpus=kind != "cpu") as workers:
         yield workers.denoiser(name)

@@ -47,10 +47,11 @@ class RayWorkers:
     cpus, gpus, resources: what a worker is to have for itself, in Ray's words; torch takes as many threads as cpus.
     losses: how many workers may be lost, to a machine that goes down or is out of memory, before it is given up. Each
     is replaced, and its blocks are given to others; what was done is not done again.
-    address: of a Ray that runs, as `ray.init` takes it; without, that of RAY_ADDRESS, or a new one on this machine.
-    runtime_env: how the processes of workers are made, in Ray's words. Without, they import this very package from
-    where it lies here, so that machines share the folder or have it installed; within another package, such as
-    ComfyUI's, it has to be said.
+    address: of a Ray that runs, as `ray.init` takes it; without, that of RAY_ADDRESS, or the last one that `ray start`
+    has started on this machine, or a new one. Where `ray.init` has been called before, it is that Ray.
+    runtime_env: how the processes of workers are made, in Ray's words. Without, those of a Ray that is joined or
+    started here import this very package from where it lies here, so that machines share the folder or have it
+    installed; within another package, such as ComfyUI's, it has to be said.
 
     It is a context that ends its workers, and the Ray that it has started. Raises ImportError where Ray is missing.
     """
@@ -68,7 +69,10 @@ class RayWorkers:
         self.losses, self.passes = losses, 0
         self.source, self.threads = source, max(1, int(cpus))
         self.kind = self.ray.remote(Worker).options(num_cpus=cpus, num_gpus=gpus, resources=dict(resources or {}),
-                                                    scheduling_strategy="SPREAD")
+                                                    scheduling_strategy="SPREAD",
+                                                    **{} if self.own or not runtime_env else
+                                                    {"runtime_env": dict(runtime_env)})
+        self._look_for_room(count, {"CPU": cpus, "GPU": gpus, **(resources or {})})
         self.hired = [self._new() for _ in range(count)]
 
     def denoiser(self, name: str = ONLY) -> RemoteDenoiser:
@@ -85,9 +89,12 @@ class RayWorkers:
         """What a task gives for the rows `first` ... `total`, block by block in their order: see `diffusion.spread`.
 
         A block is a micro-batch as one process would take it. The next ones are given out only as results are taken.
-        What the task raises is raised here.
+        What the task raises is raised here. One pass is under way at a time: what is left of an earlier one is
+        forgotten, and whoever asks that one for more is refused by a RuntimeError.
         """
         self.passes += 1
+        number = self.passes
+        self._forget()
         held = self.ray.put((task, name))
         size, done = batch.value, {}
         coming, again, reached = range(first, total, size), deque[int](), first
@@ -98,6 +105,9 @@ class RayWorkers:
                 if reached in done:
                     for start, stop, result in done.pop(reached):
                         yield slice(start, stop), result
+                        if self.passes != number:
+                            raise RuntimeError("These workers were given other work before this was at its end: take "
+                                               "all results of one pass before the next one, or use other workers.")
                     reached = min(reached + size, total)
                     continue
                 for each in self.hired:
@@ -110,10 +120,11 @@ class RayWorkers:
                             break
                         stop = min(block + size, total)
                         own = None if latents is None else latents[block:stop].clone()
-                        each.blocks[each.actor.work.remote(self.passes, [held], size, block, stop, own)] = block
+                        each.blocks[each.actor.work.remote(number, [held], size, block, stop, own)] = block
                 again.extend(sorted(self._heard(done)))
         finally:
-            self._forget()
+            if self.passes == number:
+                self._forget()
 
     def _heard(self, done: dict[int, list]) -> list[int]:
         """Wait until workers have something to say, and take all of it, so that none is left unheard beside a quicker
@@ -128,8 +139,8 @@ class RayWorkers:
             speaker = speakers[reference]
             try:
                 found = self.ray.get(reference)
-            except errors.RayActorError as error:
-                gone[speaker] = error
+            except (errors.RayActorError, errors.OutOfMemoryError, errors.ObjectLostError) as error:
+                gone[speaker] = error  # the last two: ended by Ray where memory is short, and results gone with it
                 continue
             except errors.RayTaskError as error:
                 raise (error.cause if isinstance(error.cause, Exception) else error) from None
@@ -138,6 +149,14 @@ class RayWorkers:
             else:
                 done[speaker.blocks.pop(reference)] = found
         return [block for speaker, error in gone.items() for block in self._replaced(speaker, error)]
+
+    def _look_for_room(self, count: int, needs: Mapping[str, float]) -> None:
+        """Say what workers will wait for: a cluster that grows may come to have it, another never does."""
+        present = self.ray.cluster_resources()
+        for name, each in needs.items():
+            if count * each > present.get(name, 0):
+                logging.warning("%d workers are to have %g %s each, but this Ray has %g in all: those that find none "
+                                "wait for it.", count, each, name, present.get(name, 0))
 
     def _new(self) -> Hired:
         actor = self.kind.remote(self.source, self.threads)

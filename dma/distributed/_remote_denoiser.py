@@ -34,14 +34,14 @@ class RemoteDenoiser:
 
     def __init__(self, workers: Workers, name: str):
         self.workers, self.name = workers, name
-        self.parametrization = self._asked(telling_parametrization)
+        self.parametrization = self._told(telling_parametrization)
 
     def over(self, batch: BatchSize, total: int, task: Task[Result], first: int = 0,
              latents: Tensor | None = None) -> Iterator[tuple[slice, Result]]:
         return self.workers.over(batch, total, task, first, latents, name=self.name)
 
     def start_scale(self, sigma: float) -> float:
-        return self._asked(functools.partial(telling_scale, sigma=sigma))
+        return self._told(functools.partial(telling_scale, sigma=sigma))
 
     def denoise(self, x: Tensor, sigma: float) -> Tensor:
         return self._asked(functools.partial(denoising, sigma=sigma), x)
@@ -52,10 +52,14 @@ class RemoteDenoiser:
                              "whole passes to the workers, as align does, can use it.")
         return self._asked(functools.partial(featuring, sigma=sigma), x)
 
-    def _asked(self, task: Task[Any], latents: Tensor | None = None) -> Any:
-        count = 1 if latents is None else len(latents)
-        (_, answer), = self.over(BatchSize(count), count, task, 0, latents)
+    def _told(self, task: Task[Any]) -> Any:
+        (_, answer), = self.over(BatchSize(1), 1, task)
         return answer
+
+    def _asked(self, task: Task[Tensor], latents: Tensor) -> Tensor:
+        """Of all latents together; in parts where these do not fit into a worker's memory."""
+        found = self.over(BatchSize(len(latents)), len(latents), task, 0, latents)
+        return torch.cat([answer for _, answer in found])
 
 
 def telling_parametrization(denoiser: Any) -> Callable[[slice], Any]:

@@ -25,6 +25,13 @@ def test_devices_are_of_one_kind(devices):
         pass
 
 
+@pytest.mark.parametrize("devices", [["cuda:1", "cuda:2"], ["cuda:0", "cuda:0"], ["cuda", "cuda"]])
+def test_several_cards_are_the_first_ones(devices):
+    """Which Ray gives out: others would be taken without a word."""
+    with pytest.raises(ValueError, match="from cuda:0 to cuda:1, once each"), on_devices(dict, devices):
+        pass
+
+
 def test_on_several_there_is_a_worker_for_each(ray):
     x = torch.ones(1, 2, 3, 3)
     with on_devices(source_on, ["cpu", "cpu"], name="wide") as denoiser:

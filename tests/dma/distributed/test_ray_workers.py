@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from memory import Memory
-from ray_toys import FEATURES, breaking, failing, short_of_memory, sources, telling
+from ray_toys import FEATURES, breaking, failing, greeting, repeating, short_of_memory, sources, telling
 from toys import Biased, LinearGaussian, sigmas
 
 from mental_averages.dma.alignment import AlignmentSettings, State, align
@@ -65,6 +65,23 @@ def test_no_more_is_given_out_than_is_soon_taken(workers, tmp_path):
     assert len(begun) <= 2 * AHEAD_EACH + 1 and max(begun) <= 2 * AHEAD_EACH + 1
     blocks.close()
     assert [rows.start for rows, _ in spread(workers.denoiser(), BatchSize(1), 3, task)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_what_is_left_of_an_earlier_pass_is_not_taken_for_the_next_one(workers, closed):
+    """A traceback keeps an interrupted loop alive, whose blocks have the numbers of the next one's."""
+    denoiser, latents, task = workers.denoiser(), torch.arange(30.0), functools.partial(telling, seconds=0.02)
+    earlier = spread(denoiser, BatchSize(1), 30, task, latents=latents)
+    next(earlier)
+    blocks = spread(denoiser, BatchSize(1), 30, task, latents=-latents)
+    found = [next(blocks)]
+    if closed:
+        earlier.close()
+    else:
+        with pytest.raises(RuntimeError, match="given other work"):
+            next(earlier)
+    found += blocks
+    assert torch.equal(torch.cat([own for _, (_, _, own) in found]), -latents)
 
 
 def test_a_batch_that_does_not_fit_is_halved_where_it_is_too_large(workers):
@@ -146,6 +163,18 @@ def test_an_interrupted_run_goes_on_with_any_number_of_workers(workers, kind, st
         run(workers.denoiser("biased"), place, [stop])
     assert place.saves
     assert torch.equal(run(Biased(), place).latents, run(Biased(), Memory()).latents)
+
+
+def test_workers_of_a_ray_that_runs_have_the_environment_that_they_are_given(ray):
+    with RayWorkers(greeting, 1, runtime_env={"env_vars": {"GREETING": "hello"}}) as crew:
+        assert list(crew.over(BatchSize(1), 1, repeating)) == [(slice(0, 1), "hello")]
+
+
+def test_workers_that_there_is_no_room_for_are_said(ray, caplog):
+    with RayWorkers(sources, 2, cpus=0, resources={"unheard of": 1}) as crew:
+        assert len(crew.hired) == 2
+    assert "2 workers are to have 1 unheard of each, but this Ray has 0 in all" in caplog.text
+    assert "CPU" not in caplog.text
 
 
 def test_what_workers_are_is_said(ray):

@@ -15,6 +15,11 @@ def test_it_answers_as_the_denoiser_of_its_name_does(workers):
         assert start_scale(remote, 3.0) == start_scale(here, 3.0)
 
 
+def test_what_does_not_fit_into_a_workers_memory_together_comes_in_parts(workers):
+    x = torch.randn(5, 2, 3, 3, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(workers.denoiser("tight").denoise(x, 2.0), LinearGaussian().denoise(x, 2.0))
+
+
 def test_features_that_are_to_be_differentiated_are_refused(workers):
     with pytest.raises(ValueError, match="without gradient"):
         workers.denoiser().features(torch.zeros(1, 2, 3, 3, requires_grad=True), 1.0)
