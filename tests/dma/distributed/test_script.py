@@ -20,8 +20,11 @@ RAY = [sys.executable, "-c", "from ray.scripts.scripts import main; main()"]
 
 
 def variables(tmp_path):
-    """Ray's files in a folder of the test, so that no other Ray is found."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "RAY_TMPDIR": str(tmp_path), **ray_variables()}
+    """Ray's files in a folder of the test, so that no other Ray is found, and a token that lies where Ray puts it."""
+    found = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_TMPDIR": str(tmp_path), **ray_variables(),
+             "HOME": str(tmp_path)}
+    del found["RAY_AUTH_TOKEN"]
+    return found
 
 
 def wait_for(port, seconds=120):
@@ -44,6 +47,8 @@ def test_workers_of_a_cluster_that_was_started_by_its_command(tmp_path_factory):
     folder = tmp_path_factory.mktemp("r")  # short: sockets lie in it
     pipeline, port = write_pipeline(folder / "pipeline"), 6399
     environment = variables(folder)
+    subprocess.run([*RAY, "get-auth-token", "--generate"], env=environment, stdout=subprocess.DEVNULL, check=True)
+    assert (folder / ".ray" / "auth_token").exists()
     # In a group of its own, which is ended as a whole: `ray stop` would end every Ray of this machine.
     head = subprocess.Popen([*RAY, "start", "--head", "--block", "--port", str(port), "--num-cpus", "2",
                              "--include-dashboard=false", "--disable-usage-stats"], env=environment,
