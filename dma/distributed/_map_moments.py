@@ -29,6 +29,8 @@ def map_moments(denoiser: Denoiser, values: Values, start: int, stop: int, *, ba
     kinds: of moments, by name; `RunningMoments` where it is not said. trees: what an interrupted loop had come to, and
     goes on with; it is changed in place. `start` is a multiple of `BLOCK`.
 
+    Raises ValueError for trees of rows from elsewhere, and for kinds of what `values` does not give.
+
     >>> doubling = lambda denoiser: lambda rows: {"doubled": 2.0 * torch.arange(rows.start, rows.stop)[:, None]}
     >>> *events, last = map_moments(None, doubling, 16, 50, batch=BatchSize(20), trees=(trees := {}))
     >>> [(event.row, event.rows) for event in (*events, last)], trees["doubled"].moments().mean.item()
@@ -37,6 +39,10 @@ def map_moments(denoiser: Denoiser, values: Values, start: int, stop: int, *, ba
     kinds = kinds or {}
     found: dict[str, MomentTree[Any]] = {} if trees is None else trees
     done = next((tree.stop for tree in found.values()), start)
+    for name, tree in found.items():
+        if (tree.start, tree.stop) != (start, done):
+            raise ValueError(f"The tree of {name} has rows {tree.start} to {tree.stop}, but is to go on with rows "
+                             f"{start} to {done}.")
     blocks = BatchSize(-(-batch.value // BLOCK) * BLOCK)
     task = functools.partial(taking_moments, values=values, size=batch.value, kinds=kinds)
     for rows, parts in spread(denoiser, blocks, stop, task, first=done):
@@ -57,6 +63,8 @@ def taking_moments(denoiser: Any, *, values: Values, size: int,
     def take(rows: slice) -> dict[str, MomentTree[Any]]:
         trees: dict[str, MomentTree[Any]] = {}
         for _, found in batch.over(rows.stop, function, rows.start):
+            if unknown := sorted(kinds.keys() - found.keys()):
+                raise ValueError(f"kinds names {', '.join(unknown)}, but there is only {', '.join(sorted(found))}.")
             for name, part in found.items():
                 if name not in trees:
                     trees[name] = MomentTree(kinds.get(name, RunningMoments), rows.start)

@@ -67,6 +67,17 @@ def test_what_was_interrupted_goes_on_where_it_was():
     assert same(moments(denoiser=again, trees=trees), moments()) and again.feature_rows == COUNT - 64
 
 
+def test_what_belongs_to_other_rows_or_to_nothing_is_refused():
+    with pytest.raises(ValueError, match="The tree of features has rows 32 to 96, but is to go on with rows 0 to 96"):
+        moments(trees=moments(32, 96))
+    uneven = moments(0, 96)
+    uneven["noise"] = moments(0, 64)["noise"]
+    with pytest.raises(ValueError, match="The tree of noise has rows 0 to 64"):
+        moments(trees=uneven)
+    with pytest.raises(ValueError, match="kinds names nois, but there is only features, noise"):
+        drive(map_moments(LinearGaussian(), FEATURES, 0, 32, batch=BatchSize(8), kinds={"nois": PairedMoments}), None)
+
+
 @pytest.mark.parametrize("size", [5, BLOCK, 40])
 def test_workers_give_the_same_bits(workers, size):
     found = [moments(size=size, denoiser=denoiser) for denoiser in (workers.denoiser(), None)]
