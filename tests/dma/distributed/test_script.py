@@ -5,7 +5,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -27,13 +29,13 @@ def variables(tmp_path):
     return found
 
 
-def wait_for(port, seconds=120):
+def wait_for(port, head, seconds=120):
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while time.monotonic() < end and head.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
         time.sleep(0.5)
-    pytest.fail("Ray's head did not start")
+    pytest.fail(f"Ray's head did not start; its exit status is {head.poll()}")
 
 
 def command(pipeline, output, *further):
@@ -41,10 +43,18 @@ def command(pipeline, output, *further):
             *SMALL, *further]
 
 
-def test_workers_of_a_cluster_that_was_started_by_its_command(tmp_path_factory):
+@pytest.fixture
+def folder():
+    """One whose path is short: Ray's sockets lie in it, whose paths have 107 characters at most. Those of pytest's own
+    folders are longer where tests run in several processes.
+    """
+    with tempfile.TemporaryDirectory(prefix="r", ignore_cleanup_errors=True) as path:
+        yield Path(path)
+
+
+def test_workers_of_a_cluster_that_was_started_by_its_command(folder):
     if not pack.find_ray():
         pytest.skip("Ray is not installed: python tools/run_tests.py --ray installs it")
-    folder = tmp_path_factory.mktemp("r")  # short: sockets lie in it
     pipeline, port = write_pipeline(folder / "pipeline"), 6399
     environment = variables(folder)
     subprocess.run([*RAY, "get-auth-token", "--generate"], env=environment, stdout=subprocess.DEVNULL, check=True)
@@ -55,7 +65,7 @@ def test_workers_of_a_cluster_that_was_started_by_its_command(tmp_path_factory):
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         environment["RAY_ADDRESS"] = f"127.0.0.1:{port}"
-        wait_for(port)
+        wait_for(port, head)
         whole = subprocess.run(command(pipeline, folder / "two.safetensors"), env=environment, capture_output=True,
                                text=True)
         assert whole.returncode == 0, whole.stderr
