@@ -194,16 +194,18 @@ saves something. Bring the files into one input or output folder and name them i
 any part of a name.
 - **More trajectories**: raise `total` in all shards alike, and let the next one `start` where the one before ends, at \
 a multiple of 16.
-- **Settings** have to be the same in the shards and in the node that goes on.
+- **Settings** have to be the same in the shards and in the node that goes on. AlignTrajectories goes on from shards \
+that are made for it.
 
 A shard that is there already is not made again. The picture is the same for any number of shards.
 """,
         groups=(
-            (Group("1. Model and prompt", MODEL, (("1", "2", "3", "4", NOTE),)),),
-            (Group("2. Shards of predictions", WORK, (("13", "14"), ("15", "16"))),
-             Group("3. Shards of features", WORK, (("6", "7"), ("8", "9")))),
-            (Group("4. Averages that go on from them", OTHER, (("17", "18"), ("10", "11"))),),
-            (Group("5. Pictures", PICTURES, (("19",), ("12",))),),
+            (Group("1. Model and prompt", MODEL, ((NOTE, "1", "2", "3", "4"),)),),
+            (Group("2. Two shards of the mean", WORK, (("5", "6"),)),),
+            (Group("3. The average that goes on from both", OTHER, (("7", "8", "9", "10"),)),),
+            (Group("4. The picture", PICTURES, (("11",),)),),
         ),
+        widths={NOTE: 360, "11": 560},
+        extra_heights={NOTE: 300, "11": 500},
     ),
 }
