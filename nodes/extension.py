@@ -15,6 +15,7 @@ from .baselines import (
     MGD3Prototype,
     ZeroLatent,
 )
+from .distributed import MeanShard, MergeMeans
 from .figures import LabelledSheet, LoadReport, PlotReport, SaveReport
 from .hspace import CaptureHSpace, HSpaceHook, SemanticLayerProbe
 from .interpolation import ChannelMeanInterpolate, LatentOffset, LatentStatistics, MixingWeights
@@ -48,4 +49,5 @@ class MentalAverages(ComfyExtension):
                 RecordPredictions, HallucinationFlag,
                 DirectionFromPictures, SteerRepresentation,
                 ConceptSheet, ConceptSheetModels, ConceptSheetCell, ConceptSheetDrawn,
-                MemorisationScore, ReconstructFromRepresentation]
+                MemorisationScore, ReconstructFromRepresentation,
+                MeanShard, MergeMeans]

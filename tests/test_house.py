@@ -33,7 +33,7 @@ FLOORS = {
         comfyui
         inputs
         alignment mean_shift hspace inversion interpolation training baselines metrics representation steering figures
-        modes probing
+        modes probing distributed
         extension
     """,
 }

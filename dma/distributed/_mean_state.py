@@ -14,14 +14,19 @@ class MeanState:
     """A loop of `map_moments` between two events: `trees` are those that it is given.
 
     >>> state = MeanState({"features": MomentTree(start=16)})
-    >>> MeanState.unpacked(*state.packed()).trees["features"].start
-    16
+    >>> MeanState.unpacked(*state.packed()).trees["features"].start, state.where
+    (16, 'row 16')
     """
 
     trees: dict[str, MomentTree[Any]] = field(default_factory=dict)
     seconds: float = 0.0
     pace: dict[str, list[float]] = field(default_factory=dict)
     part: str = ""
+
+    @property
+    def where(self) -> str:
+        """How far the mean has come, in words."""
+        return f"row {max((tree.stop for tree in self.trees.values()), default=0)}"
 
     def packed(self) -> tuple[dict[str, Tensor], dict]:
         tensors, trees = pack_trees(self.trees)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import asdict
 
 from comfy_api.latest import io
@@ -59,6 +60,7 @@ class AlignTrajectories(io.ComfyNode):
                                  tooltip="Keep only the inputs of the model's blocks for the backward pass and run "
                                          "each block again there: the same gradients for less memory and more time. "
                                          "Turn it on when one latent alone does not fit."),
+                inputs.first_mean(),
             ],
             outputs=[
                 io.Latent.Output("latent", display_name="latent",
@@ -72,7 +74,7 @@ class AlignTrajectories(io.ComfyNode):
     @checked()
     def execute(cls, hspace, positive, negative, latent_image, preset, count, steps, cfg, scheduler, seed,
                 batch_size=0, branch="conditional", resume=True, restored_noise=0.0,
-                save_memory=False) -> io.NodeOutput:
+                save_memory=False, first_mean=None) -> io.NodeOutput:
         hspace = comfyui.semantic_space(hspace)
         model = hspace.model
         settings = with_effort(
@@ -86,10 +88,20 @@ class AlignTrajectories(io.ComfyNode):
         sigmas = comfyui.sigmas_of(model, scheduler, steps)
         settings.check(len(sigmas) - 1)
         batch = execution.batch_of(batch_size)
+        begun, given = None, {}
+        if first_mean is not None and settings.aligned_steps:
+            inputs.check_first_mean(first_mean, inputs.settings_of_mean(
+                inputs.FEATURES_OF_MEAN, model, positive, negative, shape, sigmas, seed, cfg, layer=hspace.layer,
+                pooling=hspace.pooling, branch=branch))
+            settings = dataclasses.replace(settings, count=first_mean.total, mean_error=0.0,
+                                           keep=min(preset.get("keep", 1), first_mean.total))
+            moments = {name: tree.moments() for name, tree in first_mean.trees.items()}
+            begun = functools.partial(alignment.State.of_first_mean, moments["features"], moments["latents"])
+            given = {"first_mean": moments["features"].mean}
         choices = {"solver_name": type(settings.solver).__name__, "sigmas": sigmas.tolist(), "shape": list(shape),
                    "guidance_scale": cfg, "layer": hspace.layer, "pooling": hspace.pooling, "branch": branch}
         key = comfyui.run_key(model, alignment.ALGORITHM, {**asdict(settings), **choices},
-                              {"positive": positive, "negative": negative})
+                              {"positive": positive, "negative": negative}, given)
         reporter = ProgressReporter(model, "AlignTrajectories")
 
         def align(denoiser) -> alignment.Alignment:
@@ -103,7 +115,8 @@ class AlignTrajectories(io.ComfyNode):
                                           denoiser=denoiser if reporter.shows_previews else None)]
             return alignment.align(denoiser, sigmas, shape, settings, batch=batch,
                                    watchers=[*checkpoints(saved), *watchers],
-                                   state=comfyui.resumed("AlignTrajectories", alignment.State.unpacked, saved))
+                                   state=(comfyui.resumed("AlignTrajectories", alignment.State.unpacked, saved)
+                                          or (begun and begun())))
 
         average = comfyui.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, align, hspace.layer,
                                             hspace.pooling, branch, save_memory)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import folder_paths
@@ -32,6 +32,20 @@ def output_path(prefix: str, ending: str, *further: str) -> Path:
         while any(os.path.lexists(target.parent / f"{target.name}_{number:05}_{each}") for each in (ending, *further)):
             number += 1
         return target.parent / f"{target.name}_{number:05}_{ending}"
+
+
+def fixed_output_path(prefix: str, ending: str) -> Path:
+    """The file `<prefix><ending>` in ComfyUI's output folder, which may be there; sub-folders are made.
+
+    Raises ValueError if the prefix points outside that folder.
+    """
+    try:
+        target = inside(Path(folder_paths.get_output_directory()), prefix, room=len(ending))
+    except ValueError:
+        raise ValueError(f"{shortened(prefix)!r} is not a file name inside ComfyUI's output folder: use a plain name "
+                         "such as mean.") from None
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target.with_name(f"{target.name}{ending}")
 
 
 @contextlib.contextmanager
@@ -103,6 +117,29 @@ def shortened(name: str) -> str:
     return name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}..."
 
 
+def readable_paths(names: Iterable[str]) -> list[Path]:
+    """Existing files named relative to ComfyUI's output or input folder; a * in the last part of a name stands for any
+    part of it, and for the files of both folders. Each file comes once, in the order of the names.
+
+    Raises ValueError for a name without a file, as `readable_path` does.
+    """
+    found: dict[Path, None] = {}
+    for name in names:
+        folder, _, pattern = name.rpartition("/")
+        if "*" not in pattern:
+            found[readable_path(name)] = None
+            continue
+        matched: list[Path] = []
+        for root in (folder_paths.get_output_directory(), folder_paths.get_input_directory()):
+            with contextlib.suppress(ValueError):
+                place = inside(Path(root), folder) if folder else Path(root).resolve()
+                matched += sorted(path for path in place.glob(pattern.replace("[", "[[]")) if path.is_file())
+        if not matched:
+            raise ValueError(f"There is no file like {shortened(name)!r} in ComfyUI's output or input folder.")
+        found |= dict.fromkeys(matched)
+    return list(found)
+
+
 def readable_fingerprint(name: str | None) -> str | float:
     """What tells ComfyUI whether the file of a node's input, in its output or input folder, has changed."""
     if name is None:
@@ -110,6 +147,14 @@ def readable_fingerprint(name: str | None) -> str | float:
         return float("nan")
     try:
         return content_hash(readable_path(name))
+    except ValueError:
+        return ""
+
+
+def readable_fingerprints(names: Iterable[str]) -> str:
+    """What tells ComfyUI whether any of several files of a node's input has changed; empty where one is not there."""
+    try:
+        return " ".join(content_hash(path) for path in readable_paths(names))
     except ValueError:
         return ""
 

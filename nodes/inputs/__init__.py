@@ -10,6 +10,13 @@ from ._encoders import (
     prompt_embedding,
     reads_prompts,
 )
+from ._first_mean import (
+    FEATURES_OF_MEAN,
+    PREDICTIONS_OF_MEAN,
+    check_first_mean,
+    first_mean,
+    settings_of_mean,
+)
 from ._latents import growing_latents, joined_noise
 from ._layers import LAYERS, chosen_layers, noise_levels, pooling
 from ._method import method_of, solver_options
@@ -25,6 +32,7 @@ from ._sockets import (
     DIRECTION,
     EMBEDDINGS,
     FEATURES,
+    FIRST_MEAN,
     HSPACE,
     IMAGE_ENCODER,
     REPORT,
@@ -48,14 +56,15 @@ from ._training import (
 )
 
 __all__ = [
-    "CLUSTERS", "DIRECTION", "EMBEDDINGS", "FEATURES", "HSPACE", "IMAGE_ENCODER", "LAYERS", "PREVIEW_STEPS", "REPORT",
-    "REPRESENTATION", "SHEET_CELL", "SHEET_MODELS", "TABLE", "TRAJECTORY", "batch_size", "category", "check_batch",
-    "check_number", "check_one_encoder", "check_reads_prompts", "check_reference_count", "check_training_latents",
-    "checked", "chosen_layers", "concept", "count_of", "count_of_pictures", "different_rows", "draws", "encoder_name",
-    "filled_lines", "from_saved_file", "growing_latents", "joined_noise", "latent_size", "latents_of_pictures",
+    "CLUSTERS", "DIRECTION", "EMBEDDINGS", "FEATURES", "FEATURES_OF_MEAN", "FIRST_MEAN", "HSPACE", "IMAGE_ENCODER",
+    "LAYERS", "PREDICTIONS_OF_MEAN", "PREVIEW_STEPS", "REPORT", "REPRESENTATION", "SHEET_CELL", "SHEET_MODELS", "TABLE",
+    "TRAJECTORY", "batch_size", "category", "check_batch", "check_first_mean", "check_number", "check_one_encoder",
+    "check_reads_prompts", "check_reference_count", "check_training_latents", "checked", "chosen_layers", "concept",
+    "count_of", "count_of_pictures", "different_rows", "draws", "encoder_name", "filled_lines", "first_mean",
+    "from_saved_file", "growing_latents", "joined_noise", "latent_size", "latents_of_pictures",
     "learning_rate_of_training", "levels_to_read", "lines_of", "lora_target", "method_of", "mode_latents", "negative",
     "noise_levels", "number_of", "numbers", "picture_embeddings", "pooling", "previewing", "prompt_embedding",
     "reading_prompt", "reads_prompts", "represented", "resume", "said_of_sampling", "sampled_otherwise", "saved_file",
-    "saved_training", "schedule", "scheduler", "seed", "solver_options", "steps", "take", "training_batch_size",
-    "training_records", "training_steps", "words",
+    "saved_training", "schedule", "scheduler", "seed", "settings_of_mean", "solver_options", "steps", "take",
+    "training_batch_size", "training_records", "training_steps", "words",
 ]

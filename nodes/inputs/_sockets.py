@@ -11,6 +11,7 @@ IMAGE_ENCODER = io.Custom("DMA_IMAGE_ENCODER")
 EMBEDDINGS = io.Custom("DMA_EMBEDDINGS")
 CLUSTERS = io.Custom("DMA_CLUSTERS")
 TABLE = io.Custom("DMA_TABLE")
+FIRST_MEAN = io.Custom("DMA_FIRST_MEAN")
 REPRESENTATION = io.Custom("DMA_REPRESENTATION")
 DIRECTION = io.Custom("DMA_DIRECTION")
 # Between the nodes that ConceptSheet unfolds into.

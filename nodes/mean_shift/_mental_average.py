@@ -1,6 +1,7 @@
 """MentalAverage: the average of a prompt by mean shift."""
 from __future__ import annotations
 
+import functools
 from dataclasses import asdict
 
 import torch
@@ -70,6 +71,7 @@ class MentalAverage(io.ComfyNode):
                 io.String.Input("start_weights", default="", optional=True, advanced=True,
                                 tooltip="One number for each latent of start, apart by spaces or commas. Empty: all "
                                         "count alike."),
+                inputs.first_mean(),
             ],
             outputs=[
                 io.Latent.Output("latent", display_name="latent", tooltip="The average, for VAE Decode."),
@@ -86,7 +88,7 @@ class MentalAverage(io.ComfyNode):
     def execute(cls, model, positive, latent_image, count, steps, averaged_steps, cfg, scheduler, seed, negative=None,
                 guidance_share=mean_shift.GUIDANCE_SHARE, restored_noise=BY_GUIDANCE,
                 mean_error=STANDARD.mean_error, batch_size=0, resume=True, start=None, start_step=START_STEP,
-                start_weights="") -> io.NodeOutput:
+                start_weights="", first_mean=None) -> io.NodeOutput:
         if restored_noise == BY_GUIDANCE:
             restored_noise = mean_shift.noise_for(cfg)
         elif restored_noise < 0:
@@ -104,12 +106,19 @@ class MentalAverage(io.ComfyNode):
         begin = start_of(model, start, start_step, start_weights, shape)
         first = begin.first if begin else 0
         settings.check(len(sigmas) - 1, first=first)
-        choices = {"shape": list(shape), "guidance_scale": cfg,
-                   "averaged_guidance_scale": mean_shift.averaged_guidance(cfg, guidance_share),
-                   "first": first}
+        averaged = mean_shift.averaged_guidance(cfg, guidance_share)
+        choices = {"shape": list(shape), "guidance_scale": cfg, "averaged_guidance_scale": averaged, "first": first}
+        begun, given = None, {"start": begin.mean} if begin else None
+        if first_mean is not None:
+            if begin:
+                raise ValueError("start and first_mean are both connected, but an average begins from one of them.")
+            inputs.check_first_mean(first_mean, inputs.settings_of_mean(
+                inputs.PREDICTIONS_OF_MEAN, model, positive, negative, shape, sigmas, seed, averaged))
+            moments = first_mean.trees["predictions"].moments()
+            begun = functools.partial(mean_shift.MeanShiftState.of_first_mean, moments, sigmas[0].item())
+            given = {"first_mean": moments.mean}
         key = comfyui.run_key(model, mean_shift.ALGORITHM, {**asdict(settings), **choices, "sigmas": sigmas.tolist()},
-                              {"positive": positive, "negative": negative},
-                              {"start": begin.mean} if begin else None)
+                              {"positive": positive, "negative": negative}, given)
         reporter = ProgressReporter(model, "MentalAverage")
         sampling = (model, positive, negative, cfg, sigmas, shape, seed)
 
@@ -119,10 +128,11 @@ class MentalAverage(io.ComfyNode):
         def average(denoiser) -> mean_shift.MeanShift:
             return mean_shift.mean_shift(
                 denoiser, sigmas, shape, settings, batch=execution.batch_of(batch_size),
-                averaging=denoiser.with_guidance(choices["averaged_guidance_scale"]), start=begin,
+                averaging=denoiser.with_guidance(averaged), start=begin,
                 watchers=[*checkpoints(saved), mean_shift.MeanShiftMonitor(reporter, settings,
                                                                                 len(sigmas) - 1 - first)],
-                state=comfyui.resumed("MentalAverage", mean_shift.MeanShiftState.unpacked, saved))
+                state=(comfyui.resumed("MentalAverage", mean_shift.MeanShiftState.unpacked, saved)
+                       or (begun and begun())))
 
         # In a sampling of its own: it goes down the schedule, from where keyframes of hooks never come back.
         saved = comfyui.with_denoiser(*sampling, place, layer=None, gradients=False) if resume else None

@@ -20,7 +20,7 @@ import workspace
 
 # What is guided; and what other nodes' guidance changes at a scale of 1 too.
 GUIDED = {"not_aligned", "aligned", "mixture", "average", "tree", "zero", "sampled", "from_a_seed", "modes_none",
-          "modes_lora", "d4m", "mgd3"}
+          "modes_lora", "d4m", "mgd3", "shared_average"}
 AT_1_TOO = GUIDED | {"inverted", "null_text", "reconstructed"}
 EVERY = frozenset(NODES)
 PROMPTED = EVERY - {"embedding"}
@@ -157,7 +157,7 @@ class Promise:
 
 
 # Honoured as core does, because no mean of features is taken.
-AS_CORE = {"average", "tree", "from_a_seed", "d4m", "mgd3"}
+AS_CORE = {"average", "shared_average", "tree", "from_a_seed", "d4m", "mgd3"}
 # A batch of the user's own latents.
 READ = {"features", "represented", "memorised"}  # at the middle block
 BY_ROW = {"inverted", "null_text", "sampled", "from_a_seed", *READ}

@@ -39,7 +39,8 @@ def smaller(name: str, checkpoint: str) -> dict:
     graph = page_workflow.read_api(name)
     for node in graph.values():
         inputs = node["inputs"]
-        inputs.update({key: value for key, value in SMALLER.items() if not isinstance(inputs.get(key, []), list)})
+        inputs.update({key: value for key, value in SMALLER.items() if not isinstance(inputs.get(key, []), list)
+                       and (node["class_type"], key) != ("MeanShard", "count")})  # whose rows are those of the mean
         if node["class_type"] == "CheckpointLoaderSimple":
             inputs["ckpt_name"] = checkpoint
         if node["class_type"] == "EmptyLatentImage":

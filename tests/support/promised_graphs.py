@@ -117,6 +117,15 @@ def average(graph: Graph) -> None:
                                     averaged_steps=1, **SHORT))
 
 
+def shared_average(graph: Graph) -> None:
+    average = {"average": "MentalAverage", "average.guidance_share": 0.7}
+    path = graph.add("MeanShard", **graph.on_plain("positive", "negative"), hspace=graph.on["model"],
+                     latent_image=["size", 0], start=0, count=2, total=2, filename_prefix="shared", **average, **SHORT)
+    graph.save("shared_average", graph.add(
+        "MentalAverage", **graph.prompted(), latent_image=["size", 0], count=2, averaged_steps=1,
+        first_mean=graph.add("MergeMeans", paths=path), **SHORT))
+
+
 def tree(graph: Graph) -> None:
     averages = graph.add("ModeTree", 4, **graph.prompted("model", "vae", "positive", "negative"), count=2,
                          latent_image=["size", 0], cut="level", noises=2, iterations=3, levels="1", **SHORT,
@@ -240,8 +249,7 @@ NODES: dict[str, Callable[[Graph], None]] = {
     "zero": zero, "inverted": invert, "null_text": invert_by_null_text, "sampled": sample, "from_a_seed": sampler,
     "features": capture, "probe": probe, "lora": lora, "embedding": embedding, "modes_none": modes,
     "modes_lora": modes_with_lora, "d4m": d4m, "mgd3": mgd3, "represented": represent,
-    "memorised": memorised,
-    "reconstructed": reconstruct,
+    "memorised": memorised, "shared_average": shared_average, "reconstructed": reconstruct,
 }
 # Ours, and the one of core's nodes that gives the same.
 EQUAL = {"zero": "ksampler", "not_aligned": "ksampler_two", "from_a_seed": "ksampler_two", "inverted": "up",

@@ -182,4 +182,30 @@ steered* marks what the model has perhaps never seen.
         extra_heights={NOTE: 440, "11": 100, "31": 460, "33": 300},
         folded=frozenset({"9", "16", "22", "25", "28"}),
     ),
+    "20_shared_mean": Layout(
+        note="""## One average on several ComfyUIs
+
+The first mean of an average is taken over all its trajectories, none of which needs the others. So each ComfyUI takes \
+some of them and writes a file, and one puts the files together and goes on. Here one takes two shards, to show the \
+parts.
+
+- **On several**: queue the first *MeanShard* on one server and the second on another, each as the only node that \
+saves something. Bring the files into one input or output folder and name them in *MergeMeans*, where `*` stands for \
+any part of a name.
+- **More trajectories**: raise `total` in all shards alike, and let the next one `start` where the one before ends, at \
+a multiple of 16.
+- **Settings** have to be the same in the shards and in the node that goes on. AlignTrajectories goes on from shards \
+that are made for it.
+
+A shard that is there already is not made again. The picture is the same for any number of shards.
+""",
+        groups=(
+            (Group("1. Model and prompt", MODEL, ((NOTE, "1", "2", "3", "4"),)),),
+            (Group("2. Two shards of the mean", WORK, (("5", "6"),)),),
+            (Group("3. The average that goes on from both", OTHER, (("7", "8", "9", "10"),)),),
+            (Group("4. The picture", PICTURES, (("11",),)),),
+        ),
+        widths={NOTE: 360, "11": 560},
+        extra_heights={NOTE: 300, "11": 500},
+    ),
 }

@@ -1,0 +1,169 @@
+"""MeanShard: some rows of a first mean, as a file."""
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from comfy_api.latest import io, ui
+
+from ...dma import alignment, distributed, execution, mean_shift
+from ...dma.execution import PassMonitor
+from ...dma.statistics import BLOCK, PairedMoments, Shard, load_shard, save_shard, settings_key
+from .. import comfyui, inputs
+from ..comfyui import ProgressReporter, checkpoints
+from ..inputs import HSPACE, checked
+
+ENDING = ".safetensors"
+MENTAL_AVERAGE, ALIGN_TRAJECTORIES = "MentalAverage", "AlignTrajectories"
+
+
+class MeanShard(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="MeanShard", display_name="Mean Shard", category=inputs.category("distributed"),
+            is_output_node=True,
+            description="Takes some rows of the first mean of an average and writes them into a file, so that several "
+                        "ComfyUIs share one average. MergeMeans puts the files together.",
+            search_aliases=["distributed", "cluster", "several GPUs", "multi gpu", "shard", "parallel"],
+            inputs=[
+                io.MultiType.Input("hspace", [io.Model, HSPACE], display_name="model",
+                                   tooltip="The model of the average. For AlignTrajectories also HSpaceHook, where it "
+                                           "has one."),
+                inputs.concept(),
+                inputs.latent_size(),
+                io.DynamicCombo.Input("average", options=averages(),
+                                      tooltip="The node that goes on from the mean: MentalAverage takes that of its "
+                                              "first level, AlignTrajectories that of the features of its first step."),
+                io.Int.Input("start", default=0, min=0, max=10**8, step=BLOCK,
+                             tooltip=f"The first row of this shard: a multiple of {BLOCK}."),
+                io.Int.Input("count", default=64, min=1, max=10**8,
+                             tooltip=f"How many rows this shard has: a multiple of {BLOCK}, or what is left. The next "
+                                     "shard begins at start + count."),
+                io.Int.Input("total", default=128, min=1, max=10**8,
+                             tooltip="How many rows the whole mean has, the same in all shards."),
+                inputs.steps(),
+                io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1,
+                               tooltip="Guidance scale, as in the node that goes on from the mean."),
+                inputs.scheduler(),
+                inputs.seed("Seed of all noise, the same in all shards: each draws its own rows of it."),
+                io.String.Input("filename_prefix", default="means/mean",
+                                tooltip="File name without rows and ending, in the output folder. Several ComfyUIs may "
+                                        "share that folder."),
+                io.Conditioning.Input("negative", optional=True,
+                                      tooltip="What guidance leads away from, as in the node that goes on from the "
+                                              "mean: AlignTrajectories needs it."),
+                inputs.batch_size(),
+                inputs.resume(),
+            ],
+            outputs=[io.String.Output("path", display_name="path",
+                                      tooltip="The file, relative to the output folder, for MergeMeans.")],
+        )
+
+    @classmethod
+    @checked()
+    def execute(cls, hspace, positive, latent_image, average, start, count, total, steps, cfg, scheduler, seed,
+                filename_prefix, negative=None, batch_size=0, resume=True) -> io.NodeOutput:
+        stop = check_rows(start, count, total)
+        mean = mean_of(average, hspace, positive, negative, cfg)
+        shape = comfyui.drawn_shape(mean.model, latent_image, "MeanShard")
+        sigmas = comfyui.sigmas_of(mean.model, scheduler, steps)
+        settings = inputs.settings_of_mean(mean.values, mean.model, positive, mean.negative, shape, sigmas, seed,
+                                           mean.guidance_scale, **mean.reading)
+        with comfyui.explaining_what_cannot_be_written(filename_prefix):
+            path = comfyui.fixed_output_path(filename_prefix, f"_{start:07}_{stop:07}{ENDING}")
+        name, key = comfyui.output_name(path), settings_key(settings, total)
+        if is_there(path, key):
+            return io.NodeOutput(name, ui=ui.PreviewText(f"{name} is there already"))
+        reporter = ProgressReporter(mean.model, "MeanShard")
+
+        def measure(denoiser: Any) -> dict:
+            sigma, features = settings["sigma"], bool(mean.reading)
+            saved = (comfyui.saved_run(execution.run_key({"shard": key, "start": start, "stop": stop}, {}), denoiser,
+                                       [sigma], shape, [sigma] if features else []) if resume else None)
+            state = comfyui.resumed("MeanShard", distributed.MeanState.unpacked, saved) or distributed.MeanState()
+            if features:
+                values = functools.partial(alignment.first_features, sigma=sigma,
+                                           start=alignment.Noise(total, shape, seed))
+            else:
+                values = functools.partial(mean_shift.first_predictions, sigma=sigma, count=total, shape=shape,
+                                           seed=seed)
+            work = distributed.map_moments(denoiser, values, start, stop, trees=state.trees,
+                                           batch=execution.choose_batch(execution.batch_of(batch_size), shape),
+                                           kinds={} if features else {"predictions": PairedMoments})
+            watchers = [execution.Clock(), *checkpoints(saved), PassMonitor(reporter, "averaging", 1)]
+            return execution.drive(work, state, watchers)
+
+        trees = comfyui.with_denoiser(mean.model, positive, mean.negative, mean.guidance_scale, sigmas, shape, seed,
+                                      measure, mean.reading.get("layer"), mean.reading.get("pooling", "none"),
+                                      mean.reading.get("branch", "conditional"), gradients=bool(mean.reading))
+        with comfyui.explaining_what_cannot_be_written(filename_prefix):
+            save_shard(Shard(settings, total, trees), path)
+        return io.NodeOutput(name, ui=ui.PreviewText(f"Saved {name}"))
+
+
+def averages() -> list[io.DynamicCombo.Option]:
+    """The nodes that go on from a mean, each with what its mean depends on beside the inputs of all."""
+    share = io.Float.Input("guidance_share", default=mean_shift.GUIDANCE_SHARE, min=0.0, max=1.0, step=0.05,
+                           round=False, tooltip="As in MentalAverage.")
+    branch = io.Combo.Input("branch", options=list(comfyui.BRANCHES), default="conditional",
+                            tooltip="As in AlignTrajectories.")
+    return [io.DynamicCombo.Option(MENTAL_AVERAGE, [share]), io.DynamicCombo.Option(ALIGN_TRAJECTORIES, [branch])]
+
+
+@dataclass(frozen=True)
+class FirstMean:
+    """What the rows of a mean are, as the node that goes on from it would take them: `reading` says where features are
+    read, and is empty for predictions."""
+
+    values: str
+    model: Any
+    negative: list
+    guidance_scale: float
+    reading: dict[str, str]
+
+
+def mean_of(average: dict, hspace: Any, positive: list, negative: list | None, cfg: float) -> FirstMean:
+    """The mean that the inputs describe. Raises ValueError where the node that goes on from it would."""
+    if average["average"] == ALIGN_TRAJECTORIES:
+        if negative is None:
+            raise ValueError("negative is not connected: AlignTrajectories has one, and the mean depends on it.")
+        hspace = comfyui.semantic_space(hspace)
+        comfyui.check_conditioning(positive, "positive")
+        comfyui.check_conditioning(negative, "negative")
+        return FirstMean(inputs.FEATURES_OF_MEAN, hspace.model, negative, cfg,
+                         {"layer": hspace.layer, "pooling": hspace.pooling, "branch": average["branch"]})
+    if isinstance(hspace, comfyui.HSpace):
+        raise ValueError("model comes from HSpaceHook, but MentalAverage reads no features: connect the MODEL itself, "
+                         f"or choose {ALIGN_TRAJECTORIES}.")
+    comfyui.check_one_prompt(positive, "positive")
+    if negative is None:
+        negative = comfyui.without_prompt(hspace, positive)
+    else:
+        comfyui.check_one_prompt(negative, "negative")
+    guidance_scale = mean_shift.averaged_guidance(cfg, average["guidance_share"])
+    return FirstMean(inputs.PREDICTIONS_OF_MEAN, hspace, negative, guidance_scale, {})
+
+
+def check_rows(start: int, count: int, total: int) -> int:
+    """The row that a shard ends before. Raises ValueError, in terms of the inputs, for rows that make no shard."""
+    if total < 1 or count < 1:
+        raise ValueError(f"total is {total} and count {count}: a mean and each of its shards have 1 row or more.")
+    if start % BLOCK or (count % BLOCK and start + count < total):
+        raise ValueError(f"start is {start} and count {count}: rows are summed in blocks of {BLOCK}, so that both are "
+                         f"multiples of {BLOCK}, except for count in the last shard.")
+    if start >= total:
+        raise ValueError(f"start is {start}, but total only {total}: the last shard begins before {total}.")
+    return min(start + count, total)
+
+
+def is_there(path: Path, key: str) -> bool:
+    """Whether a file is the whole shard of these settings; its name says which rows it has."""
+    if not path.is_file():
+        return False
+    try:
+        return load_shard(path).key == key
+    except ValueError:
+        return False
