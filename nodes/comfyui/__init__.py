@@ -13,7 +13,7 @@ from ._embedding_files import (
     plain_name,
     write_embedding,
 )
-from ._executing import number_of_call
+from ._executing import check_no_lists, number_of_call
 from ._files import (
     explaining_what_cannot_be_written,
     is_writable_prefix,
@@ -80,7 +80,7 @@ __all__ = [
     "ORDINARY_SIGMAS", "OTHER_LAYER", "OWN_LATENTS", "ComfyDenoiser", "DeterministicSampler", "HSpace",
     "OneCheckpoint", "ProgressReporter", "Prompt", "Push", "Recorded", "SamplingKind", "Stamp", "Steering", "advising",
     "advising_on_gradients", "attached", "check_conditioning", "check_fits", "check_model", "check_no_hooks",
-    "check_not_coded", "check_one_prompt", "check_rank", "check_readable", "check_template", "check_vae",
+    "check_no_lists", "check_not_coded", "check_one_prompt", "check_rank", "check_readable", "check_template", "check_vae",
     "checkpoints", "coded_latent", "decoded", "default_layer", "described", "differentiable",
     "differentiable_encoding", "drawn_shape", "embedding_path", "encoded", "encoded_one_by_one", "encoder_folder",
     "encoder_names", "encoders", "explaining_what_cannot_be_written", "finite", "found_again", "free_after",
