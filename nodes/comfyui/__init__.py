@@ -77,11 +77,11 @@ from ._weights import identity_of_loaded
 
 __all__ = [
     "ATTENTION", "AUTO_LAYER", "BRANCHES", "CHECKPOINTS", "ENDING", "IMAGE_ENCODERS", "LORAS", "MIDDLE_BLOCK", "NAMES",
-    "ORDINARY_SIGMAS", "OTHER_LAYER", "OWN_LATENTS", "ComfyDenoiser", "DeterministicSampler", "HSpace",
-    "OneCheckpoint", "ProgressReporter", "Prompt", "Push", "Recorded", "SamplingKind", "Stamp", "Steering", "advising",
+    "ORDINARY_SIGMAS", "OTHER_LAYER", "OWN_LATENTS", "ComfyDenoiser", "DeterministicSampler", "HSpace", "OneCheckpoint",
+    "ProgressReporter", "Prompt", "Push", "Recorded", "SamplingKind", "Stamp", "Steering", "advising",
     "advising_on_gradients", "attached", "check_conditioning", "check_fits", "check_model", "check_no_hooks",
-    "check_no_lists", "check_not_coded", "check_one_prompt", "check_rank", "check_readable", "check_template", "check_vae",
-    "checkpoints", "coded_latent", "decoded", "default_layer", "described", "differentiable",
+    "check_no_lists", "check_not_coded", "check_one_prompt", "check_rank", "check_readable", "check_template",
+    "check_vae", "checkpoints", "coded_latent", "decoded", "default_layer", "described", "differentiable",
     "differentiable_encoding", "drawn_shape", "embedding_path", "encoded", "encoded_one_by_one", "encoder_folder",
     "encoder_names", "encoders", "explaining_what_cannot_be_written", "finite", "found_again", "free_after",
     "identity_of_loaded", "image_latents", "is_from", "is_writable_prefix", "latent_shape", "latents_into_model",
@@ -89,8 +89,8 @@ __all__ = [
     "name_is_taken", "network_of", "normal_weights", "number_of_call", "output_name", "output_path", "own_levels",
     "parameters_of", "parametrization_of", "places", "plain_name", "progress_bar", "prompt_with_vectors",
     "pushed_model", "readable_fingerprint", "readable_path", "reading_pictures", "recorded", "recording_model",
-    "remember", "resolve_layer", "resumed", "run_key", "run_state_folder", "samples_of", "samples_of_size",
-    "saved_run", "saved_without_model", "schedulers", "semantic_space", "set_positive", "sigmas_of", "stamp",
-    "steered_model", "target_layers", "tolerance_of", "tolerance_of_model", "with_denoiser", "with_lora",
-    "with_lora_file", "without_prompt", "works_in_place", "write_embedding", "write_output_text", "write_output_texts",
+    "remember", "resolve_layer", "resumed", "run_key", "run_state_folder", "samples_of", "samples_of_size", "saved_run",
+    "saved_without_model", "schedulers", "semantic_space", "set_positive", "sigmas_of", "stamp", "steered_model",
+    "target_layers", "tolerance_of", "tolerance_of_model", "with_denoiser", "with_lora", "with_lora_file",
+    "without_prompt", "works_in_place", "write_embedding", "write_output_text", "write_output_texts",
 ]
