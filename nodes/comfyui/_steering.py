@@ -94,8 +94,8 @@ class Steering:
         change = self.strength * vector  # (C,)
         # Half precision would make infinity of it, and a sample of NaN.
         if change.abs().max() > torch.finfo(tokens.dtype).max:
-            raise ValueError(f"SteerRepresentation adds up to {change.abs().max():.3g} to the features, which this model "
-                             "holds in half precision: lower its strength.")
+            raise ValueError(f"SteerRepresentation adds up to {change.abs().max():.3g} to the features, which this "
+                             "model holds in half precision: lower its strength.")
         change = change.to(tokens.device, tokens.dtype)
         return place.shifted(output, size, rows.to(change)[:, None] * change)
 
