@@ -27,6 +27,8 @@ from support import (
     plain_samples,
     preset_settings,
     print_table,
+    processes,
+    results_of,
     shifted_average,
     with_interval,
     write_figures,
@@ -55,38 +57,43 @@ def judged(scores: torch.Tensor, inside: torch.Tensor, outside: torch.Tensor) ->
     return auroc(bad, good), flags[0], 1 - flags[1]
 
 
-def toy(arguments: Any) -> dict[str, float]:
-    """Print the tables of the toy; its figures."""
-    networks = [trained(arguments.training, seed) for seed in range(arguments.networks)]
-    figures, rows = {}, []
+def of_network(seed: int, arguments: Any) -> dict[tuple[str, bool], tuple[float, dict[int, tuple]]]:
+    """Of one network of the toy, by kind of sampling: the share of points off the modes, and what was judged by so many
+    last steps, where there are points enough."""
+    network, found = trained(arguments.training, seed), {}
     for title in arguments.toys:
         steps, lasts = TOYS[title]
         for ancestral in (True, False):
-            found: dict[int, list] = {last: [] for last in lasts}
-            shares = []
-            for seed, network in enumerate(networks):
-                x, predictions = sampled(network, steps, arguments.points, ancestral, seed)
-                inside, outside = kinds(x)
-                shares.append(outside.double().mean().item())
-                if outside.sum() >= 5 and inside.sum() >= 2 * REFERENCES:
-                    for last in lasts:
-                        found[last].append(judged(trailing_variance(predictions[-last:]), inside, outside))
+            x, predictions = sampled(network, steps, arguments.points, ancestral, seed)
+            inside, outside = kinds(x)
+            enough = outside.sum() >= 5 and inside.sum() >= 2 * REFERENCES
+            found[title, ancestral] = outside.double().mean().item(), {
+                last: judged(trailing_variance(predictions[-last:]), inside, outside) for last in lasts if enough}
+    print(f"toy, network {seed}: done", flush=True)
+    return found
+
+
+def toy(networks: list[dict], arguments: Any) -> dict[str, float]:
+    """Print the tables of the toy; its figures."""
+    figures, rows = {}, []
+    for title in arguments.toys:
+        for ancestral in (True, False):
+            shares = [found[title, ancestral][0] for found in networks]
             kind = "ancestral" if ancestral else "deterministic"
-            for last, values in found.items():
+            for last in TOYS[title][1]:
+                values = [found[title, ancestral][1][last] for found in networks if last in found[title, ancestral][1]]
                 columns = np.array(values).T if values else np.full((3, 1), float("nan"))
                 rows.append([title, kind, str(last), with_interval(100 * np.array(shares)),
                              *map(with_interval, columns)])
                 key = f"{kind}_{title.split()[0]}_last_{last}"
-                figures |= {f"{name}_{key}": float(np.nanmean(column))
+                figures |= {f"{name}_{key}": float(np.nanmean(column)) if values else float("nan")
                             for name, column in zip(("toy_auroc", "toy_flagged", "toy_kept"), columns)}
     x, _ = sampled(Exact(), 100, arguments.points, True, 0)
     figures["toy_off_modes_exact"] = kinds(x)[1].double().mean().item()
     print(f"\nthe toy: {arguments.networks} networks, {arguments.points} points each; the exact denoiser draws "
           f"{figures['toy_off_modes_exact']:.3%} of points off the modes\n")
     print_table(["sampling", "steps are", "last", "off the modes, %", "AUROC", "flagged", "kept"], rows)
-    best = max((value, name) for name, value in figures.items() if name.startswith("toy_auroc") and value == value)
-    print(f"\nbest: {best[1]} {best[0]:.3f}")
-    return figures | {"toy_auroc_best": best[0]}
+    return figures
 
 
 @torch.no_grad()
@@ -113,44 +120,46 @@ def scores_of(demo: DemoModel, latents: torch.Tensor) -> torch.Tensor:
     return torch.tensor([each.score for each in found])
 
 
-def on_demo(model: str, arguments: Any) -> dict[str, float]:
-    """Print the tables of a demo model; its figures."""
-    demo, _ = demo_and_judge(model == "transformer")
+def on_concept(task: tuple[str, str, str], arguments: Any) -> tuple[dict[int, float], dict[str, tuple[float, float]]]:
+    """On one demo model: how well blends of two concepts are told from plain samples of the first, by so many last
+    steps, and percentile and flag of the averages of the first."""
     from mental_averages.nodes import comfyui
 
-    concepts, count = CONCEPTS[: arguments.concepts], arguments.samples
-    figures: dict[str, float] = {}
-    rows, averages = [], {"mean shift": [], "preset standard": [], "mean of latents, finished": []}
-    for last in LAST if not arguments.quick else [DEFAULT]:
+    model, first, second = task
+    demo, _ = demo_and_judge(model == "transformer")
+    draw = functools.partial(plain_samples, shape=demo.shape, count=arguments.samples, seed=SEED)
+    usual_recording = comfyui.recording_model(demo.model, DEFAULT)
+    plain, other = (on(demo, usual_recording, concept, lambda denoiser, sigmas: draw(denoiser, sigmas))
+                    for concept in (first, second))
+    usual, told = scores_of(demo, plain), {}
+    for last in [DEFAULT] if arguments.quick else LAST:
         recording = comfyui.recording_model(demo.model, last)
-        draw = functools.partial(plain_samples, shape=demo.shape, count=count, seed=SEED)
-        plain = {concept: on(demo, recording, concept, lambda denoiser, sigmas: draw(denoiser, sigmas))
-                 for concept in concepts}
-        told = []
-        for first, second in zip(concepts, [*concepts[1:], concepts[0]]):
-            blends = finished(demo, recording, "", (plain[first] + plain[second]) / 2)
-            again = finished(demo, recording, "", plain[first])
-            told.append(auroc(scores_of(demo, blends), scores_of(demo, again)))
-            if last == DEFAULT:
-                usual = scores_of(demo, plain[first])
-                for name, latents in made(demo, recording, first, plain[first]).items():
-                    ranks = against_references(scores_of(demo, latents), usual,
-                                               false_positive_rate=max(RATE, 1 / (count + 1)))
-                    averages[name].append((ranks.percentiles[0].item(), ranks.flags[0].item()))
-            print(f"{model}, last {last}, {first}: done", flush=True)
-        rows.append([str(last), with_interval(np.array(told))])
-        figures[f"blend_auroc_{model}_last_{last}"] = float(np.mean(told))
+        blends = scores_of(demo, finished(demo, recording, "", (plain + other) / 2))
+        told[last] = auroc(blends, scores_of(demo, finished(demo, recording, "", plain)))
+    averages = {}
+    for name, latents in made(demo, usual_recording, first, plain).items():
+        ranks = against_references(scores_of(demo, latents), usual,
+                                   false_positive_rate=max(RATE, 1 / (arguments.samples + 1)))
+        averages[name] = ranks.percentiles[0].item(), float(ranks.flags[0].item())
+    print(f"{model}, {first}: done", flush=True)
+    return told, averages
+
+
+def on_demo(model: str, results: list[tuple], arguments: Any) -> dict[str, float]:
+    """Print the tables of a demo model; its figures."""
+    told = {last: np.array([found[last] for found, _ in results]) for last in results[0][0]}
+    averages = {name: np.array([found[name] for _, found in results]) for name in results[0][1]}  # (concepts, 2)
     print(f"\n{model}: blends of two concepts against plain samples, both from the middle of {STEPS} steps; "
-          f"{len(concepts)} pairs, {count} of each\n")
-    print_table(["last steps", "AUROC"], rows)
-    print(f"\n{model}: averages among {count} plain samples of their concept, last {DEFAULT} steps\n")
+          f"{len(results)} pairs, {arguments.samples} of each\n")
+    print_table(["last steps", "AUROC"], [[str(last), with_interval(values)] for last, values in told.items()])
+    print(f"\n{model}: averages among {arguments.samples} plain samples of their concept, last {DEFAULT} steps\n")
     print_table(["average", "percentile", "flagged"],
-                [[name, with_interval(np.array(values)[:, 0]), f"{np.array(values)[:, 1].mean():.2f}"]
-                 for name, values in averages.items()])
+                [[name, with_interval(values[:, 0]), with_interval(values[:, 1])] for name, values in averages.items()])
+    figures = {f"blend_auroc_{model}_last_{last}": float(values.mean()) for last, values in told.items()}
     for name, values in averages.items():
         key = name.replace(",", "").replace(" ", "_")
-        figures |= {f"percentile_{key}_{model}": float(np.array(values)[:, 0].mean()),
-                    f"flagged_{key}_{model}": float(np.array(values)[:, 1].mean())}
+        figures |= {f"percentile_{key}_{model}": float(values[:, 0].mean()),
+                    f"flagged_{key}_{model}": float(values[:, 1].mean())}
     return figures
 
 
@@ -174,12 +183,19 @@ def main() -> None:
     arguments = parse_arguments(
         __doc__.splitlines()[0], networks=dict(type=int), training=dict(type=int), points=dict(type=int),
         concepts=dict(type=int), samples=dict(type=int), toys=dict(nargs="+", choices=list(TOYS)),
-        models=dict(nargs="*", choices=["unet", "transformer"]))
+        models=dict(nargs="*", choices=["unet", "transformer"]),
+        workers=dict(type=int, default=2, help="processes that share networks and concepts"))
     fill_in(arguments, networks=(5, 1), training=(10000, 2500), points=(100000, 20000), concepts=(len(CONCEPTS), 2),
             samples=(64, 19), toys=(list(TOYS), ["20 steps", "100 steps"]), models=(["unet", "transformer"], ["unet"]))
-    figures = toy(arguments)
-    for model in arguments.models:
-        figures |= on_demo(model, arguments)
+    concepts = CONCEPTS[: arguments.concepts]
+    pairs = list(zip(concepts, [*concepts[1:], concepts[0]]))
+    with processes(arguments.workers) as pool:
+        networks = results_of(pool, of_network, range(arguments.networks), arguments)
+        results = results_of(pool, on_concept, [(model, *pair) for model in arguments.models for pair in pairs],
+                             arguments)
+    figures = toy(networks, arguments)
+    for number, model in enumerate(arguments.models):
+        figures |= on_demo(model, results[number * len(pairs) : (number + 1) * len(pairs)], arguments)
     write_figures(figures, arguments.json)
 
 

@@ -8,9 +8,14 @@ is set on one half of those seen once, and false the share of the other half abo
 as it was, which knows neither, are the control: 0.5. Intervals are over pictures. The best score (`auroc_best`,
 `tpr_best`) is the one with the highest AUROC on one half of the pictures of both kinds, and what it is worth is read
 off the other half, so that the choice among many does not flatter it.
+
+Then samples of the pictures' own prompts are steered to a drawing style, in both networks: the response is how far a
+sample moves from that of the same noise without steering (1 - cosine of the features of an independent ImageNet
+network). arXiv 2512.20963 has it that memorised pictures respond less or by jumps, others smoothly.
 """
 from __future__ import annotations
 
+import functools
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +24,24 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from _memorising import batches, chosen, coded_rows, memorise
-from support import ICONS, DemoModel, fill_in, parse_arguments, print_table, write_figures
+from _response import responses, style_direction
+from support import (
+    ICONS,
+    DemoModel,
+    as_pictures,
+    demo_and_judge,
+    fill_in,
+    parse_arguments,
+    print_table,
+    processes,
+    results_of,
+    with_interval,
+    write_figures,
+)
 from torch import Tensor
 
 import dataset
 from mental_averages.dma.representation import (
-    CHANNEL_SCORES,
     GUIDANCE,
     MAXIMUM,
     Reading,
@@ -40,6 +57,8 @@ TOGETHER = 32  # prompts in one batch
 GUIDANCE_LEVELS = [0.1, 0.3, 0.5, 0.7, 0.9]
 SOURCE, MIDDLE, ALL = "the source's", "middle_block", "all"
 KINDS = ("memorised", "once")
+RESPONSE, STYLE, STRENGTH = "response", "twitter", 6.0
+STRENGTHS = [-6.0, -3.0, 1.0, 3.0, STRENGTH, 9.0]
 JUDGED = ["AUROC", f"found at {RATE:.0%}", "false"]
 
 
@@ -140,56 +159,118 @@ def best_of(scores: dict[str, Scores]) -> dict[str, float]:
     return {"auroc_best": numbers["auroc"], "tpr_best": numbers["tpr"]}
 
 
-def report(demo: DemoModel, title: str, latents: dict[str, Tensor], prompts: dict[str, list[str]],
-           ways: tuple[Way, ...]) -> tuple[dict[str, Scores], dict[str, dict[str, float]]]:
+class World(NamedTuple):
+    """What is judged, by kind: clean latents (N, C, H, W) and prompts; and all pictures of the demo set."""
+
+    pictures: list[dataset.Picture]
+    images: np.ndarray
+    latents: dict[str, Tensor]
+    prompts: dict[str, list[str]]
+
+
+@functools.cache
+def world(data: Path, memorised: int, once: int) -> World:
+    pictures, images = dataset.load(data)
+    split = chosen(pictures, memorised, once)
+    rows = {kind: getattr(split, kind) for kind in KINDS}
+    return World(pictures, images,
+                 {kind: demo_and_judge()[0].latents_of(as_pictures(images[each])).float().cpu()
+                  for kind, each in rows.items()},
+                 {kind: [pictures[row].caption for row in each] for kind, each in rows.items()})
+
+
+@functools.cache
+def network(checkpoint: Path | None) -> DemoModel:
+    return DemoModel(checkpoint) if checkpoint else demo_and_judge()[0]
+
+
+def measure(task: tuple[bool, Way | str], arguments, checkpoint: Path) -> dict[str, dict]:
+    """Of one network, the demo U-Net as it was or after its training, what one way of asking says of both kinds: the
+    scores (N,) by their names, or with RESPONSE how far samples move, by strength."""
+    learnt, way = task
+    given = world(arguments.data, arguments.memorised, arguments.once)
+    demo = network(checkpoint if learnt else None)
+    if way == RESPONSE:
+        direction = style_direction(demo, given.pictures, given.images, STYLE, arguments.pictures)
+        found = {kind: responses(demo, demo_and_judge()[1], prompts[: arguments.steered], direction,
+                                 arguments.strengths) for kind, prompts in given.prompts.items()}
+    elif way == GUIDANCE:
+        found = {kind: {GUIDANCE: by_prompts(demo, given.latents[kind], given.prompts[kind])} for kind in KINDS}
+    else:
+        found = {kind: by_features(demo, latents, way) for kind, latents in given.latents.items()}
+    print(f"{'after training' if learnt else 'as it was'}, {way}: done", flush=True)
+    return found
+
+
+def report(title: str, found: dict[Way | str, dict]) -> tuple[dict[str, Scores], dict[str, dict[str, float]]]:
     """Print the table of a network; its scores and figures, by the score's name."""
     rows, scores, figures = [], {}, {}
-
-    def judge(name: str, own: Scores, *says: str) -> None:
-        references, others = (half.once for half in own.halves())
-        cells, figures[name] = judged(own.memorised, references, others, own.once)
-        scores[name] = own
-        rows.append([*says, *cells])
-
-    for way in ways:
-        found = {kind: by_features(demo, each, way) for kind, each in latents.items()}
-        for score in CHANNEL_SCORES:
-            name = score if way == DEFAULT else "_".join([score, way.layers.replace("'", "").replace(" ", "_"),
-                                                          f"{way.level:g}", way.pooling, str(way.draws)])
-            judge(name, Scores(*(found[kind][score] for kind in KINDS)), score, way.layers, f"{way.level:g}",
-                  way.pooling, str(way.draws))
-    judge(GUIDANCE, Scores(*(by_prompts(demo, latents[kind], prompts[kind]) for kind in KINDS)), GUIDANCE, "",
-          ", ".join(map(str, GUIDANCE_LEVELS)), "", "1")
-    print(f"\n{title}: {len(latents['memorised'])} memorised pictures, {len(latents['once'])} seen once\n")
+    for way, measured in found.items():
+        if way == RESPONSE:
+            continue
+        for score in measured["memorised"]:
+            own = Scores(*(measured[kind][score] for kind in KINDS))
+            says = (["", ", ".join(map(str, GUIDANCE_LEVELS)), "", "1"] if isinstance(way, str) else
+                    [way.layers, f"{way.level:g}", way.pooling, str(way.draws)])
+            name = score if way in (DEFAULT, GUIDANCE) else "_".join(
+                [score, *says]).replace("'", "").replace(" ", "_")
+            references, others = (half.once for half in own.halves())
+            cells, figures[name] = judged(own.memorised, references, others, own.once)
+            scores[name] = own
+            rows.append([score, *says, *cells])
+    first = next(iter(scores.values()))
+    print(f"\n{title}: {len(first.memorised)} memorised pictures, {len(first.once)} seen once\n")
     print_table(["score", "layers", "level", "pooling", "draws", *JUDGED], rows)
     return scores, figures
+
+
+def report_responses(found: dict[bool, dict[str, dict[float, Tensor]]], count: int) -> dict[str, float]:
+    """Print how far samples move by strength; the figures at one strength, or the largest."""
+    print(f"\nresponse of samples of {count} prompts of each kind, steered to the style {STYLE}\n")
+    strengths = sorted(found[True]["memorised"])
+    print_table(["strength", *(f"{kind}, {network}" for network in ("after training", "as it was") for kind in KINDS)],
+                [[f"{strength:g}", *(with_interval(found[learnt][kind][strength].numpy())
+                                     for learnt in (True, False) for kind in KINDS)] for strength in strengths])
+    at = STRENGTH if STRENGTH in strengths else strengths[-1]
+    return {f"response_{kind}{'' if learnt else '_control'}": found[learnt][kind][at].mean().item()
+            for learnt in (True, False) for kind in KINDS}
 
 
 def main() -> None:
     arguments = parse_arguments(
         __doc__.splitlines()[0], data=ICONS, memorised=dict(type=int), once=dict(type=int), steps=dict(type=int),
-        batch=dict(type=int), peak=dict(type=float, default=3e-4, help="highest learning rate"))
-    fill_in(arguments, memorised=(256, 24), once=(400, 198), steps=(2000, 20), batch=(32, 24))
+        batch=dict(type=int), peak=dict(type=float, default=3e-4, help="highest learning rate"),
+        steered=dict(type=int, help="prompts of each kind whose samples are steered; 0: none"),
+        strengths=dict(type=float, nargs="+", help="of steering"),
+        pictures=dict(type=int, help="of each of the two sets that the direction is made of"),
+        workers=dict(type=int, default=2, help="processes that share the scores"))
+    fill_in(arguments, memorised=(256, 24), once=(400, 198), steps=(2000, 20), batch=(32, 24), steered=(64, 8),
+            strengths=(STRENGTHS, [STRENGTH]), pictures=(64, 24))
     if arguments.once < 2 * fewest_references(RATE):
         raise SystemExit(f"--once is {arguments.once}: at a false positive rate of {RATE:.0%} at least "
                          f"{2 * fewest_references(RATE)} are needed, half of them to set the threshold.")
-    demo = DemoModel()
     pictures, images = dataset.load(arguments.data)
     split = chosen(pictures, arguments.memorised, arguments.once)
     rows = batches(split, arguments.steps, arguments.batch)
-    coded = coded_rows(demo, images, np.unique(np.concatenate([rows.ravel(), split.memorised, split.once])))
-    latents = {kind: coded[torch.from_numpy(getattr(split, kind))] for kind in KINDS}
-    prompts = {kind: [pictures[row].caption for row in getattr(split, kind)] for kind in KINDS}
-    ways = (DEFAULT,) if arguments.quick else (DEFAULT, *OTHERS)
-    _, control = report(demo, "the demo U-Net as it was", latents, prompts, (DEFAULT,))
-    with tempfile.TemporaryDirectory() as folder:
+    coded = coded_rows(demo_and_judge()[0], images,
+                       np.unique(np.concatenate([rows.ravel(), split.memorised, split.once])))
+    ways = [DEFAULT, *([] if arguments.quick else OTHERS), GUIDANCE]
+    further = [RESPONSE] if arguments.steered else []
+    tasks = [(False, way) for way in (DEFAULT, GUIDANCE, *further)] + [(True, way) for way in (*ways, *further)]
+    with tempfile.TemporaryDirectory() as folder, processes(arguments.workers) as pool:
         path = memorise(pictures, coded, rows, arguments.data, arguments.keep or Path(folder), arguments.peak)
-        shown = arguments.steps * (arguments.batch // 2) / arguments.memorised
-        title = f"after {arguments.steps} steps, memorised pictures shown {shown:.0f} times"
-        scores, found = report(DemoModel(path), title, latents, prompts, ways)
-    figures = {f"{measure}_{name}": value for name, numbers in found.items() for measure, value in numbers.items()}
+        results = results_of(pool, functools.partial(measure, checkpoint=path), tasks, arguments)
+    found = {learnt: {way: result for (after, way), result in zip(tasks, results) if after == learnt}
+             for learnt in (False, True)}
+    _, control = report("the demo U-Net as it was", found[False])
+    shown = arguments.steps * (arguments.batch // 2) / arguments.memorised
+    scores, after = report(f"after {arguments.steps} steps, memorised pictures shown {shown:.0f} times", found[True])
+    figures = {f"{measure}_{name}": value for name, numbers in after.items() for measure, value in numbers.items()}
     figures |= {f"auroc_{name}_control": numbers["auroc"] for name, numbers in control.items()}
-    write_figures(figures | best_of(scores), arguments.json)
+    figures |= best_of(scores)
+    if arguments.steered:
+        figures |= report_responses({learnt: each[RESPONSE] for learnt, each in found.items()}, arguments.steered)
+    write_figures(figures, arguments.json)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from support import (
     preset_settings,
     print_table,
     processes,
+    results_of,
     save_sheet,
     worth,
     write_figures,
@@ -98,7 +99,7 @@ def main() -> None:
             layers=(["joint_blocks.3"] if arguments.transformer else LAYERS,
                     ["joint_blocks.3"] if arguments.transformer else LAYERS[:1]))
     with processes(arguments.workers) as pool:
-        results = list(pool.map(functools.partial(measure, arguments=arguments), arguments.concepts))
+        results = results_of(pool, measure, arguments.concepts, arguments)
     places = list(results[0]["found"])
     means = {place: np.mean([result["found"][place] for result in results], axis=0) for place in places}
     plain = np.mean([result["plain"] for result in results], axis=0)

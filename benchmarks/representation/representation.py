@@ -8,7 +8,6 @@ channels are specialised, is measured on the same pictures.
 """
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from support import (
     parse_arguments,
     print_table,
     processes,
+    results_of,
     with_interval,
     write_figures,
 )
@@ -165,8 +165,7 @@ def main() -> None:
         plot=dict(type=Path, help="write the plot of sparsity over blocks"))
     fill_in(arguments, subsets=(20, 3), draws=(8, 2), shares=([0.2, 0.5, 0.7, 0.8, 0.9, 1.0], [0.5, 0.8, 1.0]))
     with processes(arguments.workers) as pool:
-        results = list(pool.map(functools.partial(measure, arguments=arguments),
-                                [attribute.name for attribute in ATTRIBUTES]))
+        results = results_of(pool, measure, [attribute.name for attribute in ATTRIBUTES], arguments)
     found = {}
     for result in results:
         print_agreement(result, arguments.shares, arguments.subsets)

@@ -26,6 +26,7 @@ from support import (
     parse_arguments,
     print_table,
     processes,
+    results_of,
     save_sheet,
     sharpness,
     with_interval,
@@ -116,7 +117,7 @@ def main() -> None:
              if target.name in arguments.targets]
     recogniser(arguments.data)  # the pictures are prepared once, before processes share the work
     with processes(arguments.workers) as pool:
-        results = list(pool.map(functools.partial(measure, arguments=arguments), tasks))
+        results = results_of(pool, measure, tasks, arguments)
     figures = {}
     for (target, transformer), (found, direction, pictures) in zip(tasks, results):
         name = f"{'transformer' if transformer else 'unet'}_{target.name}"

@@ -14,7 +14,7 @@ from typing import Any
 from ._paths import ROOT
 
 # Options that no task's result depends on.
-OUTSIDE = {"json", "keep", "parts", "sheet", "workers"}
+OUTSIDE = {"json", "keep", "parts", "plot", "sheet", "workers"}
 # Folders that the first run that asks for them fills, always with the same.
 PINNED = {"data"}
 CODE = ("dma", "nodes", "benchmarks", "demo", "tools")

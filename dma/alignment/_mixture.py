@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .. import clustering
 from ..clustering import Clusters, ClusterSettings
-from ..diffusion import Denoiser, add_noise, starting_noise
+from ..diffusion import Denoiser, add_noise, salted_seed, starting_noise
 from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive
 from ..models import read_features
 from ..precision import in_double
@@ -33,7 +33,7 @@ from ._start import Ensemble
 # A mixture knows where things are, not what each pixel is; principal components of larger maps would cost gigabytes.
 LARGEST_GRID = 8
 # As `ALGORITHM` of an alignment, whose number is part of it because each mode is aligned by one.
-MIXTURE_ALGORITHM = f"mixture 1, {ALGORITHM}"
+MIXTURE_ALGORITHM = f"mixture 2, {ALGORITHM}"
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,12 @@ def modes(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], settings: 
 
 def explore_given(denoiser: Denoiser, sigma: float, samples: Tensor, seed: int, *,
                   batch: BatchSize | None = None) -> Explored:
-    """Finished latents (K, C, H, W) brought to noise level `sigma`, each by its own noise, and their features there."""
+    """Finished latents (K, C, H, W) brought to noise level `sigma`, each by its own noise, and their features there.
+
+    The noise is none that samples of this seed start from: those would get back what they were made of.
+    """
     samples = samples.cpu()
-    noise = starting_noise(len(samples), tuple(samples.shape[1:]), seed)
+    noise = starting_noise(len(samples), tuple(samples.shape[1:]), salted_seed(seed, "given samples"))
     latents = add_noise(denoiser.parametrization, samples, noise, sigma)
     return Explored(samples, latents, read_pooled(denoiser, latents, sigma, choose_batch(batch, samples.shape[1:])))
 

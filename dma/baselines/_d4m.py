@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..diffusion import Denoiser, add_noise, check_latents, sampling, starting_noise
+from ..diffusion import Denoiser, add_noise, check_latents, salted_seed, sampling, starting_noise
 from ..execution import BatchSize, Watcher, choose_batch, drive
 
 # What the authors' script of prototypes and shell scripts say; the default of their program of pictures is 0.75.
@@ -26,9 +26,10 @@ def d4m_samples(denoiser: Denoiser, sigmas: Tensor, centroids: Tensor, *, streng
 
         x = add_noise(m, eps, sigma_i),  i = S - floor(strength S);   then the plain deterministic steps down to 0
 
-    sigmas: the noise levels (S + 1,), falling to 0. The noise eps is that of `starting_noise` with this seed, a row for
-    each centroid: another seed, another picture. strength 0 gives the centroids themselves, and 1 noises them to the
-    first level. The script samples with PNDM, of which this is the deterministic first order.
+    sigmas: the noise levels (S + 1,), falling to 0. The noise eps is drawn from this seed, a row for each centroid:
+    another seed, another picture; it is none that samples of the seed start from, of which a centroid may be made.
+    strength 0 gives the centroids themselves, and 1 noises them to the first level. The script samples with PNDM, of
+    which this is the deterministic first order.
 
     What is a guess: how the mental-average paper ran D4M. Here one centroid of the samples stands for a concept.
 
@@ -46,7 +47,7 @@ def d4m_samples(denoiser: Denoiser, sigmas: Tensor, centroids: Tensor, *, streng
     check_strength(strength, len(sigmas) - 1)
     check_latents(centroids)
     first = first_step(len(sigmas) - 1, strength)
-    noise = starting_noise(len(centroids), tuple(centroids.shape[1:]), seed)
+    noise = starting_noise(len(centroids), tuple(centroids.shape[1:]), salted_seed(seed, "D4M"))
     x = add_noise(denoiser.parametrization, centroids.cpu().float(), noise, sigmas[first].item())
     return drive(sampling(denoiser, x, sigmas.tolist(), choose_batch(batch, x.shape[1:]), first=first), None, watchers)
 

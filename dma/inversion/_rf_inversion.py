@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..diffusion import Parametrization, starting_noise
+from ..diffusion import Parametrization, salted_seed, starting_noise
 from ._method import Ascent, EulerWayBack
 from ._state import State
 from ._velocity import Velocity
@@ -22,7 +22,8 @@ class RFInversion(EulerWayBack):
 
     gamma 0 is plain inversion; gamma 1 arrives at y1, which knows nothing of the picture. eta 0 is plain sampling;
     eta 1 leads straight to the picture; it acts on the first `controlled` (0 ... 1) of the steps down. All pictures
-    are pulled to the same y1, so that none depends on its place in the batch.
+    are pulled to the same y1, so that none depends on its place in the batch. y1 is not what a sample of this seed
+    starts from: inverted, such a sample would be pulled to the very noise that it was made of.
     """
 
     gamma: float = 0.5
@@ -47,7 +48,7 @@ class RFInversion(EulerWayBack):
 
     def ascend(self, velocity: Velocity, state: State, levels: Sequence[float], index: int) -> Ascent:
         (x,), (s, t) = state, levels[index : index + 2]
-        noise = starting_noise(1, tuple(x.shape[1:]), self.seed)  # (1, C, H, W)
+        noise = starting_noise(1, tuple(x.shape[1:]), salted_seed(self.seed, "RF-Inversion"))  # (1, C, H, W)
         slope = velocity(x, s)
         return Ascent((x + (t - s) * (slope + self.gamma * ((noise - x) / (1 - s) - slope)),))
 

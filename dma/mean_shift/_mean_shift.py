@@ -48,7 +48,7 @@ from ._settings import MeanShiftSettings
 from ._state import MeanShiftState
 
 # Part of the key of every saved run. Raise the number when one of the same settings gives another picture than before.
-ALGORITHM = "mean shift 3"
+ALGORITHM = "mean shift 4"
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def take_mean(averaging: Denoiser, sigma: float, step: int, shape: tuple[int, ..
     if moments.is_certain(settings.mean_error):
         return
     task = functools.partial(predicting, sigma=sigma, mean=state.mean, count=settings.count, shape=shape,
-                             seed=level_seed(settings.seed, step))
+                             seed=level_seed(settings.seed, step, given=state.mean is not None))
     for rows, predicted in spread(averaging, batch, settings.count, task, first=moments.count):
         for part in split_at_multiples(rows, LOOK_AFTER):
             moments.update(predicted[part])
@@ -166,10 +166,11 @@ def first_predictions(averaging: Denoiser, *, sigma: float, count: int, shape: t
     return lambda rows: {"predictions": predict(rows)}
 
 
-def level_seed(seed: int, step: int) -> int:
-    """The seed of a level's noises. The first level's are those of an ordinary batch with this seed."""
+def level_seed(seed: int, step: int, *, given: bool = False) -> int:
+    """The seed of a level's noises. The first level's are those of an ordinary batch with this seed, unless there is a
+    mean before it, which is `given`: it may be that of samples of this seed."""
     # Not seed + step, which would give neighbouring seeds the same noises, a level later.
-    return seed if step == 0 else salted_seed(seed, f"level {step}")
+    return salted_seed(seed, f"level {step}") if step or given else seed
 
 
 def restored(shape: tuple[int, ...], settings: MeanShiftSettings) -> Tensor:

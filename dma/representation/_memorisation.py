@@ -115,8 +115,9 @@ def guidance_difference(conditional: Denoiser, unconditional: Denoiser, latents:
         def read(rows: slice, sigma: float = sigma) -> Tensor:
             chosen, noisy = noisy_draws(conditional, latents, noise, rows, sigma)
             told, untold = (of_rows(each, chosen).denoise(noisy, sigma) for each in (conditional, unconditional))
-            difference = check_finite(told - untold, "What a prompt changes", sigma)  # (b, C, H, W)
-            return in_double(difference).square().flatten(1).mean(1).sqrt() / sigma
+            # In fp64 before it is taken: half precision would round away, or overflow, what lies between the two.
+            difference = check_finite(in_double(told) - in_double(untold), "What a prompt changes", sigma)
+            return difference.square().flatten(1).mean(1).sqrt() / sigma
 
         for rows, found in batch.over(count * draws, read):
             total.index_add_(0, torch.arange(rows.start, rows.stop) // draws, found.cpu())

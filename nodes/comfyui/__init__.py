@@ -13,7 +13,7 @@ from ._embedding_files import (
     plain_name,
     write_embedding,
 )
-from ._executing import number_of_call
+from ._executing import check_no_lists, number_of_call
 from ._files import (
     explaining_what_cannot_be_written,
     fixed_output_path,
@@ -83,14 +83,14 @@ __all__ = [
     "ORDINARY_SIGMAS", "OTHER_LAYER", "OWN_LATENTS", "ComfyDenoiser", "DeterministicSampler", "HSpace", "OneCheckpoint",
     "ProgressReporter", "Prompt", "Push", "Recorded", "SamplingKind", "Stamp", "Steering", "advising",
     "advising_on_gradients", "attached", "check_conditioning", "check_fits", "check_model", "check_no_hooks",
-    "check_not_coded", "check_one_prompt", "check_rank", "check_readable", "check_template", "check_vae", "checkpoints",
-    "coded_latent", "decoded", "default_layer", "described", "differentiable", "differentiable_encoding", "drawn_shape",
-    "embedding_path", "encoded", "encoded_one_by_one", "encoder_folder", "encoder_names", "encoders",
-    "explaining_what_cannot_be_written", "finite", "fixed_output_path", "found_again", "free_after",
-    "identity_of_loaded", "image_latents", "is_from", "is_writable_prefix", "latent_shape", "latents_into_model",
-    "latents_out_of_model", "layer_names", "listed_models", "loaded_with_model", "lora_model", "managed_encoder",
-    "name_is_taken", "network_of", "normal_weights", "number_of_call", "output_name", "output_path", "own_levels",
-    "parameters_of", "parametrization_of", "places", "plain_name", "progress_bar", "prompt_with_vectors",
+    "check_no_lists", "check_not_coded", "check_one_prompt", "check_rank", "check_readable", "check_template",
+    "check_vae", "checkpoints", "coded_latent", "decoded", "default_layer", "described", "differentiable",
+    "differentiable_encoding", "drawn_shape", "embedding_path", "encoded", "encoded_one_by_one", "encoder_folder",
+    "encoder_names", "encoders", "explaining_what_cannot_be_written", "finite", "fixed_output_path", "found_again",
+    "free_after", "identity_of_loaded", "image_latents", "is_from", "is_writable_prefix", "latent_shape",
+    "latents_into_model", "latents_out_of_model", "layer_names", "listed_models", "loaded_with_model", "lora_model",
+    "managed_encoder", "name_is_taken", "network_of", "normal_weights", "number_of_call", "output_name", "output_path",
+    "own_levels", "parameters_of", "parametrization_of", "places", "plain_name", "progress_bar", "prompt_with_vectors",
     "pushed_model", "readable_fingerprint", "readable_fingerprints", "readable_path", "readable_paths",
     "reading_pictures", "recorded", "recording_model", "remember", "resolve_layer", "resumed", "run_key",
     "run_state_folder", "samples_of", "samples_of_size", "saved_run", "saved_without_model", "schedulers",

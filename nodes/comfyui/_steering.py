@@ -91,7 +91,12 @@ class Steering:
     def steer(self, module: Any, inputs: Any, output: Any, *, place: Place, size: tuple[int, int], vector: Tensor,
               rows: Tensor) -> Any:
         tokens = output if place.blocks.element is None else output[place.blocks.element]
-        change = (self.strength * vector).to(tokens.device, tokens.dtype)  # (C,)
+        change = self.strength * vector  # (C,)
+        # Half precision would make infinity of it, and a sample of NaN.
+        if change.abs().max() > torch.finfo(tokens.dtype).max:
+            raise ValueError(f"SteerRepresentation adds up to {change.abs().max():.3g} to the features, which this "
+                             "model holds in half precision: lower its strength.")
+        change = change.to(tokens.device, tokens.dtype)
         return place.shifted(output, size, rows.to(change)[:, None] * change)
 
 

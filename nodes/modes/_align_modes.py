@@ -24,6 +24,8 @@ from ._unfolded import Mode, Unfolded, embedding_name, saved_name, target_of
 
 NODE = "AlignModes"
 MOST_MODES = 20  # rows of a LabelledSheet
+# Inputs that the nodes of every mode hang on.
+LINKED = ("model", "vae", "positive", "negative", "latents", "clusters", "images", "adapter.clip")
 
 
 def number(name: str, default: float, tooltip: str, **options: Any) -> io.Int.Input | io.Float.Input:
@@ -135,6 +137,9 @@ class AlignModes(io.ComfyNode):
     def execute(cls, model, vae, positive, negative, latents, clusters, adapter, most_modes, count, steps, cfg,
                 scheduler, seed, preset, overrides, images=None, layer=comfyui.AUTO_LAYER,
                 pooling="none") -> io.NodeOutput:
+        # Links and not values: ComfyUI finds a node of an earlier run by where its inputs come from.
+        links = cls.hidden.dynprompt.get_node(cls.hidden.unique_id)["inputs"]
+        comfyui.check_no_lists(cls.hidden.dynprompt, links, LINKED, NODE)
         shown = min(most_modes, len(clusters.members))
         changes = parse_overrides(overrides)
         check(clusters, latents, images, adapter["adapter"], shown, changes)
@@ -147,8 +152,6 @@ class AlignModes(io.ComfyNode):
         check_training_latents(latents["samples"])
         comfyui.check_model(model)
         check_modes(model, latents, clusters, modes, cls.hidden.dynprompt.get_real_node_id(cls.hidden.unique_id))
-        # Links and not values: ComfyUI finds a node of an earlier run by where its inputs come from.
-        links = cls.hidden.dynprompt.get_node(cls.hidden.unique_id)["inputs"]
         graph = Unfolded(links, layer, pooling)
         averaged = [graph.average(index, mode) for index, mode in enumerate(modes)]
         captions = [f"mode {mode}: {share.count} of {len(clusters.labels)} ({share.share:.0%})"

@@ -5,9 +5,9 @@ import torch
 from two_modes import LEVEL, LEVELS, MIXTURE, SETTINGS, SHAPE, TwoModes, first_latents, sampled
 
 from mental_averages.dma.alignment import align_mixture
-from mental_averages.dma.alignment._mixture import LARGEST_GRID, read_pooled
+from mental_averages.dma.alignment._mixture import LARGEST_GRID, explore_given, read_pooled
 from mental_averages.dma.clustering import ClusterSettings
-from mental_averages.dma.diffusion import starting_noise
+from mental_averages.dma.diffusion import salted_seed, starting_noise
 from mental_averages.dma.execution import BatchSize
 
 
@@ -41,7 +41,7 @@ def test_samples_from_elsewhere_are_brought_to_the_level_by_noise():
     samples = denoiser.variance**0.5 * noise + (1 - 2 * truth)[:, None, None, None] * denoiser.mean
     found = align_mixture(denoiser, LEVELS, SHAPE, SETTINGS, MIXTURE, LEVEL, samples=samples)
     assert torch.equal(found.clusters.labels, truth) and found.samples is samples and found.report.in_own_mode == 2
-    at_level = samples + LEVELS[LEVEL] * starting_noise(40, SHAPE, SETTINGS.seed)
+    at_level = samples + LEVELS[LEVEL] * starting_noise(40, SHAPE, salted_seed(SETTINGS.seed, "given samples"))
     for mode, sign in ((0, 1), (1, -1)):
         weights = found.clusters.responsibilities[:, mode].float()
         mean = torch.tensordot(weights / weights.sum(), at_level, 1)
@@ -49,6 +49,15 @@ def test_samples_from_elsewhere_are_brought_to_the_level_by_noise():
                                    atol=5e-3)
         apart = (samples[truth == mode] - sign * denoiser.mean).flatten(1).norm(dim=1)
         assert (found.latents[mode][0] - sign * denoiser.mean).norm() < apart.min()
+
+
+def test_samples_of_the_same_seed_do_not_get_back_what_they_were_made_of():
+    denoiser, sigma = TwoModes(), LEVELS[LEVEL].item()
+    samples = sampled(denoiser, first_latents(), LEVELS)
+    for seed in (3, 4):  # that of the samples, and another
+        noise = (explore_given(denoiser, sigma, samples, seed).latents - samples) / sigma
+        alike = torch.nn.functional.cosine_similarity(noise.flatten(), starting_noise(40, SHAPE, 3).flatten(), dim=0)
+        assert noise.std().item() == pytest.approx(1, abs=0.05) and alike.abs() < 0.15
 
 
 def test_one_component_is_the_average_of_all_from_the_level_on():

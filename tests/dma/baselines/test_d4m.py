@@ -6,7 +6,7 @@ import torch
 from toys import LinearGaussian
 
 from mental_averages.dma.baselines import d4m_samples, first_step, minibatch_centroids
-from mental_averages.dma.diffusion import NotFiniteError, Parametrization, add_noise, starting_noise
+from mental_averages.dma.diffusion import NotFiniteError, Parametrization, add_noise, salted_seed, starting_noise
 from mental_averages.dma.execution import BatchSize
 
 SHAPE = (2, 3, 3)
@@ -19,7 +19,7 @@ def test_it_is_image_to_image_from_the_centroid():
     centroid = torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(3))
     for strength in (0.3, 0.7, 1.0):
         sigma = SIGMAS[50 - round(50 * strength)].item()
-        x = centroid + sigma * starting_noise(1, SHAPE, 4)
+        x = centroid + sigma * starting_noise(1, SHAPE, salted_seed(4, "D4M"))
         expected = denoiser.mean + (x - denoiser.mean) * math.sqrt(0.25 / (0.25 + sigma**2))
         found = d4m_samples(denoiser, SIGMAS, centroid, strength=strength, seed=4)
         torch.testing.assert_close(found, expected, rtol=0, atol=0.08)
@@ -66,7 +66,9 @@ def test_noise_is_added_by_the_models_own_law(parametrization):
     d4m_samples(Watching(), levels, centroid, strength=0.7, seed=1)
     x, sigma = seen[0]
     assert sigma == pytest.approx(0.6) and len(seen) == 2
-    assert torch.equal(x, add_noise(parametrization, centroid, starting_noise(1, SHAPE, 1), sigma))
+    assert torch.equal(x, add_noise(parametrization, centroid, starting_noise(1, SHAPE, salted_seed(1, "D4M")), sigma))
+    # Not what the samples of this seed, of which the centroid may be made, have started from.
+    assert not torch.allclose(x, add_noise(parametrization, centroid, starting_noise(1, SHAPE, 1), sigma), atol=0.1)
 
 
 def test_steps_are_counted_as_diffusers_counts_them():

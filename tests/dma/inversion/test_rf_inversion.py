@@ -3,7 +3,7 @@ import pytest
 import torch
 from ode_toys import Network, pictures, schedule
 
-from mental_averages.dma.diffusion import Parametrization
+from mental_averages.dma.diffusion import Parametrization, salted_seed, starting_noise
 from mental_averages.dma.inversion import Ddim, RFInversion, invert, way_back
 
 EPS, FLOW = Parametrization.EPS, Parametrization.FLOW
@@ -14,7 +14,8 @@ def test_rf_inversion_without_pulls_is_plain_inversion_and_with_full_pull_arrive
     plain = invert(network, clean, levels, method=Ddim("source")).trajectory
     free = invert(network, clean, levels, method=RFInversion(gamma=0.0, eta=0.0)).trajectory
     torch.testing.assert_close(free.latents, plain.latents)
-    noise = torch.randn(1, 4, 3, 3, generator=torch.Generator().manual_seed(9))
+    noise = starting_noise(1, (4, 3, 3), salted_seed(9, "RF-Inversion"))
+    assert not torch.allclose(noise, starting_noise(1, (4, 3, 3), 9), atol=0.1)  # what a sample of this seed was
     led = invert(network, clean, levels, method=RFInversion(gamma=1.0, eta=1.0, controlled=1.0, seed=9))
     torch.testing.assert_close(led.trajectory.noise, noise.expand_as(clean), rtol=1e-5, atol=1e-5)
     assert max(led.report.round_trip.relative) < 1e-5
@@ -23,7 +24,7 @@ def test_rf_inversion_without_pulls_is_plain_inversion_and_with_full_pull_arrive
 def test_rf_inversion_steps_by_hand():
     network, clean = Network(FLOW), pictures(1)
     levels = torch.tensor([0.0, 0.5, 1.0])
-    y1 = torch.randn(1, 4, 3, 3, generator=torch.Generator().manual_seed(2))
+    y1 = starting_noise(1, (4, 3, 3), salted_seed(2, "RF-Inversion"))
     method = RFInversion(gamma=0.3, eta=0.6, controlled=0.5, seed=2)
     trajectory = invert(network, clean, levels, method=method, measure=False).trajectory
     x1 = clean + 0.5 * (0.7 * network.output(clean, 1) + 0.3 * (y1 - clean))

@@ -7,7 +7,14 @@ import torch
 from toys import LinearGaussian, sigmas
 from two_modes import TwoModes
 
-from mental_averages.dma.diffusion import NoisePairs, Parametrization, add_noise, sample
+from mental_averages.dma.diffusion import (
+    NoisePairs,
+    Parametrization,
+    add_noise,
+    salted_seed,
+    sample,
+    starting_noise,
+)
 from mental_averages.dma.execution import BatchSize
 from mental_averages.dma.mean_shift import MeanShiftSettings, Start, mean_shift
 from mental_averages.dma.mean_shift._mean_shift import level_seed
@@ -59,6 +66,17 @@ def test_closed_form_of_gaussian_data(denoiser, levels):
     finished = sample(denoiser, add_noise(denoiser.parametrization, expected, torch.zeros(1, *SHAPE), levels[3].item()),
                       levels[3:])
     torch.testing.assert_close(found.latents, finished, rtol=1e-5, atol=1e-5)
+
+
+def test_a_start_that_is_made_of_samples_of_the_seed_does_not_get_their_noise():
+    """At step 0 as well: the answers of the first level are those of noises that no sample of the seed began with."""
+    denoiser, start = LinearGaussian(), Start.of(torch.full((1, *SHAPE), 2.0), 0)
+    once = replace(SETTINGS, count=1, averaged_steps=1)
+    found = mean_shift(denoiser, LEVELS, SHAPE, once, start=start).mean
+    own, samples = (denoiser.denoise(2 + LEVELS[0] * starting_noise(1, SHAPE, seed), LEVELS[0].item())
+                    for seed in (salted_seed(5, "level 0"), 5))
+    torch.testing.assert_close(found, own)
+    assert not torch.allclose(found, samples, atol=1e-3)
 
 
 def test_the_error_of_the_mean_and_the_spread_are_those_of_the_drawn_noises():

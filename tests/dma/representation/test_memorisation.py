@@ -140,6 +140,16 @@ def test_a_prompt_that_changes_nothing_has_the_score_0():
     assert guidance_difference(Linear(0.5), Linear(0.5), normal(2, *SHAPE), [1.0]).tolist() == [0.0, 0.0]
 
 
+class Half(Linear):
+    def denoise(self, x, sigma):
+        return torch.full_like(x, self.scale, dtype=torch.float16)
+
+
+def test_predictions_in_half_precision_lose_nothing_between_them():
+    """Their difference, 80 000, is more than the largest number of fp16."""
+    assert guidance_difference(Half(4e4), Half(-4e4), normal(2, *SHAPE), [2.0]).tolist() == [4e4, 4e4]
+
+
 def test_the_order_of_latents_does_not_matter():
     latents = normal(5, *SHAPE)
     whole = guidance_difference(Linear(1.0), Linear(0.1), latents, [1.0, 0.3], draws=3)

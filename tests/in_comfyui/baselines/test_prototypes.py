@@ -23,12 +23,14 @@ def test_d4m_is_cores_image_to_image_from_the_mean(demo, prompts, samples):
     """A KSampler whose steps are those that are left, from the same latent and noise."""
     import nodes
 
+    from mental_averages.dma.diffusion import salted_seed
+
     latent, centroids = d4m(demo[0], prompts, samples, strength=0.5, seed=7)
     mean = samples["samples"].mean(0, keepdim=True)
     torch.testing.assert_close(centroids["samples"], mean, rtol=0, atol=1e-5)
     with torch.inference_mode():
-        (core,) = nodes.KSamplerAdvanced().sample(demo[0], "enable", 7, 6, 4.0, "ddim", "normal", *prompts,
-                                                  {"samples": mean}, 3, 6, "disable")
+        (core,) = nodes.KSamplerAdvanced().sample(demo[0], "enable", salted_seed(7, "D4M"), 6, 4.0, "ddim", "normal",
+                                                  *prompts, {"samples": mean}, 3, 6, "disable")
     torch.testing.assert_close(latent["samples"], core["samples"], rtol=1e-3, atol=1e-3)
 
 

@@ -3,7 +3,7 @@ import asyncio
 
 import pytest
 import torch
-from queued_graphs import EMBEDDING, LORA, NONE, SIZES, Comfy, graph_of, unfolded
+from queued_graphs import EMBEDDING, LORA, NONE, SIZES, Comfy, Result, graph_of, unfolded
 
 
 def modes_run(ran, part):
@@ -122,6 +122,62 @@ def test_without_an_adapter_each_mode_has_an_average_of_its_own(registered):
     assert len(torch.unique(latents.flatten(1), dim=0)) == 3
     _, ran = comfy.queue(graph_of(NONE, images=None, overrides="0: seed=5"))
     assert modes_run(ran, "average") == [0]
+
+
+class Several:
+    """A list of two models, and one of two seeds."""
+
+    RETURN_TYPES, OUTPUT_IS_LIST, FUNCTION, CATEGORY, models = ("MODEL", "INT"), (True, True), "give", "test", None
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {}}
+
+    def give(self):
+        return Several.models, [1, 2]
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["the list itself", "a node on the way"])
+def test_a_list_of_models_is_refused_before_any_mode_is_averaged(values, registered, monkeypatch, changed):
+    """Each model's modes would be averaged by every model."""
+    import nodes
+
+    monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, "Several", Several)
+    monkeypatch.setattr(Several, "models", [values[0], values[0].clone()])
+    graph = {**graph_of(NONE, model=["changed" if changed else "several", 0]),
+             "several": {"class_type": "Several", "inputs": {}},
+             "changed": {"class_type": "ModelPass", "inputs": {"model": ["several", 0]}}}
+
+    class ModelPass:
+        RETURN_TYPES, FUNCTION, CATEGORY = ("MODEL",), "hand_on", "test"
+
+        @classmethod
+        def INPUT_TYPES(cls):
+            return {"required": {"model": ("MODEL",)}}
+
+        def hand_on(self, model):
+            return (model,)
+
+    monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, "ModelPass", ModelPass)
+    comfy = Comfy("CLASSIC")
+    with pytest.raises(RuntimeError, match="AlignModes takes one of model, but a list is connected: connect one"):
+        comfy.queue(graph)
+    ids = {data["node"] for event, data in comfy.listener.messages if event == "executing" and data["node"]}
+    assert ids <= {"given", "several", "changed", "modes"}
+
+
+def test_each_seed_of_a_list_has_its_averages(registered, monkeypatch):
+    import nodes
+
+    monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, "Several", Several)
+    received, take = [], Result.take
+    monkeypatch.setattr(Result, "take", lambda self, **given: received.append(given["latents"]["samples"])
+                        or take(self, **given))
+    comfy = Comfy("CLASSIC")
+    for seed in (["several", 1], 1, 2):
+        comfy.queue({**graph_of(NONE, seed=seed), "several": {"class_type": "Several", "inputs": {}}})
+    first, second, *alone = received
+    assert torch.equal(first, alone[0]) and torch.equal(second, alone[1]) and not torch.equal(first, second)
 
 
 def test_saved_adapters(registered):

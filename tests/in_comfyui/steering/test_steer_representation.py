@@ -253,6 +253,20 @@ def test_half_precision(dtype, bridge):
         assert (found - ksampler(model)).abs().max() > 1e-2
 
 
+def test_what_half_precision_cannot_hold_is_refused(built, bridge):
+    """100 000 in fp16 would be infinity, and the sample NaN."""
+    place = bridge.places(built("SD1.5").model.diffusion_model)["middle_block"]
+    steering, features = bridge.Steering({}, 1000.0, 0.0, 1.0, False), torch.zeros(1, place.width, 1, 1)
+
+    def steer(dtype):
+        return steering.steer(None, (), features.to(dtype), place=place, size=(8, 8),
+                              vector=torch.full((place.width,), 100.0), rows=torch.ones(1, dtype=torch.bool))
+
+    with pytest.raises(ValueError, match=r"adds up to 1e\+05 to the features, which this model holds in half"):
+        steer(torch.float16)
+    assert steer(torch.bfloat16).isfinite().all() and (steer(torch.float32) == 1e5).all()
+
+
 def test_a_compiled_network_is_refused(built):
     from comfy.patcher_extension import WrappersMP
     from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
