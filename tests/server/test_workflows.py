@@ -6,6 +6,7 @@ import sys
 
 import graphs
 import pytest
+from PIL import Image
 from encoder_folders import write_blip
 
 import pack
