@@ -6,8 +6,8 @@ import sys
 
 import graphs
 import pytest
-from PIL import Image
 from encoder_folders import write_blip
+from PIL import Image
 
 import pack
 import page_workflow
