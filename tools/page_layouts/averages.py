@@ -50,7 +50,7 @@ sample, and a sample that starts from zero.
              Group("5. What was measured", REPORTS, (("22",), ("23",)))),
         ),
         widths={NOTE: 350, "26": 420, "18": 520, "22": 270, "23": 600},
-        extra_heights={NOTE: 440, "26": 360, "18": 300, "23": 200},
+        extra_heights={NOTE: 510, "26": 360, "18": 300, "23": 200},
         folded=frozenset({"13"}),
     ),
     "10_find_the_layer_that_stands_for_meaning": Layout(
@@ -72,7 +72,7 @@ chosen layer*.
             (Group("5. Pictures", PICTURES, (("9", "13"),)),),
         ),
         widths={NOTE: 350, "8": 300, "13": 700},
-        extra_heights={NOTE: 380, "9": 380, "10": 160, "13": 380},
+        extra_heights={NOTE: 440, "9": 380, "10": 160, "13": 380},
     ),
     "11_the_same_average_from_every_seed": Layout(
         note="""## One picture, whatever the seed
@@ -95,7 +95,7 @@ gradient.
             (Group("4. Pictures", PICTURES, (("15",), ("14", "12"))),),
         ),
         widths={NOTE: 350, "15": 480, "12": 620},
-        extra_heights={NOTE: 380, "12": 400, "14": 320, "15": 480},
+        extra_heights={NOTE: 470, "12": 400, "14": 320, "15": 480},
         folded=frozenset({"9"}),
     ),
     "13_more_typical_or_more_unusual_samples": Layout(
@@ -122,7 +122,7 @@ colours begin to saturate.
              Group("5. How alike samples are", REPORTS, (("21",), ("22",)))),
         ),
         widths={NOTE: 350, "20": 660, "22": 660},
-        extra_heights={NOTE: 400, "20": 480, "22": 300},
+        extra_heights={NOTE: 480, "20": 480, "22": 300},
         folded=frozenset({"11", "17"}),
     ),
     "15_mental_average_and_its_rivals": Layout(
@@ -179,7 +179,7 @@ steered* marks what the model has perhaps never seen.
             (Group("5. Pictures", PICTURES, (("31",), ("30",))), Group("7. Flags", REPORTS, (("33",),))),
         ),
         widths={NOTE: 350, "31": 420, "33": 660},
-        extra_heights={NOTE: 440, "11": 100, "31": 460, "33": 300},
+        extra_heights={NOTE: 510, "11": 100, "31": 460, "33": 300},
         folded=frozenset({"9", "16", "22", "25", "28"}),
     ),
 }

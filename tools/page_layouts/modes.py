@@ -29,7 +29,7 @@ put a CLIP, SigLIP or DINOv2 in the format of the transformers library into a fo
             (Group("4. What was found", PICTURES, (("9",), ("10", "11"))), Group("6. Numbers", REPORTS, (("12",),))),
         ),
         widths={NOTE: 360, "9": 620, "10": 420},
-        extra_heights={NOTE: 520, "9": 600, "10": 300, "11": 300},
+        extra_heights={NOTE: 590, "9": 600, "10": 300, "11": 300},
     ),
     "07_sort_pictures_by_a_question": Layout(
         note="""## Modes by a question
@@ -82,7 +82,7 @@ here suit the demo model.
              Group("7. What was measured", REPORTS, (("42", "43"),))),
         ),
         widths={NOTE: 350, "41": 480},
-        extra_heights={NOTE: 460, "12": 236, "30": 236, "41": 260, "43": 240},
+        extra_heights={NOTE: 520, "12": 236, "30": 236, "41": 260, "43": 240},
         folded=frozenset({"14"}),
     ),
     "09_a_lora_and_an_average_for_every_kind": Layout(
@@ -129,7 +129,7 @@ mode, choose later steps in the advanced `levels`; if each is its own, earlier o
             (Group("3. Pictures", PICTURES, (("6",), ("7", "10"))),),
         ),
         widths={NOTE: 360, "5": 300, "6": 800, "7": 480},
-        extra_heights={NOTE: 480, "6": 800, "7": 440, "10": 300},
+        extra_heights={NOTE: 590, "6": 800, "7": 440, "10": 300},
     ),
     "17_what_the_network_sees_and_has_by_heart": Layout(
         note="""## What the network sees in a picture

@@ -54,7 +54,7 @@ With four pictures the last two are close; template 05 shows what many do.
             (Group("6. Pictures", PICTURES, (("23", "22", "25"),)),),
         ),
         widths={NOTE: 350, "23": 400},
-        extra_heights={NOTE: 440, "22": 240, "23": 300},
+        extra_heights={NOTE: 510, "22": 240, "23": 300},
         folded=frozenset({"17", "19"}),
     ),
     "04_morph_between_pictures": Layout(
@@ -110,7 +110,7 @@ The demo model's inversions have so much in common that the growth soon levels o
              Group("6. What the noise has in common", REPORTS, (("26",), ("25", "27")))),
         ),
         widths={NOTE: 350, "24": 600},
-        extra_heights={NOTE: 480, "24": 500, "26": 400},
+        extra_heights={NOTE: 590, "24": 500, "26": 400},
         folded=frozenset({"14", "17", "21"}),
     ),
     "19_change_what_a_picture_shows": Layout(
@@ -138,7 +138,7 @@ Group 4 takes the same codes back with **SamplerCustomAdvanced**.
              Group("6. What was measured", REPORTS, (("26",), ("27",)))),
         ),
         widths={NOTE: 350, "25": 460, "27": 460},
-        extra_heights={NOTE: 440, "25": 640, "27": 320},
+        extra_heights={NOTE: 550, "25": 640, "27": 320},
         folded=frozenset({"12", "19"}),
     ),
 }
