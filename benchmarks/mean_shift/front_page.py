@@ -1,6 +1,6 @@
 """The pictures by which the pack is known: the first one of the README, the registry's icon and its banner.
 
-Everything is drawn by the demo model with the values of template 01. The first picture shows the average by mean shift
+Everything is drawn by the demo model with the values of new nodes. The first picture shows the average by mean shift
 of one concept, large, and beside it samples and what else could be called their average. The icon (400 x 400 pixels) is
 that average, the banner (21:9) eight of them.
 """
