@@ -35,6 +35,11 @@ MODELS = {"v1-5-pruned-emaonly-fp16.safetensors": {
     "name": "v1-5-pruned-emaonly-fp16.safetensors", "directory": "checkpoints",
     "url": "https://huggingface.co/Comfy-Org/stable-diffusion-v1-5-archive/resolve/main/"
            "v1-5-pruned-emaonly-fp16.safetensors"}}
+# What the quickstart makes. No ComfyUI has it otherwise, and no pack can bring a checkpoint or a picture to be loaded.
+OF_THE_DEMO = re.compile(r"mental_averages_demo\w*(\.safetensors)?|demo_\w+\.png|demo_clip")
+MISSING = ("**Something red?** This opens with the pack's demo model, 64 pixels small. Choose your own files in the "
+           "red nodes and your model's own size, or run `python tools/quickstart.py --serve` in a copy of the pack's "
+           "repository, which brings them.")
 BRANCHING = "COMFY_DYNAMICCOMBO_V3"  # a choice that brings inputs of its own
 MATCHING = "COMFY_MATCHTYPE_V3"  # takes the type of what is connected
 SHOWN_TEXT = 180  # what the page adds to a PreviewAny
@@ -77,13 +82,21 @@ def page_from_api(graph: dict[str, Any], object_info: dict[str, Any], layout: La
     note_id = max(int(key) for key in graph) + 1
     nodes[NOTE] = {"id": note_id, "type": "MarkdownNote", "pos": [0, 0], "size": [0, 0], "flags": {}, "order": 0,
                    "mode": 0, "inputs": [], "outputs": [], "title": "Read me", "properties": {},
-                   "widgets_values": [layout.note.strip()], "color": "#222", "bgcolor": "#000"}
+                   "widgets_values": [note_of(graph, layout)], "color": "#222", "bgcolor": "#000"}
     groups = arrange(nodes, layout)
     for order, key in enumerate([NOTE, *_in_order(graph)]):
         nodes[key]["order"] = order
     return {"id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{PACK_NAME}/{name}")), "revision": 0, "last_node_id": note_id,
             "last_link_id": len(links), "nodes": sorted(nodes.values(), key=lambda node: node["id"]), "links": links,
             "groups": groups, "config": {}, "extra": {}, "version": 0.4}
+
+
+def note_of(graph: dict[str, Any], layout: Layout) -> str:
+    """The note of a workflow. What to do where the demo model is missing stands right below its title."""
+    title, rest = layout.note.strip().split("\n", 1)
+    given = (value for node in graph.values() for value in node["inputs"].values() if isinstance(value, str))
+    parts = [title, MISSING] if any(map(OF_THE_DEMO.search, given)) else [title]
+    return "\n\n".join([*parts, rest.strip()])
 
 
 def page_nodes(graph: dict[str, Any], object_info: dict[str, Any]) -> tuple[dict[str, dict], list[list]]:

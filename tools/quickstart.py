@@ -22,7 +22,7 @@ import workspace
 from console import Explained, ProgressLine, make_folder, run, say
 from page_layouts import LAYOUTS
 
-TEMPLATE = "01_mental_average"
+TEMPLATE = "01_mental_average_beside_other_averages"
 WORKFLOW = "mental_averages_quickstart"  # the name of what is saved for the page
 GRAPH = workspace.PACK / "example_workflows" / "api" / f"{TEMPLATE}.json"
 

@@ -24,7 +24,7 @@ def test_nothing_overlaps_and_text_is_drawn_as_the_workflow_opens(page, name):
 
 
 def test_a_workflow_that_lies_badly_is_found_out_in_the_page(page):
-    workflow = page_workflow.read_page("11_one_picture")
+    workflow = page_workflow.read_page("11_the_same_average_from_every_seed")
     first, second = (node for node in workflow["nodes"] if node["type"] == "CLIPTextEncode")
     second["pos"] = [first["pos"][0] + 40, first["pos"][1] + 40]
     workflow["nodes"][-1]["pos"] = [9000, 0]

@@ -7,7 +7,7 @@ import pytest
 import workspace
 from measure_pages import OPENED
 
-TEMPLATE = "01_mental_average"
+TEMPLATE = "01_mental_average_beside_other_averages"
 START_SECONDS, RUN_SECONDS = 90, 600
 
 # What the page is asked: values of widgets, by the titles of their nodes.
@@ -142,7 +142,8 @@ def test_an_inversion_has_a_seed_only_where_it_draws_noise(page):
 
 
 def test_the_sentence_of_an_error_is_shown_at_once(page):
-    workflow = json.loads((workspace.PACK / "example_workflows" / "11_one_picture.json").read_text(encoding="utf-8"))
+    file = workspace.PACK / "example_workflows" / "11_the_same_average_from_every_seed.json"
+    workflow = json.loads(file.read_text(encoding="utf-8"))
     node = next(node for node in workflow["nodes"] if node["type"] == "MentalAverage")
     place = node["widgets_values"].index(-1.0)  # restored_noise
     node["widgets_values"][place] = -0.5

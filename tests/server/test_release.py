@@ -5,6 +5,7 @@ import sys
 import zipfile
 
 import pytest
+from PIL import Image
 
 import release
 import workspace
@@ -101,6 +102,19 @@ def test_archive_of_this_pack(tmp_path):
                 code = held.read(name).decode()
                 for word in (" eval(", " exec(", "pickle.load", "os.system", "shell=True"):
                     assert word not in code, f"{name} holds {word.strip()}"
+
+
+@pytest.mark.parametrize("key, width, height", [("Icon", 400, 400), ("Banner", 1050, 450)])
+def test_picture_for_the_registry_lies_where_its_address_points(key, width, height):
+    """A square of at most 400 pixels and one of 21:9, small, and at an address below the Repository's."""
+    project = (workspace.PACK / "pyproject.toml").read_text(encoding="utf-8")
+    address = re.search(rf'^{key} = "(.+)"$', project, re.MULTILINE)[1]
+    repository = re.search(r'^Repository = "(.+)"$', project, re.MULTILINE)[1]
+    file = workspace.PACK / address.removeprefix(f"{repository}/raw/HEAD/")
+    with Image.open(file) as picture:
+        assert picture.size == (width, height)
+    assert file.relative_to(workspace.PACK).as_posix() in release._git(workspace.PACK, "ls-files")
+    assert file.stat().st_size <= 32_000
 
 
 def test_no_release_is_built_while_addresses_are_placeholders(tmp_path):

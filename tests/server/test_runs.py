@@ -91,7 +91,7 @@ def test_template_runs_headless_and_writes_its_pictures(server, checkpoint):
         assert run.entry["outputs"][node_id]["images"], graph[node_id]["_meta"]["title"]
     assert len(run.pictures) == 5  # the sheet, the report's plot, the average by mean shift and both of alignment's
     assert {path.name.rpartition("_0")[0] for path in run.pictures} == {
-        "cat_face_sheet", "cat_face_report", "cat_face_one_picture", "cat_face_aligned_average"}
+        "rocket_sheet", "rocket_report", "rocket_one_picture", "rocket_aligned_average"}
     for number, path in enumerate(run.pictures):
         assert run.pixels(number).std() > 5, path.name
 

@@ -7,6 +7,7 @@ import sys
 import graphs
 import pytest
 from encoder_folders import write_blip
+from PIL import Image
 
 import pack
 import page_workflow
@@ -68,3 +69,30 @@ def test_page_form_queues_its_api_twin(server, name):
     assert page_workflow.differences(graph, page, described) == []
     again = page_workflow.page_from_api(graph, described, page_workflow.LAYOUTS[name], name)
     assert json.loads(json.dumps(again)) == page
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_thumbnail_is_a_small_square(name):
+    file = page_workflow.FOLDER / f"{name}.jpg"
+    with Image.open(file) as picture:
+        assert picture.size == (400, 400) and picture.format == "JPEG"
+    assert file.stat().st_size <= 22_000
+
+
+def test_every_file_of_a_template_belongs_to_one():
+    assert {path.stem for path in page_workflow.FOLDER.glob("*.*")} == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_note_says_what_to_choose_where_the_demo_model_is_named(name):
+    page = page_workflow.read_page(name)
+    note, = (node["widgets_values"][0] for node in page["nodes"] if node["type"] == "MarkdownNote")
+    api = (page_workflow.FOLDER / "api" / f"{name}.json").read_text(encoding="utf-8")
+    assert (page_workflow.MISSING in note) == ("mental_averages_demo" in api)
+    assert note.startswith("## ") and note.count("## ") == 1
+
+
+def test_pictures_that_templates_load_are_in_the_pack():
+    loaded = {node["inputs"]["image"] for name in NAMES for node in page_workflow.read_api(name).values()
+              if node["class_type"] == "LoadImage"}
+    assert loaded == {path.name for path in (pack.ROOT / "demo" / "pictures").glob("*.png")}

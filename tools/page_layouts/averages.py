@@ -26,7 +26,7 @@ An interrupted run goes on where it stopped when you press Run again.
         extra_heights={NOTE: 300, "7": 800},
         unfolded=frozenset({"6"}),
     ),
-    "01_mental_average": Layout(
+    "01_mental_average_beside_other_averages": Layout(
         note="""## A mental average
 
 What does the model think of when it reads your prompt? Type a concept into **Prompt** and press **Run**.
@@ -38,7 +38,7 @@ the model's semantic space. That its pictures look alike is the check.
 The sheet sets both beside what else could be called an average: the means of pixels and of latents, the most central \
 sample, and a sample that starts from zero.
 
-- **Your model**: choose its checkpoint, and its own size in *Size*; 64 is the demo model's.
+- **Your model**: choose its checkpoint, and its own size in *Size*.
 - **Steadier**: raise `count`.
 - **Another seed**: give all nodes the same one.
 """,
@@ -50,10 +50,10 @@ sample, and a sample that starts from zero.
              Group("5. What was measured", REPORTS, (("22",), ("23",)))),
         ),
         widths={NOTE: 350, "26": 420, "18": 520, "22": 270, "23": 600},
-        extra_heights={NOTE: 440, "26": 360, "18": 300, "23": 200},
+        extra_heights={NOTE: 510, "26": 360, "18": 300, "23": 200},
         folded=frozenset({"13"}),
     ),
-    "10_semantic_layer": Layout(
+    "10_find_the_layer_that_stands_for_meaning": Layout(
         note="""## Which layer stands for meaning?
 
 *Measure every layer* reads all layers of the model while it samples a few prompts, and chooses one by what was \
@@ -72,9 +72,9 @@ chosen layer*.
             (Group("5. Pictures", PICTURES, (("9", "13"),)),),
         ),
         widths={NOTE: 350, "8": 300, "13": 700},
-        extra_heights={NOTE: 380, "9": 380, "10": 160, "13": 380},
+        extra_heights={NOTE: 440, "9": 380, "10": 160, "13": 380},
     ),
-    "11_one_picture": Layout(
+    "11_the_same_average_from_every_seed": Layout(
         note="""## One picture, whatever the seed
 
 Type a concept into **Prompt** and press **Run**.
@@ -83,8 +83,8 @@ Type a concept into **Prompt** and press **Run**.
 it. The sheet shows it beside plain samples and once more from another seed: that the two look alike is the check. \
 Where looks differ is bright in its last row: what the prompt leaves open.
 
-- **Your model**: choose its checkpoint or loader, quantised ones too, and its own size in *Size*; 64 is the demo \
-model's. Nothing needs a gradient.
+- **Your model**: choose its checkpoint or loader, quantised ones too, and its own size in *Size*. Nothing needs a \
+gradient.
 - **Softer or stronger**: the advanced `guidance_share`.
 - **Steadier**: raise `count`.
 """,
@@ -95,10 +95,10 @@ model's. Nothing needs a gradient.
             (Group("4. Pictures", PICTURES, (("15",), ("14", "12"))),),
         ),
         widths={NOTE: 350, "15": 480, "12": 620},
-        extra_heights={NOTE: 380, "12": 400, "14": 320, "15": 480},
+        extra_heights={NOTE: 470, "12": 400, "14": 320, "15": 480},
         folded=frozenset({"9"}),
     ),
-    "13_typical_and_unusual": Layout(
+    "13_more_typical_or_more_unusual_samples": Layout(
         note="""## Typical and unusual
 
 Every seed looks the same? Type a concept into **Prompt** and press **Run**.
@@ -107,7 +107,7 @@ Every seed looks the same? Type a concept into **Prompt** and press **Run**.
 towards it, in the first steps, in which layout and kind are decided. All start from the same noise; at strength 1 \
 colours begin to saturate.
 
-- **Your model**: choose its checkpoint, and its own size in *Size*; 64 is the demo model's.
+- **Your model**: choose its checkpoint, and its own size in *Size*.
 - **Between two things**: connect the average of another prompt to `second`.
 - **Longer or shorter**: `end_percent` of *Typicality Guidance*.
 
@@ -122,10 +122,10 @@ colours begin to saturate.
              Group("5. How alike samples are", REPORTS, (("21",), ("22",)))),
         ),
         widths={NOTE: 350, "20": 660, "22": 660},
-        extra_heights={NOTE: 400, "20": 480, "22": 300},
+        extra_heights={NOTE: 480, "20": 480, "22": 300},
         folded=frozenset({"11", "17"}),
     ),
-    "15_rivals": Layout(
+    "15_mental_average_and_its_rivals": Layout(
         note="""## Rivals of the mental average
 
 What else could stand for all samples of a prompt? Type a concept into **Prompt** and press **Run**. From the same \
@@ -139,7 +139,7 @@ samples the sheet shows:
 
 Do the seeds agree, and is it a good picture?
 
-- **Your model**: choose its checkpoint, and its own size in *Size*; 64 is the demo model's. D4M's authors write \
+- **Your model**: choose its checkpoint, and its own size in *Size*. D4M's authors write \
 "cartoon, anime, painting" as negative prompt.
 - **Best by your own score**: `scores` of *Best of K*.
 """,
@@ -155,7 +155,7 @@ Do the seeds agree, and is it a good picture?
         extra_heights={NOTE: 440, "26": 600, "27": 300},
         folded=frozenset({"14", "18", "22"}),
     ),
-    "18_steer": Layout(
+    "18_steer_pictures_from_one_kind_to_another": Layout(
         note="""## Steering what the network knows
 
 Pictures of two kinds say in which direction a network's features have to move. Type what you want into **With it**, \
@@ -167,7 +167,7 @@ steered* marks what the model has perhaps never seen.
 
 - **Your pictures**: connect two batches of images to *Direction*; thirty or more of each.
 - **Some layers alone**: `layers` of *Direction*.
-- **Your model**: choose its checkpoint, and its own size in both sizes; 64 is the demo model's.
+- **Your model**: choose its checkpoint, and its own size in both sizes.
 """,
         groups=(
             (Group("1. Model and prompt", MODEL, ((NOTE, "1", "2", "3", "4"),)),),
@@ -179,7 +179,7 @@ steered* marks what the model has perhaps never seen.
             (Group("5. Pictures", PICTURES, (("31",), ("30",))), Group("7. Flags", REPORTS, (("33",),))),
         ),
         widths={NOTE: 350, "31": 420, "33": 660},
-        extra_heights={NOTE: 440, "11": 100, "31": 460, "33": 300},
+        extra_heights={NOTE: 510, "11": 100, "31": 460, "33": 300},
         folded=frozenset({"9", "16", "22", "25", "28"}),
     ),
     "20_shared_mean": Layout(

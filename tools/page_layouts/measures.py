@@ -4,7 +4,7 @@ from __future__ import annotations
 from layout import MODEL, NOTE, OTHER, PICTURES, REPORTS, WORK, Group, Layout
 
 LAYOUTS: dict[str, Layout] = {
-    "14_measures": Layout(
+    "14_measure_and_rank_pictures": Layout(
         note="""## What is a picture worth?
 
 Three ways to one picture of a concept, measured beside plain samples of another seed: plain samples, the best of them \
@@ -30,7 +30,7 @@ Every number has its 95 % interval. *Save Table* writes picture, JSON and CSV.
         extra_heights={NOTE: 440, "17": 440, "22": 400, "23": 300},
         folded=frozenset({"8", "11", "12"}),
     ),
-    "16_concept_sheet": Layout(
+    "16_compare_checkpoints_word_by_word": Layout(
         note="""## What does a model think that words mean?
 
 The average of every word by every checkpoint, from the same noise. Press **Run**.
@@ -43,7 +43,7 @@ Below each average: how many samples *look like a woman* and *like a man* to a s
 and load a CLIP of your own: `demo_clip` knows the demo models' pictures alone.
 - **Your attributes**: prompts to choose between, or a question to a BLIP-VQA.
 - **The epochs of a training**: choose `loras` in `columns`, connect *Load Checkpoint*, and name the folder. Template \
-*08_adapter_per_mode* leaves a LoRA of the word *woman*: `mental_averages_mode_*`.
+*08_train_a_lora_on_one_kind_of_picture* leaves a LoRA of the word *woman*: `mental_averages_mode_*`.
 
 An interrupted sheet goes on where it was when you press Run again.
 """,

@@ -4,7 +4,7 @@ from __future__ import annotations
 from layout import MODEL, NOTE, OTHER, PICTURES, REPORTS, WORK, Group, Layout
 
 LAYOUTS: dict[str, Layout] = {
-    "06_modes": Layout(
+    "06_the_kinds_of_pictures_a_prompt_gives": Layout(
         note="""## The modes of a concept
 
 Many pictures of one prompt are embedded by an image encoder and sorted by a Gaussian mixture. The Bayesian \
@@ -19,7 +19,7 @@ information criterion (BIC) chooses how many modes there are.
 **Image encoder**: `demo_clip` comes with the pack's quickstart and knows the demo model's pictures alone. For others \
 put a CLIP, SigLIP or DINOv2 in the format of the transformers library into a folder under `models/image_encoders`.
 
-- **Your model**: choose its checkpoint, and its own size in *How many pictures*; 64 is the demo model's.
+- **Your model**: choose its checkpoint, and its own size in *How many pictures*.
 - **A number of your own**: choose `fixed` for the components.
 """,
         groups=(
@@ -29,9 +29,9 @@ put a CLIP, SigLIP or DINOv2 in the format of the transformers library into a fo
             (Group("4. What was found", PICTURES, (("9",), ("10", "11"))), Group("6. Numbers", REPORTS, (("12",),))),
         ),
         widths={NOTE: 360, "9": 620, "10": 420},
-        extra_heights={NOTE: 520, "9": 600, "10": 300, "11": 300},
+        extra_heights={NOTE: 590, "9": 600, "10": 300, "11": 300},
     ),
-    "07_modes_by_a_question": Layout(
+    "07_sort_pictures_by_a_question": Layout(
         note="""## Modes by a question
 
 Clusters of plain image embeddings differ in what is most visible. To see modes of one attribute, ask about it: a \
@@ -40,7 +40,7 @@ BLIP-VQA answers a question about each picture, and the state in which it answer
 **Needed once**: a BLIP-VQA in the format of the transformers library, such as Salesforce's `blip-vqa-base`, as a \
 folder under `models/image_encoders`. Choose it in *Encoder that answers*.
 
-- **Your model**: choose its checkpoint, and its own size in *How many pictures*; 64 is the demo model's.
+- **Your model**: choose its checkpoint, and its own size in *How many pictures*.
 - **Your question**: one with few possible answers. If nearly all get one answer in *Answers*, it does not divide them.
 - **Without a BLIP**: choose `prompts` as method, with a CLIP and one prompt per line.
 
@@ -56,7 +56,7 @@ What the network answers is not what is there: it has prejudices of its own.
         widths={NOTE: 350, "11": 620, "12": 420},
         extra_heights={NOTE: 440, "9": 100, "11": 600, "12": 360, "13": 300},
     ),
-    "08_adapter_per_mode": Layout(
+    "08_train_a_lora_on_one_kind_of_picture": Layout(
         note="""## An adapter for one mode
 
 A concept has more than one look, and one average of all is a blend of them. Here the largest mode gets an adapter of \
@@ -82,10 +82,10 @@ here suit the demo model.
              Group("7. What was measured", REPORTS, (("42", "43"),))),
         ),
         widths={NOTE: 350, "41": 480},
-        extra_heights={NOTE: 460, "12": 236, "30": 236, "41": 260, "43": 240},
+        extra_heights={NOTE: 520, "12": 236, "30": 236, "41": 260, "43": 240},
         folded=frozenset({"14"}),
     ),
-    "09_modes_in_one_node": Layout(
+    "09_a_lora_and_an_average_for_every_kind": Layout(
         note="""## From a prompt to its modes
 
 *Samples* draws the concept many times. *Clusters* sorts the pictures by what they show, and *An adapter and an \
@@ -108,7 +108,7 @@ layers in `attention`.
         widths={NOTE: 350, "12": 320, "13": 760},
         extra_heights={NOTE: 420, "9": 420, "12": 60, "13": 480},
     ),
-    "12_family_tree": Layout(
+    "12_family_tree_of_a_prompt": Layout(
         note="""## The family tree of a concept
 
 What do the pictures of your prompt have in common? Type a concept into **Prompt** and press **Run**.
@@ -117,7 +117,7 @@ What do the pictures of your prompt have in common? Type a concept into **Prompt
 first, and at higher ones after that: samples that end in one place are one **mode**, and modes merge as noise hides \
 what tells them apart. In the *Tree* the highest noise level is on top; a branch is as wide as its share.
 
-- **Your model**: choose its checkpoint, and its own size in *Size*; 64 is the demo model's. If all samples are one \
+- **Your model**: choose its checkpoint, and its own size in *Size*. If all samples are one \
 mode, choose later steps in the advanced `levels`; if each is its own, earlier ones.
 - **Which level goes out**: `cut` asks for a number of modes, or for a row of the tree, and costs next to nothing.
 - **Finer modes**: raise `count`.
@@ -129,9 +129,9 @@ mode, choose later steps in the advanced `levels`; if each is its own, earlier o
             (Group("3. Pictures", PICTURES, (("6",), ("7", "10"))),),
         ),
         widths={NOTE: 360, "5": 300, "6": 800, "7": 480},
-        extra_heights={NOTE: 480, "6": 800, "7": 440, "10": 300},
+        extra_heights={NOTE: 590, "6": 800, "7": 440, "10": 300},
     ),
-    "17_representations": Layout(
+    "17_what_the_network_sees_and_has_by_heart": Layout(
         note="""## What the network sees in a picture
 
 No image encoder here: the denoiser itself has to know what is in a picture to take noise off it. *What the network \
@@ -145,7 +145,7 @@ things stand
 - *Beside pictures without a prompt*: spiky features may be learnt by heart; it is no proof
 - *Same features, other layouts*: pictures from the mean of all
 
-**Your model**: choose its checkpoint, and its own size in *How many pictures*; 64 is the demo model's. **Your \
+**Your model**: choose its checkpoint, and its own size in *How many pictures*. **Your \
 pictures**: *Load Image* and *VAE Encode* in the place of *Make pictures*.
 """,
         groups=(

@@ -4,15 +4,14 @@ from __future__ import annotations
 from layout import MODEL, NOTE, OTHER, PICTURES, REPORTS, WORK, Group, Layout
 
 LAYOUTS: dict[str, Layout] = {
-    "02_round_trip": Layout(
+    "02_from_a_picture_to_its_noise_and_back": Layout(
         note="""## A picture to its noise and back
 
 **DDIM Invert** finds the noise from which deterministic sampling makes a picture. **DDIM Sample** goes back. How well \
 that works decides how good averages and morphs of pictures can be. *Report* says how much each step lost.
 
-- **Your picture**: choose it in *Picture* and describe it in *What the pictures show*. The `demo_*.png` come with the \
-pack's quickstart.
-- **Your model**: choose its checkpoint, and its own size in *Size*; 64 is the demo model's.
+- **Your picture**: choose it in *Picture* and describe it in *What the pictures show*.
+- **Your model**: choose its checkpoint, and its own size in *Size*.
 - **Method**: `fixed_point` solves every step, `ddim` is the plain method, `exact` returns the latent itself, \
 `null_text` is for a way back with guidance.
 
@@ -30,11 +29,11 @@ falling ones.
         widths={NOTE: 350, "20": 480, "23": 480},
         extra_heights={NOTE: 520, "20": 480, "23": 360},
     ),
-    "03_average_of_pictures": Layout(
+    "03_average_of_your_own_pictures": Layout(
         note="""## The average of four pictures
 
 The pictures are inverted to their noise, the noise is averaged, and the average is sampled. The result is a sharp \
-picture again, not a blend of pixels.
+picture again, not a blend of pixels: of a cat, a dog, a bear and a panda, an animal between them.
 
 1. **mean of their noise**: too short for noise, because what differs cancels
 2. **fix**: scaled to the norm of ordinary noise
@@ -42,9 +41,8 @@ picture again, not a blend of pixels.
 
 With four pictures the last two are close; template 05 shows what many do.
 
-- **Your pictures**: choose them in *Picture 1* to *4* and describe them in *What the pictures show*. The `demo_*.png` \
-come with the pack's quickstart.
-- **Your model**: choose its checkpoint, and its own size in *Size*; 64 is the demo model's.
+- **Your pictures**: choose them in *Picture 1* to *4* and describe them in *What the pictures show*.
+- **Your model**: choose its checkpoint, and its own size in *Size*.
 - **Lean towards one**: `weights` such as `0.7 0.1 0.1 0.1`.
 """,
         groups=(
@@ -56,19 +54,18 @@ come with the pack's quickstart.
             (Group("6. Pictures", PICTURES, (("23", "22", "25"),)),),
         ),
         widths={NOTE: 350, "23": 400},
-        extra_heights={NOTE: 440, "22": 240, "23": 300},
+        extra_heights={NOTE: 510, "22": 240, "23": 300},
         folded=frozenset({"17", "19"}),
     ),
-    "04_morph": Layout(
+    "04_morph_between_pictures": Layout(
         note="""## A morph through four pictures
 
 The noise of four inverted pictures is mixed with rows of weights: one row, one picture. **Mixing Weights** writes the \
 rows, along a path from each picture to the next or on a grid with the four at its corners. `restored_variance` makes \
 the pictures themselves the ends of the morph, and keeps the norm of noise between them.
 
-- **Your pictures**: choose them in *Picture 1* to *4*; the order is that of the path. The `demo_*.png` come with the \
-pack's quickstart.
-- **Your model**: choose its checkpoint, and its own size in *Size*; 64 is the demo model's.
+- **Your pictures**: choose them in *Picture 1* to *4*; the order is that of the path.
+- **Your model**: choose its checkpoint, and its own size in *Size*.
 - **More between**: `steps` of the path or `size` of the grid, and `columns` of *Labelled sheet* and *Lay out*.
 - **A loop**: switch on `closed`.
 - **cfg**: at 1 the ends come back exactly; more makes what is between them sharper.
@@ -86,7 +83,7 @@ pack's quickstart.
         extra_heights={NOTE: 440, "17": 240, "24": 440},
         folded=frozenset({"20"}),
     ),
-    "05_degeneracy": Layout(
+    "05_why_averages_of_many_pictures_fail": Layout(
         note="""## Why averages of many pictures degenerate
 
 96 pictures are made, inverted, and averaged: the first 2, 8, 32, 48, 64 and 96 of them, a column each.
@@ -100,7 +97,7 @@ The last row puts such a bias into the noise of one picture by hand.
 
 The demo model's inversions have so much in common that the growth soon levels off: its rows look alike.
 
-- **Your model**: choose its checkpoint, and its own size in *How many pictures*; 64 is the demo model's.
+- **Your model**: choose its checkpoint, and its own size in *How many pictures*.
 - **Another number**: change `batch_size` there and `counts` of *The first N pictures* together.
 """,
         groups=(
@@ -113,10 +110,10 @@ The demo model's inversions have so much in common that the growth soon levels o
              Group("6. What the noise has in common", REPORTS, (("26",), ("25", "27")))),
         ),
         widths={NOTE: 350, "24": 600},
-        extra_heights={NOTE: 480, "24": 500, "26": 400},
+        extra_heights={NOTE: 590, "24": 500, "26": 400},
         folded=frozenset({"14", "17", "21"}),
     ),
-    "19_cycle_diffusion": Layout(
+    "19_change_what_a_picture_shows": Layout(
         note="""## One picture's codes, several prompts (CycleDiffusion)
 
 **DDIM Invert** with `dpm_encoder` finds, for a picture, the noise of every step of stochastic sampling: its codes. \
@@ -126,7 +123,7 @@ start and other noise.
 
 - **Your picture**: choose it in *Picture* and describe it; what it is to become goes into *What it is to show*.
 - **How much may change**: `denoise` 1 starts from nothing but noise.
-- **Your model**: choose its checkpoint, and its own size in *Size*; 64 is the demo model's.
+- **Your model**: choose its checkpoint, and its own size in *Size*.
 - **Another checkpoint** for *Another prompt*: with prompts by its own CLIP, and the same VAE.
 
 Group 4 takes the same codes back with **SamplerCustomAdvanced**.
@@ -141,7 +138,7 @@ Group 4 takes the same codes back with **SamplerCustomAdvanced**.
              Group("6. What was measured", REPORTS, (("26",), ("27",)))),
         ),
         widths={NOTE: 350, "25": 460, "27": 460},
-        extra_heights={NOTE: 440, "25": 640, "27": 320},
+        extra_heights={NOTE: 550, "25": 640, "27": 320},
         folded=frozenset({"12", "19"}),
     ),
 }
