@@ -182,7 +182,7 @@ steered* marks what the model has perhaps never seen.
         extra_heights={NOTE: 510, "11": 100, "31": 460, "33": 300},
         folded=frozenset({"9", "16", "22", "25", "28"}),
     ),
-    "20_shared_mean": Layout(
+    "20_one_average_by_several_servers": Layout(
         note="""## One average on several ComfyUIs
 
 The first mean of an average is taken over all its trajectories, none of which needs the others. So each ComfyUI takes \
