@@ -79,10 +79,15 @@ def measuring(denoiser: Denoiser, *, sigma: float,
 
 def first_features(denoiser: Denoiser, *, sigma: float, start: Start) -> Callable[[slice], dict[str, Tensor]]:
     """What gives the rows of the first mean: the `features` of latents that an alignment starts from, and these
-    `latents` x. Moments of both, of all rows, are what `State.of_first_mean` goes on from."""
+    `latents` x. Moments of both, of all rows, are what `State.of_first_mean` goes on from. Raises ValueError for rows
+    with weights."""
     latents = start.rows(denoiser, sigma)
 
     def values(rows: slice) -> dict[str, Tensor]:
+        weights = start.weights_of(rows)
+        if weights is not None and bool((weights != 1).any()):
+            raise ValueError("Latents of these rows count more or less than once in their mean, which moments of plain "
+                             "rows leave out: align them in one piece.")
         found = latents[rows]
         return {"features": features_of(denoiser, found, sigma), "latents": found}
 

@@ -2,12 +2,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
+import torch
+
 from ..diffusion import Denoiser
-from ._ray_workers import ONLY, RayWorkers
+from ._ray_workers import RayWorkers
+from ._worker import ONLY, named
+
+KINDS = ("cpu", "cuda", "xpu")  # of which Ray gives out several
 
 
 @contextlib.contextmanager
@@ -17,10 +21,11 @@ def on_devices(source: Callable[[str], Any], devices: Sequence[str], *, name: st
     On one device it is that Denoiser itself, in this process, and Ray is not even imported: nothing is slower. On
     several there is a worker for each, with a card of its own where they are cards ("cuda:0", "cuda:1"), or a part of
     the processors' cores ("cpu", "cpu"). Ray gives out the cards, so several are the first ones: CUDA_VISIBLE_DEVICES
-    says which these are.
+    says which these are. The Ray is one of this machine's own, unless this process has joined one before.
 
-    Raises ValueError for no devices, for cards and processors together, which would round differently, and for several
-    cards other than the first ones.
+    Raises ValueError for no devices, for cards and processors together, which would round differently, for several
+    of a kind that Ray does not give out, for several cards other than the first ones, and for a name that the source
+    does not have.
 
     >>> with on_devices(lambda device: f"a Denoiser on {device}", ["cpu"]) as denoiser:
     ...     denoiser
@@ -31,14 +36,19 @@ def on_devices(source: Callable[[str], Any], devices: Sequence[str], *, name: st
         raise ValueError(f"devices are {list(devices)}: name one or more of one kind, such as cuda:0 and cuda:1.")
     if len(devices) == 1:
         found = source(devices[0])
-        yield found[name] if isinstance(found, dict) else found
+        yield named(found, name)
         return
     kind, = kinds
+    if kind not in KINDS:
+        raise ValueError(f"devices are {list(devices)}: several devices are of the kind {', '.join(KINDS)}. Name one.")
     if kind != "cpu" and sorted(devices) != sorted(f"{kind}:{number}" for number in range(len(devices))):
         raise ValueError(f"devices are {list(devices)}: several cards are those from {kind}:0 to "
                          f"{kind}:{len(devices) - 1}, once each. Choose others by CUDA_VISIBLE_DEVICES.")
-    cores = max(1, (os.cpu_count() or 1) // len(devices)) if kind == "cpu" else 1
-    with RayWorkers(OnOwnDevice(source, kind), len(devices), cpus=cores, gpus=kind != "cpu") as workers:
+    # The threads that torch has here are shared. Ray is not asked for cores: it may count fewer of them, as in a
+    # container, and workers would wait for what there is not.
+    threads = max(1, torch.get_num_threads() // len(devices)) if kind == "cpu" else 1
+    with RayWorkers(OnOwnDevice(source, kind), len(devices), cpus=0, threads=threads, gpus=kind != "cpu",
+                    address="local") as workers:
         yield workers.denoiser(name)
 
 

@@ -14,7 +14,9 @@ def on_cpu(value: Any) -> Any:
     [(tensor([1.]), 'word')]
     """
     if isinstance(value, torch.Tensor):
-        return value.detach().cpu()
+        value = value.detach().cpu()
+        # All that lies behind a part of a tensor would be sent with it.
+        return value.clone() if value.untyped_storage().nbytes() > value.numel() * value.element_size() else value
     if isinstance(value, dict):
         return {key: on_cpu(item) for key, item in value.items()}
     if isinstance(value, list):

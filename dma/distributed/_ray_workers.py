@@ -16,14 +16,13 @@ from ..diffusion import Task
 from ..execution import BatchSize
 from ._imported_ray import imported_ray
 from ._remote_denoiser import RemoteDenoiser
-from ._worker import Worker
+from ._worker import ONLY, Worker
 
 Result = TypeVar("Result")
 # Blocks that a worker holds: one that it works on and one that waits, so that it never waits itself.
 BLOCKS_EACH = 2
 # Blocks that may be done before the one that is waited for, for each worker; they lie in Ray's memory.
 AHEAD_EACH = 4
-ONLY = ""  # the name of a worker's Denoiser where it has one alone
 
 
 class WorkersLost(RuntimeError):
@@ -44,7 +43,7 @@ class RayWorkers:
 
     source: called once in every worker; gives its Denoiser, or several by name. It is sent by pickle: a function of a
     module, a class such as `PipelineSource`, or a `functools.partial` of one.
-    cpus, gpus, resources: what a worker is to have for itself, in Ray's words; torch takes as many threads as cpus.
+    cpus, gpus, resources: what a worker is to have for itself, in Ray's words. threads: of torch; as many as cpus.
     losses: how many workers may be lost, to a machine that goes down or is out of memory, before it is given up. Each
     is replaced, and its blocks are given to others; what was done is not done again.
     address: of a Ray that runs, as `ray.init` takes it; without, that of RAY_ADDRESS, or the last one that `ray start`
@@ -57,8 +56,8 @@ class RayWorkers:
     """
 
     def __init__(self, source: Callable[[], Any], count: int, *, cpus: float = 1, gpus: float = 0,
-                 resources: Mapping[str, float] | None = None, losses: int = 8, address: str | None = None,
-                 runtime_env: Mapping[str, Any] | None = None):
+                 resources: Mapping[str, float] | None = None, threads: int | None = None, losses: int = 8,
+                 address: str | None = None, runtime_env: Mapping[str, Any] | None = None):
         if count < 1:
             raise ValueError(f"count is {count}: there must be at least one worker.")
         self.ray = imported_ray()
@@ -67,7 +66,7 @@ class RayWorkers:
             self.ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="warning",
                           runtime_env=dict(runtime_env or importing_this()))
         self.losses, self.passes = losses, 0
-        self.source, self.threads = source, max(1, int(cpus))
+        self.source, self.threads = source, threads or max(1, int(cpus))
         self.kind = self.ray.remote(Worker).options(num_cpus=cpus, num_gpus=gpus, resources=dict(resources or {}),
                                                     scheduling_strategy="SPREAD",
                                                     **{} if self.own or not runtime_env else
@@ -90,8 +89,12 @@ class RayWorkers:
 
         A block is a micro-batch as one process would take it. The next ones are given out only as results are taken.
         What the task raises is raised here. One pass is under way at a time: what is left of an earlier one is
-        forgotten, and whoever asks that one for more is refused by a RuntimeError.
+        forgotten, and whoever asks that one for more is refused by a RuntimeError, as is whoever asks workers that have
+        been ended.
         """
+        if not self.hired:
+            # Ray itself would begin anew where it has been shut down.
+            raise RuntimeError("These workers have been ended: use their Denoiser inside the context of RayWorkers.")
         self.passes += 1
         number = self.passes
         self._forget()
@@ -119,7 +122,7 @@ class RayWorkers:
                         else:
                             break
                         stop = min(block + size, total)
-                        own = None if latents is None else latents[block:stop].clone()
+                        own = None if latents is None else latents[block:stop].detach().cpu().clone()
                         each.blocks[each.actor.work.remote(number, [held], size, block, stop, own)] = block
                 again.extend(sorted(self._heard(done)))
         finally:
@@ -172,6 +175,8 @@ class RayWorkers:
         self.losses -= 1
         logging.warning("A worker was lost and is replaced, its %d blocks are done again (%s).", len(lost.blocks),
                         str(error).splitlines()[0])
+        # One that only cannot be reached, or whose results are gone, may live on and keep what its place needs.
+        self.ray.kill(lost.actor)
         self.hired[self.hired.index(lost)] = self._new()
         return list(lost.blocks.values())
 

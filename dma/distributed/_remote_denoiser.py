@@ -57,7 +57,10 @@ class RemoteDenoiser:
         return answer
 
     def _asked(self, task: Task[Tensor], latents: Tensor) -> Tensor:
-        """Of all latents together; in parts where these do not fit into a worker's memory."""
+        """Of all latents together; in parts where these do not fit into a worker's memory. Raises ValueError for
+        none, of which it would not be known what they give."""
+        if not len(latents):
+            raise ValueError("There are no latents that a worker could be asked for.")
         found = self.over(BatchSize(len(latents)), len(latents), task, 0, latents)
         return torch.cat([answer for _, answer in found])
 

@@ -13,6 +13,8 @@ from ..execution import BatchSize
 from ._imported_ray import imported_ray
 from ._on_cpu import on_cpu
 
+ONLY = ""  # the name of a Denoiser that is alone
+
 
 class Worker:
     """One worker: Denoisers that are made once, and blocks of rows that it is given.
@@ -48,7 +50,7 @@ class Worker:
         micro-batch, one of `size` rows unless these did not fit into memory."""
         if number != self.passes:
             made, name = task
-            self.denoiser = self.denoisers[name] if isinstance(self.denoisers, Mapping) else self.denoisers
+            self.denoiser = named(self.denoisers, name)
             self.passes, self.task, self.function = number, name_of(made), made(self.denoiser)
             self.batch = BatchSize(min(size, self.fitting.get(self.task, size)))
         found = [(rows.start, rows.stop, on_cpu(result)) for rows, result in
@@ -57,6 +59,16 @@ class Worker:
         if self.batch.value < size:
             self.fitting[self.task] = self.batch.value
         return found
+
+
+def named(denoisers: Any, name: str) -> Any:
+    """The Denoiser of that name, of one that has none or of several. Raises ValueError where there is none: another
+    one would give another result without a word."""
+    found = denoisers if isinstance(denoisers, Mapping) else {ONLY: denoisers}
+    if name not in found:
+        raise ValueError(f"There is no Denoiser called {name!r} among those of the source, which are called "
+                         f"{', '.join(map(repr, found))}.")
+    return found[name]
 
 
 def name_of(task: Any) -> str:

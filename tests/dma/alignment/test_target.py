@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings as hypothesis_settings, strategies as st
 from toys import Biased, LinearGaussian, sigmas
 
-from mental_averages.dma.alignment import AlignmentSettings, Noise, State, align
+from mental_averages.dma.alignment import AlignmentSettings, Ensemble, Noise, State, align, first_features
 from mental_averages.dma.alignment._target import take_mean
 from mental_averages.dma.diffusion import starting_noise
 from mental_averages.dma.execution import BatchSize, split_at_multiples
@@ -129,3 +129,14 @@ def test_blocks_cover_the_rows_and_end_where_their_size_divides(first, count, si
     assert [row for part in parts for row in range(part.start, part.stop)] == list(range(count))
     assert all((first + part.stop) % size == 0 for part in parts[:-1])
     assert all(0 < part.stop - part.start <= size for part in parts)
+
+
+def test_rows_with_weights_are_not_taken_for_plain_ones():
+    """Their moments would be another mean, without a word."""
+    latents = starting_noise(4, SHAPE, 1)
+    plain, weighted = (first_features(LinearGaussian(), sigma=2.0, start=Ensemble(latents, weights, (0, 1)))
+                       for weights in (torch.ones(4), torch.tensor([1.0, 1.0, 0.5, 2.0])))
+    assert torch.equal(plain(slice(0, 4))["latents"], latents) and torch.equal(weighted(slice(0, 2))["latents"],
+                                                                               latents[:2])
+    with pytest.raises(ValueError, match="count more or less than once"):
+        weighted(slice(0, 4))

@@ -38,3 +38,15 @@ def test_on_several_there_is_a_worker_for_each(ray):
         assert torch.equal(denoiser.denoise(x, 2.0), LinearGaussian(variance=1.0).denoise(x, 2.0))
         assert len(set(denoiser.workers.processes())) == 2
     assert denoiser.workers.hired == [] and ray.is_initialized()
+
+
+def test_a_name_that_the_source_does_not_have_is_refused_on_one_device():
+    for source in (lambda device: LinearGaussian(), lambda device: sources()):
+        with pytest.raises(ValueError, match="no Denoiser called 'averaging'"), \
+                on_devices(source, ["cpu"], name="averaging"):
+            pass
+
+
+def test_several_of_a_kind_that_ray_does_not_give_out_are_refused():
+    with pytest.raises(ValueError, match="of the kind cpu, cuda, xpu"), on_devices(dict, ["mps:0", "mps:1"]):
+        pass

@@ -82,3 +82,43 @@ def test_what_belongs_to_other_rows_or_to_nothing_is_refused():
 def test_workers_give_the_same_bits(workers, size):
     found = [moments(size=size, denoiser=denoiser) for denoiser in (workers.denoiser(), None)]
     assert same(*found)
+
+
+def of_batches(denoiser):
+    """Values that are wrong in ways that would not be seen in a mean."""
+    def values(rows):
+        found = {"features": denoiser.features(torch.ones(rows.stop - rows.start, 2, 3, 3), 2.0)}
+        return found if rows.start < 32 else {**found, "more": found["features"]}
+
+    return values
+
+
+def one_for_all(denoiser):
+    return lambda rows: {"mean": torch.ones(1, 3)}
+
+
+@pytest.mark.parametrize("start, stop", [(16, 16), (0, 0), (32, 16), (8, 40)])
+def test_ranges_that_are_none_are_refused_before_the_model_is_asked(start, stop):
+    denoiser = LinearGaussian()
+    with pytest.raises(ValueError, match=f"Moments of the rows {start} to {stop} cannot be taken"):
+        moments(start, stop, denoiser=denoiser)
+    assert denoiser.feature_rows == 0
+
+
+def test_trees_that_cannot_go_on_are_refused_and_finished_ones_are_done():
+    denoiser, trees = LinearGaussian(), moments()
+    assert moments(denoiser=denoiser, trees=trees) is trees and denoiser.feature_rows == 0
+    with pytest.raises(ValueError, match=f"moments of the rows 0 to {COUNT}, which do not go on to 96"):
+        moments(0, 96, trees=trees)
+    with pytest.raises(ValueError, match=f"moments of the rows 0 to {COUNT}, which do not go on to {2 * COUNT}"):
+        moments(0, 2 * COUNT, trees=trees)
+    with pytest.raises(ValueError, match="tree of features holds RunningMoments, but kinds says PairedMoments"):
+        drive(map_moments(LinearGaussian(), FEATURES, 0, COUNT, batch=BatchSize(8), trees=moments(0, 96),
+                          kinds={"features": PairedMoments}), None)
+
+
+def test_values_that_are_not_of_their_rows_are_refused():
+    with pytest.raises(ValueError, match="gave features, more, but those before features"):
+        drive(map_moments(LinearGaussian(), of_batches, 0, 64, batch=BatchSize(16)), None)
+    with pytest.raises(ValueError, match="gave 1 rows of mean for the rows 0 to 16"):
+        drive(map_moments(LinearGaussian(), one_for_all, 0, 64, batch=BatchSize(16)), None)

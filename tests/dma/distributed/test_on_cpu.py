@@ -44,3 +44,10 @@ def test_moments_stay_what_they_are():
     moments = RunningMoments.of(torch.randn(5, 2))
     found = on_cpu((moments, moments))[1]
     assert isinstance(found, RunningMoments) and found.count == 5 and torch.equal(found.mean, moments.mean)
+
+
+def test_of_a_part_of_a_tensor_nothing_else_is_sent():
+    whole = torch.arange(100.0)
+    part = on_cpu({"part": whole[2:4]})["part"]
+    assert torch.equal(part, whole[2:4]) and part.untyped_storage().nbytes() == 8
+    assert on_cpu(whole).data_ptr() == whole.data_ptr()

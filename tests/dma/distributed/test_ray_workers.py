@@ -131,6 +131,23 @@ def test_workers_that_go_on_being_lost_are_given_up(ray):
             list(spread(crew.denoiser(), BatchSize(2), 8, telling))
 
 
+def test_workers_that_have_been_ended_are_not_begun_again(ray):
+    with RayWorkers(sources, 1) as crew:
+        denoiser = crew.denoiser()
+    with pytest.raises(RuntimeError, match="have been ended"):
+        denoiser.denoise(torch.zeros(1, *SHAPE), 1.0)
+
+
+def test_one_that_is_replaced_while_it_lives_is_ended(ray):
+    """As where it cannot be reached for a while: its place, a card perhaps, is the next one's."""
+    with RayWorkers(sources, 1) as crew:
+        (before,), lost = crew.processes(), crew.hired[0]
+        assert crew._replaced(lost, RuntimeError("it cannot be reached")) == []
+        assert crew.processes() != [before]
+        with pytest.raises(ray.exceptions.RayActorError):
+            ray.get(lost.actor.process.remote())
+
+
 def test_a_source_that_fails_is_told_at_once(ray):
     with RayWorkers(failing, 1) as crew, pytest.raises(WorkersLost, match="there is no such checkpoint"):
         crew.denoiser()

@@ -23,3 +23,15 @@ def test_what_does_not_fit_into_a_workers_memory_together_comes_in_parts(workers
 def test_features_that_are_to_be_differentiated_are_refused(workers):
     with pytest.raises(ValueError, match="without gradient"):
         workers.denoiser().features(torch.zeros(1, 2, 3, 3, requires_grad=True), 1.0)
+
+
+def test_no_latents_and_no_such_name_are_refused(workers):
+    with pytest.raises(ValueError, match="no latents"):
+        workers.denoiser().denoise(torch.zeros(0, 2, 3, 3), 1.0)
+    with pytest.raises(ValueError, match="no Denoiser called 'averaging' among those of the source"):
+        workers.denoiser("averaging")
+
+
+def test_latents_may_have_a_history(workers):
+    x = torch.ones(2, 2, 3, 3, requires_grad=True)
+    assert torch.equal(workers.denoiser().denoise(2 * x, 2.0), LinearGaussian().denoise(2 * x.detach(), 2.0))

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from mental_averages.dma.distributed._worker import Worker
@@ -57,3 +58,11 @@ def test_other_tasks_keep_their_batch():
     sizes = [[size for _, _, size in worker.work_on(number, (task, ""), asked, 0, 8, None)]
              for number, (task, asked) in enumerate([(small, 4), (large, 1), (large, 8), (small, 8)], 1)]
     assert sizes == [[2] * 4, [1] * 8, [8], [2] * 4]
+
+
+@pytest.mark.parametrize("source", [lambda: "alone", lambda: {"": "plain", "averaging": "another"}])
+def test_a_name_that_the_source_does_not_have_is_refused(source):
+    """Another Denoiser in its place, at another guidance, would give another average without a word."""
+    worker = Worker(source, torch.get_num_threads())
+    with pytest.raises(ValueError, match="There is no Denoiser called 'averagin'"):
+        worker.work_on(1, (lambda denoiser: lambda rows: denoiser, "averagin"), 1, 0, 1, None)
