@@ -1,4 +1,4 @@
-"""What is measured of how workflows lie on ComfyUI's page, and faults that are found; test_templates.py measures all."""
+"""How workflows lie on ComfyUI's page, and what of it is a fault. In test_templates.py all of the pack are measured."""
 import measure_pages
 import page_workflow
 

@@ -5,7 +5,6 @@ import pytest
 
 import measure_pages
 import page_workflow
-import workspace
 
 NAMES = sorted(path.stem for path in page_workflow.FOLDER.glob("*.json"))
 RUN_SECONDS = 600
