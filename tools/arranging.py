@@ -19,18 +19,19 @@ PLUMBING = ("VAEDecode", "VAEEncode")
 
 
 def body_height(sockets: int, outputs: int, widgets: Iterable[dict[str, Any]], *, badge: bool = False,
-                button: bool = False, growing: bool = False) -> int:
+                button: bool = False, growing: bool = False, changing: bool = False) -> int:
     """The least height of a node below its title, in classic nodes or in Vue nodes, whichever are higher.
 
     `widgets` holds one entry for each: its `type`, and whether it is `multiline`, `advanced` or has a `control`.
     Vue nodes have a `badge` if they are of a pack, experimental or deprecated, and a `button` if their file is missing.
-    Sockets that are `growing` take a row more in classic nodes.
+    Sockets that are `growing` take two rows more in classic nodes, and a choice that brings widgets, which makes a node
+    `changing`, takes one: so the newest page gives them back as it opens, older ones less.
     """
     widgets = list(widgets)
     slots = SLOT * max(sockets, outputs)
     texts = [widget for widget in widgets if widget["multiline"]]
     rows = len(widgets) - len(texts) + sum(widget["control"] for widget in widgets)
-    classic = (slots + SLOT * growing + CLASSIC["row"] * rows + CLASSIC["text"] * len(texts)
+    classic = (slots + 2 * SLOT * growing + CLASSIC["row"] * (rows + changing) + CLASSIC["text"] * len(texts)
                + CLASSIC["widgets" if widgets else "none"])
     shown = [widget for widget in widgets if not widget["advanced"]]
     vue = (slots + VUE["widgets"] + VUE["badge"] * badge + VUE["button"] * (button + (len(shown) < len(widgets)))

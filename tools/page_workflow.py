@@ -229,7 +229,7 @@ def _page_node(key: str, node: dict[str, Any], description: dict[str, Any]) -> d
             "properties": properties, "widgets_values": values,
             "_height": _height(node, description, len(sockets), len(outputs)), "_text": _takes_text(node, description),
             "_picture": _shows_picture(description),
-            "_fixed": any(specification[0] == BRANCHING for _, specification in _inputs(description, node["inputs"]))}
+            "_fixed": _changes(description, node)}
 
 
 def _growing_sockets(group: str, specification: list, given: dict[str, Any]) -> list[dict[str, Any]]:
@@ -253,11 +253,16 @@ def _height(node: dict[str, Any], description: dict[str, Any], sockets: int, out
                for name, specification in _inputs(description, node["inputs"]) if _is_widget(specification)]
     growing = any(specification[0] == "COMFY_AUTOGROW_V3"
                   for _, specification in _inputs(description, node["inputs"]))
-    least = body_height(sockets, outputs, widgets, growing=growing,
+    least = body_height(sockets, outputs, widgets, growing=growing, changing=_changes(description, node),
                         badge=description["python_module"].startswith("custom_nodes.")
                         or bool(description.get("experimental") or description.get("deprecated")),
                         button=node["class_type"] in ("CheckpointLoaderSimple", "LoadImage"))
     return max(least, SHOWN_TEXT) if node["class_type"] == "PreviewAny" else least
+
+
+def _changes(description: dict[str, Any], node: dict[str, Any]) -> bool:
+    """Whether one of its inputs is a choice that brings other inputs."""
+    return any(specification[0] == BRANCHING for _, specification in _inputs(description, node["inputs"]))
 
 
 def _takes_text(node: dict[str, Any], description: dict[str, Any]) -> bool:

@@ -68,9 +68,11 @@ def edit(graph: dict[str, Any], *, checkpoint: str | None = None, prompt: str | 
             inputs["count"] = count
         if size is not None and kind == "EmptyLatentImage":
             inputs["width"] = inputs["height"] = size
-        # A seed that comes through a link is a list, and is changed where it comes from.
-        if seed is not None and isinstance(inputs.get("seed"), int):
-            inputs["seed"] = seed
+        # A seed may be one that a choice brings, such as method.seed. One that comes through a link is a list, and is
+        # changed where it comes from.
+        for name, value in inputs.items():
+            if seed is not None and name.rpartition(".")[2] == "seed" and isinstance(value, int):
+                inputs[name] = seed
 
 
 def name_pictures(graph: dict[str, Any]) -> None:

@@ -3,10 +3,10 @@
     python tools/sheet_on_servers.py GRAPH.json --servers http://10.0.0.2:8188,http://10.0.0.3:8188 --output FOLDER
 
 GRAPH.json is a graph in API format with one ConceptSheet of checkpoints, such as
-example_workflows/api/16_concept_sheet.json. Each word with each checkpoint is a graph of its own, and is queued where
-its checkpoint is loaded, if it can be. What a server has done, or is about to do, is asked before anything is queued:
-to run this again is safe, and makes what is missing. Pictures and tables come to FOLDER, with a sheet of them all.
-Standard library only.
+example_workflows/api/16_compare_checkpoints_word_by_word.json. Each word with each checkpoint is a graph of its own,
+and is queued where its checkpoint is loaded, if it can be. What a server has done, or is about to do, is asked before
+anything is queued: to run this again is safe, and makes what is missing. Pictures and tables come to FOLDER, with a
+sheet of them all. Standard library only.
 """
 
 from __future__ import annotations

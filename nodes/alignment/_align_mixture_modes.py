@@ -32,9 +32,9 @@ class AlignMixtureModes(io.ComfyNode):
                         "each, without training.",
             search_aliases=["modes", "mixture", "clusters", "mental average", "gaussian mixture", "multimodal"],
             inputs=[
-                HSPACE.Input("hspace",
-                             tooltip="From HSpaceHook: the model and its semantic layer. The modes are those that this "
-                                     "layer sees."),
+                io.MultiType.Input("hspace", [io.Model, HSPACE], display_name="model",
+                                   tooltip="Any model that HSpaceHook takes, or HSpaceHook itself, which chooses "
+                                           "another layer than the model's own semantic one."),
                 inputs.concept(),
                 inputs.negative(),
                 inputs.latent_size(),
@@ -102,6 +102,7 @@ class AlignMixtureModes(io.ComfyNode):
     def execute(cls, hspace, positive, negative, latent_image, count, components, steps, aligned_steps, cfg, scheduler,
                 seed, preset, mixture_level, samples=None, dimensions=16, covariance="spherical", minimum_size=4,
                 restored_noise=0.0, batch_size=0, resume=True) -> io.NodeOutput:
+        hspace = comfyui.semantic_space(hspace)
         model = hspace.model
         clean = None
         if samples is not None:

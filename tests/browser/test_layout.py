@@ -1,34 +1,16 @@
-"""How the example workflows lie on ComfyUI's page: nothing overlaps, nothing leaves its frame, text can be read."""
-import pytest
-
+"""How workflows lie on ComfyUI's page, and what of it is a fault. In test_templates.py all of the pack are measured."""
 import measure_pages
 import page_workflow
 
 NAMES = sorted(path.stem for path in page_workflow.FOLDER.glob("*.json"))
 
 
-@pytest.fixture(scope="module", params=measure_pages.MODES)
-def page(request, server, browser):
-    """A page with classic nodes, or with Vue nodes."""
-    opened = measure_pages.open_page(browser, server.address)
-    opened.evaluate(measure_pages.SET_VUE, measure_pages.MODES[request.param])
-    yield opened
-    # The server keeps the setting for every page that is opened after this one.
-    opened.evaluate(measure_pages.SET_VUE, False)
-    opened.close()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_nothing_overlaps_and_text_is_drawn_as_the_workflow_opens(page, name):
-    assert measure_pages.measure(page, page_workflow.read_page(name), name).faults == ()
-
-
-def test_a_workflow_that_lies_badly_is_found_out_in_the_page(page):
+def test_a_workflow_that_lies_badly_is_found_out_in_the_page(mode_page):
     workflow = page_workflow.read_page("11_the_same_average_from_every_seed")
     first, second = (node for node in workflow["nodes"] if node["type"] == "CLIPTextEncode")
     second["pos"] = [first["pos"][0] + 40, first["pos"][1] + 40]
     workflow["nodes"][-1]["pos"] = [9000, 0]
-    faults = measure_pages.measure(page, workflow, "bad").faults
+    faults = measure_pages.measure(mode_page, workflow, "bad").faults
     assert any("overlap by" in fault for fault in faults)
     assert any("is in no frame" in fault for fault in faults)
     assert any("no text is drawn" in fault for fault in faults)

@@ -6,6 +6,7 @@ import struct
 
 import graphs
 import numpy as np
+import pytest
 from PIL import Image
 
 import quickstart
@@ -106,6 +107,17 @@ def test_the_page_of_a_changed_template_holds_the_changes(server, checkpoint):
     page = server.get(f"/userdata/workflows%2F{quickstart.WORKFLOW}.json")
     page = page if isinstance(page, dict) else json.loads(page)
     assert page_workflow.differences(graph, page, server.get("/object_info")) == []
+
+
+@pytest.mark.parametrize("name, seeds", [("01_mental_average", {"seed"}), ("19_cycle_diffusion", {"method.seed"})])
+def test_a_seed_reaches_every_input_that_is_one(name, seeds):
+    graph = json.loads((quickstart.GRAPH.parent / f"{name}.json").read_text(encoding="utf-8"))
+    before = json.loads(json.dumps(graph))
+    quickstart.edit(graph, seed=7)
+    changed = {(key, place) for key, node in graph.items() for place, value in node["inputs"].items()
+               if value != before[key]["inputs"][place]}
+    assert {place for _, place in changed} == seeds
+    assert all(graph[key]["inputs"][place] == 7 for key, place in changed)
 
 
 def test_a_graph_that_ends_in_saved_features_runs(server, checkpoint):

@@ -33,6 +33,19 @@ def run(small, model=None, **change):
     return AlignMixtureModes.execute(hspace, positive, negative, latent, **{**arguments, **change}).args
 
 
+@torch.inference_mode()
+def test_a_model_is_taken_at_its_own_semantic_layer(small):
+    from mental_averages.nodes.alignment import AlignMixtureModes
+
+    _, model, positive, negative, latent = small
+    modes, *_, report = AlignMixtureModes.execute(
+        model, positive, negative, latent, count=9, components=TWO, steps=5, aligned_steps=1, cfg=2.0,
+        scheduler="normal", seed=4, preset="draft", mixture_level=0.4, minimum_size=1, resume=False).args
+    hooked, *_, expected = run(small)
+    assert torch.equal(modes["samples"], hooked["samples"])
+    assert report.settings["layer"] == expected.settings["layer"] and report.settings["pooling"] == "none"
+
+
 def test_modes_partition_the_plain_samples(small):
     from mental_averages.dma.alignment import MixtureReport
     from mental_averages.nodes.modes import SelectMode
