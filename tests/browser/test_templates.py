@@ -70,7 +70,7 @@ def test_a_template_is_found_runs_and_shows_its_pictures(server, mode_page, comp
     page.get_by_role("button", name="Templates").first.click()
     page.get_by_text("Diffusion Mental Averages", exact=True).first.click()
     card = page.get_by_test_id(f"template-workflow-{name}")
-    card.wait_for()
+    card.scroll_into_view_if_needed()  # pictures of cards that are out of sight are not loaded
     # A thumbnail that is missing is an error in the console, and another picture in its place.
     page.wait_for_function(SHOWN_THUMBNAIL, arg=f"template-workflow-{name}")
     card.click()

@@ -110,7 +110,7 @@ The demo model's inversions have so much in common that the growth soon levels o
              Group("6. What the noise has in common", REPORTS, (("26",), ("25", "27")))),
         ),
         widths={NOTE: 350, "24": 600},
-        extra_heights={NOTE: 590, "24": 500, "26": 400},
+        extra_heights={NOTE: 560, "24": 480, "26": 380},
         folded=frozenset({"14", "17", "21"}),
     ),
     "19_change_what_a_picture_shows": Layout(
