@@ -62,6 +62,6 @@ def test_the_sentence_of_an_error_is_shown_at_once(mode_page):
     node["widgets_values"][place] = -0.5
     mode_page.evaluate("workflow => app.loadGraphData(workflow)", workflow)
     mode_page.get_by_test_id("queue-button").click()
-    toast = mode_page.locator(".p-toast").get_by_text("restored_noise is -0.5: choose a share from 0 to 1")
+    toast = mode_page.get_by_text("restored_noise is -0.5: choose a share from 0 to 1").first
     toast.wait_for(timeout=RUN_SECONDS * 1000)
-    assert mode_page.locator(".p-toast").get_by_text("Mental Average", exact=True).count()
+    assert mode_page.get_by_text("Mental Average", exact=True).count()
