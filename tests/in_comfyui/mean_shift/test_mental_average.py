@@ -41,7 +41,8 @@ def by_hand(model, prompts, shape=(4, 8, 8), scheduler="normal", start=None, fir
                 mean = model.model.process_latent_in(start)
             model_wrap.set_cfg(1 + SHARE * (CFG - 1))
             for step, sigma in enumerate(sigmas[first : first + AVERAGED], start=first):
-                half = comfy.sample.prepare_noise(noise[: (COUNT + 1) // 2], level_seed(SEED, step, given=start is not None))
+                seed = level_seed(SEED, step, given=start is not None)
+                half = comfy.sample.prepare_noise(noise[: (COUNT + 1) // 2], seed)
                 eps = torch.stack([half, -half], dim=1).flatten(0, 1)[:COUNT].view_as(noise)
                 from_nothing = step == 0 and start is None and self.max_denoise(model_wrap, sigmas)
                 x = sampling.noise_scaling(sigma, eps, mean.expand_as(eps), from_nothing)
