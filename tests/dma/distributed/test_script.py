@@ -29,6 +29,12 @@ def variables(tmp_path):
     return found
 
 
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
 def wait_for(port, head, seconds=120):
     end = time.monotonic() + seconds
     while time.monotonic() < end and head.poll() is None:
@@ -55,7 +61,7 @@ def folder():
 def test_workers_of_a_cluster_that_was_started_by_its_command(folder):
     if not pack.find_ray():
         pytest.skip("Ray is not installed: python tools/run_tests.py --ray installs it")
-    pipeline, port = write_pipeline(folder / "pipeline"), 6399
+    pipeline, port = write_pipeline(folder / "pipeline"), free_port()
     environment = variables(folder)
     subprocess.run([*RAY, "get-auth-token", "--generate"], env=environment, stdout=subprocess.DEVNULL, check=True)
     assert (folder / ".ray" / "auth_token").exists()

@@ -127,14 +127,14 @@ def test_without_an_adapter_each_mode_has_an_average_of_its_own(registered):
 class Several:
     """A list of two models, and one of two seeds."""
 
-    RETURN_TYPES, OUTPUT_IS_LIST, FUNCTION, CATEGORY, models = ("MODEL", "INT"), (True, True), "give", "test", None
+    RETURN_TYPES, OUTPUT_IS_LIST, FUNCTION, CATEGORY, models = ("MODEL", "INT"), (True, True), "give", "test", ()
 
     @classmethod
     def INPUT_TYPES(cls):
         return {"required": {}}
 
     def give(self):
-        return Several.models, [1, 2]
+        return list(Several.models), [1, 2]
 
 
 @pytest.mark.parametrize("changed", [False, True], ids=["the list itself", "a node on the way"])
