@@ -61,9 +61,10 @@ def read(denoiser, sigmas: list[float], latents: Tensor, draws: int) -> Represen
 
 def measure(concept: str, arguments) -> dict:
     """What is measured of one concept, and some pictures."""
+    demo, judge = demo_and_judge()  # which makes ComfyUI importable
+
     from mental_averages.nodes.inputs import noise_levels
 
-    demo, judge = demo_and_judge()
     levels, solver = noise_levels(demo.model, LEVELS), AdamToShare(learning_rate=2e-2, iterations=arguments.iterations)
     on_concept = functools.partial(demo.with_denoiser, concept, CFG, layer=None, gradients=False)
     latents = [on_concept(functools.partial(plain_samples, shape=demo.shape, count=arguments.count, seed=seed))
