@@ -109,7 +109,8 @@ def test_the_page_of_a_changed_template_holds_the_changes(server, checkpoint):
     assert page_workflow.differences(graph, page, server.get("/object_info")) == []
 
 
-@pytest.mark.parametrize("name, seeds", [("01_mental_average", {"seed"}), ("19_cycle_diffusion", {"method.seed"})])
+@pytest.mark.parametrize("name, seeds", [
+    ("01_mental_average_beside_other_averages", {"seed"}), ("19_change_what_a_picture_shows", {"method.seed"})])
 def test_a_seed_reaches_every_input_that_is_one(name, seeds):
     graph = json.loads((quickstart.GRAPH.parent / f"{name}.json").read_text(encoding="utf-8"))
     before = json.loads(json.dumps(graph))
