@@ -20,11 +20,7 @@ def output_path(prefix: str, ending: str, *further: str) -> Path:
 
     Raises ValueError if the prefix points outside that folder, or where there can be no such file.
     """
-    try:
-        target = inside(Path(folder_paths.get_output_directory()), prefix, room=len(f"_00001_{ending}"))
-    except ValueError:
-        raise ValueError(f"{shortened(prefix)!r} is not a file name inside ComfyUI's output folder: use a plain name "
-                         "such as report.") from None
+    target = in_output_folder(prefix, len(f"_00001_{ending}"), "report")
     with explaining_what_cannot_be_written(prefix):
         target.parent.mkdir(parents=True, exist_ok=True)
         number = 1
@@ -39,13 +35,19 @@ def fixed_output_path(prefix: str, ending: str) -> Path:
 
     Raises ValueError if the prefix points outside that folder.
     """
-    try:
-        target = inside(Path(folder_paths.get_output_directory()), prefix, room=len(ending))
-    except ValueError:
-        raise ValueError(f"{shortened(prefix)!r} is not a file name inside ComfyUI's output folder: use a plain name "
-                         "such as mean.") from None
+    target = in_output_folder(prefix, len(ending), "mean")
     target.parent.mkdir(parents=True, exist_ok=True)
     return target.with_name(f"{target.name}{ending}")
+
+
+def in_output_folder(prefix: str, room: int, example: str) -> Path:
+    """Where a prefix points in ComfyUI's output folder, with room for so many characters more. Raises ValueError, with
+    an example of a name, if that is outside."""
+    try:
+        return inside(Path(folder_paths.get_output_directory()), prefix, room=room)
+    except ValueError:
+        raise ValueError(f"{shortened(prefix)!r} is not a file name inside ComfyUI's output folder: use a plain name "
+                         f"such as {example}.") from None
 
 
 @contextlib.contextmanager

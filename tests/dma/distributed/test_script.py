@@ -16,6 +16,7 @@ from ray_toys import ray_variables
 from safetensors.torch import load_file
 
 import pack
+from launch import free_port
 
 SMALL = ["--count", "8", "--steps", "4", "--preset", "standard", "--shape", "4", "8", "8", "--batch", "2"]
 RAY = [sys.executable, "-c", "from ray.scripts.scripts import main; main()"]
@@ -27,12 +28,6 @@ def variables(tmp_path):
              "HOME": str(tmp_path)}
     del found["RAY_AUTH_TOKEN"]
     return found
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 def wait_for(port, head, seconds=120):
