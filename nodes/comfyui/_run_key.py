@@ -72,8 +72,9 @@ class _Content:
         if weights:
             self.leaf("weights", identity_of(model.model, originals))
         self.path: list[int] = []
-        # Dicts and lists into which a function writes, kept with their numbers.
+        # Dicts and lists into which a function writes, and names to which one gives new values, with their numbers.
         self.written: dict[int, Any] = {}
+        self.rebound: dict[int, types.CellType] = {}
 
     def read(self, values: Mapping[str, Any]) -> None:
         """Take values by name. They are gone through twice: one function may write what another reads."""
@@ -150,15 +151,18 @@ class _Content:
     def function(self, place: str, function: types.FunctionType) -> None:
         """What a function was made with: its default arguments and what it holds of the function around it.
 
-        Not what it changes itself, which is a state: names with new values, dicts and lists that are written to.
+        Not what it, or a function beside it, changes, which is a state: names with new values, dicts and lists that
+        are written to.
         """
         code = function.__code__
         defaults = {**dict(enumerate(function.__defaults__ or ())), **(function.__kwdefaults__ or {})}
         self.written.update((id(value), value) for value in defaults.values() if isinstance(value, (dict, list)))
         held, changed = {str(name): value for name, value in defaults.items()}, rebound(code)
         for name, cell in zip(code.co_freevars, function.__closure__ or ()):
+            if name in changed:
+                self.rebound[id(cell)] = cell
             empty = cell == types.CellType()  # not bound yet
-            held[name] = value = None if empty or name in changed else cell.cell_contents
+            held[name] = value = None if empty or id(cell) in self.rebound else cell.cell_contents
             if isinstance(value, (dict, list)) and not only_read(code, name):
                 self.written[id(value)] = value
         self.held(place, held)

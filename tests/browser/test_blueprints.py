@@ -7,10 +7,10 @@ import blueprints
 import measure_pages
 import workspace
 
-# What the page's node library lists, from the stores of its state.
+# What the page's node library lists, from the store of its state that keeps what nodes there are.
 LISTED = """descriptions => {
     const root = [...document.querySelectorAll('*')].find(element => element.__vue_app__)
-    const listed = root.__vue_app__.config.globalProperties.$pinia._s.get('subgraph').subgraphBlueprints
+    const listed = root.__vue_app__.config.globalProperties.$pinia._s.get('nodeDef').visibleNodeDefs
     return Object.entries(descriptions).every(([name, description]) => listed.some(
         node => node.display_name === name && node.description === description))
 }"""

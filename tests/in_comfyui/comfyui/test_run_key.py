@@ -148,6 +148,21 @@ def counting(scale):
     return patch
 
 
+def seen_by_another(scale):
+    """Two functions, of which one keeps what the other reads, as core's self-attention guidance has them."""
+    seen = None
+
+    def record(arguments):
+        nonlocal seen
+        seen = arguments["denoised"]
+
+    def patch(arguments):
+        record(arguments)
+        return seen * scale
+
+    return patch, record
+
+
 def scaled(arguments, scale):
     return arguments["denoised"] * scale
 
@@ -187,6 +202,28 @@ def test_settings_of_patches_count_and_their_states_do_not(unet, key, kind):
         function({"denoised": torch.ones(1)})
         assert key(model=patched) == keys[-1], "the same after a run"
     assert len({key(), *keys}) == 3
+
+
+@pytest.mark.parametrize("reader_first", [True, False])
+def test_what_one_function_keeps_for_another_does_not_count(unet, key, reader_first):
+    keys = []
+    for scale in (2.0, 3.0):
+        patched, functions = unet.clone(), seen_by_another(scale)
+        for function in functions if reader_first else functions[::-1]:
+            patched.set_model_sampler_post_cfg_function(function)
+        keys.append(key(model=patched))
+        functions[0]({"denoised": torch.ones(1)})
+        assert key(model=patched) == keys[-1], "the same after a run"
+    assert len({key(), *keys}) == 3
+
+
+def test_a_key_is_the_same_after_a_run_with_self_attention_guidance(bridge, key):
+    from comfy_extras.nodes_sag import SelfAttentionGuidance
+
+    patched, other = (SelfAttentionGuidance.execute(MODELS["SD1.5"].build(), scale, 2.0).args[0] for scale in (0.5, 0.6))
+    before = key(model=patched)
+    by_us(bridge, patched, *prompts(), 4.0, 5.0, (4, 8, 8), "auto")
+    assert key(model=patched) == before != key(model=other)
 
 
 def handing_on(settings, arguments):
