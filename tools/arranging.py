@@ -50,7 +50,10 @@ def arrange(nodes: dict[str, dict], layout: Layout) -> list[dict[str, Any]]:
     for key, node in nodes.items():
         picture, text, fixed = (node.pop(name, False) for name in ("_picture", "_text", "_fixed"))
         folded = key in layout.folded or (node["type"] in PLUMBING and key not in layout.unfolded)
-        extra = 0 if folded else max(layout.extra_heights.get(key, 0), PREVIEW if picture else 0)
+        shown = PREVIEW if picture and not folded else 0
+        # A text that was given the place of a picture keeps it on the newest page, and the node grows below instead.
+        node["_below"] = shown if text else 0
+        extra = 0 if folded else max(layout.extra_heights.get(key, 0), shown - node["_below"])
         node["size"] = [layout.widths.get(key, layout.width), node.pop("_height", 0) + extra]
         node["_grows"] = (0 if fixed else 3 if key in layout.extra_heights or key == NOTE else 2 if picture
                           else int(text))
@@ -73,7 +76,7 @@ def arrange(nodes: dict[str, dict], layout: Layout) -> list[dict[str, Any]]:
             top += height + GROUP_GAP
         left += width + GROUP_GAP
     for node in nodes.values():
-        del node["_grows"]
+        del node["_grows"], node["_below"]
     return groups
 
 
@@ -102,7 +105,7 @@ class _Frame:
                                     else [0] * len(column)):
                 node["pos"] = [across, down + TITLE]
                 node["size"] = [own + more, node["size"][1] + longer]
-                down += TITLE + ROW_GAP + (0 if _folded(node) else node["size"][1])
+                down += ROW_GAP + _room(node)
             across += own + more + GAP
 
 
@@ -111,7 +114,11 @@ def _folded(node: dict[str, Any]) -> bool:
 
 
 def _length(column: list[dict[str, Any]]) -> int:
-    return sum(TITLE + (0 if _folded(node) else node["size"][1]) for node in column) + ROW_GAP * (len(column) - 1)
+    return sum(map(_room, column)) + ROW_GAP * (len(column) - 1)
+
+
+def _room(node: dict[str, Any]) -> int:
+    return TITLE + (0 if _folded(node) else node["size"][1] + node["_below"])
 
 
 def _shared(amount: int, weights: list[int]) -> list[int]:
