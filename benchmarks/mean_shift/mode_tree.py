@@ -70,7 +70,7 @@ def measure_labels(task: tuple[str, int], arguments) -> dict:
 
 
 def measure_looks(task: tuple[str, str], arguments) -> dict:
-    """Features of plain samples and of the average of the largest branch of one concept."""
+    """Features of plain samples, of the largest branch of one concept, its members, and of that branch's average."""
     kind, concept = task
     demo, judge = demo_and_judge(arguments.transformer)
     family, _ = grown(demo, concept, arguments.guidance, count=arguments.count, noises=arguments.noises,
@@ -79,8 +79,10 @@ def measure_looks(task: tuple[str, str], arguments) -> dict:
         denoiser, sigmas, demo.shape, arguments.plain, PLAIN_SEED), layer=None, gradients=False)
     average = demo.decode(family.latents[:1])
     print(f"{kind}, {concept}: modes of {family.tree.levels[family.chosen].sizes}", flush=True)
+    members = family.samples[list(family.clusters.members[0])]
     return {"kind": kind, "concept": concept, "plain": judge(demo.decode(plain)).numpy(),
-            "average": judge(average).numpy(), "share": family.clusters.shares[0].share}
+            "members": judge(demo.decode(members)).numpy(), "average": judge(average).numpy(),
+            "share": family.clusters.shares[0].share}
 
 
 def measure_concept(concept: str, arguments) -> dict:
@@ -138,21 +140,29 @@ def labels_part(pool: Executor, arguments) -> dict[str, float]:
 
 
 def looks_part(pool: Executor, arguments) -> dict[str, float]:
-    """Print whether the largest branch has the most frequent look; the figure."""
+    """Print whether the largest branch has the most frequent look, in its average and in its members; the figures."""
     tasks = [(kind, concept) for kind, concepts in LOOKS.items() for concept in concepts[: arguments.looks]]
     known = results_of(pool, measure_looks, tasks, arguments)
     tellers = {kind: look_teller(demo_and_judge(arguments.transformer)[1], arguments.data, kind)[0] for kind in LOOKS}
-    rows, agrees = [], []
+    rows, agrees, members_agree = [], [], []
     for result in known:
-        told = tellers[result["kind"]].predict(result["plain"])
-        names, counted = np.unique(told, return_counts=True)
-        most, look = names[counted.argmax()], tellers[result["kind"]].predict(result["average"])[0]
+        (most, share), (inside, part), (look, _) = (most_frequent(tellers[result["kind"]].predict(result[name]))
+                                                    for name in ("plain", "members", "average"))
         agrees.append(look == most)
-        rows.append([result["kind"], result["concept"], f"{most} {counted.max() / len(told):.2f}",
-                     f"{look} {result['share']:.2f}"])
+        members_agree.append(inside == most)
+        rows.append([result["kind"], result["concept"], f"{most} {share:.2f}", f"{result['share']:.2f}",
+                     f"{inside} {part:.2f}", look])
     print()
-    print_table(["looks", "concept", "most frequent look", "look of the largest branch, and its share"], rows)
-    return {"largest_branch_agrees": float(np.mean(agrees))}
+    print_table(["looks", "concept", "most frequent look of plain samples", "share of the largest branch",
+                 "most frequent look of its members", "look of its average"], rows)
+    return {"largest_branch_agrees": float(np.mean(agrees)),
+            "members_of_largest_branch_agree": float(np.mean(members_agree))}
+
+
+def most_frequent(names: np.ndarray) -> tuple[str, float]:
+    """The most frequent of names, and its share."""
+    found, counted = np.unique(names, return_counts=True)
+    return found[counted.argmax()], counted.max() / len(names)
 
 
 def concepts_part(pool: Executor, arguments) -> dict[str, float]:
