@@ -43,6 +43,7 @@ MISSING = ("**Something red?** This opens with the pack's demo model, 64 pixels 
 BRANCHING = "COMFY_DYNAMICCOMBO_V3"  # a choice that brings inputs of its own
 MATCHING = "COMFY_MATCHTYPE_V3"  # takes the type of what is connected
 SHOWN_TEXT = 180  # what the page adds to a PreviewAny
+LONGEST_LINE = 240  # of the JSON that is written, where a value can be parted
 WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", BRANCHING)
 
 
@@ -147,11 +148,22 @@ def differences(graph: dict[str, Any], page: dict[str, Any], object_info: dict[s
 
 
 def compact(content: Any) -> str:
-    """JSON with one line per node input, link and position, so that changes can be read."""
-    text = json.dumps(content, indent=2, ensure_ascii=False)
-    short = re.compile(r"[\[{]\n\s+[^\[\]{}]{0,160}?\n\s+[\]}]")
-    return (short.sub(lambda match: re.sub(r"\n\s+", " ", match.group()).replace("[ ", "[").replace(" ]", "]"), text)
-            + "\n")
+    """JSON whose lists and objects stand in one line each where they are short, so that changes can be read."""
+    return "\n".join(_lines(content, "", "")) + "\n"
+
+
+def _lines(value: Any, before: str, after: str) -> Iterator[str]:
+    short = json.dumps(value, ensure_ascii=False)
+    if len(short) <= LONGEST_LINE or not isinstance(value, (dict, list)):
+        yield before + short + after
+        return
+    entries = [(f"{json.dumps(key, ensure_ascii=False)}: ", item) for key, item in value.items()] \
+        if isinstance(value, dict) else [("", item) for item in value]
+    start, end = "{}" if isinstance(value, dict) else "[]"
+    yield before + start
+    for place, (key, item) in enumerate(entries, 1):
+        yield from _lines(item, key, "," if place < len(entries) else "")
+    yield end + after
 
 
 def _read_object_info(file: Path | None, server: str) -> dict[str, Any]:
