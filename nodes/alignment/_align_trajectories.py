@@ -88,11 +88,15 @@ class AlignTrajectories(io.ComfyNode):
         sigmas = comfyui.sigmas_of(model, scheduler, steps)
         settings.check(len(sigmas) - 1)
         batch = execution.batch_of(batch_size)
-        begun, given = None, {}
-        if first_mean is not None and settings.aligned_steps:
-            inputs.check_first_mean(first_mean, inputs.settings_of_mean(
+        begun, given, of_mean = None, {}, {}
+        if first_mean is not None:
+            if not settings.aligned_steps:
+                raise ValueError("first_mean is connected, but aligned_steps is 0, with which nothing is averaged: "
+                                 "raise aligned_steps, or connect nothing.")
+            of_mean = inputs.settings_of_mean(
                 inputs.FEATURES_OF_MEAN, model, positive, negative, shape, sigmas, seed, cfg, layer=hspace.layer,
-                pooling=hspace.pooling, branch=branch))
+                pooling=hspace.pooling, branch=branch)
+            inputs.check_first_mean(first_mean, of_mean)
             settings = dataclasses.replace(settings, count=first_mean.total, mean_error=0.0,
                                            keep=min(preset.get("keep", 1), first_mean.total))
             moments = {name: tree.moments() for name, tree in first_mean.trees.items()}
@@ -105,6 +109,8 @@ class AlignTrajectories(io.ComfyNode):
         reporter = ProgressReporter(model, "AlignTrajectories")
 
         def align(denoiser) -> alignment.Alignment:
+            if first_mean is not None:
+                inputs.check_model_of_mean(first_mean, denoiser, of_mean)
             if settings.aligned_steps:
                 with comfyui.advising_on_gradients(comfyui.OTHER_LAYER):
                     choices["gradient_error"] = models.check_gradient(denoiser, shape, sigmas[0].item())

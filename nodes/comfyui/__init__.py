@@ -51,7 +51,9 @@ from ._progress import ProgressReporter, progress_bar, reading_pictures
 from ._push import Push, pushed_model
 from ._recording import Recorded, recorded, recording_model, remember
 from ._resume import (
+    answers_of,
     checkpoints,
+    computed_by,
     found_again,
     resumed,
     run_state_folder,
@@ -82,9 +84,9 @@ __all__ = [
     "ATTENTION", "AUTO_LAYER", "BRANCHES", "CHECKPOINTS", "ENDING", "IMAGE_ENCODERS", "LORAS", "MIDDLE_BLOCK", "NAMES",
     "ORDINARY_SIGMAS", "OTHER_LAYER", "OWN_LATENTS", "ComfyDenoiser", "DeterministicSampler", "HSpace", "OneCheckpoint",
     "ProgressReporter", "Prompt", "Push", "Recorded", "SamplingKind", "Stamp", "Steering", "advising",
-    "advising_on_gradients", "attached", "check_conditioning", "check_fits", "check_model", "check_no_hooks",
+    "advising_on_gradients", "answers_of", "attached", "check_conditioning", "check_fits", "check_model", "check_no_hooks",
     "check_no_lists", "check_not_coded", "check_one_prompt", "check_rank", "check_readable", "check_template",
-    "check_vae", "checkpoints", "coded_latent", "decoded", "default_layer", "described", "differentiable",
+    "check_vae", "checkpoints", "coded_latent", "computed_by", "decoded", "default_layer", "described", "differentiable",
     "differentiable_encoding", "drawn_shape", "embedding_path", "encoded", "encoded_one_by_one", "encoder_folder",
     "encoder_names", "encoders", "explaining_what_cannot_be_written", "finite", "fixed_output_path", "found_again",
     "free_after", "identity_of_loaded", "image_latents", "is_from", "is_writable_prefix", "latent_shape",

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -33,11 +34,17 @@ def output_path(prefix: str, ending: str, *further: str) -> Path:
 def fixed_output_path(prefix: str, ending: str) -> Path:
     """The file `<prefix><ending>` in ComfyUI's output folder, which may be there; sub-folders are made.
 
-    Raises ValueError if the prefix points outside that folder.
+    Raises ValueError if the prefix points outside that folder, and OSError where there can be no such file.
     """
     target = in_output_folder(prefix, len(ending), "mean")
     target.parent.mkdir(parents=True, exist_ok=True)
-    return target.with_name(f"{target.name}{ending}")
+    path = target.with_name(f"{target.name}{ending}")
+    # Before any work, and not when it is to be written.
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path.name)
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path.parent.name)
+    return path
 
 
 def in_output_folder(prefix: str, room: int, example: str) -> Path:
@@ -119,9 +126,10 @@ def shortened(name: str) -> str:
     return name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}..."
 
 
-def readable_paths(names: Iterable[str]) -> list[Path]:
+def readable_paths(names: Iterable[str], ending: str) -> list[Path]:
     """Existing files named relative to ComfyUI's output or input folder; a * in the last part of a name stands for any
-    part of it, and for the files of both folders. Each file comes once, in the order of the names.
+    part of it, and for the files of both folders that have this ending: pictures may lie beside them, and what is just
+    being written. Each file comes once, in the order of the names.
 
     Raises ValueError for a name without a file, as `readable_path` does.
     """
@@ -135,9 +143,13 @@ def readable_paths(names: Iterable[str]) -> list[Path]:
         for root in (folder_paths.get_output_directory(), folder_paths.get_input_directory()):
             with contextlib.suppress(ValueError):
                 place = inside(Path(root), folder) if folder else Path(root).resolve()
-                matched += sorted(path for path in place.glob(pattern.replace("[", "[[]")) if path.is_file())
+                # Only the * is a pattern.
+                literal = pattern.replace("[", "[[]").replace("?", "[?]")
+                matched += [readable_path(f"{folder}/{path.name}" if folder else path.name)
+                            for path in sorted(place.glob(literal)) if path.name.endswith(ending) and path.is_file()]
         if not matched:
-            raise ValueError(f"There is no file like {shortened(name)!r} in ComfyUI's output or input folder.")
+            raise ValueError(f"There is no file like {shortened(name)!r} that ends in {ending} in ComfyUI's output or "
+                             "input folder.")
         found |= dict.fromkeys(matched)
     return list(found)
 
@@ -153,11 +165,11 @@ def readable_fingerprint(name: str | None) -> str | float:
         return ""
 
 
-def readable_fingerprints(names: Iterable[str]) -> str:
+def readable_fingerprints(names: Iterable[str], ending: str) -> str:
     """What tells ComfyUI whether any of several files of a node's input has changed; empty where one is not there."""
     try:
-        return " ".join(content_hash(path) for path in readable_paths(names))
-    except ValueError:
+        return " ".join(content_hash(path) for path in readable_paths(names, ending))
+    except (ValueError, OSError):  # one that has just been removed, too
         return ""
 
 

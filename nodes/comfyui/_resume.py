@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import comfy.ldm.modules.attention
+import comfy.model_management
 import comfy.model_patcher
 import comfy.samplers
 import folder_paths
@@ -28,14 +30,31 @@ def run_state_folder() -> Path:
 
 
 def saved_run(key: str, denoiser: ComfyDenoiser, levels: Sequence[float], shape: tuple[int, ...],
-              features_at: Sequence[float] = ()) -> execution.RunState:
+              features_at: Sequence[float] = (), *, answers: torch.Tensor | None = None) -> execution.RunState:
     """Where the run `key` on this model has its state; old states of other runs are removed first.
 
-    The model is asked for predictions at all noise levels that the run uses, and for features where it reads them.
+    The model is asked for predictions at all noise levels that the run uses, and for features where it reads them,
+    unless its `answers` are known.
     """
     execution.clean_states(run_state_folder(), keep=key)
-    answers = models.fingerprint(_one_prompt_at_a_time(denoiser), levels, shape, features_at=features_at)
+    if answers is None:
+        answers = answers_of(denoiser, levels, shape, features_at)
     return execution.RunState(run_state_folder(), key, answers, tolerance_of(denoiser))
+
+
+def answers_of(denoiser: ComfyDenoiser, levels: Sequence[float], shape: tuple[int, ...],
+               features_at: Sequence[float] = ()) -> torch.Tensor:
+    """What tells this model from others (`dma.models.fingerprint`), whatever memory is free."""
+    return models.fingerprint(_one_prompt_at_a_time(denoiser), levels, shape, features_at=features_at)
+
+
+def computed_by(denoiser: ComfyDenoiser) -> dict[str, str]:
+    """What a model's answers are rounded by, in words that JSON can hold: where these agree, so do answers of one
+    model but for a few roundings."""
+    dtype = _dtype(denoiser.guider.inner_model)
+    return {"device": comfy.model_management.get_torch_device_name(torch.device(denoiser.device)),
+            "precision": str(dtype).removeprefix("torch."), "pytorch": torch.__version__,
+            "attention": comfy.ldm.modules.attention.optimized_attention.__name__}
 
 
 def saved_without_model(key: str) -> execution.RunState:
@@ -55,11 +74,15 @@ def tolerance_of_model(model: Any) -> float:
 
 
 def _tolerance(inner: Any) -> float:
-    dtype = getattr(inner, "manual_cast_dtype", None) or inner.get_dtype()
+    dtype = _dtype(inner)
     known = isinstance(dtype, torch.dtype) and dtype.is_floating_point
     # 8-bit weights are computed with in another precision.
     eps = torch.finfo(dtype).eps if known and dtype.itemsize > 1 else torch.finfo(torch.bfloat16).eps
     return max(SINGLE_PRECISION, ROUNDINGS * eps)
+
+
+def _dtype(inner: Any) -> Any:
+    return getattr(inner, "manual_cast_dtype", None) or inner.get_dtype()
 
 
 def resumed(title: str, unpacked: Callable[[dict[str, torch.Tensor], dict], Found],

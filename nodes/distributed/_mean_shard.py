@@ -63,6 +63,14 @@ class MeanShard(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, start=None, count=None, total=None, filename_prefix=None, **others) -> str | float:
+        # ComfyUI does nothing again whose inputs are as before, but the file may be gone, or another one by now.
+        if None in (start, count, total, filename_prefix):
+            return float("nan")  # what comes over a link is not known yet
+        return (comfyui.readable_fingerprint(f"{filename_prefix}{rows_and_ending(start, min(start + count, total))}")
+                or float("nan"))
+
+    @classmethod
     @checked()
     def execute(cls, hspace, positive, latent_image, average, start, count, total, steps, cfg, scheduler, seed,
                 filename_prefix, negative=None, batch_size=0, resume=True) -> io.NodeOutput:
@@ -73,16 +81,18 @@ class MeanShard(io.ComfyNode):
         settings = inputs.settings_of_mean(mean.values, mean.model, positive, mean.negative, shape, sigmas, seed,
                                            mean.guidance_scale, **mean.reading)
         with comfyui.explaining_what_cannot_be_written(filename_prefix):
-            path = comfyui.fixed_output_path(filename_prefix, f"_{start:07}_{stop:07}{ENDING}")
+            path = comfyui.fixed_output_path(filename_prefix, rows_and_ending(start, stop))
         name, key = comfyui.output_name(path), settings_key(settings, total)
-        if is_there(path, key):
-            return io.NodeOutput(name, ui=ui.PreviewText(f"{name} is there already"))
+        there = found_shard(path, key, start, stop)
         reporter = ProgressReporter(mean.model, "MeanShard")
 
-        def measure(denoiser: Any) -> dict:
+        def measure(denoiser: Any) -> Shard | None:
+            asked = inputs.asked_for_mean(denoiser, settings)
+            if there is not None and inputs.apart(there, **asked) is None:
+                return None
             sigma, features = settings["sigma"], bool(mean.reading)
-            saved = (comfyui.saved_run(execution.run_key({"shard": key, "start": start, "stop": stop}, {}), denoiser,
-                                       [sigma], shape, [sigma] if features else []) if resume else None)
+            place = execution.run_key({"shard": key, "start": start, "stop": stop}, {})
+            saved = comfyui.saved_run(place, denoiser, [sigma], shape, answers=asked["answers"]) if resume else None
             state = comfyui.resumed("MeanShard", distributed.MeanState.unpacked, saved) or distributed.MeanState()
             if features:
                 values = functools.partial(alignment.first_features, sigma=sigma,
@@ -94,13 +104,15 @@ class MeanShard(io.ComfyNode):
                                            batch=execution.choose_batch(execution.batch_of(batch_size), shape),
                                            kinds={} if features else {"predictions": PairedMoments})
             watchers = [execution.Clock(), *checkpoints(saved), PassMonitor(reporter, "averaging", 1)]
-            return execution.drive(work, state, watchers)
+            return Shard(settings, total, execution.drive(work, state, watchers), **asked)
 
-        trees = comfyui.with_denoiser(mean.model, positive, mean.negative, mean.guidance_scale, sigmas, shape, seed,
+        shard = comfyui.with_denoiser(mean.model, positive, mean.negative, mean.guidance_scale, sigmas, shape, seed,
                                       measure, mean.reading.get("layer"), mean.reading.get("pooling", "none"),
                                       mean.reading.get("branch", "conditional"), gradients=bool(mean.reading))
+        if shard is None:
+            return io.NodeOutput(name, ui=ui.PreviewText(f"{name} is there already"))
         with comfyui.explaining_what_cannot_be_written(filename_prefix):
-            save_shard(Shard(settings, total, trees), path)
+            save_shard(shard, path)
         return io.NodeOutput(name, ui=ui.PreviewText(f"Saved {name}"))
 
 
@@ -159,11 +171,17 @@ def check_rows(start: int, count: int, total: int) -> int:
     return min(start + count, total)
 
 
-def is_there(path: Path, key: str) -> bool:
-    """Whether a file is the whole shard of these settings; its name says which rows it has."""
+def rows_and_ending(start: int, stop: int) -> str:
+    """What the name of a shard's file ends in."""
+    return f"_{start:07}_{stop:07}{ENDING}"
+
+
+def found_shard(path: Path, key: str, start: int, stop: int) -> Shard | None:
+    """The shard in a file, where it is the whole one of these settings and rows."""
     if not path.is_file():
-        return False
+        return None
     try:
-        return load_shard(path).key == key
+        found = load_shard(path)
     except ValueError:
-        return False
+        return None
+    return found if (found.key, found.start, found.stop) == (key, start, stop) else None

@@ -6,6 +6,7 @@ from comfy_api.latest import io
 from ...dma.statistics import load_shard, merge_shards
 from .. import comfyui, inputs
 from ..inputs import FIRST_MEAN, checked
+from ._mean_shard import ENDING
 
 
 class MergeMeans(io.ComfyNode):
@@ -31,18 +32,21 @@ class MergeMeans(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, paths) -> str | float:
-        return comfyui.readable_fingerprints(inputs.filled_lines(paths)) if paths is not None else float("nan")
+        return (comfyui.readable_fingerprints(inputs.filled_lines(paths), ENDING) if paths is not None
+                else float("nan"))
 
     @classmethod
     @checked()
     def execute(cls, paths) -> io.NodeOutput:
-        files = comfyui.readable_paths(inputs.filled_lines(paths))
+        files = comfyui.readable_paths(inputs.filled_lines(paths), ENDING)
         if not files:
             raise ValueError("paths is empty: name the files that MeanShard has written, one a line.")
         try:
-            merged = merge_shards([load_shard(file) for file in files], [file.name for file in files])
+            shards, names = [load_shard(file) for file in files], [file.name for file in files]
+            merged = merge_shards(shards, names, words=inputs.INPUTS_OF_MEAN)
         except ValueError as error:
             raise ValueError(f"{error} Name every shard of one mean, once.") from None
+        inputs.check_one_model(shards, names)
         moments = next(iter(merged.trees.values())).moments()
         error = moments.standard_error
         return io.NodeOutput(merged, merged.total, error if error == error and error is not None else 0.0)

@@ -12,8 +12,13 @@ from ._encoders import (
 )
 from ._first_mean import (
     FEATURES_OF_MEAN,
+    INPUTS_OF_MEAN,
     PREDICTIONS_OF_MEAN,
+    apart,
+    asked_for_mean,
     check_first_mean,
+    check_model_of_mean,
+    check_one_model,
     first_mean,
     settings_of_mean,
 )
@@ -57,8 +62,9 @@ from ._training import (
 
 __all__ = [
     "CLUSTERS", "DIRECTION", "EMBEDDINGS", "FEATURES", "FEATURES_OF_MEAN", "FIRST_MEAN", "HSPACE", "IMAGE_ENCODER",
-    "LAYERS", "PREDICTIONS_OF_MEAN", "PREVIEW_STEPS", "REPORT", "REPRESENTATION", "SHEET_CELL", "SHEET_MODELS", "TABLE",
-    "TRAJECTORY", "batch_size", "category", "check_batch", "check_first_mean", "check_number", "check_one_encoder",
+    "INPUTS_OF_MEAN", "LAYERS", "PREDICTIONS_OF_MEAN", "PREVIEW_STEPS", "REPORT", "REPRESENTATION", "SHEET_CELL", "SHEET_MODELS", "TABLE",
+    "TRAJECTORY", "apart", "asked_for_mean", "batch_size", "category", "check_batch", "check_first_mean",
+    "check_model_of_mean", "check_number", "check_one_encoder", "check_one_model",
     "check_reads_prompts", "check_reference_count", "check_training_latents", "checked", "chosen_layers", "concept",
     "count_of", "count_of_pictures", "different_rows", "draws", "encoder_name", "filled_lines", "first_mean",
     "from_saved_file", "growing_latents", "joined_noise", "latent_size", "latents_of_pictures",

@@ -108,12 +108,13 @@ class MentalAverage(io.ComfyNode):
         settings.check(len(sigmas) - 1, first=first)
         averaged = mean_shift.averaged_guidance(cfg, guidance_share)
         choices = {"shape": list(shape), "guidance_scale": cfg, "averaged_guidance_scale": averaged, "first": first}
-        begun, given = None, {"start": begin.mean} if begin else None
+        begun, given, of_mean = None, {"start": begin.mean} if begin else None, {}
         if first_mean is not None:
             if begin:
                 raise ValueError("start and first_mean are both connected, but an average begins from one of them.")
-            inputs.check_first_mean(first_mean, inputs.settings_of_mean(
-                inputs.PREDICTIONS_OF_MEAN, model, positive, negative, shape, sigmas, seed, averaged))
+            of_mean = inputs.settings_of_mean(inputs.PREDICTIONS_OF_MEAN, model, positive, negative, shape, sigmas,
+                                              seed, averaged)
+            inputs.check_first_mean(first_mean, of_mean)
             moments = first_mean.trees["predictions"].moments()
             begun = functools.partial(mean_shift.MeanShiftState.of_first_mean, moments, sigmas[0].item())
             given = {"first_mean": moments.mean}
@@ -126,6 +127,8 @@ class MentalAverage(io.ComfyNode):
             return comfyui.saved_run(key, denoiser, sigmas[:-1].tolist(), shape)
 
         def average(denoiser) -> mean_shift.MeanShift:
+            if first_mean is not None:
+                inputs.check_model_of_mean(first_mean, denoiser.with_guidance(averaged), of_mean)
             return mean_shift.mean_shift(
                 denoiser, sigmas, shape, settings, batch=execution.batch_of(batch_size),
                 averaging=denoiser.with_guidance(averaged), start=begin,

@@ -1,3 +1,7 @@
+import os
+import shutil
+import threading
+
 import pytest
 import torch
 
@@ -107,3 +111,43 @@ def test_a_shard_is_of_one_range_and_of_numbers(tmp_path):
     with pytest.raises(ValueError, match="rows 0 to 2 hold NaN"):
         save_shard(Shard({}, 2, {"a": tree}), tmp_path / "nan.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_replaced_as_it_is_read_is_one_or_the_other(tmp_path):
+    """Several servers share a folder, and make shards of other settings under one name."""
+    for seed in (1, 2):
+        tree = MomentTree()
+        tree.update(torch.full((16, 64), float(seed)))
+        save_shard(Shard({"seed": seed}, 16, {"features": tree}), tmp_path / f"{seed}.safetensors")
+    path, end = tmp_path / "shared.safetensors", threading.Event()
+    shutil.copy(tmp_path / "1.safetensors", path)
+
+    def replace():
+        turn = 0
+        while not end.is_set():
+            turn += 1
+            os.replace(shutil.copy(tmp_path / f"{1 + turn % 2}.safetensors", tmp_path / "new"), path)
+
+    other = threading.Thread(target=replace)
+    other.start()
+    try:
+        found = [load_shard(path) for _ in range(3000)]
+    finally:
+        end.set()
+        other.join()
+    assert {(each.settings["seed"], each.trees["features"].moments().mean[0].item()) for each in found} == {
+        (1, 1.0), (2, 2.0)}
+
+
+def test_what_a_model_has_answered_is_kept_and_is_no_part_of_the_key(tmp_path):
+    plain = shard(0, TOTAL)
+    told = Shard(SETTINGS, TOTAL, plain.trees, torch.ones(2, 3), {"device": "cpu"})
+    save_shard(told, tmp_path / "told.safetensors")
+    merged = merge_shards([load_shard(tmp_path / "told.safetensors")])
+    assert torch.equal(merged.answers, torch.ones(2, 3)) and merged.made_by == {"device": "cpu"}
+    assert merged.key == plain.key and not plain.answers.numel()
+
+
+def test_settings_are_called_what_they_are_called_elsewhere():
+    with pytest.raises(ValueError, match="shard 1: the seed of all noise is not the same"):
+        merge_shards([shard(0, 16), shard(16, TOTAL, {**SETTINGS, "seed": 4})], words={"seed": "the seed of all noise"})

@@ -1,4 +1,7 @@
 """MeanShard and MergeMeans: averages that go on from a mean of several files are those of one run."""
+import math
+import shutil
+
 import pytest
 import torch
 from alignments import run_align
@@ -94,11 +97,13 @@ def test_what_is_there_is_not_done_again(small, folders, kind):
     name = on(model)
     path = folders / "output" / name
     before = path.stat().st_mtime_ns
-    assert on(untouched(model)) == name and path.stat().st_mtime_ns == before
-    content = load_file(path)
     calls = Calls(model)
+    asked, again = calls.during(on, calls.model)
+    assert asked <= 3 and again == name and path.stat().st_mtime_ns == before, "only what model it is has been asked"
+    content = load_file(path)
     for change in ({"seed": 2}, {"total": 48}, {"cfg": 5.0}):
         assert calls.during(on, calls.model, **change)[0] > 0, "another mean takes the place of the old one"
+    on(model)
     path.write_bytes(path.read_bytes()[:-1])
     assert calls.during(on, calls.model)[0] > 0 and load_file(path).keys() == content.keys()
     assert all(torch.equal(load_file(path)[name], value) for name, value in content.items())
@@ -165,3 +170,89 @@ def test_a_mean_of_other_settings_is_refused(small, hspaces, folders):
                             ({"start": {"samples": torch.ones(1, 4, 8, 8)}}, "start and first_mean")):
         with pytest.raises(ValueError, match=message):
             average(idle, prompts, **{"first_mean": of_predictions, **change})
+
+
+def otherwise(model):
+    """A MODEL that predicts otherwise by a function which holds no number: no key sees it."""
+    other = model.clone()
+    other.set_model_sampler_post_cfg_function(lambda arguments: 0.5 * arguments["denoised"])
+    return other
+
+
+def test_a_shard_of_another_model_with_the_same_weights_is_not_taken(small, folders):
+    model, prompts = small
+    first, second = (shard(model, prompts, SHIFT, start, 32, filename_prefix="one") for start in (0, 32))
+    mean, *_ = merged(first, second)
+    with pytest.raises(ValueError, match="first_mean is that of another model.*differs by"):
+        average(otherwise(model), prompts, first_mean=mean)
+    path = folders / "output" / second
+    before = path.read_bytes()
+    assert shard(otherwise(model), prompts, SHIFT, 32, 32, filename_prefix="one") == second
+    assert path.read_bytes() != before, "made anew"
+    with pytest.raises(ValueError, match=f"{second} was made by another model than {first}.*differs by"):
+        merged(first, second)
+    shard(model, prompts, SHIFT, 32, 32, filename_prefix="one")
+    assert merged(first, second)[1] == TOTAL
+
+
+def test_an_alignment_does_not_go_on_from_the_mean_of_another_model(small, hspaces, folders):
+    model, prompts = small
+    mean, *_ = merged(shard(hspaces(otherwise(model)), prompts, ALIGN))
+    with pytest.raises(ValueError, match="first_mean is that of another model"):
+        run_align(hspaces(model), prompts, {"samples": torch.zeros(1, 4, 8, 8)}, **ALIGNED, first_mean=mean)
+    with pytest.raises(ValueError, match="first_mean is connected, but aligned_steps is 0"):
+        run_align(hspaces(untouched(model)), prompts, {"samples": torch.zeros(1, 4, 8, 8)},
+                  **{**ALIGNED, "aligned_steps": 0}, first_mean=mean)
+
+
+def test_machines_that_round_otherwise_may_share_a_mean(small, folders, caplog):
+    from mental_averages.dma.statistics import load_shard, save_shard
+
+    model, prompts = small
+    names = [shard(model, prompts, SHIFT, *rows) for rows in ((0, 32), (32, 8))]
+    path = folders / "output" / names[1]
+    found = load_shard(path)
+    object.__setattr__(found, "answers", found.answers * 1.02)
+    save_shard(found, path)
+    with pytest.raises(ValueError, match="another model"):
+        merged(*names)
+    object.__setattr__(found, "made_by", {**found.made_by, "device": "another card"})
+    save_shard(found, path)
+    assert merged(*names)[1] == TOTAL and "device another card" in caplog.text
+
+
+def test_a_file_of_other_rows_under_the_name_is_made_anew(small, folders):
+    model, prompts = small
+    first = folders / "output" / shard(model, prompts, SHIFT, 0, 16)
+    shutil.copy(first, folders / "output" / "castle" / "mean_0000016_0000032.safetensors")
+    last = shard(model, prompts, SHIFT, 32, 8)
+    assert merged(f"castle/{first.name}", shard(model, prompts, SHIFT, 16, 16), last)[1] == TOTAL
+
+
+def test_it_is_looked_at_whether_the_file_is_there(small, folders):
+    from mental_averages.nodes.distributed import MeanShard
+
+    model, prompts = small
+    given = {"start": 32, "count": 16, "total": TOTAL, "filename_prefix": "castle/mean", "seed": SEED}
+    assert math.isnan(MeanShard.fingerprint_inputs(**given))
+    name = shard(model, prompts, SHIFT, 32, 16)
+    told = MeanShard.fingerprint_inputs(**given)
+    assert told == MeanShard.fingerprint_inputs(**given) and math.isnan(MeanShard.fingerprint_inputs(**{
+        **given, "total": None}))
+    (folders / "output" / name).write_bytes(b"another one")
+    assert MeanShard.fingerprint_inputs(**given) != told
+
+
+def test_where_no_file_can_be_is_said_before_work_starts(small, folders):
+    model, prompts = small
+    (folders / "output" / "mean_0000000_0000040.safetensors").mkdir()
+    with pytest.raises(ValueError, match="'mean' cannot be written into ComfyUI's output folder"):
+        shard(untouched(model), prompts, SHIFT, filename_prefix="mean")
+
+
+def test_shards_of_two_runs_are_told_apart_by_the_inputs(small, folders):
+    model, prompts = small
+    names = [shard(model, prompts, SHIFT, start, 32, seed=seed, cfg=cfg, filename_prefix="two")
+             for start, seed, cfg in ((0, 1, 4.0), (32, 2, 5.0))]
+    with pytest.raises(ValueError, match="other settings than .*: cfg and guidance_share, seed are not the same"):
+        merged(*names)

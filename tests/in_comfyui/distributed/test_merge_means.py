@@ -80,3 +80,24 @@ def test_of_one_row_no_error_is_known(folders):
     tree.update(torch.ones(1, 2))
     save_shard(Shard({}, 1, {"features": tree}), folders / "output" / "one.safetensors")
     assert merge("one.safetensors")[1:] == (1, 0.0)
+
+
+def test_a_pattern_leaves_out_pictures_and_what_is_being_written(folders):
+    output = folders / "output"
+    written(output, [(0, 16), (16, TOTAL)])
+    (output / "mean_average_00001_.png").write_bytes(b"a picture")
+    (output / "mean_000.safetensors.17.17.00ff00ff.tmp").write_bytes((output / "mean_000.safetensors").read_bytes())
+    assert merge("mean_*")[1] == TOTAL
+
+
+def test_a_file_that_cannot_be_read_is_said(folders, monkeypatch):
+    from pathlib import Path
+
+    written(folders / "output", [(0, TOTAL)])
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(ValueError, match="mean_000.safetensors cannot be read .Permission denied."):
+        merge("mean_000.safetensors")
