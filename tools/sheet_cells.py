@@ -108,7 +108,7 @@ def lines_of(text: str) -> list[str]:
 
 
 def cells(graph: dict[str, Any], names: Sequence[str], prefix: str) -> list[Cell]:
-    """All cells, in the order of their checkpoints."""
+    """All cells, in the order of their checkpoints. Another prefix makes others of them, also of what is here."""
     sheet, inputs = sheet_of(graph)
     found = []
     for name in names:
@@ -118,7 +118,7 @@ def cells(graph: dict[str, Any], names: Sequence[str], prefix: str) -> list[Cell
             needed = {each: {part: graph[each][part] for part in ("class_type", "inputs")}
                       for each in ancestors(graph, sheet)}
             needed[sheet]["inputs"] = own
-            key = hashlib.sha256(json.dumps([needed, sheet], sort_keys=True).encode()).hexdigest()[:32]
+            key = hashlib.sha256(json.dumps([needed, sheet, prefix], sort_keys=True).encode()).hexdigest()[:32]
             saved = {SAVING[".png"]: ("SaveImage", {"images": [sheet, 1]}),
                      SAVING[".json"]: ("SaveTable", {"tables.tables0": [sheet, 2], "names": ""})}
             if clash := needed.keys() & saved.keys():

@@ -15,14 +15,15 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from console import Explained, run, say
-from remote_server import DONE, FAILED, WAITING, RemoteServer
+from console import Explained, make_folder, run, say
+from remote_server import DONE, FAILED, UNKNOWN, WAITING, RemoteServer
 from sheet_cells import MOST_ROWS, SAVING, Cell, cells, checkpoints, is_whole, page_of
 
 DEPTH = 2  # cells that a server is given: one that it draws and one that waits
@@ -35,14 +36,20 @@ class Place:
     """A server, what it has been given, and what it has drawn last."""
 
     server: RemoteServer
+    checkpoints: dict[str, int | None] = field(default_factory=dict)
     given: list[Cell] = field(default_factory=list)
     checkpoint: str = ""
     heard: float = 0.0
+    silent: float | None = None  # since when it has not answered
+    unsure: Cell | None = None  # given, but whether it has been taken was not answered
     lost: bool = False
 
     def give(self, cell: Cell) -> None:
         self.given.append(cell)
         self.checkpoint = cell.checkpoint
+
+    def answers(self) -> None:
+        self.heard, self.silent = time.monotonic(), None
 
 
 @dataclass
@@ -93,18 +100,27 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--prefix", default="sheet_cells",
                         help="the folder of cells in the servers' output folders; another one draws all anew")
     options = parser.parse_args(arguments)
+    prefix = checked_prefix(options.prefix)
     try:
         graph = json.loads(options.graph.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise Explained(f"{options.graph} cannot be read as a graph in API format: {error}") from None
     places = reachable(addresses(options.servers))
-    listed = {place.server.address: place.server.checkpoints() for place in places}
-    wanted = cells(graph, checkpoints(graph, listed), options.prefix.strip("/"))
-    failed = draw(wanted, places, options.output, options.prefix.strip("/"))
+    wanted = cells(graph, checkpoints(graph, {place.server.address: place.checkpoints for place in places}), prefix)
+    failed = draw(wanted, places, options.output, prefix)
     finish(wanted, failed, places, options.output)
     for cell, message in failed.items():
         say(f"{cell.word} by {cell.checkpoint} failed: {message}")
     return 1 if failed else 0
+
+
+def checked_prefix(text: str) -> str:
+    """A folder below the servers' output folders. Raises `Explained` for what is none on every server: an empty name,
+    one that leads out, and one in which ComfyUI would put something else."""
+    prefix = text.strip("/")
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", prefix) or any(not part.strip(".") for part in prefix.split("/")):
+        raise Explained(f"--prefix is {text!r}: name a folder by letters, digits, _, - and ., such as sheet_cells.")
+    return prefix
 
 
 def addresses(text: str) -> list[str]:
@@ -118,8 +134,9 @@ def reachable(named: Sequence[str]) -> list[Place]:
     places, descriptions = [], {}
     for server in map(RemoteServer, named):
         try:
-            descriptions[server.address] = server.description()
-            places.append(Place(server, heard=time.monotonic()))
+            description, checkpoints = server.description(), server.checkpoints()
+            descriptions[server.address] = description
+            places.append(Place(server, checkpoints, heard=time.monotonic()))
         except (OSError, ValueError, LookupError, TypeError) as error:  # an address that is none, another program
             say(f"{server.address} does not answer as ComfyUI does ({error}): the others go on without it.")
     if not places:
@@ -132,23 +149,27 @@ def reachable(named: Sequence[str]) -> list[Place]:
 
 def draw(wanted: Sequence[Cell], places: list[Place], folder: Path, prefix: str) -> dict[Cell, str]:
     """Draw all cells that `folder` lacks; gives those that failed, with why."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, "Name another one with --output.")
     work = Work([cell for cell in wanted if not is_here(cell, folder)], places, folder, prefix)
     for place in places:
         ask_first(place, work)
     while work.left:
         for place in places:
+            asked = time.monotonic()
             try:
                 if place.lost:
                     take_back(place, work)
                 else:
                     look(place, work)
                 while len(place.given) < DEPTH and (cell := following(place, work.left, places)):
-                    place.server.queue(cell.prompt_id, cell.again(work.tries.get(cell, 0)))
+                    # Before it is queued: a server may take it and its answer be lost, and no cell is drawn twice.
                     place.give(cell)
-                place.heard = time.monotonic()
+                    place.unsure = cell
+                    place.server.queue(cell.prompt_id, cell.again(work.tries.get(cell, 0)))
+                    place.unsure = None
+                place.answers()
             except OSError as error:
-                lose(place, work, error)
+                lose(place, work, error, asked)
         if work.left:
             time.sleep(PAUSE)
     return {cell: work.failed[cell] for cell in wanted if cell in work.failed}
@@ -191,22 +212,29 @@ def look(place: Place, work: Work) -> None:
         # A server that was started anew knows nothing of what it had in its queue, but has the files.
         done = known.state != FAILED and work.has_fetched(cell, place, known.files if known.state == DONE else None)
         place.given.remove(cell)
+        unsure, place.unsure = place.unsure is cell, None if place.unsure is cell else place.unsure
+        if unsure and known.state == UNKNOWN and not done:
+            continue  # it has never been taken
         if done:
             say(f"{cell.word} by {cell.checkpoint}: done at {place.server.address}, {len(work.left)} left")
         else:
             work.fail(cell, known.message or f"{place.server.address} has lost it, or its files")
 
 
-def lose(place: Place, work: Work, error: OSError) -> None:
-    """A server that has not answered for a while gives its cells to the others. Raises `Explained` if none is left."""
-    if not place.lost and time.monotonic() - place.heard > LOST_AFTER:
+def lose(place: Place, work: Work, error: OSError, asked: float) -> None:
+    """A server that has not answered for a while, since it was `asked` for the first time in vain, gives its cells to
+    the others. Raises `Explained` if none is left."""
+    # Not since it was heard: others that do not answer may have been waited for meanwhile.
+    place.silent = asked if place.silent is None else place.silent
+    if not place.lost and time.monotonic() - place.silent > LOST_AFTER:
         say(f"{place.server.address} does not answer any more ({error}): its cells are drawn by others.")
         place.lost = True
-        given, place.given = place.given, []
+        given, place.given = [cell for cell in place.given if cell is not place.unsure], []
+        place.unsure = None
         for cell in given[:1]:  # which it was drawing, and which may be why
             work.fail(cell, f"{place.server.address} was lost as it was drawn, as the one before")
     silent = time.monotonic() - LOST_AFTER
-    if all(each.lost and each.heard < silent for each in work.places):
+    if all(each.lost and each.silent is not None and each.silent < silent for each in work.places):
         raise Explained("No server answers any more. Start them, and run this again: what is done is not done again.")
 
 
@@ -224,14 +252,20 @@ def following(place: Place, left: Sequence[Cell], places: Sequence[Place]) -> Ce
 
 
 def is_here(cell: Cell, folder: Path) -> bool:
-    return all((folder / (cell.key + ending)).is_file() for ending in SAVING)
+    """Whether the files of a cell are there, whole: after a loss of power they may be empty."""
+    files = {ending: folder / (cell.key + ending) for ending in SAVING}
+    return all(path.is_file() and is_whole(ending, path.read_bytes()) for ending, path in files.items())
 
 
 def write(path: Path, content: bytes) -> None:
-    """Whole or not at all."""
+    """Whole or not at all. Raises `Explained` where that cannot be: no server is to blame for it."""
     beside = path.with_name(f"{path.name}.part")
-    beside.write_bytes(content)
-    os.replace(beside, path)
+    try:
+        beside.write_bytes(content)
+        os.replace(beside, path)
+    except OSError as error:
+        raise Explained(f"{path} cannot be written ({error.strerror or error}): make room, or name another folder with "
+                        "--output. What servers have drawn is not drawn again.") from None
 
 
 def finish(wanted: Sequence[Cell], failed: dict[Cell, str], places: Sequence[Place], folder: Path) -> None:

@@ -1,7 +1,12 @@
 """tools/sheet_on_servers.py on two real servers: every cell once, safe to repeat, and no cell lost with a server."""
+import contextlib
+import http.server
 import json
 import threading
 import time
+import urllib.error
+import urllib.request
+from pathlib import Path
 
 import graphs
 import numpy as np
@@ -199,3 +204,85 @@ def test_files_that_are_not_whole_are_drawn_again(tmp_path):
 def test_addresses_are_servers_once_each():
     assert sheet_on_servers.addresses("10.0.0.2:8188, http://10.0.0.2:8188/,,https://x") == ["http://10.0.0.2:8188",
                                                                                              "https://x"]
+
+
+@contextlib.contextmanager
+def losing_the_first_answer(server):
+    """The address of a way to a server on which the answer to the first prompt that is queued is lost."""
+    lost = []
+
+    class Way(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            request = urllib.request.Request(server.address + self.path, content if self.command == "POST" else None,
+                                             {"Content-Type": self.headers.get("Content-Type") or "text/plain"})
+            try:
+                with urllib.request.urlopen(request) as answer:
+                    code, found = answer.status, answer.read()
+            except urllib.error.HTTPError as error:
+                code, found = error.code, error.read()
+            if self.path == "/prompt" and not lost:
+                lost.append(content)
+                self.close_connection = True
+                return
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(found)))
+            self.end_headers()
+            self.wfile.write(found)
+
+        do_POST = do_GET
+
+        def log_message(self, *arguments):
+            pass
+
+    way = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Way)
+    threading.Thread(target=way.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{way.server_port}", lost
+    finally:
+        way.shutdown()
+        way.server_close()
+
+
+def test_a_cell_whose_answer_was_lost_is_drawn_once(two, tmp_path, checkpoint):
+    graph = json.loads(long_sheet(checkpoint, tmp_path / "long.json", words="moon", seed=6).read_text())
+    cell, = wanted = sheet_cells.cells(graph, [checkpoint], "sheet_cells")
+    with losing_the_first_answer(two[0]) as (address, lost):
+        places = [sheet_on_servers.Place(RemoteServer(each)) for each in (address, two[1].address)]
+        assert sheet_on_servers.draw(wanted, places, tmp_path / "sheet", "sheet_cells") == {}
+    assert len(lost) == 1 and [cell.prompt_id in prompts_of(server) for server in two] == [True, False]
+
+
+def test_a_server_is_not_lost_because_another_was_waited_for(monkeypatch):
+    monkeypatch.setattr(sheet_on_servers, "LOST_AFTER", 30.0)
+    now = time.monotonic()
+    place = sheet_on_servers.Place(RemoteServer("http://one"), heard=now - 90)
+    cell = sheet_cells.Cell("word", "name", f"{1:032x}", {})
+    place.give(cell)
+    work = sheet_on_servers.Work([cell], [place], Path(), "")
+    sheet_on_servers.lose(place, work, OSError("once"), now)
+    assert not place.lost and place.given == [cell]
+    place.silent = now - 31
+    sheet_on_servers.lose(place, sheet_on_servers.Work([cell], [place, sheet_on_servers.Place(RemoteServer("two"))],
+                                                       Path(), ""), OSError("for long"), now)
+    assert place.lost and not place.given
+
+
+def test_another_prefix_makes_other_cells_and_is_a_folder():
+    one, other = (sheet_cells.cells(sheet("base"), ["base"], prefix)[0] for prefix in ("one", "two"))
+    assert one.key != other.key and one.prompt_id != other.prompt_id
+    assert sheet_on_servers.checked_prefix("/a/b-1/") == "a/b-1"
+    for prefix in ("", "/", "..", "a/../b", "a//b", "cats and dogs", "%date%", "a\\b"):
+        with pytest.raises(Explained, match="--prefix is"):
+            sheet_on_servers.checked_prefix(prefix)
+
+
+def test_files_here_that_are_empty_are_fetched_again_and_a_full_disk_is_no_server_that_is_lost(tmp_path):
+    cell = sheet_cells.Cell("word", "name", f"{1:032x}", {})
+    for ending, content in ((".png", b"\x89PNG\r\n\x1a\n" + bytes(20) + b"IEND\xaeB`\x82"), (".json", b"{}")):
+        sheet_on_servers.write(tmp_path / (cell.key + ending), content)
+    assert sheet_on_servers.is_here(cell, tmp_path)
+    (tmp_path / f"{cell.key}.png").write_bytes(b"")
+    assert not sheet_on_servers.is_here(cell, tmp_path)
+    with pytest.raises(Explained, match="cannot be written .*--output"):
+        sheet_on_servers.write(tmp_path / "nowhere" / "a.png", b"")
