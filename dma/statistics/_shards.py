@@ -125,7 +125,8 @@ def load_shard(path: Path) -> Shard:
     return shard
 
 
-def merge_shards(shards: Sequence[Shard], names: Sequence[str] = (), *, words: Mapping[str, str] | None = None) -> Shard:
+def merge_shards(shards: Sequence[Shard], names: Sequence[str] = (), *,
+                 words: Mapping[str, str] | None = None) -> Shard:
     """The moments of all rows of a mean, from shards in any order that hold each row once.
 
     What comes out does not depend on how many shards there were, to the last bit (`MomentTree`). `names`: what shards
@@ -139,7 +140,8 @@ def merge_shards(shards: Sequence[Shard], names: Sequence[str] = (), *, words: M
     called = list(names) or [f"shard {number}" for number in range(1, len(shards) + 1)]
     for name, shard in zip(called[1:], shards[1:]):
         if shard.key != shards[0].key:
-            raise ValueError(f"{name} belongs to other settings than {called[0]}: {_difference(shards[0], shard, words or {})}.")
+            raise ValueError(f"{name} belongs to other settings than {called[0]}: "
+                             f"{_difference(shards[0], shard, words or {})}.")
     ordered = sorted(zip(shards, called), key=lambda pair: pair[0].start)
     first, _ = ordered[0]
     trees = {name: MomentTree(tree.kind) for name, tree in first.trees.items()}

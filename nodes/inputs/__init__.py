@@ -62,15 +62,15 @@ from ._training import (
 
 __all__ = [
     "CLUSTERS", "DIRECTION", "EMBEDDINGS", "FEATURES", "FEATURES_OF_MEAN", "FIRST_MEAN", "HSPACE", "IMAGE_ENCODER",
-    "INPUTS_OF_MEAN", "LAYERS", "PREDICTIONS_OF_MEAN", "PREVIEW_STEPS", "REPORT", "REPRESENTATION", "SHEET_CELL", "SHEET_MODELS", "TABLE",
-    "TRAJECTORY", "apart", "asked_for_mean", "batch_size", "category", "check_batch", "check_first_mean",
-    "check_model_of_mean", "check_number", "check_one_encoder", "check_one_model",
+    "INPUTS_OF_MEAN", "LAYERS", "PREDICTIONS_OF_MEAN", "PREVIEW_STEPS", "REPORT", "REPRESENTATION", "SHEET_CELL",
+    "SHEET_MODELS", "TABLE", "TRAJECTORY", "apart", "asked_for_mean", "batch_size", "category", "check_batch",
+    "check_first_mean", "check_model_of_mean", "check_number", "check_one_encoder", "check_one_model",
     "check_reads_prompts", "check_reference_count", "check_training_latents", "checked", "chosen_layers", "concept",
     "count_of", "count_of_pictures", "different_rows", "draws", "encoder_name", "filled_lines", "first_mean",
     "from_saved_file", "growing_latents", "joined_noise", "latent_size", "latents_of_pictures",
-    "learning_rate_of_training", "levels_to_read", "lines_of", "lora_target", "method_of", "mode_latents", "negative",
-    "noise_levels", "number_of", "numbers", "picture_embeddings", "pooling", "previewing", "prompt_embedding",
-    "reading_prompt", "reads_prompts", "represented", "resume", "said_of_sampling", "sampled_otherwise", "saved_file",
-    "saved_training", "schedule", "scheduler", "seed", "settings_of_mean", "solver_options", "steps", "take",
-    "training_batch_size", "training_records", "training_steps", "words",
+    "learning_rate_of_training", "levels_to_read", "lines_of", "lora_target", "method_of", "mode_latents",
+    "negative", "noise_levels", "number_of", "numbers", "picture_embeddings", "pooling", "previewing",
+    "prompt_embedding", "reading_prompt", "reads_prompts", "represented", "resume", "said_of_sampling",
+    "sampled_otherwise", "saved_file", "saved_training", "schedule", "scheduler", "seed", "settings_of_mean",
+    "solver_options", "steps", "take", "training_batch_size", "training_records", "training_steps", "words",
 ]
