@@ -104,8 +104,8 @@ def cluster(embeddings: Tensor, settings: ClusterSettings = ClusterSettings(), *
     """Cluster embeddings (N, D). The same embeddings give the same result, and in another order the same partition.
 
     Watchers hear of each start of each mixture that is fitted, with no state. Raises ValueError where
-    `check_embeddings` does, for embeddings that are all the same or of which fewer differ than clusters were asked for, and when every cluster
-    is smaller than the minimum and small ones are left out.
+    `check_embeddings` does, for embeddings that are all the same or of which fewer differ than clusters were asked for,
+    and when every cluster is smaller than the minimum and small ones are left out.
 
     >>> found = cluster(torch.tensor([[0.0], [0.1], [0.2], [5.0], [5.1]]), ClusterSettings(2, 2))
     >>> found.labels.tolist(), [share.count for share in found.shares]

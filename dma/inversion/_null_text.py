@@ -74,9 +74,8 @@ def optimise_null_text(denoiser: EmbeddingDenoiser, inverted: Inversion, *, sett
     relative to the pivot's norm, and its iterations are those of the optimiser. With `measure` the round trip is taken
     as well.
 
-    Events are of the kind "fit", one for each iteration and each micro-batch of each step; those of the round
-    trip are "descend". Raises
-    NotFiniteError, a ValueError that names the step, where the model predicts NaN or infinity.
+    Events are of the kind "fit", one for each iteration and each micro-batch of each step; those of the round trip are
+    "descend". Raises NotFiniteError, a ValueError that names the step, where the model predicts NaN or infinity.
     """
     batch, cost = choose_batch(batch, inverted.trajectory.latents.shape[2:]), Cost(inverted.report.seconds)
     return drive(optimising(denoiser, inverted, settings, batch, measure, cost), cost, (Clock(), *watchers))
