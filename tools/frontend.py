@@ -43,7 +43,10 @@ def newest(environment: Environment, log: Log, *, now: float | None = None) -> P
                 raise
             log(f"ComfyUI's page is {found.name}, perhaps not the newest. {failure}")
             return found / STATIC
-        (folder / "ready.json").write_text(json.dumps({"looked": now, "version": found.name}), encoding="utf-8")
+        # Whole or not at all, whatever interrupts it.
+        noted = folder / "ready.json.new"
+        noted.write_text(json.dumps({"looked": now, "version": found.name}), encoding="utf-8")
+        noted.replace(folder / "ready.json")
     return found / STATIC
 
 
@@ -67,7 +70,8 @@ def _install(environment: Environment, folder: Path, log: Log) -> Path:
             raise Explained(f"{PACKAGE} holds no {STATIC.as_posix()}/index.html: it has another form than before.")
         about = next(packages.glob("*.dist-info"))
         found = folder / about.name.removesuffix(".dist-info").split("-")[1]
-        if not found.exists():
+        if not (found / STATIC / "index.html").is_file():
+            shutil.rmtree(found, ignore_errors=True)  # something has been lost of it since
             packages.rename(found)
     # Folders are ordered by when they were the newest.
     found.touch()

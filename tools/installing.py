@@ -64,6 +64,7 @@ def pip(python: Path, folder: Path, log: Log, *arguments: str) -> None:
         if process.poll() is None:
             process.kill()
             process.wait()
+        process.stdout.close()
     if code:
         raise Explained(_explain_pip_failure("\n".join(lines)))
 
