@@ -128,7 +128,7 @@ def build(name: str, blueprint: Blueprint, object_info: dict[str, Any]) -> dict[
             "properties": {"proxyWidgets": [[key, widget] for key, widget in blueprint.widgets],
                            "cnr_id": page_workflow.PACK_NAME, "ver": page_workflow.PACK_VERSION},
             "widgets_values": [], "title": name}
-    # No id of its own: the page keeps links by the id of their graph, and one that it has of the subgraph too loses them.
+    # Without an id: the page keeps links by the id of their graph, and loses those of a subgraph of the same id.
     return {"revision": 0, "last_node_id": 1, "last_link_id": 0, "nodes": [host], "links": [],
             "groups": [], "definitions": {"subgraphs": [subgraph]}, "config": {}, "extra": {}, "version": 0.4}
 

@@ -220,7 +220,8 @@ def test_what_one_function_keeps_for_another_does_not_count(unet, key, reader_fi
 def test_a_key_is_the_same_after_a_run_with_self_attention_guidance(bridge, key):
     from comfy_extras.nodes_sag import SelfAttentionGuidance
 
-    patched, other = (SelfAttentionGuidance.execute(MODELS["SD1.5"].build(), scale, 2.0).args[0] for scale in (0.5, 0.6))
+    patched, other = (SelfAttentionGuidance.execute(MODELS["SD1.5"].build(), scale, 2.0).args[0]
+                      for scale in (0.5, 0.6))
     before = key(model=patched)
     by_us(bridge, patched, *prompts(), 4.0, 5.0, (4, 8, 8), "auto")
     assert key(model=patched) == before != key(model=other)
