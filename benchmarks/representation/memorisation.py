@@ -144,8 +144,8 @@ def judged(memorised: Tensor, references: Tensor, others: Tensor,
         flags = against_references(values, references, false_positive_rate=RATE).flags
         shares.append(flags.double().mean().item())
         least, most = wilson_interval(int(flags.sum()), len(flags))
-        cells.append(f"{shares[-1]:.3f} ({least:.3f}-{most:.3f})")
-    return [f"{area:.3f} ({low:.3f}-{high:.3f})", *cells], dict(zip(("auroc", "tpr", "fpr"), (area, *shares)))
+        cells.append(f"{shares[-1]:.3f} ({least:.3f} to {most:.3f})")
+    return [f"{area:.3f} ({low:.3f} to {high:.3f})", *cells], dict(zip(("auroc", "tpr", "fpr"), (area, *shares)))
 
 
 def best_of(scores: dict[str, Scores]) -> dict[str, float]:

@@ -14,7 +14,7 @@ def interval(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def with_interval(values: np.ndarray) -> str:
-    """The mean of independent values of one sign, with its interval."""
+    """The mean of independent values, with its interval."""
     mean, low, high = interval(values)
     digits = 3 if math.isnan(mean) or abs(mean) < 10 else 1
-    return f"{mean:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
+    return f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"

@@ -48,7 +48,7 @@ def test_psnr_of_a_known_error():
 def test_interval_holds_the_mean_and_is_none_for_equal_values():
     mean, low, high = support.interval(np.array([1.0, 2.0, 3.0, 4.0]))
     assert low < mean == 2.5 < high
-    assert support.with_interval(np.full(3, 12.0)) == "12.0 (12.0-12.0)"
+    assert support.with_interval(np.full(3, 12.0)) == "12.0 (12.0 to 12.0)"
 
 
 @pytest.mark.parametrize("quick, size", [(False, 8), (True, 2)])
