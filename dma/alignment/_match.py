@@ -8,9 +8,9 @@ from torch import Tensor
 
 from ..diffusion import Denoiser, check_finite, is_spread, paper_scale, spread
 from ..execution import BatchSize, Event
-from ..solvers import Begun, Match, Solver, iterates_of
+from ..solvers import Match, Solver, iterates_of
 from ._settings import AlignmentSettings
-from ._state import State
+from ._state import Begun, State
 
 
 def match(denoiser: Denoiser, sigma: float, settings: AlignmentSettings, batch: BatchSize,

@@ -158,28 +158,19 @@ def _round(small: Tensor, present: Tensor, with_flow: bool, rate: float, setting
     `present`."""
     total = present.sum(0)
 
-    def match(rows: slice) -> Generator[Event, None, None]:
+    def match(rows: slice) -> tuple[Tensor, Tensor, float]:
         others = (total - present[rows]) / (len(present) - 1)
-        steps = _matched(small[rows], others, state.similarities[rows], state.flows[rows], with_flow, rate, settings,
-                         features)
-        while True:
-            try:
-                share = next(steps)
-            except StopIteration as end:
-                similarities, flows, distance = end.value
-                break
-            yield Event("align", 0.0, rows.start, len(small), under_way=(rows.stop - rows.start) * share)
+        return _matched(small[rows], others, state.similarities[rows], state.flows[rows], with_flow, rate, settings,
+                        features)
+
+    for rows, (similarities, flows, distance) in batch.over(len(small), match, first=state.done):
         state.take(rows, similarities, flows)
         yield Event("align", rows.stop - rows.start, rows.stop, len(small), value=distance, changed=True)
 
-    yield from batch.through(len(small), match, first=state.done)
-
 
 def _matched(pictures: Tensor, others: Tensor, similarities: Tensor, flows: Tensor, with_flow: bool, rate: float,
-             settings: CongealingSettings,
-             features: Features) -> Generator[float, None, tuple[Tensor, Tensor, float]]:
-    """The best warps on the way of Adam, of each picture alone, and their mean distance to the others; tells after each
-    iteration which share of them lies behind it."""
+             settings: CongealingSettings, features: Features) -> tuple[Tensor, Tensor, float]:
+    """The best warps on the way of Adam, of each picture alone, and their mean distance to the others."""
     with torch.no_grad():
         targets = [each.detach() for each in features(others)]
     leaves = [similarities.clone(), flows.clone()][: 1 + with_flow]
@@ -200,7 +191,6 @@ def _matched(pictures: Tensor, others: Tensor, similarities: Tensor, flows: Tens
             for leaf, gradient in zip(leaves, torch.autograd.grad(loss.sum(), leaves)):
                 leaf.grad = gradient
             optimizer.step()
-            yield (step + 1) / (settings.iterations + 1)
     return kept[0], kept[1] if with_flow else flows, best.mean().item()
 
 

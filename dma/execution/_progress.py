@@ -104,6 +104,5 @@ class PassMonitor:
         if not event.rows:
             return
         message = f"{self.what}, step {self.ended + 1} of {self.passes}"
-        behind = self.ended + (event.row + event.under_way) / event.rows
-        self.tell(Progress(behind / self.passes, message, event.clean))
+        self.tell(Progress((self.ended + event.row / event.rows) / self.passes, message, event.clean))
         self.ended += event.row == event.rows

@@ -20,7 +20,7 @@ from ..diffusion import (
 )
 from ..execution import BatchSize, Event, Progress, choose_batch
 from ..models import read_features
-from ..solvers import LBFGS, Match, iterates_of
+from ..solvers import LBFGS
 from ..statistics import RunningMoments
 from ._report import LayerReport, layer_report
 from ._scores import FEWEST_LATENTS, LayerMatching, gram
@@ -156,17 +156,9 @@ def read_prompt(denoiser: LayeredDenoiser, probe: Probe, state: ProbeState, *,
             readings.update({row_name(step, layer): torch.cat(values) for layer, values in found.items()})
             for number, layer in enumerate(probe.layers if matched else ()):
                 place = settings.steps.index(step), number
-                told = 0.0
-                matching = match_layer(denoiser.at(layer), latents, sigma, matched, settings.iterations, batch)
-                while True:
-                    try:
-                        share = next(matching)
-                    except StopIteration as end:
-                        before[place], after[place] = end.value
-                        break
-                    yield Event("match", len(latents) * (share - told), number, len(probe.layers), under_way=share)
-                    told = share
-                yield Event("match", len(latents) * (1 - told), number + 1, len(probe.layers))
+                before[place], after[place] = match_layer(denoiser.at(layer), latents, sigma, matched,
+                                                          settings.iterations, batch)
+                yield Event("match", len(latents), number + 1, len(probe.layers))
         if step < max(settings.steps):
             with at_step(step + 1, len(probe.sigmas) - 1):
                 latents = yield from stepping(denoiser, latents, sigma, probe.sigmas[step + 1], batch)
@@ -211,39 +203,20 @@ class ProbeMonitor:
 
 
 def match_layer(denoiser: Denoiser, latents: Tensor, sigma: float, matched: list[int], iterations: int,
-                batch: BatchSize) -> Generator[float, None, tuple[Tensor, Tensor]]:
+                batch: BatchSize) -> tuple[Tensor, Tensor]:
     """Squared distances |H(z) - A|^2 (M,) of M of the latents (N, C, H, W) to the mean A of all, before and after
     matching.
 
-    Matching is a few iterations of L-BFGS in the papers' units. It tells, after each micro-batch that is read and each
-    iteration, which share of its work lies behind it: rising, and below 1.
+    Matching is a few iterations of L-BFGS in the papers' units.
     """
-    # A latent that is read takes one pass; one that is matched at most those of its solver.
-    solver, moments = LBFGS(iterations=iterations), RunningMoments()
-    most = sum(solver.most_passes)
-    work = len(latents) + len(matched) * most
-    for rows, features in read_features(denoiser, latents, sigma, batch=batch):
+    moments = RunningMoments()
+    for _, features in read_features(denoiser, latents, sigma, batch=batch):
         moments.update(features)
-        yield rows.stop / work
     target = moments.mean.float().to(denoiser.device)
     scale, chosen = paper_scale(denoiser.parametrization, sigma), latents[matched]
-    found: list[Match] = []
-
-    def solve(part: slice) -> Generator[float, None, None]:
-        start = chosen[part].to(denoiser.device) * scale  # (b, C, H, W)
-        iterates = iterates_of(solver, lambda z: denoiser.features(z / scale, sigma), start, target)
-        while True:
-            try:
-                iterate = next(iterates)
-            except StopIteration as end:
-                found.append(end.value)
-                return
-            yield (len(latents) + most * (part.start + len(start) * iterate.iteration / (iterate.most + 1))) / work
-
-    told = 0.0
-    for share in batch.through(len(chosen), solve):
-        told = max(told, share)  # a part that ran out of memory is taken again
-        yield told
+    solver = LBFGS(iterations=iterations)
+    found = [match for _, match in batch.over(len(chosen), lambda part: solver.solve(
+        lambda z: denoiser.features(z / scale, sigma), chosen[part].to(denoiser.device) * scale, target))]
     energy = target.square().sum().item()
     before, after = (torch.cat([getattr(match, name).cpu() for match in found])
                      for name in ("residual_before", "residual_after"))

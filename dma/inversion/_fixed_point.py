@@ -1,7 +1,7 @@
 """Implicit inversion by a fixed-point iteration (arXiv 2312.12540)."""
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -40,15 +40,6 @@ class FixedPoint(EulerWayBack):
                              "negative.")
 
     def ascend(self, velocity: Velocity, state: State, levels: Sequence[float], index: int) -> Ascent:
-        steps = self.ascending(velocity, state, levels, index)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                return end.value
-
-    def ascending(self, velocity: Velocity, state: State, levels: Sequence[float],
-                  index: int) -> Generator[float, None, Ascent]:
         (source,), (s, t) = state, levels[index : index + 2]
         x = source + (t - s) * velocity(source, s, label=t)
         size = row_norms(source)  # (B,)
@@ -72,7 +63,6 @@ class FixedPoint(EulerWayBack):
                                  for kept, latest in ((iterates, x), (changes, change)))
             x = steps.towards(anderson_step(iterates, changes))
             taken[active] += 1
-            yield (iteration + 1) / (self.iterations + 1)
         return Ascent(best.items, best.values, taken)
 
 

@@ -6,9 +6,9 @@ evaluated it there too would be its inverse, but that end is what is sought; met
 """
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import Field, dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
@@ -72,25 +72,6 @@ class Method(WayBack, Protocol):
     def companion(self, state: State, clean: Tensor) -> Tensor | None:
         """What `resume` needs besides the latents, one row per latent."""
         ...
-
-
-@runtime_checkable
-class IterativeMethod(Protocol):
-    """A method whose steps up are iterations that it tells of."""
-
-    def ascending(self, velocity: Velocity, state: State, levels: Sequence[float],
-                  index: int) -> Generator[float, None, Ascent]:
-        """`Method.ascend`, telling after each iteration which share of the most that there may be lies behind it: above
-        0 and below 1."""
-        ...
-
-
-def ascending(method: Method, velocity: Velocity, state: State, levels: Sequence[float],
-              index: int) -> Generator[float, None, Ascent]:
-    """The step up of any method; one that does not iterate tells of nothing."""
-    if isinstance(method, IterativeMethod):
-        return (yield from method.ascending(velocity, state, levels, index))
-    return method.ascend(velocity, state, levels, index)
 
 
 class EulerWayBack:

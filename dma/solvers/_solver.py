@@ -46,17 +46,6 @@ class Iterate:
 
 
 @dataclass(frozen=True)
-class Begun:
-    """Latents of the rows `start` to `stop` that are being matched: the `iterations` that they have taken together, and
-    the `memory` with which their solver goes on."""
-
-    start: int
-    stop: int
-    iterations: int
-    memory: dict[str, Tensor]
-
-
-@dataclass(frozen=True)
 class PastMatch:
     """What an earlier match came to, with one number for each of its latents."""
 

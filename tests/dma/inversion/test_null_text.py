@@ -137,7 +137,7 @@ def test_every_finished_batch_is_heard_of_and_the_costs_of_the_pivot_are_counted
     inverted = Inversion(pivot, InversionReport({}, [], calls=5.0, seconds=100.0))
     found = optimise_null_text(Guided(3.0), inverted, settings=NullText(iterations=1), batch=BatchSize(2),
                                watchers=[lambda event, state: heard.append(event)])
-    assert [(event.kind, event.amount, event.row, event.rows) for event in heard if event.amount] == (
+    assert [(event.kind, event.amount, event.row, event.rows) for event in heard] == (
         5 * [("fit", 2, 2, 3), ("fit", 1, 3, 3)] + 5 * [("descend", 2, 2, 3), ("descend", 1, 3, 3)])
     assert 100 < found.report.seconds < 160
     assert found.report.settings["sigmas"] == SIGMAS.flip(0).tolist()
