@@ -24,7 +24,8 @@ SMALLER = {"batch_size": PICTURES, "steps": 4, "subsets": 2, "restarts": 2, "mod
            "preset": "draft", "noises": 4, "iterations": 4, "false_positive_rate": 0.15}
 
 
-@pytest.fixture(scope="module")
+# As long as the folder that it fills: a process that helps others may come back to this module.
+@pytest.fixture(scope="session")
 def encoders(base):
     """The demo CLIP, and a BLIP of random weights, under the names that the workflows ask for; the second checkpoint.
     """
