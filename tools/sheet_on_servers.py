@@ -39,7 +39,6 @@ class Place:
     checkpoints: dict[str, int | None] = field(default_factory=dict)
     given: list[Cell] = field(default_factory=list)
     checkpoint: str = ""
-    heard: float = 0.0
     silent: float | None = None  # since when it has not answered
     unsure: Cell | None = None  # given, but whether it has been taken was not answered
     lost: bool = False
@@ -47,9 +46,6 @@ class Place:
     def give(self, cell: Cell) -> None:
         self.given.append(cell)
         self.checkpoint = cell.checkpoint
-
-    def answers(self) -> None:
-        self.heard, self.silent = time.monotonic(), None
 
 
 @dataclass
@@ -136,7 +132,7 @@ def reachable(named: Sequence[str]) -> list[Place]:
         try:
             description, checkpoints = server.description(), server.checkpoints()
             descriptions[server.address] = description
-            places.append(Place(server, checkpoints, heard=time.monotonic()))
+            places.append(Place(server, checkpoints))
         except (OSError, ValueError, LookupError, TypeError) as error:  # an address that is none, another program
             say(f"{server.address} does not answer as ComfyUI does ({error}): the others go on without it.")
     if not places:
@@ -167,7 +163,7 @@ def draw(wanted: Sequence[Cell], places: list[Place], folder: Path, prefix: str)
                     place.unsure = cell
                     place.server.queue(cell.prompt_id, cell.again(work.tries.get(cell, 0)))
                     place.unsure = None
-                place.answers()
+                place.silent = None
             except OSError as error:
                 lose(place, work, error, asked)
         if work.left:
@@ -224,7 +220,7 @@ def look(place: Place, work: Work) -> None:
 def lose(place: Place, work: Work, error: OSError, asked: float) -> None:
     """A server that has not answered for a while, since it was `asked` for the first time in vain, gives its cells to
     the others. Raises `Explained` if none is left."""
-    # Not since it was heard: others that do not answer may have been waited for meanwhile.
+    # Not since it answered last: others that do not answer may have been waited for meanwhile.
     place.silent = asked if place.silent is None else place.silent
     if not place.lost and time.monotonic() - place.silent > LOST_AFTER:
         say(f"{place.server.address} does not answer any more ({error}): its cells are drawn by others.")

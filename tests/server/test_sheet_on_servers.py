@@ -256,7 +256,7 @@ def test_a_cell_whose_answer_was_lost_is_drawn_once(two, tmp_path, checkpoint):
 def test_a_server_is_not_lost_because_another_was_waited_for(monkeypatch):
     monkeypatch.setattr(sheet_on_servers, "LOST_AFTER", 30.0)
     now = time.monotonic()
-    place = sheet_on_servers.Place(RemoteServer("http://one"), heard=now - 90)
+    place = sheet_on_servers.Place(RemoteServer("http://one"))
     cell = sheet_cells.Cell("word", "name", f"{1:032x}", {})
     place.give(cell)
     work = sheet_on_servers.Work([cell], [place], Path(), "")
