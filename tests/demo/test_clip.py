@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from threads import threads
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import pack
@@ -38,10 +39,8 @@ def tokenizer(merges):
 @pytest.fixture(autouse=True)
 def one_thread():
     """Two threads take longer than one over matrices this small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with threads(1):
+        yield
 
 
 def small_network(tokenizer):

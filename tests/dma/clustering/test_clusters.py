@@ -4,6 +4,7 @@ import pytest
 import torch
 from blobs import agreement, blobs
 from hypothesis import given, settings, strategies as st
+from threads import threads
 
 from mental_averages.dma import clustering
 from mental_averages.dma.clustering import ClusterSettings, cluster
@@ -55,13 +56,10 @@ def test_any_order_of_the_same_pictures_gives_the_same_partition(seed):
 
 def test_number_of_threads_does_not_matter():
     values, _ = blobs((30, 30, 20), dimensions=32, separation=3.0)
-    threads, results = torch.get_num_threads(), []
-    try:
-        for count in (1, 2):
-            torch.set_num_threads(count)
+    results = []
+    for count in (1, 2):
+        with threads(count):
             results.append(cluster(values, ClusterSettings(3, 3, restarts=1)).to_json())
-    finally:
-        torch.set_num_threads(threads)
     assert results[0] == results[1]
 
 

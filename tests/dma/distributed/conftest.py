@@ -5,8 +5,8 @@ import warnings
 from pathlib import Path
 
 import pytest
-import torch
 from ray_toys import ray_variables, sources
+from threads import threads
 
 import pack
 
@@ -16,10 +16,8 @@ TESTS = Path(__file__).resolve().parents[2]
 @pytest.fixture(autouse=True)
 def one_thread():
     """As each worker has: MKL's products of matrices depend on how many threads share them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with threads(1):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -44,12 +44,7 @@ def test_workers_align_a_pipeline_as_one_process_does(ray, folder):
     source = PipelineSource(folder, PROMPT, guidance_scale=2.0)
     settings = AlignmentSettings(count=4, aligned_steps=1, keep=2, solver=LBFGS(iterations=3))
     sigmas = torch.tensor([8.0, 2.0, 0.0])
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        here = align(source("cpu"), sigmas, (4, 8, 8), settings)
-    finally:
-        torch.set_num_threads(threads)
+    here = align(source("cpu"), sigmas, (4, 8, 8), settings)
     with RayWorkers(source, 1) as crew:
         there = align(crew.denoiser(), sigmas, (4, 8, 8), settings)
     assert torch.equal(there.latents, here.latents) and here.report.final_residual < 0.9
