@@ -40,6 +40,10 @@ def cases_of(world: World) -> dict[str, Case]:
     }
     train = dict(model=world.model, latents=pictures, steps=8, learning_rate=1e-3, seed=2, batch_size=2,
                  preview_interval=3)
+    images = torch.rand(6, 32, 32, 3, generator=torch.Generator().manual_seed(0))
+    represented = world.nodes["ChannelMeans"].execute(
+        world.model, world.heart, pictures, "0.9, 0.6, 0.3", draws=2, layer="auto", pooling="2x2", seed=0,
+        resume=False).args[0]
     cases = {
         "align_adam": Case("AlignTrajectories",
                            {**align, "preset": custom(**{**effort, "solver": "Adam"}, carried=0, own_noise=1.0,
@@ -77,8 +81,15 @@ def cases_of(world: World) -> dict[str, Case]:
                           cfg=5.0, scheduler="karras", noise_scale=0.3, seed=4)),
         "statistics": Case("LatentStatistics", dict(latents={"latents0": {"samples": noise}}, subsets=4, seed=0)),
         "offset": Case("LatentOffset", dict(latent={"samples": noise}, offsets="0, 0.4")),
-        "medoid": Case("MedoidSelect",
-                       dict(images=torch.rand(5, 8, 8, 3, generator=torch.Generator().manual_seed(0)))),
+        "medoid": Case("MedoidSelect", dict(images=images)),
+        "aligned_mean": Case("AlignedMean", dict(images=images, similarity_rounds=3, flow_rounds=2, resume=False)),
+        "clusters": Case("CLIPGMMClusters", dict(
+            images=images, reduction={"reduction": "dimensions", "dimensions": 3},
+            components={"components": "bic", "smallest": 1, "largest": 3}, covariance="full", minimum_size=1,
+            small_clusters="merge", seed=0, representation=represented)),
+        "reconstruct": Case("ReconstructFromRepresentation", dict(
+            model=world.model, positive=world.heart, representation=represented, count=3, iterations=12,
+            learning_rate=0.02, seed=4, batch_size=2), "resume"),
         "rf_inversion": Case("DDIMInvert", {**invert, "model": world.flow, "positive": world.flow_heart,
                                             "negative": world.flow_empty, "latent_image": flow_pictures,
                                             "method": {"method": "rf_inversion", "gamma": 0.5, "eta": 1.0,

@@ -7,10 +7,10 @@ from collections.abc import Callable, Generator
 from torch import Tensor
 
 from ..diffusion import Denoiser, check_finite, is_spread, paper_scale, spread
-from ..execution import BatchSize, Event
-from ..solvers import Match, Solver, iterates_of
+from ..execution import BatchSize, Event, retold
+from ..solvers import Begun, Iterate, Match, Solver, iterates_of
 from ._settings import AlignmentSettings
-from ._state import Begun, State
+from ._state import State
 
 
 def match(denoiser: Denoiser, sigma: float, settings: AlignmentSettings, batch: BatchSize,
@@ -36,17 +36,16 @@ def _here(denoiser: Denoiser, sigma: float, scale: float, settings: AlignmentSet
         iterates = iterates_of(settings.solver, lambda z: denoiser.features(z / scale, sigma), start, target,
                                begun.memory if begun else None)
         taken = begun.iterations if begun else 0
-        while True:
-            try:
-                iterate = next(iterates)
-            except StopIteration as end:
-                yield _taken(state, rows, end.value, sigma, scale, told=taken)
-                return
+
+        def tell(iterate: Iterate) -> Event:
+            nonlocal taken
             before, taken = taken, int(iterate.iterations.sum())
             state.take_iterate(Begun(rows.start, rows.stop, taken, iterate.memory), iterate.latents / scale)
-            yield Event("match", taken - before, rows.start, len(latents), value=iterate.residual.mean().item(),
-                        under_way=len(start) * iterate.iteration / (iterate.most + 1), iteration=iterate.iteration,
-                        changed=True)
+            return iterate.event("match", rows, len(latents), amount=taken - before,
+                                 value=iterate.residual.mean().item(), changed=True)
+
+        found = yield from retold(iterates, tell)
+        yield _taken(state, rows, found, sigma, scale, told=taken)
 
     size = state.under_way.stop - state.under_way.start if state.under_way else None
     yield from batch.through(len(latents), solve, first=state.matched, size=size)

@@ -33,7 +33,8 @@ class MixtureMonitor:
         if event.kind == "clusters":
             self.modes = event.rows
         elif event.kind == "fit":
-            self.tell(Progress(self.share, f"fitting mixtures, {event.row} of {event.rows}", event.clean))
+            start = f", start {event.iteration} of the next" if event.iteration else ""
+            self.tell(Progress(self.share, f"fitting mixtures, {event.row} of {event.rows}{start}", event.clean))
         elif state.part != SAMPLES:
             if state.part != self.part:
                 self.part = state.part

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..named_tensors import below, under
-from ..solvers import Match
+from ..solvers import Begun, Match
 from ..statistics import RunningMoments
 from ._report import AlignedStep, AlignmentReport
 
@@ -17,17 +17,6 @@ RESIDUALS = ("residual_before", "residual_after")
 COUNTS = ("iterations", "forwards", "backwards")
 BLOCK = 16
 SOLVER = "solver."  # before the names of a solver's tensors
-
-
-@dataclass(frozen=True)
-class Begun:
-    """Latents of the rows `start` to `stop` that are being matched: the `iterations` that they have taken together, and
-    the `memory` with which their solver goes on."""
-
-    start: int
-    stop: int
-    iterations: int
-    memory: dict[str, Tensor]
 
 
 @dataclass

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..execution import BatchSize, Event, Watcher, drive
+from ..execution import BatchSize, Event, Iteration, Watcher, drive, retold
 from ..statistics import finite_rows
 from ._congealing_state import CongealingState
 from ._robust_mean import trimming
@@ -33,6 +33,7 @@ CONGEALING_ALGORITHM = "congealing 1"
 SMALLEST_LEVEL = 8  # pixels of the shorter side of the coarsest level
 FIRST_BATCH = 32
 PASSES_BESIDES = 3  # over all pictures or places, whatever the rounds: made small, warped at full size, averaged
+COMPARISONS = 2  # passes over several pictures that measure distances: before all rounds and after
 SLOWER_BY_ROUND = 0.8  # of the learning rate, so that the last rounds settle
 
 
@@ -70,7 +71,7 @@ class CongealingSettings:
 
     def passes(self, count: int) -> int:
         """How many passes over all it takes with so many pictures, each of which ends with an event."""
-        return PASSES_BESIDES + self.rounds(count)
+        return PASSES_BESIDES + (COMPARISONS if count > 1 else 0) + self.rounds(count)
 
     def rounds(self, count: int) -> int:
         """How many rounds there are of so many pictures."""
@@ -122,11 +123,11 @@ def aligned_mean(pictures: Tensor, settings: CongealingSettings = CongealingSett
 def congealing(pictures: Tensor, settings: CongealingSettings, features: Features, batch: BatchSize,
                state: CongealingState) -> Generator[Event, None, AlignedMean]:
     """The loop of `aligned_mean`: works on `state` from where it stands to its end. Events are of the kinds "resize"
-    and "warp" (a picture or a few, before and after all rounds), "align" (each micro-batch of each round), "round"
-    (after each) and "mean" (a part of the places)."""
+    and "warp" (a picture or a few, before and after all rounds), "compare" (a micro-batch, then too), "align" (each
+    iteration and each micro-batch of each round), "round" (after each) and "mean" (a part of the places)."""
     small = yield from _resized(pictures, settings.resolution)  # (N, 3, h, w)
     state.open(len(small), settings.flow_grid)
-    before = _distances(small, features, batch)
+    before = yield from _distances(small, features, batch)
     present = _warped(small, state) if state.rounds else small  # the pictures as they are warped now
     for number in range(state.rounds, settings.rounds(len(small))):
         with_flow = number >= settings.similarity_rounds
@@ -141,7 +142,7 @@ def congealing(pictures: Tensor, settings: CongealingSettings, features: Feature
         whole = picture.detach().cpu().float().permute(2, 0, 1)[None]  # (1, 3, H, W)
         aligned[row] = warped(whole, similarities[row, None], flows[row, None])[0].permute(1, 2, 0)
         yield Event("warp", 1, row + 1, len(pictures))
-    after = _distances(present, features, batch)
+    after = yield from _distances(present, features, batch)
     mean = yield from trimming(aligned, settings.trim)
     return AlignedMean(mean, aligned, similarities, flows, before, after)
 
@@ -158,19 +159,22 @@ def _round(small: Tensor, present: Tensor, with_flow: bool, rate: float, setting
     `present`."""
     total = present.sum(0)
 
-    def match(rows: slice) -> tuple[Tensor, Tensor, float]:
+    def match(rows: slice) -> Generator[Event, None, None]:
         others = (total - present[rows]) / (len(present) - 1)
-        return _matched(small[rows], others, state.similarities[rows], state.flows[rows], with_flow, rate, settings,
-                        features)
-
-    for rows, (similarities, flows, distance) in batch.over(len(small), match, first=state.done):
+        steps = _matched(small[rows], others, state.similarities[rows], state.flows[rows], with_flow, rate, settings,
+                         features)
+        similarities, flows, distance = yield from retold(steps, lambda step: step.event("align", rows, len(small)))
         state.take(rows, similarities, flows)
         yield Event("align", rows.stop - rows.start, rows.stop, len(small), value=distance, changed=True)
 
+    yield from batch.through(len(small), match, first=state.done)
+
 
 def _matched(pictures: Tensor, others: Tensor, similarities: Tensor, flows: Tensor, with_flow: bool, rate: float,
-             settings: CongealingSettings, features: Features) -> tuple[Tensor, Tensor, float]:
-    """The best warps on the way of Adam, of each picture alone, and their mean distance to the others."""
+             settings: CongealingSettings,
+             features: Features) -> Generator[Iteration, None, tuple[Tensor, Tensor, float]]:
+    """The best warps on the way of Adam, of each picture alone, and their mean distance to the others; tells of each
+    iteration."""
     with torch.no_grad():
         targets = [each.detach() for each in features(others)]
     leaves = [similarities.clone(), flows.clone()][: 1 + with_flow]
@@ -191,6 +195,7 @@ def _matched(pictures: Tensor, others: Tensor, similarities: Tensor, flows: Tens
             for leaf, gradient in zip(leaves, torch.autograd.grad(loss.sum(), leaves)):
                 leaf.grad = gradient
             optimizer.step()
+            yield Iteration(step + 1, settings.iterations)
     return kept[0], kept[1] if with_flow else flows, best.mean().item()
 
 
@@ -221,18 +226,22 @@ def _distance(found: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
     return torch.stack([(each - target).square().flatten(1).mean(1) for each, target in zip(found, targets)]).sum(0)
 
 
-@torch.no_grad()
-def _distances(present: Tensor, features: Features, batch: BatchSize) -> float:
+def _distances(present: Tensor, features: Features, batch: BatchSize) -> Generator[Event, None, float]:
     """The mean distance of pictures (N, 3, h, w) to the mean of all others."""
     if len(present) == 1:
         return 0.0
     total = present.sum(0)
 
+    @torch.no_grad()
     def measure(rows: slice) -> Tensor:
         others = (total - present[rows]) / (len(present) - 1)
         return _distance(features(present[rows]), features(others))
 
-    return torch.cat([found for _, found in batch.over(len(present), measure)]).mean().item()
+    distances = []
+    for rows, found in batch.over(len(present), measure):
+        distances.append(found)
+        yield Event("compare", rows.stop - rows.start, rows.stop, len(present))
+    return torch.cat(distances).mean().item()
 
 
 def _resized(pictures: Tensor, resolution: int) -> Generator[Event, None, Tensor]:

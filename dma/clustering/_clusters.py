@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..execution import Event, Watcher, drive
+from ..execution import Event, Watcher, drive, retold
 from ..records import json_text
 from ..statistics import finite_rows, wilson_interval
 from ._gaussian_mixture import fit_mixture, log_densities
@@ -103,9 +103,9 @@ def cluster(embeddings: Tensor, settings: ClusterSettings = ClusterSettings(), *
             watchers: Sequence[Watcher] = ()) -> Clusters:
     """Cluster embeddings (N, D). The same embeddings give the same result, and in another order the same partition.
 
-    Watchers hear of each mixture that has been fitted, with no state. Raises ValueError where `check_embeddings` does,
-    for embeddings that are all the same or of which fewer differ than clusters were asked for, and when every cluster
-    is smaller than the minimum and small ones are left out.
+    Watchers hear of each start of each mixture that is fitted, with no state. Raises ValueError where
+    `check_embeddings` does, for embeddings that are all the same or of which fewer differ than clusters were asked for,
+    and when every cluster is smaller than the minimum and small ones are left out.
 
     >>> found = cluster(torch.tensor([[0.0], [0.1], [0.2], [5.0], [5.1]]), ClusterSettings(2, 2))
     >>> found.labels.tolist(), [share.count for share in found.shares]
@@ -115,7 +115,7 @@ def cluster(embeddings: Tensor, settings: ClusterSettings = ClusterSettings(), *
 
 
 def fitting(embeddings: Tensor, settings: ClusterSettings) -> Generator[Event, None, Clusters]:
-    """The loop of `cluster`: an event "fit" after each number of components that is tried."""
+    """The loop of `cluster`: an event "fit" after each start and after each number of components that is tried."""
     import numpy as np
     from threadpoolctl import threadpool_limits
 
@@ -170,8 +170,10 @@ def _mixture(coordinates: Tensor, settings: ClusterSettings) -> Generator[Event,
     fits, bic = [], []
     counts = range(settings.smallest_count, settings.largest_count + 1)
     for count in counts:
+        present = slice(len(fits), len(fits) + 1)
+        starts = fit_mixture(coordinates, count, settings)
+        fits.append((yield from retold(starts, lambda start: start.event("fit", present, len(counts)))))
         with threadpool_limits(limits=1):
-            fits.append(fit_mixture(coordinates, count, settings))
             bic.append((count, float(fits[-1].bic(coordinates.numpy()))))
         yield Event("fit", 1.0, len(fits), len(counts))
     best: Any = fits[min(range(len(fits)), key=lambda index: bic[index][1])]

@@ -1,11 +1,14 @@
 """Fitting a Gaussian mixture, and the densities of its components."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import warnings
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from ..execution import Iteration
 from ._settings import ClusterSettings
 
 if TYPE_CHECKING:
@@ -14,13 +17,34 @@ if TYPE_CHECKING:
 MOST_ITERATIONS = 500
 
 
-def fit_mixture(coordinates: Tensor, count: int, settings: ClusterSettings) -> GaussianMixture:
-    """A mixture of `count` Gaussians fitted to rows (N, d), the likeliest of `settings.restarts` starts."""
-    from sklearn.mixture import GaussianMixture
+def fit_mixture(coordinates: Tensor, count: int,
+                settings: ClusterSettings) -> Generator[Iteration, None, GaussianMixture]:
+    """A mixture of `count` Gaussians fitted to rows (N, d), the likeliest of `settings.restarts` starts; tells of
+    each start.
 
-    mixture = GaussianMixture(count, covariance_type=settings.covariance, n_init=settings.restarts,
-                              max_iter=MOST_ITERATIONS, reg_covar=settings.regularisation, random_state=settings.seed)
-    return mixture.fit(coordinates.numpy())
+    It is the one that scikit-learn finds with as many starts, to the last bit: they draw from one generator in turn.
+    """
+    import numpy as np
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
+
+    generator, best = np.random.RandomState(settings.seed), None
+    for start in range(settings.restarts):
+        # One thread, because the order in which several add up is not fixed; others may work between two starts.
+        with threadpool_limits(limits=1), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            mixture: Any = GaussianMixture(count, covariance_type=settings.covariance, max_iter=MOST_ITERATIONS,
+                                           reg_covar=settings.regularisation, random_state=generator)
+            mixture.fit(coordinates.numpy())
+        if best is None or mixture.lower_bound_ > best.lower_bound_:
+            best = mixture
+        yield Iteration(start + 1, settings.restarts)
+    assert best is not None
+    if not best.converged_:
+        warnings.warn(f"A mixture of {count} Gaussians has not converged after {MOST_ITERATIONS} iterations.",
+                      ConvergenceWarning, stacklevel=2)
+    return best
 
 
 def log_densities(mixture: GaussianMixture, coordinates: Tensor) -> Tensor:

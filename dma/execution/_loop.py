@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
@@ -17,6 +18,8 @@ from ._progress import Event
 SECONDS_BETWEEN_SAVES = 10.0
 
 Result = TypeVar("Result")
+Told = TypeVar("Told")
+Retold = TypeVar("Retold")
 
 
 class Watcher(Protocol):
@@ -82,6 +85,41 @@ def drive(events: Generator[Event, None, Result], state: Any, watchers: Sequence
     if errors:
         raise errors[0]
     return result
+
+
+def retold(steps: Generator[Told, None, Result], tell: Callable[[Told], Retold]) -> Generator[Retold, None, Result]:
+    """What a generator tells of, as `tell` says it, such as in events; returns what the generator returns.
+
+    >>> def halves():
+    ...     yield 0.5
+    ...     return "finished"
+    >>> drive(retold(halves(), lambda share: Event("count", share)), None)
+    'finished'
+    """
+    with closing(steps):
+        while True:
+            try:
+                told = next(steps)
+            except StopIteration as end:
+                return end.value
+            yield tell(told)
+
+
+def result_of(steps: Generator[Any, None, Result]) -> Result:
+    """What a generator returns, where nobody hears what it tells of on the way.
+
+    >>> def halves():
+    ...     yield 0.5
+    ...     return "finished"
+    >>> result_of(halves())
+    'finished'
+    """
+    with closing(steps):
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return end.value
 
 
 def _heard(events: Generator[Event, None, Result], state: Any, watchers: Sequence[Watcher]) -> Result:

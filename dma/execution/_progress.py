@@ -37,6 +37,30 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Iteration:
+    """How many iterations lie behind rows that are worked on together, of `most` at most."""
+
+    iteration: int
+    most: int
+
+    @property
+    def share(self) -> float:
+        """The share of the work that lies behind them; what follows the last iteration counts as one more."""
+        return self.iteration / (self.most + 1)
+
+    def event(self, kind: str, rows: slice, total: int, *, amount: float = 0.0, value: float | None = None,
+              changed: bool = False) -> Event:
+        """The event that tells of it, within a pass over `total` rows of which `rows` are worked on.
+
+        >>> event = Iteration(1, 3).event("fit", slice(4, 6), 8)
+        >>> event.row, event.under_way, event.rows, event.iteration
+        (4, 0.5, 8, 1)
+        """
+        return Event(kind, amount, rows.start, total, value, iteration=self.iteration, changed=changed,
+                     under_way=(rows.stop - rows.start) * self.share)
+
+
+@dataclass(frozen=True)
 class Progress:
     """Where a run stands: the share of its planned work, a line for the log, and perhaps a clean latent to show.
 
@@ -104,5 +128,8 @@ class PassMonitor:
         if not event.rows:
             return
         message = f"{self.what}, step {self.ended + 1} of {self.passes}"
-        self.tell(Progress((self.ended + event.row / event.rows) / self.passes, message, event.clean))
+        if event.iteration:
+            message += f", iteration {event.iteration}"
+        behind = self.ended + (event.row + event.under_way) / event.rows
+        self.tell(Progress(behind / self.passes, message, event.clean))
         self.ended += event.row == event.rows

@@ -18,9 +18,9 @@ from ..diffusion import (
     starting_noise,
     stepping,
 )
-from ..execution import BatchSize, Event, Progress, choose_batch
+from ..execution import BatchSize, Event, Progress, choose_batch, retold
 from ..models import read_features
-from ..solvers import LBFGS
+from ..solvers import LBFGS, Match, iterates_of
 from ..statistics import RunningMoments
 from ._report import LayerReport, layer_report
 from ._scores import FEWEST_LATENTS, LayerMatching, gram
@@ -156,8 +156,9 @@ def read_prompt(denoiser: LayeredDenoiser, probe: Probe, state: ProbeState, *,
             readings.update({row_name(step, layer): torch.cat(values) for layer, values in found.items()})
             for number, layer in enumerate(probe.layers if matched else ()):
                 place = settings.steps.index(step), number
-                before[place], after[place] = match_layer(denoiser.at(layer), latents, sigma, matched,
-                                                          settings.iterations, batch)
+                matching = match_layer(denoiser.at(layer), latents, sigma, matched, settings.iterations, batch)
+                before[place], after[place] = yield from retold(matching, lambda share: Event(
+                    "match", 0.0, number, len(probe.layers), under_way=share))
                 yield Event("match", len(latents), number + 1, len(probe.layers))
         if step < max(settings.steps):
             with at_step(step + 1, len(probe.sigmas) - 1):
@@ -191,6 +192,7 @@ class ProbeMonitor:
 
     def __init__(self, tell: Callable[[Progress], None], probe: Probe):
         self.tell, self.work, self.prompts = tell, probe.settings.work(len(probe.layers)), probe.prompts
+        self.layer = probe.settings.samples  # passes that matching at one of them counts as
         self.prompt, self.done = -1, 0.0
 
     def __call__(self, event: Event, state: ProbeState) -> None:
@@ -199,24 +201,36 @@ class ProbeMonitor:
         if state.prompts != self.prompt:
             self.prompt, self.done = state.prompts, state.prompts * self.work
         self.done += event.amount
-        self.tell(Progress(self.done / (self.work * self.prompts), f"prompt {self.prompt + 1} of {self.prompts}"))
+        done = self.done + event.under_way * self.layer
+        self.tell(Progress(done / (self.work * self.prompts), f"prompt {self.prompt + 1} of {self.prompts}"))
 
 
 def match_layer(denoiser: Denoiser, latents: Tensor, sigma: float, matched: list[int], iterations: int,
-                batch: BatchSize) -> tuple[Tensor, Tensor]:
+                batch: BatchSize) -> Generator[float, None, tuple[Tensor, Tensor]]:
     """Squared distances |H(z) - A|^2 (M,) of M of the latents (N, C, H, W) to the mean A of all, before and after
     matching.
 
-    Matching is a few iterations of L-BFGS in the papers' units.
+    Matching is a few iterations of L-BFGS in the papers' units. It tells, after each micro-batch that is read and each
+    iteration, which share of its work lies behind it.
     """
-    moments = RunningMoments()
-    for _, features in read_features(denoiser, latents, sigma, batch=batch):
+    # A latent that is read takes one pass; one that is matched at most those of its solver.
+    solver, moments = LBFGS(iterations=iterations), RunningMoments()
+    most = sum(solver.most_passes)
+    work = len(latents) + len(matched) * most
+    for rows, features in read_features(denoiser, latents, sigma, batch=batch):
         moments.update(features)
+        yield rows.stop / work
     target = moments.mean.float().to(denoiser.device)
     scale, chosen = paper_scale(denoiser.parametrization, sigma), latents[matched]
-    solver = LBFGS(iterations=iterations)
-    found = [match for _, match in batch.over(len(chosen), lambda part: solver.solve(
-        lambda z: denoiser.features(z / scale, sigma), chosen[part].to(denoiser.device) * scale, target))]
+    found: list[Match] = []
+
+    def solve(part: slice) -> Generator[float, None, None]:
+        start = chosen[part].to(denoiser.device) * scale  # (b, C, H, W)
+        iterates = iterates_of(solver, lambda z: denoiser.features(z / scale, sigma), start, target)
+        found.append((yield from retold(iterates, lambda iterate: (
+            len(latents) + most * (part.start + (part.stop - part.start) * iterate.share)) / work)))
+
+    yield from batch.through(len(chosen), solve)
     energy = target.square().sum().item()
     before, after = (torch.cat([getattr(match, name).cpu() for match in found])
                      for name in ("residual_before", "residual_after"))

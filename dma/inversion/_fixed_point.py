@@ -1,13 +1,14 @@
 """Implicit inversion by a fixed-point iteration (arXiv 2312.12540)."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
 from ..diffusion import Parametrization
+from ..execution import Iteration, result_of
 from ..solvers import Backtracking, BestRows, anderson_step
 from ._method import Ascent, EulerWayBack
 from ._norms import row_norms
@@ -40,6 +41,10 @@ class FixedPoint(EulerWayBack):
                              "negative.")
 
     def ascend(self, velocity: Velocity, state: State, levels: Sequence[float], index: int) -> Ascent:
+        return result_of(self.ascending(velocity, state, levels, index))
+
+    def ascending(self, velocity: Velocity, state: State, levels: Sequence[float],
+                  index: int) -> Generator[Iteration, None, Ascent]:
         (source,), (s, t) = state, levels[index : index + 2]
         x = source + (t - s) * velocity(source, s, label=t)
         size = row_norms(source)  # (B,)
@@ -63,6 +68,7 @@ class FixedPoint(EulerWayBack):
                                  for kept, latest in ((iterates, x), (changes, change)))
             x = steps.towards(anderson_step(iterates, changes))
             taken[active] += 1
+            yield Iteration(iteration + 1, self.iterations)
         return Ascent(best.items, best.values, taken)
 
 

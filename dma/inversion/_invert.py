@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from ..diffusion import Denoiser, at_step, check_finite, noise_of, rising, start_scale
-from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive
+from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive, retold
 from ._cost import Cost
 from ._ddim import Ddim
-from ._method import Ascent, Method, pointed_at
+from ._method import Ascent, Method, ascending, pointed_at
 from ._norms import nominal_norms, relative_distances
 from ._report import InversionReport, InvertedStep
 from ._round_trip import round_trip
@@ -42,7 +42,8 @@ def invert(denoiser: Denoiser, clean: Tensor, sigmas: Tensor, *, method: Method 
     what the method carries along, misses the old one, relative to the old one's norm) and the error of the whole round
     trip, at up to three times the model calls. A schedule that was turned round already is taken as well.
 
-    Events are of the kind "ascend", one for each micro-batch of each step; those of the round trip are "descend".
+    Events are of the kind "ascend", one for each micro-batch of each step and for each iteration within it, where a
+    method iterates; those of the round trip are "descend".
     Raises ValueError as `check_clean` does, for levels that are not monotone, where the method does not fit the model,
     and, as NotFiniteError that names the step, where the model predicts NaN or infinity.
     """
@@ -87,23 +88,24 @@ def step_up(velocity: Velocity, state: State, levels: Sequence[float], index: in
     """One step of all latents from levels[index] up to levels[index + 1], micro-batch by micro-batch."""
     unmeasured = Velocity(velocity.denoiser)  # its calls are not the inversion's own
 
-    def ascend(rows: slice) -> Ascent:
-        before = rows_of(state, rows)
-        ascent = method.ascend(velocity.of(rows), before, levels, index)
+    ascents: list[Ascent] = []
+
+    def ascend(rows: slice) -> Generator[Event, None, None]:
+        before, total = rows_of(state, rows), len(state[0])
+        steps = ascending(method, velocity.of(rows), before, levels, index)
+        ascent = yield from retold(steps, lambda step: step.event("ascend", rows, total))
         for part in (*ascent.state, *(() if ascent.residual is None else (ascent.residual,))):
             check_finite(part, "The latents predicted", levels[index + 1])
         if measure and ascent.residual is None:
             returned = method.descend(unmeasured.of(rows), method.resume(ascent.state[0], None), levels, index + 1)[0]
             ascent = replace(ascent, residual=relative_distances(returned, before[0]))
-        return ascent
-
-    ascents: list[Ascent] = []
-    for rows, ascent in batch.over(len(state[0]), ascend):
         ascents.append(ascent)
-        first = slice(rows.start, rows.start + 1)
-        estimate = pointed_at(method, rows_of(state, first), rows_of(ascent.state, slice(0, 1)), levels[index],
+        first = slice(0, 1)
+        estimate = pointed_at(method, rows_of(before, first), rows_of(ascent.state, first), levels[index],
                               levels[index + 1])
-        yield Event("ascend", rows.stop - rows.start, rows.stop, len(state[0]), clean=estimate)
+        yield Event("ascend", rows.stop - rows.start, rows.stop, total, clean=estimate)
+
+    yield from batch.through(len(state[0]), ascend)
     return ascents
 
 

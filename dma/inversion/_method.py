@@ -6,13 +6,14 @@ evaluated it there too would be its inverse, but that end is what is sought; met
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import Field, dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from ..diffusion import Parametrization, clean_estimate
+from ..execution import Iteration
 from ._state import State
 from ._velocity import Velocity
 
@@ -72,6 +73,24 @@ class Method(WayBack, Protocol):
     def companion(self, state: State, clean: Tensor) -> Tensor | None:
         """What `resume` needs besides the latents, one row per latent."""
         ...
+
+
+@runtime_checkable
+class IterativeMethod(Protocol):
+    """A method whose steps up are iterations that it tells of."""
+
+    def ascending(self, velocity: Velocity, state: State, levels: Sequence[float],
+                  index: int) -> Generator[Iteration, None, Ascent]:
+        """`Method.ascend`, telling of each iteration."""
+        ...
+
+
+def ascending(method: Method, velocity: Velocity, state: State, levels: Sequence[float],
+              index: int) -> Generator[Iteration, None, Ascent]:
+    """The step up of any method; one that does not iterate tells of nothing."""
+    if isinstance(method, IterativeMethod):
+        return (yield from method.ascending(velocity, state, levels, index))
+    return method.ascend(velocity, state, levels, index)
 
 
 class EulerWayBack:

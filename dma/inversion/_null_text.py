@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..diffusion import EmbeddingDenoiser, at_step, check_finite, deterministic_step, noise_of, of_rows, paper_scale
-from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive
+from ..execution import BatchSize, Clock, Event, Iteration, Watcher, choose_batch, drive, retold
 from ..loss_scale import LossScale, backward
 from ..solvers import AdamMoments, Backtracking, BestRows
 from ._cost import Cost
@@ -74,8 +74,8 @@ def optimise_null_text(denoiser: EmbeddingDenoiser, inverted: Inversion, *, sett
     relative to the pivot's norm, and its iterations are those of the optimiser. With `measure` the round trip is taken
     as well.
 
-    Events are of the kind "fit", one for each micro-batch of each step; those of the round trip are "descend". Raises
-    NotFiniteError, a ValueError that names the step, where the model predicts NaN or infinity.
+    Events are of the kind "fit", one for each iteration and each micro-batch of each step; those of the round trip are
+    "descend". Raises NotFiniteError, a ValueError that names the step, where the model predicts NaN or infinity.
     """
     batch, cost = choose_batch(batch, inverted.trajectory.latents.shape[2:]), Cost(inverted.report.seconds)
     return drive(optimising(denoiser, inverted, settings, batch, measure, cost), cost, (Clock(), *watchers))
@@ -96,20 +96,24 @@ def optimising(denoiser: EmbeddingDenoiser, inverted: Inversion, settings: NullT
         rate = settings.learning_rate * (1 - step / (2 * steps))
         tolerance = settings.tolerance + settings.tolerance_rise * step / steps
 
-        def fit(rows: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        taken: list[int] = []
+
+        def fit(rows: slice) -> Generator[Event, None, None]:
+            nonlocal retries
             upper, goal, found = (part.to(denoiser.device)
                                   for part in (x[rows], pivot.latents[index - 1, rows], current[rows]))
-            return _fit(of_rows(denoiser, rows), upper, goal, found, levels[index], levels[index - 1], rate,
-                        settings.iterations, tolerance)
+            iterates = _fit(of_rows(denoiser, rows), upper, goal, found, levels[index], levels[index - 1], rate,
+                            settings.iterations, tolerance)
+            embedding, lower, iterations, again = yield from retold(
+                iterates, lambda iterate: iterate.event("fit", rows, count))
+            embeddings[rows, index - 1] = current[rows] = embedding.cpu()
+            x[rows] = check_finite(lower.cpu(), "The latents predicted", levels[index])
+            taken.extend(iterations.tolist())
+            retries += again.sum().item()
+            yield Event("fit", rows.stop - rows.start, rows.stop, count)
 
-        taken: list[int] = []
         with at_step(step + 1, steps):
-            for rows, (embedding, lower, iterations, again) in batch.over(count, fit):
-                embeddings[rows, index - 1] = current[rows] = embedding.cpu()
-                x[rows] = check_finite(lower.cpu(), "The latents predicted", levels[index])
-                taken += iterations.tolist()
-                retries += again.sum().item()
-                yield Event("fit", rows.stop - rows.start, rows.stop, count)
+            yield from batch.through(count, fit)
         noise = noise_of(pivot.parametrization, pivot.latents[index], levels[index])
         records.insert(0, InvertedStep(levels[index], relative_distances(x, pivot.latents[index - 1]).tolist(), taken,
                                        nominal_norms(noise)))
@@ -121,9 +125,10 @@ def optimising(denoiser: EmbeddingDenoiser, inverted: Inversion, settings: NullT
 
 
 def _fit(denoiser: EmbeddingDenoiser, x: Tensor, pivot: Tensor, embedding: Tensor, sigma: float, sigma_next: float,
-         rate: float, iterations: int, tolerance: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+         rate: float, iterations: int,
+         tolerance: float) -> Generator[Iteration, None, tuple[Tensor, Tensor, Tensor, Tensor]]:
     """Best embeddings (B, T, D) of one step, the latents they lead to, the iterations taken (B,), and how many passes
-    (B,) had to be taken again because something overflowed."""
+    (B,) had to be taken again because something overflowed; tells of each iteration."""
     best = BestRows(torch.full((len(x),), torch.inf, device=x.device), embedding.clone(),
                     torch.full_like(x, torch.nan))
     taken, again = (torch.zeros(len(x), dtype=torch.int64, device=x.device) for _ in range(2))
@@ -153,5 +158,6 @@ def _fit(denoiser: EmbeddingDenoiser, x: Tensor, pivot: Tensor, embedding: Tenso
         embedding, gradient = moves.accepted(embedding.detach()[going], gradient[going], loss.detach()[going])
         embedding = moves.towards(embedding - moments.step(gradient, rate))
         taken[active] += 1
+        yield Iteration(iteration + 1, iterations)
     embeddings, lower = best.items
     return embeddings, lower, taken, again

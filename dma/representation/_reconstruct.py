@@ -33,9 +33,9 @@ from ..diffusion import (
     salted_seed,
     starting_noise,
 )
-from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive
+from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive, retold
 from ..models import fingerprint, pooled
-from ..solvers import AdamToShare, Features, Match, Solver
+from ..solvers import AdamToShare, Begun, Features, Iterate, Solver, iterates_of
 from ._centroid import centroid, distances_to
 from ._channel_means import Reading, reading_means
 from ._reconstruction_report import ReconstructionReport
@@ -109,8 +109,8 @@ def reconstruct(denoiser: Denoiser, sources: Representation,
     one model may be, relative to them (see `Representation.is_of`). A picture depends neither on `batch`, beyond
     rounding, nor on how many there are.
 
-    Events are "match" after each micro-batch, "level" after each noise level, and "read" and "level" as in
-    `channel_means` while the finished latents are read.
+    Events are "match" after each iteration and each micro-batch, "level" after each noise level, and "read" and "level"
+    as in `channel_means` while the finished latents are read.
 
     Raises ValueError for settings that make no sense and for representations of another model, prompt or layer, before
     work starts, and NotFiniteError, which names the level, where the model comes to NaN or infinity.
@@ -155,17 +155,28 @@ def match_level(denoiser: Denoiser, target: Representation, level: int, settings
     if not state.tally:
         state.open_level(torch.zeros(count, *target.shape))
 
-    def move(rows: slice) -> tuple[Match, Tensor]:
+    def move(rows: slice) -> Generator[Event, None, None]:
         noisy = add_noise(denoiser.parametrization, state.latents[rows], noise[rows], sigma).to(denoiser.device)
-        found = settings.solver.solve(features, noisy * scale, goal)
-        check_finite(found.residual_after, "The features of latents that are matched", sigma)
-        return found, check_finite(denoiser.denoise(found.latents / scale, sigma), "Predictions", sigma)
+        begun = state.begun(rows)
+        iterates = iterates_of(settings.solver, features, noisy * scale, goal, begun.memory if begun else None)
+        taken = begun.iterations if begun else 0
 
-    for rows, (found, clean) in batch.over(count, move, first=state.matched):
-        state.take(rows, clean, found)
+        def tell(iterate: Iterate) -> Event:
+            nonlocal taken
+            before, taken = taken, int(iterate.iterations.sum())
+            state.under_way = Begun(rows.start, rows.stop, taken, iterate.memory)
+            return iterate.event("match", rows, count, amount=taken - before,
+                                 value=iterate.residual.mean().sqrt().item(), changed=True)
+
+        found = yield from retold(iterates, tell)
+        check_finite(found.residual_after, "The features of latents that are matched", sigma)
+        state.take(rows, check_finite(denoiser.denoise(found.latents / scale, sigma), "Predictions", sigma), found)
         distance = state.tally["residual_after"][: rows.stop].mean().sqrt().item()
-        yield Event("match", found.iterations.sum().item(), rows.stop, count, value=distance,
+        yield Event("match", found.iterations.sum().item() - taken, rows.stop, count, value=distance,
                     clean=state.latents[:1].clone(), changed=True)
+
+    size = state.under_way.stop - state.under_way.start if state.under_way else None
+    yield from batch.through(count, move, first=state.matched, size=size)
 
 
 def strongest(wanted: Tensor, channels: int) -> Tensor:

@@ -21,10 +21,12 @@ class ReconstructionMonitor:
             return
         count, levels = self.settings.count, len(self.target.sigmas)
         read = self.settings.reading(self.target).rows(count, self.target.sigmas)
-        matched = count * len(state.records) + state.matched
+        matched = count * len(state.records) + state.matched + event.under_way
         fraction = (matched * self.match + state.means.done) / (count * levels * self.match + read)
         message = (f"level {len(state.records) + 1} of {levels}, {state.matched} of {count} latents matched"
                    if len(state.records) < levels else f"{state.means.done} of {read} noisy latents read")
+        if event.iteration:
+            message += f", iteration {event.iteration} of the next"
         if event.value is not None:
             message += f", distance {event.value:.3f}"
         self.tell(Progress(fraction, message, event.clean))

@@ -6,9 +6,9 @@ from ._backtracking import Backtracking
 from ._best_rows import BestRows
 from ._gauss_newton import GaussNewton
 from ._lbfgs import LBFGS
-from ._solver import Features, Iterate, IterativeSolver, Match, PastMatch, Solver, iterates_of
+from ._solver import Begun, Features, Iterate, IterativeSolver, Match, PastMatch, Solver, iterates_of
 
 __all__ = [
-    "LBFGS", "Adam", "AdamMoments", "AdamToShare", "Backtracking", "BestRows", "Features", "GaussNewton", "Iterate",
-    "IterativeSolver", "Match", "PastMatch", "Solver", "anderson_step", "iterates_of",
+    "LBFGS", "Adam", "AdamMoments", "AdamToShare", "Backtracking", "Begun", "BestRows", "Features", "GaussNewton",
+    "Iterate", "IterativeSolver", "Match", "PastMatch", "Solver", "anderson_step", "iterates_of",
 ]

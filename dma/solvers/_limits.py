@@ -5,6 +5,7 @@ from collections.abc import Generator, Sequence
 
 from torch import Tensor
 
+from ..execution import result_of
 from ._expectation import iterations_ahead
 from ._solver import Features, Iterate, Match, PastMatch
 
@@ -28,12 +29,7 @@ class Limits:
 
     def solve(self, features: Features, start: Tensor, target: Tensor) -> Match:
         """Match each latent of `start` (B, ...) to `target`, the features of one latent."""
-        iterates = self.iterates(features, start, target)
-        while True:
-            try:
-                next(iterates)
-            except StopIteration as end:
-                return end.value
+        return result_of(self.iterates(features, start, target))
 
     def iterates(self, features: Features, start: Tensor, target: Tensor,
                  memory: dict[str, Tensor] | None = None) -> Generator[Iterate, None, Match]:

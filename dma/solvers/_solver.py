@@ -10,6 +10,8 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from ..execution import Iteration
+
 Features = Callable[[Tensor], Tensor]
 
 
@@ -30,18 +32,27 @@ class Match:
 
 
 @dataclass(frozen=True)
-class Iterate:
+class Iterate(Iteration):
     """Where a solver stands after an iteration. All are copies, which later iterations do not touch.
 
-    iteration: how many are behind it, of `most` at most. latents: the best iterate of each latent so far (B, ...).
-    residual: of each (B,). iterations: steps taken by each (B,). memory: all that the solver needs to go on from here.
+    latents: the best iterate of each latent so far (B, ...). residual: of each (B,). iterations: steps taken by each
+    (B,). memory: all that the solver needs to go on from here.
     """
 
-    iteration: int
-    most: int
     latents: Tensor
     residual: Tensor
     iterations: Tensor
+    memory: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Latents of the rows `start` to `stop` that are being matched: the `iterations` that they have taken together, and
+    the `memory` with which their solver goes on."""
+
+    start: int
+    stop: int
+    iterations: int
     memory: dict[str, Tensor]
 
 

@@ -86,10 +86,22 @@ def test_the_result_does_not_depend_on_batches_and_is_warped_at_full_size():
     parts = aligned_mean(pictures, settings, batch=BatchSize(3))
     torch.testing.assert_close(parts.mean, whole.mean, rtol=0, atol=1e-4)
     assert whole.aligned.shape == pictures.shape and whole.mean.shape == (1, 64, 64, 3)
-    assert [(event.kind, event.row, event.rows) for event in events] == [
-        ("resize", 4, 4), *[("align", 4, 4), ("round", 0, 0)] * 3, *[("warp", row, 4) for row in (1, 2, 3, 4)],
-        ("mean", 64 * 64 * 3, 64 * 64 * 3)]
+    assert [(event.kind, event.row, event.rows) for event in events if not event.iteration] == [
+        ("resize", 4, 4), ("compare", 4, 4), *[("align", 4, 4), ("round", 0, 0)] * 3,
+        *[("warp", row, 4) for row in (1, 2, 3, 4)], ("compare", 4, 4), ("mean", 64 * 64 * 3, 64 * 64 * 3)]
     torch.testing.assert_close(whole.mean, trimmed_mean(whole.aligned))
+
+
+def test_every_iteration_of_the_warps_is_told_of():
+    settings = CongealingSettings(similarity_rounds=1, flow_rounds=1, iterations=3, resolution=16)
+    heard = []
+    aligned_mean(moved_by(KNOWN["all"].float()), settings, batch=BatchSize(3),
+                 watchers=[lambda event, state: heard.append(event) if event.kind == "align" else None])
+    # Three pictures, and then two, in each of two rounds; the best of the warps is known after one look more.
+    assert [(event.row, event.iteration) for event in heard] == 2 * [
+        (0, 1), (0, 2), (0, 3), (3, 0), (3, 1), (3, 2), (3, 3), (5, 0)]
+    assert [event.row + event.under_way for event in heard] == 2 * [0.75, 1.5, 2.25, 3, 3.5, 4, 4.5, 5]
+    assert [event.changed for event in heard] == [not event.iteration for event in heard]
 
 
 @pytest.mark.parametrize("count, rounds", [(4, 2), (4, 0), (1, 2)])
@@ -102,7 +114,7 @@ def test_every_pass_ends_and_the_last_is_the_end(count, rounds):
     assert fractions == sorted(fractions) and fractions[-1] == 1
 
 
-@pytest.mark.parametrize("kind", ["resize", "align", "warp", "mean"])
+@pytest.mark.parametrize("kind", ["resize", "compare", "align", "warp", "mean"])
 def test_an_interrupt_is_heard_in_every_pass(kind):
     class Interrupted(Exception):
         pass

@@ -151,6 +151,10 @@ def test_any_order_gives_the_same_centres():
 def test_each_mixture_that_is_fitted_is_told_of():
     values, _ = blobs((14, 40, 26))
     heard = []
-    found = cluster(values, ClusterSettings(2, 4, restarts=1), watchers=[lambda event, state: heard.append(event)])
-    assert [(event.kind, event.row, event.rows) for event in heard] == [("fit", row, 3) for row in (1, 2, 3)]
-    assert found.to_json() == cluster(values, ClusterSettings(2, 4, restarts=1)).to_json()
+    found = cluster(values, ClusterSettings(2, 4, restarts=10), watchers=[lambda event, state: heard.append(event)])
+    # Ten starts of each number of components, and its end.
+    assert [(event.kind, event.rows, event.iteration) for event in heard] == 3 * [
+        ("fit", 3, start) for start in (*range(1, 11), 0)]
+    places = [event.row + event.under_way for event in heard]
+    assert places == pytest.approx([place / 11 for place in range(1, 34)])
+    assert found.to_json() == cluster(values, ClusterSettings(2, 4, restarts=10)).to_json()

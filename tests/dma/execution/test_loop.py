@@ -11,7 +11,7 @@ from mental_averages.dma import hspace, training
 from mental_averages.dma.alignment import AlignmentSettings, Ensemble, State, align, align_mixture
 from mental_averages.dma.clustering import ClusterSettings
 from mental_averages.dma.diffusion import Parametrization, starting_noise
-from mental_averages.dma.execution import BatchSize, Checkpoint, Event, drive, resumed
+from mental_averages.dma.execution import BatchSize, Checkpoint, Event, drive, resumed, retold
 from mental_averages.dma.mean_shift import MeanShiftSettings, MeanShiftState, mean_shift
 from mental_averages.dma.solvers import LBFGS, Adam
 
@@ -293,3 +293,22 @@ def test_a_save_that_failed_is_tried_again_at_the_end():
     memory = Full()
     drive((event for event in [Event("step", changed=True, closes=True)]), Counter(), [Checkpoint(memory)])
     assert len(memory.saves) == 2
+
+
+def test_what_is_told_in_other_words_ends_with_who_hears_it():
+    closed, heard = [], []
+
+    def steps():
+        try:
+            yield 1
+            yield 2
+        finally:
+            closed.append(True)
+
+    def stop(event, state):
+        heard.append(event.amount)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        drive(retold(steps(), lambda amount: Event("count", amount)), None, [stop])
+    assert closed == [True] and heard == [1]

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 import torch
 
-from mental_averages.dma.execution import Clock, Event, PassMonitor, seconds_for
+from mental_averages.dma.execution import Clock, Event, Iteration, PassMonitor, seconds_for
 
 
 @dataclasses.dataclass
@@ -48,6 +48,22 @@ def test_passes_over_all_rows_are_told_of_as_one_progress():
     assert [progress.message for progress in told] == [f"sampling, step {step} of 3" for step in (1, 2, 3)
                                                        for _ in range(3)]
     assert [progress.preview is clean for progress in told] == [True, False, False] * 3
+
+
+def test_iterations_within_a_batch_bring_a_pass_on_and_do_not_end_it():
+    told = []
+    monitor = PassMonitor(told.append, "fitting", 2)
+    events = [*(Iteration(number, 3).event("fit", slice(0, 4), 4) for number in (1, 2, 3)), Event("fit", 4, 4, 4)]
+    for event in (*events, *events):
+        monitor(event, None)
+    assert [progress.fraction for progress in told] == [number / 8 for number in range(1, 9)]
+    assert [progress.message for progress in told[2:5]] == [
+        "fitting, step 1 of 2, iteration 3", "fitting, step 1 of 2", "fitting, step 2 of 2, iteration 1"]
+
+
+def test_an_iteration_tells_what_it_is_given():
+    event = Iteration(2, 3).event("fit", slice(2, 4), 8, amount=3, value=0.5, changed=True)
+    assert event == Event("fit", 3, 2, 8, 0.5, under_way=1.0, iteration=2, changed=True)
 
 
 def test_a_loop_that_is_gone_on_with_is_told_of_from_where_it_stands():

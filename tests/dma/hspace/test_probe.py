@@ -130,9 +130,21 @@ def test_the_share_that_is_behind_rises_to_one():
     shares = [progress.fraction for progress in told]
     assert (told[0].message, told[-1].message) == ("prompt 1 of 3", "prompt 3 of 3")
     assert shares == sorted(shares) and shares[-1] == pytest.approx(1.0) and shares[0] < 0.1
+    assert len(set(shares)) == len(shares), "each event brings it on"
     resumed, monitor = [], ProbeMonitor(lambda progress: resumed.append(progress.fraction), PROBE)
     read(read(ProbeState(), 2), watchers=[monitor])
     assert resumed == pytest.approx([share for share in shares if share > 2 / 3 + 1e-9])
+
+
+def test_reading_and_every_iteration_of_a_match_are_told_of():
+    heard = []
+    read(ProbeState(), prompts=1, watchers=[lambda event, state: heard.append(event)])
+    first = [event for event in heard if event.kind == "match"][:6]
+    # Four latents are read three at a time, and one is matched by three iterations of two passes, or one look more.
+    work = 4 + 7
+    assert [event.under_way for event in first] == pytest.approx(
+        [3 / work, 4 / work, *[(4 + 7 * number / 4) / work for number in (1, 2, 3)], 0])
+    assert [(event.amount, event.row, event.rows) for event in first] == [*5 * [(0, 0, 2)], (4, 1, 2)]
 
 
 def test_a_report_holds_what_was_chosen_and_found():

@@ -6,6 +6,7 @@ import torch
 from ode_toys import Network, pictures, schedule
 
 from mental_averages.dma.diffusion import Parametrization
+from mental_averages.dma.execution import BatchSize
 from mental_averages.dma.inversion import Ddim, FixedPoint, InvertedStep, invert, unsolved
 
 EPS, FLOW = Parametrization.EPS, Parametrization.FLOW
@@ -38,6 +39,16 @@ def test_acceleration_saves_calls_and_finds_the_same():
                           for history in (0, 3))
     assert accelerated.report.calls < plain.report.calls
     torch.testing.assert_close(accelerated.trajectory.latents, plain.trajectory.latents, rtol=1e-3, atol=1e-3)
+
+
+def test_every_iteration_is_told_of():
+    heard = []
+    invert(Network(FLOW), pictures(), schedule(FLOW, 3), method=FixedPoint(0.0, 4), batch=BatchSize(2), measure=False,
+           watchers=[lambda event, state: heard.append(event)])
+    assert [(event.row, event.iteration) for event in heard] == 3 * [
+        *[(0, number) for number in (1, 2, 3, 4)], (2, 0), *[(2, number) for number in (1, 2, 3, 4)], (3, 0)]
+    assert [event.under_way for event in heard[:5]] == pytest.approx([0.4, 0.8, 1.2, 1.6, 0])
+    assert sum(event.amount for event in heard) == 9, "iterations are no latents"
 
 
 def test_settings_that_make_no_sense():

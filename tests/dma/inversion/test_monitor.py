@@ -5,7 +5,7 @@ from ode_toys import Network, pictures, schedule
 
 from mental_averages.dma.diffusion import Parametrization
 from mental_averages.dma.execution import BatchSize, Event
-from mental_averages.dma.inversion import InversionMonitor, invert, sample_back
+from mental_averages.dma.inversion import FixedPoint, InversionMonitor, invert, sample_back
 
 EPS = Parametrization.EPS
 
@@ -27,6 +27,15 @@ def test_progress_never_falls_and_ends_at_one():
     assert events[0].preview.shape == (1, 4, 3, 3)
     assert fractions[0] == pytest.approx(0.6 * 2 / 3 / 4) and fractions[7] == pytest.approx(0.6)
     assert events[0].message == "inverting, step 1 of 4" and events[-1].message == "sampling, step 4 of 4"
+
+
+def test_iterations_bring_it_on_within_a_batch():
+    told = []
+    invert(Network(EPS), pictures(), schedule(EPS, 2), batch=BatchSize(3), method=FixedPoint(0.0, 3), measure=False,
+           watchers=[InversionMonitor(told.append, 2, measure=False)])
+    assert [(progress.fraction, progress.message) for progress in told[:4]] == [
+        (0.125, "inverting, step 1 of 2, iteration 1"), (0.25, "inverting, step 1 of 2, iteration 2"),
+        (0.375, "inverting, step 1 of 2, iteration 3"), (0.5, "inverting, step 1 of 2")]
 
 
 def test_an_inversion_that_is_not_measured_is_the_whole():

@@ -137,10 +137,19 @@ def test_every_finished_batch_is_heard_of_and_the_costs_of_the_pivot_are_counted
     inverted = Inversion(pivot, InversionReport({}, [], calls=5.0, seconds=100.0))
     found = optimise_null_text(Guided(3.0), inverted, settings=NullText(iterations=1), batch=BatchSize(2),
                                watchers=[lambda event, state: heard.append(event)])
-    assert [(event.kind, event.amount, event.row, event.rows) for event in heard] == (
+    assert [(event.kind, event.amount, event.row, event.rows) for event in heard if not event.iteration] == (
         5 * [("fit", 2, 2, 3), ("fit", 1, 3, 3)] + 5 * [("descend", 2, 2, 3), ("descend", 1, 3, 3)])
     assert 100 < found.report.seconds < 160
     assert found.report.settings["sigmas"] == SIGMAS.flip(0).tolist()
+
+
+def test_every_iteration_is_told_of(pivot):
+    heard = []
+    optimised(Guided(3.0), pivot, NullText(iterations=3, tolerance=0.0, tolerance_rise=0.0), batch=BatchSize(2),
+              measure=False, watchers=[lambda event, state: heard.append(event)])
+    assert [(event.row, event.iteration) for event in heard] == 5 * [
+        (0, 1), (0, 2), (0, 3), (2, 0), (2, 1), (2, 2), (2, 3), (3, 0)]
+    assert [event.under_way for event in heard[:8]] == [0.5, 1.0, 1.5, 0, 0.25, 0.5, 0.75, 0]
 
 
 class Overflowing(torch.autograd.Function):

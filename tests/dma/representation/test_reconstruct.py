@@ -166,12 +166,13 @@ def test_a_reconstruction_goes_on_where_it_was_interrupted(stop_after):
     found = represented(denoiser)
     events, saved = [], []
     whole = reconstruct(denoiser, found, short(), batch=BatchSize(batch),
-                        watchers=[lambda event, state: events.append(event.kind)])
+                        watchers=[lambda event, state: events.append(event.kind) if not event.iteration else None])
     # Three micro-batches and an end at each level, then ten micro-batches and an end at each level of the reading.
     assert events == 3 * [*3 * ["match"], "level"] + 3 * [*10 * ["read"], "level"]
 
     def interrupt(event, state):
-        saved.append(copy.deepcopy(state.packed()))
+        if not event.iteration:
+            saved.append(copy.deepcopy(state.packed()))
         if len(saved) == stop_after:
             raise KeyboardInterrupt
 
@@ -179,12 +180,36 @@ def test_a_reconstruction_goes_on_where_it_was_interrupted(stop_after):
         reconstruct(denoiser, found, short(), batch=BatchSize(batch), watchers=[interrupt])
     rest = []
     again = reconstruct(denoiser, found, short(), batch=BatchSize(batch),
-                        watchers=[lambda event, state: rest.append(event.kind)],
+                        watchers=[lambda event, state: rest.append(event.kind) if not event.iteration else None],
                         state=ReconstructionState.unpacked(*saved[-1]))
     assert torch.equal(again.latents, whole.latents) and again.report.levels == whole.report.levels
     assert again.report.distances == whole.report.distances
     done = [kind for kind in events[:stop_after] if kind != "level"]
     assert len([kind for kind in rest if kind != "level"]) == 39 - len(done)
+
+
+@pytest.mark.parametrize("stop_after", [1, 7, 40])
+def test_a_reconstruction_goes_on_within_a_match(stop_after):
+    denoiser, heard = Maps(), []
+    found = represented(denoiser)
+    whole = reconstruct(denoiser, found, short(), batch=BatchSize(5))
+
+    def interrupt(event, state):
+        heard.append(event)
+        if sum(each.iteration > 0 for each in heard) == stop_after:
+            raise KeyboardInterrupt
+
+    state = ReconstructionState()
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct(denoiser, found, short(), batch=BatchSize(5), watchers=[interrupt], state=state)
+    saved = copy.deepcopy(state.packed())
+    assert saved[1]["under_way"][:2] == [0, 5] and heard[-1].changed
+    rest = []
+    # Another size of batches would be another run of the solver: the one that was begun is kept.
+    again = reconstruct(denoiser, found, short(), batch=BatchSize(5), state=ReconstructionState.unpacked(*saved),
+                        watchers=[lambda event, state: rest.append(event)])
+    assert torch.equal(again.latents, whole.latents) and again.report.levels == whole.report.levels
+    assert rest[0].iteration == heard[-1].iteration + 1 or rest[0].row == 5
 
 
 @pytest.mark.parametrize("part, message", [("features", "Step 2 of 3: The features of latents that are matched"),
@@ -207,7 +232,7 @@ def test_nan_names_its_level_and_leaves_a_state_to_go_on_from(part, message):
     whole = reconstruct(denoiser, found, short())
 
     def breaks(event, state):
-        denoiser.broken = event.kind == "level"
+        denoiser.broken |= event.kind == "level"
 
     with pytest.raises(NotFiniteError, match=message):
         reconstruct(denoiser, found, short(), watchers=[breaks], state=state)

@@ -48,12 +48,12 @@ def test_an_interrupted_run_is_gone_on_with(bridge, squares, monkeypatch, caplog
     def telling(stop_at):
         def tell(progress):
             told.append(progress.message)
-            if progress.message.startswith(f"aligning, step {stop_at} "):
+            if progress.message == f"aligning, step {stop_at} of 10":
                 raise KeyboardInterrupt
 
         monkeypatch.setattr(comfyui, "progress_bar", lambda: tell)
 
-    telling(4)  # one pass makes pictures small, and the third round has moved them
+    telling(5)  # two passes make pictures small and compare them, and the third round has moved them
     with torch.inference_mode(), pytest.raises(KeyboardInterrupt):
         AlignedMean.execute(squares, 4, 1)
     assert len(list(states.glob("*.safetensors"))) == 1
@@ -62,7 +62,7 @@ def test_an_interrupted_run_is_gone_on_with(bridge, squares, monkeypatch, caplog
     with torch.inference_mode(), caplog.at_level(logging.INFO):
         found = AlignedMean.execute(squares, 4, 1).args
         assert "AlignedMean: resumed at round 2." in caplog.text
-        assert told[1] == "aligning, step 2 of 5", "two rounds are left, and the last passes"
+        assert told[2] == "aligning, step 3 of 7, iteration 1", "two rounds are left, and the last passes"
         plain = AlignedMean.execute(squares, 4, 1, trim=0.3).args
     assert all(torch.equal(one, other) for one, other in zip(found, whole))
     assert torch.equal(plain[1], whole[1]) and not torch.equal(plain[0], whole[0])

@@ -4,6 +4,7 @@ import types
 import pytest
 import torch
 from alignments import run_align
+from bars import Bar
 from embeddings import train
 from single_precision_device import DEVICE, pretended
 
@@ -70,6 +71,72 @@ def test_latents_of_gpu_only_wait_on_the_cpu(small):
         samples = {"samples": LATENT["samples"].to(DEVICE)}
         AlignMixtureModes.execute(_hspace(model), *prompts, samples, 4, {"components": "fixed", "modes": 1}, 4, 1, 2.0,
                                   "normal", 0, "draft", 0.25, samples=samples, minimum_size=1, resume=False)
+
+
+def _reconstruct(small):
+    from mental_averages.nodes.representation import ChannelMeans, ReconstructFromRepresentation
+
+    model, (prompt, _) = small
+    found = ChannelMeans.execute(model, prompt, {"samples": torch.ones(1, 4, 8, 8)}, "0.3", 1, "auto", "mean", 0,
+                                 resume=False).args[0]
+    ReconstructFromRepresentation.execute(model, prompt, found, 2, 5, 0.02, 0, share=0.0, resume=False)
+
+
+def _probe(small):
+    from every_node import EVERY
+
+    EVERY["SemanticLayerProbe"](*small)
+
+
+def _invert(method):
+    from inversions import METHODS, invert, pictures
+
+    chosen = {"method": method, **METHODS[method], "iterations": 5}
+    if method == "fixed_point":
+        chosen["tolerance"] = 0.0
+    return lambda small: invert(*small, pictures(), method=chosen, cfg=3.0 if method == "null_text" else 1.0, steps=2,
+                                measure=False)
+
+
+def _warp(small):
+    from mental_averages.nodes.baselines import AlignedMean
+
+    pictures = torch.rand(3, 16, 16, 3, generator=torch.Generator().manual_seed(0))
+    AlignedMean.execute(pictures, 1, 0, resume=False)
+
+
+def _cluster(small):
+    from clusterings import THREE, clusters_of
+
+    from mental_averages.dma.encoders import AttributeEmbeddings
+
+    pictures = torch.rand(12, 8, 8, 3, generator=torch.Generator().manual_seed(0))
+    clusters_of(pictures, THREE, embeddings=AttributeEmbeddings(pictures.flatten(1), ("",) * 12, {}))
+
+
+# By node, the places that its bar has where it tells of nothing within a batch, and the iterations there.
+WITHIN_A_BATCH = {
+    "ReconstructFromRepresentation": (_reconstruct, 3, 5), "SemanticLayerProbe": (_probe, 4, 2 * 6),
+    "DDIMInvert by fixed_point": (_invert("fixed_point"), 2, 2 * 5),
+    "DDIMInvert by null_text": (_invert("null_text"), 4, 2 * 5), "AlignedMean": (_warp, 8, 20),
+    "CLIPGMMClusters": (_cluster, 1, 10),
+}
+
+
+@pytest.mark.parametrize("node", WITHIN_A_BATCH)
+def test_the_bar_moves_with_every_iteration_within_a_batch_and_each_hears_an_interrupt(small, folders, monkeypatch,
+                                                                                       node):
+    import comfy.model_management
+
+    run, told, iterations = WITHIN_A_BATCH[node]
+    bar = Bar(monkeypatch)
+    with torch.inference_mode():
+        run(small)
+        assert len(set(bar.shares)) >= told + iterations
+        bar.stop_at = len(bar.shares) + told + iterations // 2
+        with pytest.raises(comfy.model_management.InterruptProcessingException):
+            run(small)
+    assert len(bar.shares) == bar.stop_at
 
 
 class BlindPreviewer:
