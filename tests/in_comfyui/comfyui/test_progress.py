@@ -116,7 +116,7 @@ def _cluster(small):
 
 # By node, the places that its bar has where it tells of nothing within a batch, and the iterations there.
 WITHIN_A_BATCH = {
-    "ReconstructFromRepresentation": (_reconstruct, 3, 5), "SemanticLayerProbe": (_probe, 4, 2 * 6),
+    "ReconstructFromRepresentation": (_reconstruct, 2, 5), "SemanticLayerProbe": (_probe, 4, 2 * 6),
     "DDIMInvert by fixed_point": (_invert("fixed_point"), 2, 2 * 5),
     "DDIMInvert by null_text": (_invert("null_text"), 4, 2 * 5), "AlignedMean": (_warp, 8, 20),
     "CLIPGMMClusters": (_cluster, 1, 10),
