@@ -2,6 +2,8 @@
 
     python demo/assemble.py OUTPUT.safetensors                  the U-Net, for Stable Diffusion 1.5
     python demo/assemble.py OUTPUT.safetensors --transformer    the transformer, for Stable Diffusion 3 (transformer.py)
+    python demo/assemble.py OUTPUT.safetensors --previews       the decoder alone, as ComfyUI's TAESD previews take it;
+                                                                with --transformer for the transformer
     python demo/assemble.py OUTPUT.safetensors --weights FILE   the U-Net of other weights, such as an earlier commit's
 
 Needs torch, numpy and safetensors. Widens the stored weights to fp16 and adds what need not be stored: the fixed random
@@ -22,6 +24,7 @@ import weights
 
 TEXT = "text_model."
 LAYERS = 12
+DECODER = "taesd_decoder."
 
 
 def text_encoder() -> dict[str, Tensor]:
@@ -55,18 +58,32 @@ def checkpoint(networks: dict[str, Tensor]) -> dict[str, Tensor]:
     return found | {f"cond_stage_model.transformer.{name}": value for name, value in text_encoder().items()}
 
 
+def preview_decoder(path: Path, for_transformer: bool) -> dict[str, Tensor]:
+    """The decoder as ComfyUI's TAESD previewer takes it, which is given latents as the network has them: of unit
+    variance, which is what the demo autoencoder decodes."""
+    networks, _ = weights.load(path)
+    decoder = (transformer.autoencoder(networks) if for_transformer
+               else {f"taesd_{name}": value for name, value in networks.items()})
+    return {name.removeprefix(DECODER): value for name, value in decoder.items() if name.startswith(DECODER)}
+
+
 def main() -> None:
     from safetensors.torch import save_file
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
     parser.add_argument("--transformer", action="store_true")
+    parser.add_argument("--previews", action="store_true", help="the decoder alone, for models/vae_approx")
     parser.add_argument("--weights", type=Path, default=weights.PATH,
                         help="the U-Net and the autoencoder, which has to be the one of the transformer")
     arguments = parser.parse_args()
     output = arguments.output
-    found = (transformer.checkpoint(arguments.weights, text_encoder()) if arguments.transformer
-             else checkpoint(weights.load(arguments.weights)[0]))
+    if arguments.previews:
+        found = preview_decoder(arguments.weights, arguments.transformer)
+    elif arguments.transformer:
+        found = transformer.checkpoint(arguments.weights, text_encoder())
+    else:
+        found = checkpoint(weights.load(arguments.weights)[0])
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_suffix(".tmp")
     try:

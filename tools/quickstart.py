@@ -17,6 +17,7 @@ from typing import Any
 import checkpoint_header
 import comfy_server
 import environment as environments
+import launch
 import page_workflow
 import workspace
 from console import Explained, ProgressLine, make_folder, run, say
@@ -45,7 +46,9 @@ def main(arguments: list[str]) -> int:
     name_pictures(graph)
 
     say("Starting ComfyUI.")
-    with comfy_server.start(environment, base, options.port) as server:
+    # The decoders for previews that lie beside the demo models are theirs alone.
+    previews = ["--preview-method", launch.FACTORS] if checkpoint else []
+    with comfy_server.start(environment, base, options.port, previews) as server:
         if options.serve:
             say(_address(server, graph, changed))
         for picture in _make(server, graph, options.out):

@@ -1,8 +1,7 @@
 """The folder that a ComfyUI server works in: this pack, the checkpoints, and what it writes.
 
 A base folder holds `custom_nodes/mental-averages` (a link to this checkout), `models/checkpoints`,
-`models/image_encoders`,
-`input`, `output` and `user`. Each checkout of the pack has one of its own in the user's cache.
+`models/image_encoders`, `models/vae_approx`, `input`, `output` and `user`. Each checkout of the pack has one of its own in the user's cache.
 """
 
 from __future__ import annotations
@@ -25,6 +24,8 @@ PACK_NAME = "mental-averages"
 DEMO_CHECKPOINT = "mental_averages_demo.safetensors"
 TRANSFORMER_CHECKPOINT = "mental_averages_demo_transformer.safetensors"
 DEMO_ENCODER = "demo_clip"
+# By these names ComfyUI finds the decoders of its TAESD previews for Stable Diffusion 1.5 and 3.
+PREVIEWS, TRANSFORMER_PREVIEWS = "taesd_decoder.safetensors", "taesd3_decoder.safetensors"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,9 @@ ASSEMBLED = {
                                    ("--transformer",)),
     DEMO_ENCODER: Recipe("demo image encoder", "image_encoders", "clip_model.py",
                          ("weights.py", "clip_weights.safetensors")),
+    PREVIEWS: Recipe("decoder of the demo model's previews", "vae_approx", "assemble.py", UNET_SOURCES, ("--previews",)),
+    TRANSFORMER_PREVIEWS: Recipe("decoder of the demo transformer's previews", "vae_approx", "assemble.py",
+                                 (*UNET_SOURCES, "transformer.py"), ("--transformer", "--previews")),
 }
 
 
@@ -64,7 +68,8 @@ def default_base() -> Path:
 
 def make_base(folder: Path) -> Path:
     """Make `folder` a base folder that holds this pack, and return it; what is in it already stays."""
-    for part in ("custom_nodes", "models/checkpoints", "models/image_encoders", "input", "output", "user", "logs"):
+    models = sorted({f"models/{recipe.folder}" for recipe in ASSEMBLED.values()})
+    for part in ("custom_nodes", *models, "input", "output", "user", "logs"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     for picture in (PACK / "demo" / "pictures").glob("*.png"):
         if not (folder / "input" / picture.name).exists():

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import pack
+import workspace
 
 sys.path.insert(0, str(pack.ROOT / "demo"))
 import dataset
@@ -32,6 +33,27 @@ def test_stock_nodes_make_a_picture(demo, prompts_of):
                                           {"samples": torch.zeros(2, 4, 8, 8)})
         (pictures,) = nodes.VAEDecode().decode(demo[2], latent)
     assert pictures.shape == (2, 64, 64, 3) and pictures.std() > 0.05
+
+
+@pytest.mark.parametrize("checkpoint, decoder", [(pack.demo_checkpoint, workspace.PREVIEWS),
+                                                 (pack.demo_transformer, workspace.TRANSFORMER_PREVIEWS)])
+def test_previews_are_what_the_vae_decodes(comfyui, checkpoint, decoder, monkeypatch):
+    import folder_paths
+    import latent_preview
+
+    path = checkpoint().resolve()
+    model, _, vae = pack.load_checkpoint(path)
+    vae_approx = path.parents[1] / "vae_approx"
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "vae_approx", ([str(vae_approx)], {".safetensors"}))
+    monkeypatch.setattr(latent_preview.args, "preview_method", latent_preview.LatentPreviewMethod.TAESD)
+    previewer = latent_preview.get_previewer(torch.device("cpu"), model.model.latent_format)
+    assert type(previewer) is latent_preview.TAESDPreviewerImpl, f"{decoder} was not found in {vae_approx}"
+
+    latent = torch.randn(1, model.model.latent_format.latent_channels, 8, 8, generator=torch.manual_seed(0))
+    preview = torch.from_numpy(np.array(previewer.decode_latent_to_preview(latent))).float() / 255
+    with torch.inference_mode():
+        decoded = vae.decode(model.model.process_latent_out(latent))[0]
+    torch.testing.assert_close(preview, decoded.float(), rtol=0, atol=1.5e-2)
 
 
 @pytest.fixture
