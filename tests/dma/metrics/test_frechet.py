@@ -171,6 +171,6 @@ def test_what_overflows_is_no_distance():
     for measure in (frechet_distance, lambda one, other: frechet_estimate(grouped(one, 4), grouped(other, 4))):
         with pytest.raises(ValueError, match="must be finite|squares overflow"):
             measure(rows, rows + 1e200)
-    broken = FeatureMoments(3, torch.full((2,), math.nan), torch.ones(2, 2))
+    broken = FeatureMoments(3, math.nan * normal(2), normal(2, 2))
     with pytest.raises(ValueError, match="squares overflow"):
         frechet_of_moments(broken, moments_of(normal(4, 2)))
