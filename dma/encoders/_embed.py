@@ -5,11 +5,10 @@ from collections.abc import Callable, Generator, Sequence
 from typing import TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..execution import BatchSize, Event, Watcher, drive
-from ..statistics import finite_rows
+from ..statistics import finite_rows, unit_length
 from ._encoder import ImageEncoder, pixel_values, tokenize
 
 FIRST_BATCH = 16
@@ -47,7 +46,7 @@ def unit_embeddings(images: Tensor, function: Callable[[Tensor], Tensor], *, bat
         found = function(pictures).float()  # (B, D) or (B, T, D)
         return (found.mean(1) if found.ndim == 3 else found).cpu()
 
-    return F.normalize(torch.cat(over_batches(images, one_vector, batch=batch, watchers=watchers)), dim=1)
+    return unit_length(torch.cat(over_batches(images, one_vector, batch=batch, watchers=watchers)))
 
 
 @torch.no_grad()
@@ -95,7 +94,7 @@ def embed_texts(encoder: ImageEncoder, texts: list[str]) -> Tensor:
     outputs = encoder.network.text_model(**tokens).pooler_output  # (T, width)
     if encoder.kind == "clip":
         outputs = encoder.network.text_projection(outputs)
-    return F.normalize(outputs.float().cpu(), dim=1)
+    return unit_length(outputs.float().cpu())
 
 
 def _picture_vectors(encoder: ImageEncoder, pixels: Tensor) -> Tensor:

@@ -35,9 +35,9 @@ def lowest_ratio(width: int, ratio: float) -> float:
 
 
 def show_among_references(axes: Axes, report: Judged, *, rate: float, what: str) -> None:
-    """A histogram of the references' scores, the threshold of a false positive `rate`, and a mark with its number for
-    each of `what` is judged, flagged ones in another colour, on a logarithmic axis. Scores of 0 stand at its lower
-    end."""
+    """A histogram of the references' scores, the threshold of a false positive `rate`, and a mark with its number, from
+    1, for each of `what` is judged, flagged ones in another colour, on a logarithmic axis. Scores of 0 stand at its
+    lower end."""
     scores, references = np.array(report.scores), np.array(report.references)
     positive = [value for value in (*report.scores, *report.references, report.threshold) if value > 0] or [1.0]
     lowest, highest = min(positive), max(positive)
@@ -60,8 +60,8 @@ def show_among_references(axes: Axes, report: Judged, *, rate: float, what: str)
                      label=f"{len(rows)} {label}")
         if len(scores) <= MOST_NUMBERED:
             for row, height in zip(rows, heights):
-                axes.annotate(str(row), (max(scores[row], lowest), height), textcoords="offset points", xytext=(6, -3),
-                              fontsize=8, color=colour, in_layout=False)
+                axes.annotate(str(row + 1), (max(scores[row], lowest), height), textcoords="offset points",
+                              xytext=(6, -3), fontsize=8, color=colour, in_layout=False)
     axes.set_xscale("log")
     axes.set_ylim(0, top * 1.85)
     axes.legend(fontsize=8, frameon=False, loc="upper left").set_in_layout(False)  # in a narrow picture it has no room

@@ -1,12 +1,16 @@
 """What all plots have in common."""
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+CAUTION = 16  # pixels of height of a line of cautions
+LETTER = 6.2  # pixels of width of one of its letters
 # Of lines that are told apart by their label.
 COLOURS = ("#d1495b", "#30638e", "#edae49", "#00798c", "#6a4c93", "#5b8c5a", "#b0785a", "#7a7f87")
 
@@ -19,6 +23,17 @@ def note_gradient_error(figure: Figure, settings: dict) -> None:
     if "gradient_error" in settings:
         figure.supxlabel(f"gradient self-test: {settings['gradient_error']:.1e} off the measured slope", fontsize=8,
                          color="#666666")
+
+
+def cautions_below(cautions: Sequence[str], width: int) -> list[str]:
+    """The lines of cautions that `note_cautions` writes below a figure `width` pixels wide."""
+    return [line for caution in cautions for line in textwrap.wrap(caution, max(24, int(width / LETTER)))]
+
+
+def note_cautions(figure: Figure, lines: Sequence[str]) -> None:
+    """Say at the bottom what is to be borne in mind of a figure that is higher by `CAUTION` for each line."""
+    if lines:
+        figure.supxlabel("\n".join(lines), fontsize=8, color="#b3261e", x=0.02, ha="left", parse_math=False)
 
 
 def new_figure(width: int, ratio: float = 0.62) -> Figure:

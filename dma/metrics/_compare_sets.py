@@ -16,6 +16,7 @@ from ._frechet import frechet_estimate
 from ._kernel import SUBSETS, kernel_estimate, kernel_subsets
 from ._looks import brightness, sharpness
 from ._measure_table import HIGHER, LOWER, Measure
+from ._pictures import check_pictures
 from ._prompt_similarity import prompt_similarity
 from ._reconstruction import latent_error, picture_psnr
 from ._representativeness import distance_to_mean, representativeness, same_rows
@@ -27,11 +28,14 @@ REFERENCE_ALONE = "of the reference's error alone"
 
 def compare_looks(subject: str, pictures: Tensor, reference: Tensor, *, ensemble_size: int = 1) -> list[Measure]:
     """Sharpness and brightness of pictures (N, H, W, 3), in ensembles as in `compare_features`, relative to those of a
-    reference.
+    reference. Raises ValueError for NaN and infinity; what else is in the way stands in the note of a row without a
+    value.
 
     >>> [row.name for row in compare_looks("set", torch.rand(2, 4, 4, 3), torch.rand(3, 4, 4, 3))]
     ['sharpness', 'brightness']
     """
+    for each in (pictures, reference):
+        check_pictures(each)
     rows = []
     size = "" if pictures.shape[1:3] == reference.shape[1:3] else ", of pictures of another size"
     note = f"relative to the reference{size}; {_over(DELTA, len(pictures), ensemble_size)}"

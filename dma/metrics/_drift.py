@@ -7,7 +7,8 @@ from torch import Tensor
 
 from ..precision import in_double
 from ..statistics import jackknife_error, pair_products, student_quantile
-from ._estimate import Estimate
+from ._estimate import Estimate, check_known
+from ._finite import check_finite_values
 
 FEWEST = 3
 
@@ -17,7 +18,7 @@ def spread(features: Tensor) -> Estimate:
 
     The interval is that of s^2: Student's t with N - 1 degrees of freedom around the error by the jackknife, cut at 0.
 
-    Raises ValueError for features of fewer than 3 samples, or that are not finite.
+    Raises ValueError for features of fewer than 3 samples, that are not finite, or whose squares are not.
 
     >>> found = spread(torch.tensor([[1.0], [2.0], [3.0]]))
     >>> found.value, found.low, round(found.high, 2)
@@ -62,10 +63,7 @@ def _checked(features: Tensor) -> Tensor:
     if features.ndim != 2 or len(features) < FEWEST or not features.shape[1]:
         raise ValueError(f"Features have the shape (N, D) with N at least {FEWEST}, but these are "
                          f"{tuple(features.shape)}.")
-    rows = in_double(features)
-    if not rows.isfinite().all():
-        raise ValueError("Features must be finite, but some values are NaN or infinite.")
-    return rows
+    return check_finite_values(in_double(features), "Features")
 
 
 def _scatter(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,7 +76,7 @@ def _scatter(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 def _root(square: Tensor, replicates: Tensor) -> Estimate:
     """The root of a square with its interval."""
-    value, error = square.item(), jackknife_error(replicates).item()
+    value, error = check_known(square.item(), jackknife_error(replicates).item())
     half = student_quantile(len(replicates) - 1) * error
     low, middle, high = (math.sqrt(max(0.0, each)) for each in (value - half, value, value + half))
     return Estimate(middle, low, high)

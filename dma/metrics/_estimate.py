@@ -16,14 +16,32 @@ class Estimate(NamedTuple):
     high: float | None = None
 
 
+def check_known(value: float, error: float) -> tuple[float, float]:
+    """A number and its standard error themselves. Raises ValueError where one is NaN or infinite, which the ends of
+    what the number can be would make the best or the worst of all.
+
+    >>> check_known(0.5, float("nan"))
+    Traceback (most recent call last):
+    ValueError: The number is 0.5 and its error nan: what it is of holds NaN, infinity, or numbers whose squares \
+overflow.
+    """
+    if not (math.isfinite(value) and math.isfinite(error)):
+        raise ValueError(f"The number is {value} and its error {error}: what it is of holds NaN, infinity, or numbers "
+                         "whose squares overflow.")
+    return value, error
+
+
 def with_error(value: float, error: float, degrees: int, *, least: float = -math.inf,
                most: float = math.inf) -> Estimate:
     """`value` with Student's interval of `degrees` degrees of freedom around a standard error, cut at `least` and
     `most`, the ends of what the number can be. Without degrees of freedom there is no interval.
 
+    Raises ValueError where `check_known` does.
+
     >>> with_error(0.5, 0.0, 3), with_error(0.5, 0.0, 0).low
     (Estimate(value=0.5, low=0.5, high=0.5), None)
     """
+    check_known(value, error if degrees > 0 else 0.0)
     value = min(most, max(least, value))
     if degrees < 1:
         return Estimate(value)
@@ -35,7 +53,7 @@ def mean_estimate(moments: RunningMoments, *, least: float = -math.inf, most: fl
     """The mean of numbers of which `moments` saw one for each picture, as rows (B,), with Student's interval around the
     standard error, which for a mean is that of the jackknife. Moments of several machines are merged first.
 
-    Raises ValueError for moments without rows.
+    Raises ValueError for moments without rows, and where `with_error` does.
 
     >>> moments = RunningMoments()
     >>> moments.update(torch.tensor([1.0, 2.0])); moments.update(torch.tensor([3.0]))
@@ -46,7 +64,7 @@ def mean_estimate(moments: RunningMoments, *, least: float = -math.inf, most: fl
     if not moments.count:
         raise ValueError("There are no numbers to take a mean of.")
     if moments.count == 1:
-        return Estimate(min(most, max(least, moments.mean.item())))
+        return with_error(moments.mean.item(), 0.0, 0, least=least, most=most)
     return with_error(moments.mean.item(), math.sqrt(moments.variance.item() / moments.count), moments.count - 1,
                       least=least, most=most)
 
@@ -57,7 +75,7 @@ def ratio_of_means(moments: RunningMoments, reference: RunningMoments) -> Estima
     The error is that of the delta method, r^2 (var a / N a^2 + var b / M b^2), of both sets where both have two or more
     numbers, and of the reference alone where only that has.
 
-    Raises ValueError where one has no numbers, or the reference a mean that is not above 0.
+    Raises ValueError where one has no numbers, the reference a mean that is not above 0, and where `with_error` does.
 
     >>> one, other = RunningMoments(), RunningMoments()
     >>> one.update(torch.tensor([2.0, 2.0, 2.0])); other.update(torch.tensor([4.0, 4.0, 4.0]))

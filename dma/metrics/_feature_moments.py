@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..precision import in_double
+from ._finite import check_finite_values
 
 GROUPS = 10
 
@@ -35,9 +36,7 @@ class FeatureMoments:
         if rows.ndim != 2 or not rows.shape[1]:
             raise ValueError(f"Features must be a matrix with a row for each picture, not of shape {tuple(rows.shape)}."
                              )
-        rows = in_double(rows)
-        if not rows.isfinite().all():
-            raise ValueError("Features must be finite, but some values are NaN or infinite.")
+        rows = check_finite_values(in_double(rows), "Features")
         if len(rows):
             mean = rows.mean(0)
             self.merge(FeatureMoments(len(rows), mean, compressed(rows - mean)))

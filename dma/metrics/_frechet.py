@@ -5,8 +5,9 @@ import torch
 from torch import Tensor
 
 from ..statistics import jackknife_error
-from ._estimate import Estimate, with_error
+from ._estimate import Estimate, check_known, with_error
 from ._feature_moments import FeatureMoments, GroupedMoments, moments_of
+from ._finite import check_finite_values
 from ._samples import checked_samples
 
 
@@ -31,7 +32,8 @@ def frechet_distance(features: Tensor, others: Tensor) -> float:
 def frechet_of_moments(first: FeatureMoments, second: FeatureMoments) -> float:
     """`frechet_distance` from moments, wherever and in whatever batches they were taken.
 
-    Raises ValueError for moments of fewer than two rows and of different widths.
+    Raises ValueError for moments of fewer than two rows, of different widths, and of values that are not finite or
+    whose squares are not.
     """
     for moments in (first, second):
         if moments.count < 2:
@@ -42,9 +44,10 @@ def frechet_of_moments(first: FeatureMoments, second: FeatureMoments) -> float:
     one, other = (_smallest(moments.factor) / (moments.count - 1) ** 0.5 for moments in (first, second))  # (R or Q, D)
     # S1 S2 = A'A B'B has the non-zero eigenvalues of (AB')(AB')', so its root has the singular values of AB' for its
     # trace. Roots of eigenvalues would make 1e-8 of the rounding, 1e-16, in every direction without variance.
-    root = torch.linalg.svdvals(one @ other.T).sum()
+    root = torch.linalg.svdvals(check_finite_values(one @ other.T, "The products of both samples")).sum()
     between = (first.mean - second.mean).square().sum()
-    return (between + one.square().sum() + other.square().sum() - 2 * root).clamp_min(0).item()
+    found = (between + one.square().sum() + other.square().sum() - 2 * root).clamp_min(0).item()
+    return check_known(found, 0.0)[0]
 
 
 def frechet_estimate(first: GroupedMoments, second: GroupedMoments) -> Estimate:

@@ -5,16 +5,17 @@ import math
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from ..records import Record
-from ..statistics import against_references
+from ..statistics import against_references, among_references, cautions
 
 
 @dataclass(frozen=True)
 class HallucinationReport(Record):
     """The scores (see `trailing_variance`) of samples and of references.
 
-    settings: the false positive rate, and of the sampling the last steps and their noise levels.
+    settings: the false positive rate, of the sampling the last steps and their noise levels, and what `cautions` tells.
     percentiles, flagged: of each sample among the references (see `against_references`).
     threshold: the score above which a sample is flagged.
     """
@@ -35,16 +36,24 @@ class HallucinationReport(Record):
         if not all(math.isfinite(value) and value >= 0 for value in (*self.scores, *self.references, self.threshold)):
             raise ValueError("a score is negative or not finite")
 
+    @property
+    def cautions(self) -> list[str]:
+        """Sentences of what to bear in mind."""
+        return cautions(self.settings, len(self.references))
+
 
 def hallucination_report(scores: list[float], references: list[float], *, false_positive_rate: float,
-                         settings: dict) -> HallucinationReport:
-    """The report of scores beside those of references. Raises ValueError where `against_references` does.
+                         settings: dict, own: Tensor | None = None) -> HallucinationReport:
+    """The report of scores beside those of references, of which `own` (N, R) says which are those of a score. Raises
+    ValueError where `against_references` does.
 
     >>> report = hallucination_report([3.0, 0.5], [1.0, 2.0], false_positive_rate=0.4, settings={})
     >>> report.flagged, report.percentiles
     ([True, False], [100.0, 0.0])
     """
     found = against_references(torch.tensor(scores, dtype=torch.float64),
-                               torch.tensor(references, dtype=torch.float64), false_positive_rate=false_positive_rate)
-    return HallucinationReport({**settings, "false_positive_rate": false_positive_rate}, found.threshold, list(scores),
-                               found.percentiles.tolist(), found.flags.tolist(), list(references))
+                               torch.tensor(references, dtype=torch.float64), false_positive_rate=false_positive_rate,
+                               own=own)
+    return HallucinationReport({**settings, "false_positive_rate": false_positive_rate, **among_references(own)},
+                               found.threshold, list(scores), found.percentiles.tolist(), found.flags.tolist(),
+                               list(references))

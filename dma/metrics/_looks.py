@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..statistics import blocks
+from ._pictures import check_pictures
 
 LUMA = (0.299, 0.587, 0.114)  # of ITU-R BT.601
 
@@ -18,12 +19,12 @@ def sharpness(pictures: Tensor) -> Tensor:
     The second differences of neighbouring pixels, so that it is to be compared between pictures of one size only, and
     as `ratio_of_means` to that of plain samples.
 
-    Raises ValueError for pictures of fewer than 3 x 3 pixels, or without three channels.
+    Raises ValueError for pictures of fewer than 3 x 3 pixels, without three channels, and with NaN or infinity.
 
     >>> sharpness(torch.ones(2, 4, 4, 3)).tolist()
     [0.0, 0.0]
     """
-    _check(pictures)
+    check_pictures(pictures)
     if min(pictures.shape[1:3]) < 3:
         raise ValueError(f"Sharpness takes pictures of 3 x 3 pixels or more, not of {tuple(pictures.shape[1:3])}.")
     kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])[None, None]
@@ -35,16 +36,13 @@ def sharpness(pictures: Tensor) -> Tensor:
 def brightness(pictures: Tensor) -> Tensor:
     """The mean brightness, (N,), of pictures (N, H, W, 3) in [0, 1].
 
+    Raises ValueError for pictures without three channels, and with NaN or infinity.
+
     >>> [round(value, 6) for value in brightness(torch.ones(1, 2, 2, 3) / 2).tolist()]
     [0.5]
     """
-    _check(pictures)
+    check_pictures(pictures)
     return torch.cat([grey.mean(dim=(1, 2)) for grey in _luma(pictures)])
-
-
-def _check(pictures: Tensor) -> None:
-    if pictures.ndim != 4 or pictures.shape[-1] < 3 or not len(pictures):
-        raise ValueError(f"Pictures have the shape (N, H, W, 3), but these are {tuple(pictures.shape)}.")
 
 
 def _luma(pictures: Tensor) -> Iterator[Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..choices import check_choice
+from ._finite import check_finite_values
 from ._measure_table import HIGHER, Measure, MeasureTable
 
 SHARPNESS, ABSOLUTE = "sharpness", "variance of the Laplacian"  # of sets it is relative to a reference's
@@ -19,8 +20,7 @@ def ranked(scores: dict[str, Tensor], chosen: str) -> list[int]:
     """
     check_choice(chosen, list(scores), "score")
     values = scores[chosen]
-    if not values.isfinite().all():
-        raise ValueError(f"Some pictures' {chosen} is NaN or infinite.")
+    check_finite_values(values, f"The pictures' {chosen}")
     return values.argsort(descending=True, stable=True).tolist()
 
 
@@ -28,9 +28,13 @@ def score_table(scores: dict[str, Tensor], order: list[int], settings: dict, *, 
     """A row for each picture, in `order`, and score. Pictures are called by their number, from 1. `beside` is what
     typicality was measured beside.
 
+    Raises ValueError for scores that are NaN or infinite.
+
     >>> score_table({"sharpness": torch.tensor([2.0, 3.0])}, [1, 0], {}).subjects()
     ['picture 2', 'picture 1']
     """
+    for name, values in scores.items():
+        check_finite_values(values, f"The pictures' {name}")
     notes = {SHARPNESS: ABSOLUTE, "typicality": beside}
     return MeasureTable(settings, [
         Measure(f"picture {place + 1}", name, float(values[place]), better=HIGHER, count=1, note=notes.get(name, ""))

@@ -1,9 +1,10 @@
 """CLIP-T: how well pictures fit their prompt, by a CLIP; typicality: how well a picture fits the others."""
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from ._unit import unit_rows
+from ._unit import unit_pair, unit_rows
 
 
 def prompt_similarity(features: Tensor, texts: Tensor) -> Tensor:
@@ -29,17 +30,20 @@ def typicality(features: Tensor, reference: Tensor, *, own: Tensor | None = None
 
     1 for a picture that all others are like. The picture with the largest is the medoid.
 
-    Raises ValueError where `unit_rows` does, and where a picture has no other to be compared with.
+    Raises ValueError where `unit_rows` does, for features of different widths, and where a picture has no other to be
+    compared with.
 
     >>> rows = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
     >>> [round(each, 2) for each in typicality(rows, rows, own=torch.eye(3, dtype=torch.bool)).tolist()]
     [0.35, 0.71, 0.35]
     """
-    rows, others = unit_rows(features), unit_rows(reference, "reference")
-    cosines = rows @ others.T  # (N, M)
+    rows, others = unit_pair(features, reference)
+    total = others.sum(0)  # (D,); all products at once would be N M numbers
     if own is None:
-        return cosines.mean(1)
-    compared = (~own.bool().cpu()).to(cosines.dtype)
-    if not compared.sum(1).all():
+        return rows @ total / len(others)
+    left_out = own.bool().cpu()
+    counts = len(others) - left_out.sum(1)  # (N,)
+    if not counts.all():
         raise ValueError("How typical a picture is takes another one, or a reference, to compare it with.")
-    return (cosines * compared).sum(1) / compared.sum(1)
+    return torch.stack([row @ (total - others[itself].sum(0)) / count
+                        for row, itself, count in zip(rows, left_out, counts)])

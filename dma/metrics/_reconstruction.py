@@ -1,24 +1,33 @@
 """How far a round trip comes back from where it set out: pictures and latents."""
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from ..statistics import blocks, finite_rows
 
 LARGEST_PSNR = 100.0
+RANGE = (-0.5, 1.5)  # what resampling and sharpening leave of [0, 1] lies within
 
 
 def picture_psnr(found: Tensor, expected: Tensor) -> Tensor:
     """PSNR in dB, (N,), of pictures (N, H, W, 3) in [0, 1], cut there: -10 log10 of the mean squared error; at most
     100, for an error of 1e-10.
 
-    Raises ValueError for pictures of other shapes.
+    Raises ValueError for pictures of other shapes, with NaN or infinity, and for those whose values are not in [0, 1]
+    but, say, in 0 ... 255 or -1 ... 1: cut at 0 and 1 they would all be alike.
 
     >>> picture_psnr(torch.full((1, 2, 2, 3), 0.6), torch.full((1, 2, 2, 3), 0.5)).round(decimals=3).tolist()
     [20.0]
     """
     _check(found, expected, "pictures")
+    for pictures in (found, expected):
+        lowest, highest = (each.item() for each in pictures.aminmax())
+        if not (pictures.is_floating_point() and RANGE[0] <= lowest and highest <= RANGE[1]):
+            raise ValueError(f"Pictures have values from 0 to 1 as floating-point numbers, but these go from "
+                             f"{lowest:g} to {highest:g} as {str(pictures.dtype).removeprefix('torch.')}: scale them.")
     pairs = ((found[rows].float().clamp(0, 1), expected[rows].float().clamp(0, 1))
              for rows in blocks(len(found), found[:1].numel()))
     error = torch.cat([(one - other).square().flatten(1).mean(1) for one, other in pairs])
@@ -34,10 +43,12 @@ def latent_error(found: Tensor, expected: Tensor) -> Tensor:
     [0.5]
     """
     _check(found, expected, "latents")
-    lengths = expected.float().flatten(1).norm(dim=1)
+    # Lengths in fp64, in which the squares of fp32 neither overflow nor vanish.
+    length = partial(torch.linalg.vector_norm, dim=1, dtype=torch.float64)
+    lengths = length(expected.float().flatten(1))
     if not lengths.all():
         raise ValueError("Some of the expected latents are 0 everywhere, so that no error is relative to them.")
-    return (found.float() - expected.float()).flatten(1).norm(dim=1) / lengths
+    return (length((found.float() - expected.float()).flatten(1)) / lengths).float()
 
 
 def _check(found: Tensor, expected: Tensor, name: str) -> None:

@@ -6,7 +6,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..statistics import jackknife_error
+from ..statistics import blocks
 from ._ensembles import ensemble_means
 from ._estimate import Estimate, with_error
 from ._feature_moments import FeatureMoments, moments_of
@@ -23,7 +23,9 @@ def representativeness(features: Tensor, reference: Tensor, *, own: Tensor | Non
     says which pictures of the reference an average was made of, or is: they are left out of what it is compared with,
     which would otherwise favour a method that picks one of its samples. The 95 % interval is Student's around the
     jackknife's error, of the averages where there are two ensembles or more, `ensemble_size` averages after one another
-    in each, and of the reference.
+    in each, and of the reference. An average and its own pictures are not independent of each other: what leaving out
+    either moves the mean by goes together, and the variance of the sum has twice their product, without which the
+    interval of samples among themselves would be too narrow by the square root of 2.
 
     Raises ValueError where `unit_rows` does, for features of different widths, for an `own` of another shape, and
     where it leaves an average no picture, and for averages that cannot be divided into ensembles.
@@ -40,23 +42,38 @@ def representativeness(features: Tensor, reference: Tensor, *, own: Tensor | Non
     if own.shape != (len(rows), len(others)):
         raise ValueError(f"own must say of {len(rows)} averages and {len(others)} pictures which belong together, but "
                          f"has the shape {tuple(own.shape)}.")
-    compared = (~own.bool().cpu()).to(rows.dtype)  # (R, N)
-    counts = compared.sum(1)  # (R,)
+    own = own.bool().cpu()
+    distances, without = _distances(rows, others, own)
+    ensembles = ensemble_means(distances, ensemble_size)
+    # What each ensemble and each picture moves the mean by, (R or R / size,) and (N,), of which the squares add up to
+    # those of the errors.
+    moved = [(ensembles - ensembles.mean()) / math.sqrt(len(ensembles) * (len(ensembles) - 1))] * (len(ensembles) > 1)
+    if without is not None:
+        moved.append((without.mean() - without) * math.sqrt((len(others) - 1) / len(others)))
+    variance = sum(each.square().sum().item() for each in moved)
+    if len(moved) == 2:
+        belong = own.unflatten(0, (-1, ensemble_size)).any(1).to(rows.dtype)  # (R / size, N)
+        shared = (moved[0] @ belong @ moved[1]).item()
+        variance += 2 * min(max(0.0, shared), math.prod(each.norm().item() for each in moved))
+    return with_error(distances.mean().item(), math.sqrt(variance), min((len(each) - 1 for each in moved), default=0),
+                      least=0.0, most=2.0)
+
+
+def _distances(rows: Tensor, others: Tensor, own: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The mean distance (R,) of each average (R, D) to the pictures (N, D) that are not its own, and the mean over
+    averages of it without each picture (N,), None where an average has but one."""
+    counts = len(others) - own.sum(1)  # (R,)
     if not counts.all():
         raise ValueError("An average has no picture of the reference to be compared with that it was not made of.")
-    cosines = (rows @ others.T) * compared  # (R, N)
-    sums = cosines.sum(1)
-    distances = 1 - sums / counts  # (R,)
-    variance, degrees = 0.0, []
-    ensembles = ensemble_means(distances, ensemble_size)
-    if len(ensembles) > 1:
-        variance += ensembles.var().item() / len(ensembles)
-        degrees.append(len(ensembles) - 1)
-    if len(others) > 1 and counts.min() > 1:
-        left = (sums[:, None] - cosines) / (counts[:, None] - compared)  # (R, N), without each picture
-        variance += jackknife_error(left.mean(0)).item() ** 2
-        degrees.append(len(others) - 1)
-    return with_error(distances.mean().item(), math.sqrt(variance), min(degrees, default=0), least=0.0, most=2.0)
+    found, without = [], torch.zeros(len(others), dtype=rows.dtype)
+    for part in blocks(len(rows), len(others)):
+        compared = (~own[part]).to(rows.dtype)  # (B, N)
+        cosines, count = (rows[part] @ others.T) * compared, counts[part, None]
+        sums = cosines.sum(1, keepdim=True)
+        found.append(1 - (sums / count).squeeze(1))
+        if counts.min() > 1:
+            without += (1 - (sums - cosines) / (count - compared)).sum(0) / len(rows)
+    return torch.cat(found), without if counts.min() > 1 else None
 
 
 def representativeness_of_moments(averages: FeatureMoments, reference: FeatureMoments) -> Estimate:

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ..precision import in_double
 from ..statistics import check_different, mean_product, student_quantile
+from ._unit import unit_rows
 
 FEWEST_SAMPLES = 3
 
@@ -41,13 +41,8 @@ def sameness(embeddings: Tensor) -> Sameness:
     if count < FEWEST_SAMPLES:
         raise ValueError(f"There {'is' if count == 1 else 'are'} {count} sample{'s' * (count != 1)}, but how alike "
                          f"samples are is known from {FEWEST_SAMPLES} or more.")
-    rows = in_double(embeddings)
-    if not rows.isfinite().all():
-        raise ValueError("The embeddings must be finite, but some values are NaN or infinite.")
-    lengths = rows.norm(dim=1, keepdim=True)
-    if not lengths.all():
-        raise ValueError("Some embeddings are 0 everywhere, and have no direction.")
-    check_different(rows, "samples", "that is a fault in what made them, and no measurement")
-    mean, error = mean_product(rows / lengths)
+    rows = unit_rows(embeddings, "embeddings")
+    check_different(embeddings, "samples", "that is a fault in what made them, and no measurement")
+    mean, error = mean_product(rows)
     mean, half = max(-1.0, min(1.0, mean)), student_quantile(count - 1) * error
     return Sameness(mean, max(-1.0, mean - half), min(1.0, mean + half))

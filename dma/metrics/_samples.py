@@ -4,6 +4,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..precision import in_double
+from ._finite import check_finite_values
 
 
 def checked_samples(features: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
@@ -16,8 +17,7 @@ def checked_samples(features: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
             raise ValueError(f"{name} must be a matrix with a row for each picture, not of shape {tuple(rows.shape)}.")
         if len(rows) < 2:
             raise ValueError(f"{name} must have at least two rows to estimate a spread from, not {len(rows)}.")
-        if not rows.isfinite().all():
-            raise ValueError(f"{name} must be finite, but some values are NaN or infinite.")
+        check_finite_values(rows, name)
     if features.shape[1] != others.shape[1] or not features.shape[1]:
         raise ValueError("Both samples must have the same features in their columns, at least one, not "
                          f"{features.shape[1]} and {others.shape[1]}.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..precision import in_double
+from ..statistics import unit_length
+from ._finite import check_finite_values
 
 
 def unit_rows(features: Tensor, name: str = "features") -> Tensor:
@@ -18,13 +20,10 @@ def unit_rows(features: Tensor, name: str = "features") -> Tensor:
     if features.ndim != 2 or not features.numel():
         raise ValueError(f"{name} must be a matrix with a row for each picture, one or more, not of shape "
                          f"{tuple(features.shape)}.")
-    rows = in_double(features)
-    if not rows.isfinite().all():
-        raise ValueError(f"{name} must be finite, but some values are NaN or infinite.")
-    lengths = rows.norm(dim=1, keepdim=True)
-    if not lengths.all():
+    rows = check_finite_values(in_double(features), name)
+    if not rows.any(1).all():
         raise ValueError(f"Some rows of {name} are 0 everywhere, and have no direction.")
-    return rows / lengths
+    return unit_length(rows)
 
 
 def unit_pair(features: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..choices import check_choice
 from ..precision import in_double
 from ..records import Record
-from ..statistics import against_references
+from ..statistics import against_references, among_references, cautions
 from ._memorisation import SCORES
 
 FEWEST_APART = 3  # pictures
@@ -34,7 +34,7 @@ class ScoreAmongReferences:
 class MemorisationReport(Record):
     """Scores of several kinds, the one that the flag goes by first.
 
-    settings: score (its name), false_positive_rate, and how pictures were read.
+    settings: score (its name), false_positive_rate, how pictures were read, and what `cautions` tells.
     """
 
     FORMAT = "mental-averages/memorisation-report"
@@ -67,14 +67,19 @@ class MemorisationReport(Record):
         """Score, percentile and flag of each picture as a Markdown table, and the percentiles of the other scores."""
         chosen, others = self.chosen, self.scores[1:]
         titles = ["picture", chosen.name, "percentile", "flag", *(f"percentile of {each.name}" for each in others)]
-        rows = [[str(number), f"{score:.4g}", f"{chosen.percentiles[number]:.1f}",
+        rows = [[str(number + 1), f"{score:.4g}", f"{chosen.percentiles[number]:.1f}",
                  "flagged" if chosen.flagged[number] else "", *(f"{each.percentiles[number]:.1f}" for each in others)]
                 for number, score in enumerate(chosen.scores)]
         lines = [titles, ["---"] * len(titles), *rows]
         return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + [
             "", f"{sum(chosen.flagged)} of {len(rows)} are above {chosen.threshold:.4g}, as at most "
             f"{self.settings['false_positive_rate']:.1%} of pictures are that are like the {len(chosen.references)} "
-            "references.", *self._apart()])
+            "references.", *(line for caution in self.cautions for line in ("", caution))])
+
+    @property
+    def cautions(self) -> list[str]:
+        """Sentences of what to bear in mind."""
+        return [*self._apart(), *cautions(self.settings, len(self.chosen.references))]
 
     def _apart(self) -> list[str]:
         """What to think of where no picture lies among the references."""
@@ -87,16 +92,17 @@ class MemorisationReport(Record):
         if any(percentiles) and not all(each == 100 for each in percentiles):
             return []
         above = percentiles[0] == 100
-        return ["", f"All {len(percentiles)} pictures lie {'above' if above else 'below'} every reference: "
-                    f"{'all are known by heart, or ' * above}the two sets differ in something else, such as their "
-                    "kind, size, sharpness or the model that made them, and the rate does not hold."]
+        return [f"All {len(percentiles)} pictures lie {'above' if above else 'below'} every reference: "
+                f"{'all are known by heart, or ' * above}the two sets differ in something else, such as their "
+                "kind, size, sharpness or the model that made them, and the rate does not hold."]
 
 
 def memorisation_report(scores: Mapping[str, Tensor], references: Mapping[str, Tensor], chosen: str, *,
-                        false_positive_rate: float, settings: dict | None = None,
-                        seconds: float = 0.0) -> MemorisationReport:
+                        false_positive_rate: float, settings: dict | None = None, seconds: float = 0.0,
+                        own: Tensor | None = None) -> MemorisationReport:
     """The report of scores (N,) of pictures, by kind, beside the same kinds (R,) of references; flags are those of the
-    kind `chosen`. `false_positive_rate` is that of one kind alone, whichever that is.
+    kind `chosen`. `false_positive_rate` is that of one kind alone, whichever that is. `own` (N, R), bool, says which
+    references a picture is, which are left out of what it is compared with.
 
     Raises ValueError for kinds that differ or are unknown, and where `against_references` does.
 
@@ -114,10 +120,10 @@ def memorisation_report(scores: Mapping[str, Tensor], references: Mapping[str, T
                          "need the same ones.")
     _check_one_count(list(scores.values()), "pictures")
     _check_one_count(list(references.values()), "references")
-    kinds = [_among(name, scores[name], references[name], false_positive_rate)
+    kinds = [_among(name, scores[name], references[name], false_positive_rate, own)
              for name in sorted(scores, key=lambda name: (name != chosen, SCORES.index(name)))]
-    return MemorisationReport({**(settings or {}), "score": chosen, "false_positive_rate": false_positive_rate}, kinds,
-                              seconds)
+    return MemorisationReport({**(settings or {}), "score": chosen, "false_positive_rate": false_positive_rate,
+                               **among_references(own)}, kinds, seconds)
 
 
 def _check_one_count(values: Sequence[Tensor], what: str) -> None:
@@ -125,7 +131,7 @@ def _check_one_count(values: Sequence[Tensor], what: str) -> None:
         raise ValueError(f"There are not as many {what} in each score.")
 
 
-def _among(name: str, scores: Tensor, references: Tensor, rate: float) -> ScoreAmongReferences:
-    found = against_references(scores, references, false_positive_rate=rate)
+def _among(name: str, scores: Tensor, references: Tensor, rate: float, own: Tensor | None) -> ScoreAmongReferences:
+    found = against_references(scores, references, false_positive_rate=rate, own=own)
     return ScoreAmongReferences(name, found.threshold, in_double(scores).tolist(), found.percentiles.tolist(),
                                 found.flags.tolist(), in_double(references).tolist())

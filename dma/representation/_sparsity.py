@@ -44,12 +44,14 @@ def tail_scores(values: Tensor) -> Tensor:
     """How heavy the tails of each channel are, (C,), of values (N, C) over N rows: Anscombe and Glynn's normalised
     kurtosis (Biometrika 70, 1983), which is near to standard normal for Gaussian channels and larger for heavy tails.
 
-    Raises ValueError for fewer than 20 rows. NaN for a channel that does not vary.
+    Raises ValueError for fewer than 20 rows, and for NaN and infinity. NaN for a channel that does not vary.
     """
     count = len(values)
     if count < FEWEST_FOR_TAILS:
         raise ValueError(f"The tails of a distribution cannot be told from {count} pictures: at least "
                          f"{FEWEST_FOR_TAILS} are needed.")
+    if not values.isfinite().all():
+        raise ValueError("Channels must be finite, but some values are NaN or infinite.")
     centred = in_double(values) - in_double(values).mean(0)
     kurtosis = centred.pow(4).mean(0) / centred.square().mean(0).square()  # (C,)
     mean = 3 * (count - 1) / (count + 1)

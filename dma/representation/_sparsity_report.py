@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..precision import in_double
 from ..records import Record
-from ._representation import Representation
+from ._representation import Representation, check_representation
 from ._sparsity import FEWEST_FOR_TAILS, FEWEST_PICTURES, participation, specialised, varying
 
 
@@ -73,7 +73,7 @@ def sparsity(representations: Sequence[Representation], settings: dict | None = 
     """The sparsity of channel means (N, L, C) of the same N pictures at several layers, in their order.
 
     Raises ValueError for fewer than two pictures, for none or several kinds of reading, and for representations that
-    are not means over space.
+    are not means over space, or hold NaN or infinity.
     """
     if not representations:
         raise ValueError("There are no representations whose sparsity could be told.")
@@ -82,6 +82,7 @@ def sparsity(representations: Sequence[Representation], settings: dict | None = 
         if found.pooling != "mean" or found.means.ndim != 3:
             raise ValueError(f"Sparsity is that of channel means, but the layer {found.layer} was read with the "
                              f"pooling {found.pooling}.")
+        check_representation(found)
         if (found.sigmas, len(found)) != (first.sigmas, len(first)):
             raise ValueError(f"The layers {first.layer} and {found.layer} were read of other pictures, or at other "
                              "noise levels.")

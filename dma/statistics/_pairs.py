@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ._blocks import rows_in_double
 from ._intervals import jackknife_error
+from ._unit_length import unit_length
 
 
 def pair_products(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,7 +49,7 @@ def mean_similarity(features: Tensor) -> Tensor:
     tensor([0.3536, 0.7071, 0.3536], dtype=torch.float64)
     """
     def unit_rows(rows: Tensor) -> Tensor:
-        return torch.nn.functional.normalize(rows.flatten(1), dim=1)  # (B, F)
+        return unit_length(rows.flatten(1))  # (B, F)
 
     # Added up one block after another: a list of the blocks' sums is as large as all rows where a block is one row.
     total = functools.reduce(torch.add, (unit_rows(rows).sum(0) for rows in rows_in_double(features)))  # (F,)

@@ -57,8 +57,10 @@ def direction_from(features: Mapping[str, tuple[Tensor, Tensor]], *, scale: str 
     "difference" d itself, "deviation" one standard deviation of a set's pictures along d, "unit" d over its length.
 
     features: by layer, those of the positive and those of the negative set. The separation is measured on pictures that
-    a direction has not seen: in 5 folds, or as many as the smaller set has pictures, the direction is made of the
-    others, and those of the fold are projected on it, from the middle between the two means. AUROC and
+    a direction has not seen: in 5 folds, or as many as the smaller set has different pictures, the direction is made of
+    the others, and those of the fold are projected on it, from the middle between the two means. Pictures with the same
+    features to the last bit are in one fold; near duplicates are not known as such, and make the separation too good.
+    AUROC and
     d' = (mean of positives - mean of negatives) / sqrt((variance of positives + of negatives) / 2) are those of all
     projections together.
 
@@ -100,6 +102,10 @@ def _of_layer(layer: str, positive: Tensor, negative: Tensor, scale: str) -> Lay
         raise ValueError(f"At the layer {layer} all pictures of a set are the same, and there is no deviation to scale "
                          "the direction by: choose another scale.")
     factor = {"difference": 1.0, "deviation": deviation / length, "unit": 1 / length}[scale]
+    for values, name in ((positive, "positive"), (negative, "negative")):
+        if not _contents(values).any():
+            raise ValueError(f"All pictures of the {name} set are the same at the layer {layer}, so that none is held "
+                             "out of the direction that it is judged by: leave the layer out, or give others.")
     above, below = held_out_projections(positive, negative)
     spread = _deviation(above, below)
     apart = (above.mean() - below.mean()).item()
@@ -116,16 +122,24 @@ def between_means(positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def held_out_projections(positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
-    """The projections (N,), (M,) of features (N, C), (M, C) on unit directions that were made without them."""
-    folds = min(FOLDS, len(positive), len(negative))
+    """The projections (N,), (M,) of features (N, C), (M, C) on unit directions that were made without them and without
+    those of the same numbers."""
+    contents = [_contents(values) for values in (positive, negative)]
+    folds = min(FOLDS, *(int(numbers.max()) + 1 for numbers in contents))
     sets, found = (positive, negative), (positive.new_empty(len(positive)), negative.new_empty(len(negative)))
     for fold in range(folds):
-        held = [torch.arange(len(values)) % folds == fold for values in sets]
+        held = [numbers % folds == fold for numbers in contents]
         way, middle = between_means(*(values[~rows] for values, rows in zip(sets, held)))
         unit = way / way.norm().clamp_min(torch.finfo(way.dtype).tiny)
         for values, rows, projections in zip(sets, held, found):
             projections[rows] = (values[rows] - middle) @ unit
     return found
+
+
+def _contents(values: Tensor) -> Tensor:
+    """A number (N,) for each row (N, C), from 0 in their order, the same for rows that are the same."""
+    known: dict[bytes, int] = {}
+    return torch.tensor([known.setdefault(row.contiguous().numpy().tobytes(), len(known)) for row in values])
 
 
 def _deviation(first: Tensor, second: Tensor) -> float:

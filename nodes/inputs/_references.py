@@ -6,11 +6,10 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from ...dma.statistics import fewest_references
+from ...dma.statistics import OTHERWISE, cautions, fewest_references, listed
 from ..comfyui import Recorded
 
-SHOWN = 8  # numbers, or values, in a sentence
-OTHERWISE = "sampled_otherwise"
+SHOWN = 8  # values in a sentence
 # What tells samplings apart (see `comfyui.SamplingKind`), in words.
 WAYS = {"model": "by another model, LoRA or patch", "prompts": "with other prompts",
         "guidance": "at guidance {here} instead of {there}", "sampler": "by the sampler {here} instead of {there}",
@@ -31,13 +30,14 @@ def check_reference_count(count: int, what: str, rate: float, advice: str) -> No
 def sampled_otherwise(found: Sequence[Recorded | None], usual: Sequence[Recorded | None],
                       leaving_out: Collection[str] = ()) -> dict[str, list[str]]:
     """How latents were sampled as none of the references was, by what was recorded of both, as an entry for the
-    settings of a report: each way with the numbers of the latents, no entry for none. It is said in the log as well.
+    settings of a report: each way with the numbers of the latents, from 1, no entry for none. It is said in the log as
+    well.
 
     leaving_out: the names of ways that may differ.
     """
     names = [name for name in WAYS if name not in leaving_out]
     references = list(dict.fromkeys(each.kind for each in usual if each is not None))
-    kinds = {row: each.kind for row, each in enumerate(found) if each is not None and references}
+    kinds = {row: each.kind for row, each in enumerate(found, 1) if each is not None and references}
     said, told = [], set()
     for name in names:
         known = dict.fromkeys(getattr(kind, name) for kind in references)
@@ -47,28 +47,17 @@ def sampled_otherwise(found: Sequence[Recorded | None], usual: Sequence[Recorded
                 others.setdefault(getattr(kind, name), []).append(row)
         told.update(*others.values())
         there = " or ".join(map(_shown, list(known)[:SHOWN]))
-        said += [f"{_listed(rows)} {WAYS[name].format(here=_shown(value), there=there)}"
+        said += [f"{listed(rows)} {WAYS[name].format(here=_shown(value), there=there)}"
                  for value, rows in others.items()]
     together = {tuple(getattr(kind, name) for name in names) for kind in references}
     # Each way is that of some reference, but not of the same one.
     mixed = [row for row, kind in kinds.items()
              if row not in told and tuple(getattr(kind, name) for name in names) not in together]
-    said += [f"{_listed(mixed)} in ways that no reference has together"] * bool(mixed)
+    said += [f"{listed(mixed)} in ways that no reference has together"] * bool(mixed)
     entry = {OTHERWISE: said} if said else {}
     if entry:
-        logging.warning("%s", said_of_sampling(entry)[-1])
+        logging.warning("%s", cautions(entry, len(usual))[-1])
     return entry
-
-
-def said_of_sampling(settings: dict) -> list[str]:
-    """Lines for the end of a table that say what `sampled_otherwise` has found; none for nothing."""
-    found = settings.get(OTHERWISE, [])
-    return ["", f"Sampled otherwise than every reference: {'; '.join(found)}. The rate of false alarms is that of what "
-                "is sampled as the references are: this alone may be why others are flagged, or not."] if found else []
-
-
-def _listed(rows: list[int]) -> str:
-    return f"{', '.join(map(str, rows[:SHOWN]))}{' …' * (len(rows) > SHOWN)}"
 
 
 def _shown(value: Any) -> str:

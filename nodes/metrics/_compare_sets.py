@@ -74,12 +74,14 @@ class CompareSets(io.ComfyNode):
         if pair:
             check_divisible(pair[0], "latents", ensemble_size)
         words = inputs.prompt_embedding(image_encoder, text) if text else None
+        # Before encoders are asked, which takes long: pictures of another range are refused here.
+        round_trip = metrics.round_trip_measures(subject, (images[..., :3], reference[..., :3]) if paired else None,
+                                                 pair, ensemble_size=ensemble_size)
         rows = metrics.compare_looks(subject, images, reference, ensemble_size=ensemble_size)
         if source:
             rows += by_features(subject, (images, reference), (clip_vision, image_encoder), words, ensemble_size,
                                 subset_size)
-        rows += metrics.round_trip_measures(subject, (images[..., :3], reference[..., :3]) if paired else None, pair,
-                                            ensemble_size=ensemble_size)
+        rows += round_trip
         table = metrics.MeasureTable(
             {"encoder": source or None, "images": len(images), "reference": len(reference), "prompt": text,
              "ensemble_size": ensemble_size, "subset_size": subset_size, "images_key": metrics.pictures_key(images),

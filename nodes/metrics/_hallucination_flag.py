@@ -3,11 +3,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
 from ...dma import figures, metrics
+from ...dma.statistics import listed
 from .. import comfyui
 from ..inputs import (
     REPORT,
@@ -15,7 +17,6 @@ from ..inputs import (
     check_batch,
     check_reference_count,
     checked,
-    said_of_sampling,
     sampled_otherwise,
     take,
 )
@@ -67,6 +68,7 @@ class HallucinationFlag(io.ComfyNode):
         levels = usual[0].levels
         report = metrics.hallucination_report(
             [each.score for each in found], [each.score for each in usual], false_positive_rate=false_positive_rate,
+            own=torch.tensor([[each is other for other in usual] for each in found]),
             settings={"last_steps": len(levels), "levels": list(levels), **sampled_otherwise(found, usual)})
         kept = [row for row, flag in enumerate(report.flagged) if not flag]
         return io.NodeOutput(figures.plot_hallucination(report), table_of(report), report, any(report.flagged),
@@ -95,10 +97,10 @@ def different(found: list[comfyui.Recorded]) -> list[comfyui.Recorded]:
 def recorded_in(latent: dict, name: str) -> list[comfyui.Recorded]:
     """What was recorded of each latent of an input. Raises ValueError where there is nothing of one."""
     found = comfyui.recorded(samples_in(latent, name))
-    lacking = [str(row) for row, each in enumerate(found) if each is None]
+    lacking = [row for row, each in enumerate(found, 1) if each is None]
     if lacking:
         which = ("none of them was" if len(lacking) == len(found)
-                 else f"those with the numbers {', '.join(lacking[:8])}{' …' * (len(lacking) > 8)} were not")
+                 else f"those with the numbers {listed(lacking)} were not")
         raise ValueError(
             f"{name} holds {len(found)} latents, and {which} recorded. Connect the model to RecordPredictions and from "
             "there to whatever samples them, with at least as many steps as last_steps, down to the end, and connect "
@@ -124,9 +126,10 @@ def described(levels: tuple[float, ...]) -> str:
 
 def table_of(report: metrics.HallucinationReport) -> str:
     rows = [f"| {number} | {score:.3g} | {percentile:.1f} | {'flagged' if flag else ''} |" for number, (
-        score, percentile, flag) in enumerate(zip(report.scores, report.percentiles, report.flagged))]
+        score, percentile, flag) in enumerate(zip(report.scores, report.percentiles, report.flagged), 1)]
     rate: Any = report.settings["false_positive_rate"]
     return "\n".join([
         "| latent | score | percentile | flag |", "| --- | --- | --- | --- |", *rows, "",
         f"{sum(report.flagged)} of {len(rows)} are above {report.threshold:.3g}, as at most {rate:.1%} of samples are "
-        f"that are like the {len(report.references)} references.", *said_of_sampling(report.settings)])
+        f"that are like the {len(report.references)} references.",
+        *(line for caution in report.cautions for line in ("", caution))])

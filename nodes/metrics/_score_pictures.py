@@ -71,6 +71,8 @@ class ScorePictures(io.ComfyNode):
         order = metrics.ranked(scores, score)
         settings = {"encoder": source or None, "score": score, "prompt": text, "images": len(images),
                     "images_key": metrics.pictures_key(images)}
+        if REWARD in scores:
+            settings["reward_model"] = reward_model.encoder.name
         if reference is not None:
             settings |= {"reference": len(reference), "reference_key": metrics.pictures_key(reference)}
         others = "other pictures" if reference is None else "reference"
@@ -94,7 +96,7 @@ def all_scores(images: Tensor, reference: Tensor | None, encoder: tuple[Any, Any
             scores[TYPICALITY] = metrics.typicality(features, inputs.picture_embeddings(reference, *encoder),
                                                     own=metrics.own_pictures(images, reference))
         elif len(images) > 1:
-            scores[TYPICALITY] = metrics.typicality(features, features, own=torch.eye(len(images)))
+            scores[TYPICALITY] = metrics.typicality(features, features, own=torch.eye(len(images), dtype=torch.bool))
     if min(images.shape[1:3]) > 2:
         scores[SHARPNESS] = metrics.sharpness(images)
     return scores

@@ -8,8 +8,8 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...dma import execution, figures, representation
-from ...dma.representation import CHANNEL_SCORES, DEVIATION, GUIDANCE, OVER_SPACE, SCORES, Reading, check_alike
+from ...dma import execution, figures, metrics, representation
+from ...dma.representation import CHANNEL_SCORES, DEVIATION, GUIDANCE, MAXIMUM, OVER_SPACE, SCORES, Reading, check_alike
 from .. import comfyui, inputs
 from ..inputs import REPORT, checked
 
@@ -87,6 +87,7 @@ class MemorisationScore(io.ComfyNode):
         started = time.monotonic()
         comfyui.check_model(model)
         comfyui.check_conditioning(positive, "positive")
+        check_one_entry(positive, pooling)
         chosen, sigmas = layers_of(model, layers), inputs.noise_levels(model, levels)
         given = {"pictures": pictures, "references": references}
         counts = {name: inputs.count_of_pictures(model, each, vae, name) for name, each in given.items()}
@@ -114,13 +115,22 @@ class MemorisationScore(io.ComfyNode):
                                                             reading, batch_size)
         report = representation.memorisation_report(
             scores["pictures"], scores["references"], score, false_positive_rate=false_positive_rate,
+            own=metrics.same_rows(*(latents[name]["samples"] for name in ("pictures", "references"))),
             settings={"layers": chosen, "sigmas": sigmas, "pooling": pooling, "draws": draws, "seed": seed,
                       **({"guidance_sigmas": asked} if asked else {}),
                       # Samples of other prompts are the very references that are asked for.
                       **inputs.sampled_otherwise(*map(recorded_of, given.values()), leaving_out=("prompts",))},
             seconds=time.monotonic() - started)
-        table = "\n".join([report.table(), *inputs.said_of_sampling(report.settings)])
-        return io.NodeOutput(figures.plot_memorisation(report), table, report, any(report.flagged))
+        return io.NodeOutput(figures.plot_memorisation(report), report.table(), report, any(report.flagged))
+
+
+def check_one_entry(positive: list, pooling: str) -> None:
+    """Raise ValueError for a prompt of several entries whose features would have to be mixed before their maximum over
+    space is taken, and not after it."""
+    if pooling == MAXIMUM and len(positive) > 1:
+        raise ValueError(f"positive is combined of {len(positive)} prompts, of which the maximum over space of their "
+                         "mixed features cannot be taken: connect a single CLIP Text Encode, or choose mean for "
+                         "pooling.")
 
 
 def recorded_of(pictures: Any) -> list[comfyui.Recorded | None]:

@@ -18,7 +18,7 @@ def test_marks_stand_at_their_scores_and_are_numbered():
     axes = shown([1.5, 3.5, 0.0], [False, True, False])
     plain, flagged = axes.collections
     assert plain.get_offsets()[:, 0].tolist() == [1.5, 1.0] and flagged.get_offsets()[:, 0].tolist() == [3.5]
-    assert sorted(text.get_text() for text in axes.texts) == ["0", "1", "2"]
+    assert sorted(text.get_text() for text in axes.texts) == ["1", "2", "3"]
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert {"3 references", "2 pictures", "1 flagged", "threshold: 25.0% of pictures like these at most"} == set(labels)
     assert sum(patch.get_height() for patch in axes.patches) == 3

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 from pictures import check_picture
@@ -29,3 +31,14 @@ def test_scores_of_every_kind_can_be_drawn(scores, references):
 def test_a_report_without_samples_says_so():
     with pytest.raises(ValueError, match="no samples"):
         figures.plot_hallucination(report([]))
+
+
+@pytest.mark.parametrize("width", [256, 1024])
+def test_cautions_stand_below(width):
+    """What the table says of the numbers, their picture says, too."""
+    plain = report([1.2, 2.0])
+    told = dataclasses.replace(plain, settings={**plain.settings, "sampled_otherwise": ["1 by the sampler $ of $ x"]})
+    one, other = (figures.plot_hallucination(each, width=width) for each in (plain, told))
+    check_picture(other, width)
+    assert other.shape[1] > one.shape[1]
+    assert (other[0, -12:].min(2).values < 0.5).any()

@@ -128,3 +128,13 @@ def test_equal_averages_beside_other_pictures_are_measured():
     found = by_name(compare_features("set", torch.ones(3, 5), REFERENCE))
     assert values(found["consistency"]) == pytest.approx((0, 0, 0), abs=1e-12)
     assert isinstance(found["representativeness"], Measure) and found["representativeness"].value > 0
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_pictures_with_nan_are_not_the_dullest_or_the_softest(value):
+    """Their sharpness was 0 relative to the reference, from 0 on."""
+    broken = torch.rand(3, 8, 8, 3)
+    broken[0, 0, 0, 0] = value
+    for sets in ((broken, torch.rand(4, 8, 8, 3)), (torch.rand(4, 8, 8, 3), broken)):
+        with pytest.raises(ValueError, match="1 of 3 pictures contain NaN or infinity"):
+            compare_looks("set", *sets)

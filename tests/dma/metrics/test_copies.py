@@ -44,3 +44,11 @@ def test_pictures_that_differ_by_little_are_copies():
 def test_what_are_no_pictures(shape):
     with pytest.raises(ValueError, match="Pictures have the shape"):
         same_pixels(torch.zeros(shape))
+
+
+def test_nan_is_no_copy_and_no_distance():
+    broken = torch.full((2, 32, 32, 3), torch.nan)
+    with pytest.raises(ValueError, match="2 of 2 pictures contain NaN"):
+        same_pixels(broken)
+    with pytest.raises(ValueError, match="features must be finite"):
+        nearest_distances(broken.flatten(1))

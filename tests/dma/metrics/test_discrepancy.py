@@ -48,6 +48,21 @@ def test_more_rows_than_are_taken_at_a_time():
     assert found == pytest.approx((kernels[0] + kernels[1] - 2 * kernels[2]).item(), abs=1e-12)
 
 
+@pytest.mark.parametrize("size", [1, ROWS + 2])
+def test_no_more_of_the_kernels_matrix_is_there_at_once_than_a_block(size):
+    """Of the ensembles' own matrix, too."""
+    first, second, largest = normal(2 * ROWS + 4, 1), normal(3 * ROWS, 1, seed=1), 0
+
+    def watched(rows, others):
+        nonlocal largest
+        largest = max(largest, len(rows) * len(others))
+        return linear(rows, others)
+
+    found = discrepancy(first, second, watched, unbiased=False, ensemble_size=size)
+    assert found.value == pytest.approx((first.mean() - second.mean()).square().item(), rel=1e-9)
+    assert largest <= ROWS**2
+
+
 def test_two_rows_have_no_interval():
     found = discrepancy(normal(2, 3), normal(9, 3), gaussian, unbiased=True)
     assert found.low is None and found.high is None

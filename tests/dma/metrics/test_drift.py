@@ -84,3 +84,10 @@ def test_the_interval_holds_the_true_drift(shift, own):
 def test_what_has_no_drift(before, after, message):
     with pytest.raises(ValueError, match=message):
         drift(before, after)
+
+
+@pytest.mark.parametrize("measure", [spread, lambda rows: drift(rows, 2 * rows)])
+def test_what_overflows_is_no_spread_and_no_drift(measure):
+    """A drift that was NaN counted as none, with an interval from 0 to 0."""
+    with pytest.raises(ValueError, match="squares overflow|no scatter"):
+        measure(1e200 * torch.randn(6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64))

@@ -24,6 +24,21 @@ def test_an_interval_is_cut_where_the_number_ends():
     assert with_error(-1e-17, 0.0, 9, least=0.0) == Estimate(0.0, 0.0, 0.0)
 
 
+@pytest.mark.parametrize("value, error", [(math.nan, 0.1), (0.1, math.nan), (math.inf, 0.1), (0.1, math.inf)])
+def test_what_is_not_finite_is_no_estimate(value, error):
+    """max(0.0, nan) is 0.0, and min(1.0, nan) 1.0: the best that a distance or a likeness can be."""
+    with pytest.raises(ValueError, match="holds NaN, infinity, or numbers whose squares overflow"):
+        with_error(value, error, 9, least=0.0, most=1.0)
+
+
+@pytest.mark.parametrize("values", [[math.nan], [1.0, math.nan], [1.0, math.inf]])
+def test_means_and_ratios_of_nan_and_infinity_are_refused(values):
+    with pytest.raises(ValueError, match="holds NaN"):
+        mean_estimate(moments_of(torch.tensor(values)), least=0.0)
+    with pytest.raises(ValueError, match="holds NaN"):
+        ratio_of_means(moments_of(torch.tensor(values)), moments_of(torch.tensor([1.0, 2.0])))
+
+
 def test_the_mean_of_batches_and_machines_has_students_interval():
     values = normal(12)
     one, other = moments_of(values[:5]), moments_of(values[5:7])

@@ -163,3 +163,14 @@ def test_the_interval_holds_what_samples_of_this_size_give_on_average():
 def test_moments_without_a_distance_are_refused(first, second, complaint):
     with pytest.raises(ValueError, match=complaint):
         frechet_of_moments(first, second)
+
+
+def test_what_overflows_is_no_distance():
+    """A distance that was NaN counted as 0, the best."""
+    rows = 1e200 * normal(12, 3)
+    for measure in (frechet_distance, lambda one, other: frechet_estimate(grouped(one, 4), grouped(other, 4))):
+        with pytest.raises(ValueError, match="must be finite|squares overflow"):
+            measure(rows, rows + 1e200)
+    broken = FeatureMoments(3, math.nan * normal(2), normal(2, 2))
+    with pytest.raises(ValueError, match="squares overflow"):
+        frechet_of_moments(broken, moments_of(normal(4, 2)))

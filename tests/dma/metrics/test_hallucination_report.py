@@ -1,4 +1,5 @@
 import pytest
+import torch
 from reports import HALLUCINATION, changed
 
 from mental_averages.dma.metrics import HallucinationReport, hallucination_report
@@ -26,3 +27,11 @@ def test_too_few_references_are_refused():
 def test_other_texts_are_refused(text, message):
     with pytest.raises(ValueError, match=message):
         HallucinationReport.from_json(text)
+
+
+def test_a_sample_is_not_its_own_reference():
+    scores = [float(value) for value in range(20)]
+    report = hallucination_report(scores, scores, false_positive_rate=0.05, settings={},
+                                  own=torch.eye(20, dtype=torch.bool))
+    assert report.flagged == [False] * 19 + [True] and report.settings["among_references"] == list(range(1, 21))
+    assert len(report.cautions) == 1 and report.cautions[0].startswith("1, 2, 3")

@@ -164,3 +164,40 @@ def test_tables_that_cannot_be_told_apart_are_refused():
     assert joined([TABLE, TABLE]).rows == TABLE.rows
     with pytest.raises(ValueError, match="called 'reference'"):
         joined([TABLE, other], ["", "reference"])
+
+
+def test_tables_that_were_joined_twice_still_know_their_encoders():
+    one, other = (joined([joined([compared(f"a {encoder}", 1.0, encoder=encoder),
+                                  compared(f"b {encoder}", 2.0, encoder=encoder)]),
+                          joined([compared(f"c {encoder}", 3.0, encoder=encoder),
+                                  compared(f"d {encoder}", 4.0, encoder=encoder)])]) for encoder in ("clip", "dino"))
+    found = joined([one, other])
+    assert "kernel distance" not in found.names() and "kernel distance by dino" in found.names()
+    assert "different encoders (clip, dino)" in differences([one, other])[0]
+
+
+def test_measures_that_have_a_longer_name_from_before_are_still_told_apart():
+    subsets = joined([compared("a", 1.0), compared("b", 2.0, subset_size=50)])
+    found = joined([subsets, compared("c", 3.0, encoder="dino")])
+    assert [name for name in found.names() if "kernel" in name] == [
+        "kernel distance by clip, all pictures", "kernel distance by clip, subsets of 50",
+        "kernel distance by dino, all pictures"]
+    encoders = joined([compared("a", 1.0), compared("b", 2.0, encoder="dino")])
+    again = joined([encoders, compared("c", 3.0, subset_size=50, prompt="dog", reference_key="y", reference=0.6)])
+    assert "kernel distance by clip, all pictures" in again.names()
+    notes = {(row.subject, row.name): row.note for row in again.rows}
+    assert notes["c", "CLIP-T by clip"].endswith("prompt 'dog'")
+    assert notes["a", "CLIP-T by clip"].endswith("prompt 'unknown'")
+
+
+def test_pictures_of_tables_that_were_joined_before_are_told_apart():
+    first = joined([scored([0.5], images_key="x"), scored([0.1], "CLIP-T", images_key="x")])
+    with pytest.raises(ValueError, match="different pictures that are called 'picture 1'"):
+        joined([first, scored([0.7], "sharpness", images_key="y")])
+    assert joined([first, scored([0.7], "sharpness", images_key="x")]).subjects() == ["picture 1"]
+
+
+def test_rewards_by_different_models_are_in_columns_of_their_own():
+    tables = [scored([0.5], "ImageReward", images_key="x", reward_model=model) for model in ("one", "two")]
+    assert cells(joined(tables)) == {("picture 1", "ImageReward by one"): 0.5, ("picture 1", "ImageReward by two"): 0.5}
+    assert differences(tables) == ["ImageReward is by different models (one, two): each has a column of its own."]

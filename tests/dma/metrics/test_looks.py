@@ -48,3 +48,12 @@ def test_many_large_pictures_are_looked_at_some_at_a_time():
     for measure in (sharpness, brightness):
         assert largest_made_by(lambda measure=measure: measure(pictures)) < 24 * 2**20
     torch.testing.assert_close(sharpness(pictures), torch.cat([sharpness(each[None]) for each in pictures]))
+
+
+@pytest.mark.parametrize("measure", [sharpness, brightness])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_pictures_with_nan_and_infinity_are_refused(measure, value):
+    pictures = torch.rand(3, 8, 8, 3)
+    pictures[1, 2, 3, 0] = value
+    with pytest.raises(ValueError, match="1 of 3 pictures contain NaN or infinity"):
+        measure(pictures)

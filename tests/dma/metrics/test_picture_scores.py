@@ -25,7 +25,13 @@ def test_rows_say_what_a_score_is():
 
 
 @pytest.mark.parametrize("scores, chosen, complaint", [
-    (SCORES, "taste", "taste"), ({"CLIP-T": torch.tensor([0.1, float("nan")])}, "CLIP-T", "CLIP-T is NaN")])
+    (SCORES, "taste", "taste"), ({"CLIP-T": torch.tensor([0.1, float("nan")])}, "CLIP-T",
+                                             "The pictures' CLIP-T must be finite")])
 def test_what_cannot_be_sorted_is_refused(scores, chosen, complaint):
     with pytest.raises(ValueError, match=complaint):
         ranked(scores, chosen)
+
+
+def test_a_score_that_is_not_finite_stands_in_no_table():
+    with pytest.raises(ValueError, match="The pictures' sharpness must be finite"):
+        score_table({"CLIP-T": torch.tensor([0.5]), "sharpness": torch.tensor([torch.nan])}, [0], {})

@@ -34,3 +34,11 @@ def test_typicality_is_the_mean_cosine_with_the_others():
 def test_a_picture_alone_is_not_typical():
     with pytest.raises(ValueError, match="takes another one"):
         typicality(ROWS[:1], ROWS[:1], own=torch.ones(1, 1))
+
+
+def test_how_typical_many_pictures_are_takes_no_matrix_of_all_pairs():
+    """The sum of the reference's rows is enough: 100 000 pictures beside as many would take 80 GB."""
+    rows = torch.randn(100_000, 4, generator=torch.Generator().manual_seed(0))
+    found = typicality(rows, rows)
+    expected = torch.nn.functional.cosine_similarity(rows[:1].double(), rows.double()).mean()
+    assert found[0].item() == pytest.approx(expected.item(), abs=1e-9)

@@ -14,7 +14,22 @@ def test_psnr_of_known_errors():
 
 
 def test_pictures_are_cut_to_their_range_first():
-    assert picture_psnr(torch.full((1, 2, 2, 3), 7.0), torch.ones(1, 2, 2, 3)).item() == pytest.approx(100)
+    assert picture_psnr(torch.full((1, 2, 2, 3), 1.4), torch.ones(1, 2, 2, 3)).item() == pytest.approx(100)
+
+
+@pytest.mark.parametrize("pictures", [torch.full((1, 2, 2, 3), 200.0), torch.full((1, 2, 2, 3), 1, dtype=torch.uint8),
+                                      torch.full((1, 2, 2, 3), -1.0)])
+def test_pictures_of_another_range_are_refused(pictures):
+    """Cut at 0 and 1, a picture in 0 ... 255 would be white, and as good as any other."""
+    for pair in ((pictures, torch.ones(1, 2, 2, 3)), (torch.ones(1, 2, 2, 3), pictures)):
+        with pytest.raises(ValueError, match="from 0 to 1 as floating-point numbers, but these go from"):
+            picture_psnr(*pair)
+
+
+def test_latents_whose_squares_overflow_or_vanish_have_an_error():
+    found, expected = torch.tensor([[0.0, 3.0]]), torch.tensor([[0.0, 2.0]])
+    for size in (1e25, 1e-25):
+        assert latent_error(size * found, size * expected).item() == pytest.approx(0.5)
 
 
 def test_latent_errors_are_relative_and_one_by_one():

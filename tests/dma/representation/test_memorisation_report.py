@@ -33,7 +33,7 @@ def test_the_flag_goes_by_the_score_that_is_chosen():
 def test_table():
     lines = report().table().splitlines()
     assert lines[0] == "| picture | deviation | percentile | flag | percentile of norm |"
-    assert lines[2] == "| 0 | 25 | 100.0 | flagged | 7.9 |" and lines[3] == "| 1 | 3 | 13.2 |  | 100.0 |"
+    assert lines[2] == "| 1 | 25 | 100.0 | flagged | 7.9 |" and lines[3] == "| 2 | 3 | 13.2 |  | 100.0 |"
     assert lines[-1].startswith("1 of 2 are above 19, as at most 5.0% of pictures are that are like the 19 references")
 
 
@@ -85,3 +85,13 @@ def test_sets_that_lie_apart_are_told_of(scores, said):
     few = memorisation_report({"norm": torch.tensor(scores)}, {"norm": references[:3]}, "norm",
                               false_positive_rate=0.25).table()
     assert "All" not in few
+
+
+def test_a_picture_is_not_its_own_reference():
+    scores, own = torch.arange(20.0), torch.eye(20, dtype=torch.bool)
+    report = memorisation_report({"norm": scores}, {"norm": scores}, "norm", false_positive_rate=0.05, own=own)
+    assert report.flagged == [False] * 19 + [True] and report.chosen.percentiles[-1] == 100
+    assert report.settings["among_references"] == list(range(1, 21))
+    assert "among the references, too, and compared with the others alone" in report.table()
+    assert "among_references" not in memorisation_report({"norm": scores}, {"norm": scores}, "norm",
+                                                         false_positive_rate=0.05, own=own & False).settings

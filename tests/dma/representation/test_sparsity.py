@@ -58,3 +58,8 @@ def test_channels_that_do_not_vary_are_not_specialised():
 def test_too_few_pictures_are_refused():
     with pytest.raises(ValueError, match="from 19 pictures: at least 20"):
         tail_scores(normal(19, 3))
+
+
+def test_channels_with_nan_are_not_taken_for_unspecialised():
+    with pytest.raises(ValueError, match="must be finite"):
+        specialised(torch.full((30, 4), torch.nan))

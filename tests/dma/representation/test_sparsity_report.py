@@ -65,3 +65,8 @@ def test_reports_of_the_first_release_are_read():
 def test_a_block_of_other_levels_is_damage():
     with pytest.raises(ValueError, match="a.0 has other noise levels"):
         SparsityReport.from_json(SPARSITY.replace('"sigmas": [3.5, 0.0]', '"sigmas": [3.5]'))
+
+
+def test_nan_is_refused():
+    with pytest.raises(ValueError, match="contains NaN"):
+        sparsity([representation(torch.full((30, 2, 4), torch.nan), "a")])

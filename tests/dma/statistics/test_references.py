@@ -43,3 +43,26 @@ def test_percentiles_and_threshold():
 def test_what_makes_no_sense_is_refused(scores, references, rate, message):
     with pytest.raises(ValueError, match=message):
         against_references(scores, references, false_positive_rate=rate)
+
+
+@pytest.mark.parametrize("count, rate", [(20, 0.05), (40, 0.05), (40, 0.1)])
+def test_samples_among_themselves_are_flagged_as_often_as_others(count, rate):
+    """Each is left out of its own references. With itself among 19 others none was ever flagged at 5 %."""
+    flagged, own = 0, torch.eye(count, dtype=torch.bool)
+    for seed in range(200):
+        scores = torch.randn(count, generator=torch.Generator().manual_seed(seed))
+        found = against_references(scores, scores, false_positive_rate=rate, own=own)
+        flagged += found.flags.sum().item()
+        if not seed:
+            alone = [against_references(scores[row : row + 1], scores[torch.arange(count) != row],
+                                        false_positive_rate=rate) for row in range(count)]
+            assert found.flags.tolist() == [each.flags.item() for each in alone]
+            torch.testing.assert_close(found.percentiles, torch.cat([each.percentiles for each in alone]))
+    assert flagged / (200 * count) == pytest.approx(int(rate * count + 1e-9) / count, abs=1e-9)
+
+
+def test_a_score_that_has_no_other_reference_is_not_flagged():
+    found = against_references(torch.ones(1), torch.ones(1), false_positive_rate=0.5, own=torch.ones(1, 1))
+    assert found.percentiles.tolist() == [50] and found.flags.tolist() == [False]
+    with pytest.raises(ValueError, match="own must say of 1 scores and 2 references"):
+        against_references(torch.ones(1), torch.ones(2), false_positive_rate=0.5, own=torch.ones(1, 1))

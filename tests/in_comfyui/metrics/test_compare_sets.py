@@ -170,3 +170,10 @@ def test_an_encoder_that_sees_no_difference_is_refused(comfyui):
 
     with pytest.raises(ValueError, match="All 16 features of pictures are the same: .* Look at the pictures"):
         compare(comfyui, clip_vision=Blind())
+
+
+def test_pictures_of_another_range_are_refused_before_an_encoder_is_asked(comfyui, monkeypatch):
+    """Cut at 0 and 1 all would be white, and the PSNR 100."""
+    monkeypatch.setattr(encoders, "unit_embeddings", None)
+    with pytest.raises(ValueError, match="Pictures have values from 0 to 1 .* but these go from"):
+        compare(comfyui, 255 * IMAGES, 255 * IMAGES, paired=True, clip_vision=ClipVision())

@@ -31,9 +31,14 @@ def test_flags_and_what_is_kept(remembered):
     assert report.flagged == [False, True, False, True] and flagged is True and report.threshold == 19.0
     assert torch.equal(kept["samples"], latents["samples"][[0, 2]])
     assert report.settings == {"last_steps": 2, "levels": [0.5, 0.2], "false_positive_rate": 0.05}
-    assert "| 1 | 30 | 100.0 | flagged |" in table and "2 of 4 are above 19, as at most 5.0% of samples" in table
+    assert "| 2 | 30 | 100.0 | flagged |" in table and "2 of 4 are above 19, as at most 5.0% of samples" in table
     *_, report, flagged, kept = flag(references, references)
     assert not flagged and len(kept["samples"]) == 19
+    assert "others alone, which are too few for a flag at this rate" in report.cautions[0]
+    more = {"samples": torch.cat([references["samples"], remembered([0.2], 3)["samples"]])}
+    _, table, report, *_ = flag(references, more)
+    assert report.flagged == [False] * 18 + [True] and report.settings["among_references"] == list(range(1, 20))
+    assert "1, 2, 3, 4, 5, 6, 7, 8 …: among the references, too, and compared with the others alone;" in table
     from mental_averages.nodes.figures import PlotReport
 
     assert torch.equal(PlotReport.execute(flag(latents, references)[2], 1024).args[0], figure)
@@ -106,7 +111,7 @@ def test_what_was_not_recorded_is_named(remembered):
     latents, usual = remembered([1.0, 2.0, 3.0], 8), remembered([1.0] * 19, 9)
     changed = {"samples": latents["samples"].clone()}
     changed["samples"][1] += 1e-3
-    with pytest.raises(ValueError, match="latents holds 3 latents, and those with the numbers 1 were not recorded"):
+    with pytest.raises(ValueError, match="latents holds 3 latents, and those with the numbers 2 were not recorded"):
         flag(changed, usual)
     with pytest.raises(ValueError, match="references holds 19 latents, and none of them was recorded. Connect"):
         flag(latents, {"samples": usual["samples"] * 1.1})
@@ -118,10 +123,10 @@ def test_other_levels_cannot_be_compared(remembered):
 
 
 @pytest.mark.parametrize("kind, words", [
-    (dict(model="another"), "1 by another model, LoRA or patch"), (dict(prompts="another"), "1 with other prompts"),
-    (dict(guidance=7.5), "1 at guidance 7.5 instead of 4"), (dict(guidance=None), "1 at guidance none instead of 4"),
-    (dict(sampler="dpmpp_2m"), "1 by the sampler dpmpp_2m instead of euler"),
-    (dict(steps=20), "1 in 20 steps instead of 8"), (dict(start=7.25), "1 from noise level 7.25 instead of 14.6")])
+    (dict(model="another"), "2 by another model, LoRA or patch"), (dict(prompts="another"), "2 with other prompts"),
+    (dict(guidance=7.5), "2 at guidance 7.5 instead of 4"), (dict(guidance=None), "2 at guidance none instead of 4"),
+    (dict(sampler="dpmpp_2m"), "2 by the sampler dpmpp_2m instead of euler"),
+    (dict(steps=20), "2 in 20 steps instead of 8"), (dict(start=7.25), "2 from noise level 7.25 instead of 14.6")])
 def test_what_was_sampled_otherwise_is_said(remembered, kind, words, caplog):
     """A model, prompt or sampler of its own may be all that moves a score."""
     usual = remembered([float(value) for value in range(1, 20)], 19)
@@ -145,8 +150,8 @@ def test_ways_that_no_reference_has_together_are_said(remembered):
     latents = torch.cat([remembered([3.5], 25)["samples"], remembered([4.5], 26, guidance=7.5)["samples"],
                          remembered([5.5], 27, guidance=7.5, sampler="dpmpp_2m")["samples"]])
     _, table, report, *_ = flag({"samples": latents}, {"samples": usual})
-    assert report.settings["sampled_otherwise"] == ["1 in ways that no reference has together"]
-    assert "Sampled otherwise than every reference: 1 in ways that" in table
+    assert report.settings["sampled_otherwise"] == ["2 in ways that no reference has together"]
+    assert "Sampled otherwise than every reference: 2 in ways that" in table
 
 
 @pytest.mark.parametrize("samples, complaint", [

@@ -76,6 +76,7 @@ def test_a_prompt_that_the_encoder_cannot_read_is_left_out_where_it_is_not_asked
 def test_rewards(comfyui, loaded):
     table, index = score(comfyui, by="ImageReward", prompt="red heart", reward_model=loaded["reward"])[2:]
     expected = encoders.image_rewards(loaded["reward"].encoder, IMAGES, "red heart")
+    assert table.settings["reward_model"] == "reward"
     assert scores_of(table, "ImageReward") == pytest.approx(expected.tolist(), abs=1e-5)
     assert index == expected.argmax() and table.names() == ["sharpness", "ImageReward"]
 

@@ -181,9 +181,9 @@ def test_latents_that_were_sampled_otherwise_are_told_of(built, bridge, caplog):
     assert "sampled_otherwise" not in scored(model, pictures, references)[2].settings
     remember({"samples": pictures["samples"][1:]}, sampler="dpmpp_2m", model="z")
     _, table, report, _ = scored(model, pictures, references)
-    assert report.settings["sampled_otherwise"] == ["1 by another model, LoRA or patch",
-                                                    "1 by the sampler dpmpp_2m instead of euler"]
-    assert "1 by the sampler dpmpp_2m instead of euler. The rate" in table and "dpmpp_2m" in caplog.text
+    assert report.settings["sampled_otherwise"] == ["2 by another model, LoRA or patch",
+                                                    "2 by the sampler dpmpp_2m instead of euler"]
+    assert "2 by the sampler dpmpp_2m instead of euler. The rate" in table and "dpmpp_2m" in caplog.text
 
 
 def test_roundings_of_half_precision_are_not_taken_for_another_model(bridge, monkeypatch):
@@ -201,3 +201,23 @@ def test_roundings_of_half_precision_are_not_taken_for_another_model(bridge, mon
     assert len(calls) == 2 and len(report.chosen.scores) == 2
     with pytest.raises(ValueError, match="read from different models"):
         scored(MODELS["SD1.5"].build(), latents(2, 51), latents(4, 52))
+
+
+def test_a_picture_among_the_references_is_compared_with_the_others(built):
+    model, references = built("SD1.5"), latents(4, 62)
+    pictures = {"samples": torch.cat([latents(1, 61)["samples"], references["samples"][2:3]])}
+    _, table, report, _ = scored(model, pictures, references, pooling="mean")
+    assert report.settings["among_references"] == [2] and "2: among the references, too" in table
+    others = {"samples": references["samples"][[0, 1, 3]]}
+    expected = scored(model, pictures, others, pooling="mean")[2]
+    assert report.chosen.percentiles[1] == expected.chosen.percentiles[1]
+    assert report.flagged[1] == expected.flagged[1] and expected.cautions == []
+
+
+def test_the_maximum_is_that_of_one_prompt(built):
+    """Features of several are mixed after their maximum over space, which is not the maximum of the mixed ones."""
+    prompt = [*MODELS["SD1.5"].conditioning(1), *MODELS["SD1.5"].conditioning(2)]
+    model, pictures, references = built("SD1.5"), latents(1, 71), latents(4, 72)
+    with pytest.raises(ValueError, match="positive is combined of 2 prompts, .* choose mean for pooling"):
+        scored(model, pictures, references, prompt)
+    assert len(scored(model, pictures, references, prompt, pooling="mean")[2].flagged) == 1
