@@ -13,7 +13,9 @@ CLASSIC = {"row": 24, "text": 54, "widgets": 14, "none": 6}
 # The page of Vue nodes keeps advanced widgets behind a button, and says below a node which pack it is of.
 VUE = {"row": 28, "line": 36, "text": 68, "widgets": 14, "button": 24, "badge": 24}
 LONGER_TEXT = 46  # what a text that is typed gets over the least height
-GAP, ROW_GAP, PADDING, GROUP_GAP, GROUP_HEADING = 20, 14, 16, 24, 42
+# The newest page draws a badge with the pack's name above a classic node, 20 units high: it needs a gap between nodes,
+# and room below the title of a frame.
+GAP, ROW_GAP, PADDING, GROUP_GAP, GROUP_HEADING = 20, 20, 16, 24, 52
 WIDEST, HIGHEST = 2470, 1395  # what opens at 57 % of 1920 x 1080, below which the page draws no text
 PLUMBING = ("VAEDecode", "VAEEncode")
 

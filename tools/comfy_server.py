@@ -182,6 +182,10 @@ class Server:
         """Stop the graph that is running; those that wait in the queue go on."""
         self.post("/interrupt", {})
 
+    def skip_tour(self) -> None:
+        """Have the page's first visit open what is asked for; else ComfyUI's own templates come up over it."""
+        self.post("/settings", {"Comfy.TutorialCompleted": True})
+
     def get(self, path: str, timeout: float = 30.0) -> Any:
         """GET a path of the API; JSON is decoded, other answers are bytes. Raises `urllib.error.URLError`."""
         return self._request(urllib.request.Request(self.address + path), timeout)

@@ -50,6 +50,8 @@ def main(arguments: list[str]) -> int:
     previews = ["--preview-method", launch.FACTORS] if checkpoint else []
     with comfy_server.start(environment, base, options.port, previews) as server:
         if options.serve:
+            if not environment.own:  # whose settings are the user's
+                server.skip_tour()
             say(_address(server, graph, changed))
         for picture in _make(server, graph, options.out):
             say(str(picture))

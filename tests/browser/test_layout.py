@@ -16,9 +16,23 @@ def test_a_workflow_that_lies_badly_is_found_out_in_the_page(mode_page):
     assert any("no text is drawn" in fault for fault in faults)
 
 
-def drawn(*boxes, zoom=0.6, links=()):
-    return {"zoom": zoom, "links": list(links), "groups": [{"title": "frame", "box": (0, 0, 100, 100)}],
-            "nodes": [{"id": number, "title": str(number), "box": box} for number, box in enumerate(boxes)]}
+def test_titles_that_are_not_seen_whole_are_found_out_in_the_page(mode_page):
+    workflow = page_workflow.read_page("11_the_same_average_from_every_seed")
+    assert not any("title" in fault for fault in measure_pages.measure(mode_page, workflow, "good").faults)
+    folded = next(node for node in workflow["nodes"] if node["flags"].get("collapsed"))
+    opened = next(node for node in workflow["nodes"] if node["type"] == "KSampler")
+    folded["title"], opened["title"] = "One letter too many: X", "A title for which this node is by far not wide enough"
+    workflow["groups"][0]["title"] = "A title for which this frame is by far not wide enough"
+    faults = measure_pages.measure(mode_page, workflow, "bad").faults
+    assert {f"the title of {node['title']} is cut off" for node in (folded, opened)} <= set(faults)
+    assert any(fault.startswith("the title of the frame A title for which") for fault in faults)
+
+
+def drawn(*boxes, zoom=0.6, links=(), written=50, cut=()):
+    return {"zoom": zoom, "links": list(links),
+            "groups": [{"title": "frame", "box": (0, 0, 100, 100), "written": written}],
+            "nodes": [{"id": number, "title": str(number), "box": box, "cut": number in cut}
+                      for number, box in enumerate(boxes)]}
 
 
 def test_faults_by_hand():
@@ -26,6 +40,9 @@ def test_faults_by_hand():
     assert measure_pages.assess(drawn((10, 10, 20, 20), (25, 10, 20, 20))).faults == ("1 and 0 overlap by 5",)
     assert measure_pages.assess(drawn((90, 10, 20, 20))).faults == ("0 leaves the frame frame by 10",)
     assert measure_pages.assess(drawn((200, 10, 20, 20))).faults == ("0 is in no frame",)
+    assert measure_pages.assess(drawn((10, 10, 20, 20), cut=[0])).faults == ("the title of 0 is cut off",)
+    assert measure_pages.assess(drawn((10, 10, 20, 20), written=130)).faults == (
+        "the title of the frame frame leaves it by 30",)
     assert measure_pages.assess(drawn((10, 10, 20, 20), zoom=0.5)).faults == (
         "it opens at 0.500, below 0.571: no text is drawn",)
 
@@ -36,6 +53,12 @@ def test_figures_by_hand():
     assert found.crossings == 2  # the first two, and the last two: the first and the last come from one node
     assert (found.width, found.height) == (100, 100)
     assert found.filled == (0.08, "frame")
+
+
+def test_folded_nodes_have_titles_that_the_classic_page_draws_whole():
+    titles = [(name, node["title"]) for name in NAMES for node in page_workflow.read_page(name)["nodes"]
+              if node["flags"].get("collapsed")]
+    assert [title for title in titles if len(title[1]) > measure_pages.FOLDED_LETTERS] == []
 
 
 def test_no_workflow_is_larger_than_what_the_page_shows_readably():

@@ -92,7 +92,7 @@ def test_template_runs_headless_and_writes_its_pictures(server, checkpoint):
         assert run.entry["outputs"][node_id]["images"], graph[node_id]["_meta"]["title"]
     assert len(run.pictures) == 5  # the sheet, the report's plot, the average by mean shift and both of alignment's
     assert {path.name.rpartition("_0")[0] for path in run.pictures} == {
-        "rocket_sheet", "rocket_report", "rocket_one_picture", "rocket_aligned_average"}
+        "rocket_sheet", "rocket_report", "rocket_mental_average", "rocket_aligned_average"}
     for number, path in enumerate(run.pictures):
         assert run.pixels(number).std() > 5, path.name
 

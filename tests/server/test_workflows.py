@@ -72,6 +72,12 @@ def test_page_form_queues_its_api_twin(server, name):
     assert json.loads(json.dumps(again)) == page
 
 
+def test_no_workflow_has_a_node_that_is_given_up(server):
+    described = server.get("/object_info", timeout=120)
+    assert {(name, node["class_type"]) for name in NAMES for node in page_workflow.read_api(name).values()
+            if described[node["class_type"]].get("deprecated")} == set()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_thumbnail_is_a_small_square(name):
     file = page_workflow.FOLDER / f"{name}.jpg"

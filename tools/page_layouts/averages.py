@@ -152,7 +152,7 @@ Do the seeds agree, and is it a good picture?
             (Group("6. Pictures", PICTURES, (("26",),)), Group("7. Rows of the sheet", PICTURES, (("25",), ("27",)))),
         ),
         widths={NOTE: 350, "26": 640, "27": 340},
-        extra_heights={NOTE: 440, "26": 600, "27": 300},
+        extra_heights={NOTE: 410, "26": 600, "27": 300},
         folded=frozenset({"14", "18", "22"}),
     ),
     "18_steer_pictures_from_one_kind_to_another": Layout(
@@ -202,10 +202,10 @@ A shard that is there already is not made again. The picture is the same for any
         groups=(
             (Group("1. Model and prompt", MODEL, ((NOTE, "1", "2", "3", "4"),)),),
             (Group("2. Two shards of the mean", WORK, (("5", "6"),)),),
-            (Group("3. The average that goes on from both", OTHER, (("7", "8", "9", "10"),)),),
+            (Group("3. The average of both", OTHER, (("7", "8", "9", "10"),)),),
             (Group("4. The picture", PICTURES, (("11",),)),),
         ),
         widths={NOTE: 360, "11": 560},
-        extra_heights={NOTE: 300, "11": 500},
+        extra_heights={NOTE: 270, "11": 500},
     ),
 }

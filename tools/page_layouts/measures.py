@@ -22,7 +22,7 @@ Every number has its 95 % interval. *Save Table* writes picture, JSON and CSV.
         groups=(
             (Group("1. Model and prompt", MODEL, ((NOTE, "1", "2", "3", "4"),)),),
             (Group("2. Samples", WORK, (("8", "9", "6", "7", "5", "16"),)),),
-            (Group("3. Averages of three seeds", OTHER, (("15", "11", "13", "12", "14", "10"),)),),
+            (Group("3. Averages of three seeds", OTHER, (("15", "11", "12", "13", "10"),)),),
             (Group("4. Measures", REPORTS, (("20", "18", "19"),)),),
             (Group("5. Pictures", PICTURES, (("23", "21"), ("17",))), Group("6. The table", PICTURES, (("22",),))),
         ),

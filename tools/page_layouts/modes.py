@@ -29,7 +29,7 @@ put a CLIP, SigLIP or DINOv2 in the format of the transformers library into a fo
             (Group("4. What was found", PICTURES, (("9",), ("10", "11"))), Group("6. Numbers", REPORTS, (("12",),))),
         ),
         widths={NOTE: 360, "9": 620, "10": 420},
-        extra_heights={NOTE: 590, "9": 600, "10": 300, "11": 300},
+        extra_heights={NOTE: 540, "9": 600, "10": 300, "11": 300},
     ),
     "07_sort_pictures_by_a_question": Layout(
         note="""## Modes by a question
@@ -54,7 +54,7 @@ What the network answers is not what is there: it has prejudices of its own.
             (Group("5. What was found", PICTURES, (("11",), ("12", "13"))),),
         ),
         widths={NOTE: 350, "11": 620, "12": 420},
-        extra_heights={NOTE: 440, "9": 100, "11": 600, "12": 360, "13": 300},
+        extra_heights={NOTE: 400, "9": 100, "11": 600, "12": 360, "13": 300},
     ),
     "08_train_a_lora_on_one_kind_of_picture": Layout(
         note="""## An adapter for one mode
@@ -129,7 +129,7 @@ mode, choose later steps in the advanced `levels`; if each is its own, earlier o
             (Group("3. Pictures", PICTURES, (("6",), ("7", "10"))),),
         ),
         widths={NOTE: 360, "5": 300, "6": 800, "7": 480},
-        extra_heights={NOTE: 590, "6": 800, "7": 440, "10": 300},
+        extra_heights={NOTE: 540, "6": 800, "7": 440, "10": 300},
     ),
     "17_what_the_network_sees_and_has_by_heart": Layout(
         note="""## What the network sees in a picture
@@ -160,7 +160,7 @@ pictures**: *Load Image* and *VAE Encode* in the place of *Make pictures*.
              Group("10. Scores and flags", REPORTS, (("30",),))),
         ),
         widths={NOTE: 350, "11": 330},
-        extra_heights={NOTE: 480, "11": 260, "14": 260, "15": 20, "26": 240, "29": 260, "30": 20, "34": 240},
+        extra_heights={NOTE: 450, "11": 260, "14": 260, "15": 20, "26": 240, "29": 260, "30": 20, "34": 240},
         folded=frozenset({"17", "20", "23", "27"}),
     ),
 }

@@ -21,7 +21,7 @@ falling ones.
         groups=(
             (Group("1. Model and prompt", MODEL, ((NOTE, "1", "2", "3"),)),),
             (Group("2. The picture", MODEL, (("4",), ("5", "6", "9"))),
-             Group("4. The same as a custom sampler", OTHER, (("12", "15", "13", "14", "11"), ("18", "16", "17")))),
+             Group("4. As a custom sampler", OTHER, (("12", "15", "13", "14", "11"), ("18", "16", "17")))),
             (Group("3. To the noise and back", WORK, (("7", "10", "8"),)),),
             (Group("5. Pictures", PICTURES, (("20",), ("19",))),
              Group("6. What was measured", REPORTS, (("21", "24", "22"), ("23",)))),
@@ -102,7 +102,7 @@ The demo model's inversions have so much in common that the growth soon levels o
 """,
         groups=(
             (Group("1. Model and prompt", MODEL, ((NOTE, "1", "2", "3", "4"),)),),
-            (Group("2. Many pictures and their noise", WORK, (("5", "6", "7", "8"),)),),
+            (Group("2. Pictures and noise", WORK, (("5", "6", "7", "8"),)),),
             (Group("3. Averages of the first N", OTHER, (("13", "10", "16"),
                                                          ("9", "14", "15", "17", "18", "11", "12"))),
              Group("4. A bias put in by hand", WORK, (("21", "22", "19"), ("20",)))),
@@ -110,7 +110,7 @@ The demo model's inversions have so much in common that the growth soon levels o
              Group("6. What the noise has in common", REPORTS, (("26",), ("25", "27")))),
         ),
         widths={NOTE: 350, "24": 600},
-        extra_heights={NOTE: 560, "24": 480, "26": 380},
+        extra_heights={NOTE: 530, "24": 480, "26": 380},
         folded=frozenset({"14", "17", "21"}),
     ),
     "19_change_what_a_picture_shows": Layout(
@@ -131,14 +131,14 @@ Group 4 takes the same codes back with **SamplerCustomAdvanced**.
         groups=(
             (Group("1. Model and prompts", MODEL, ((NOTE, "1", "2", "3", "4"),)),),
             (Group("2. The picture", MODEL, (("5", "6", "7", "28", "8", "9"),)),),
-            (Group("3. Its codes, and back with any prompt", WORK, (("20", "21", "10", "12", "11"),)),),
-            (Group("4. The same as a custom sampler", OTHER, (("15", "13", "16", "22", "18", "17", "19", "23", "14"),)),
+            (Group("3. Its codes, and back", WORK, (("20", "21", "10", "12", "11"),)),),
+            (Group("4. As a custom sampler", OTHER, (("15", "13", "16", "22", "18", "17", "19", "23", "14"),)),
              ),
             (Group("5. Pictures", PICTURES, (("25",), ("24",))),
              Group("6. What was measured", REPORTS, (("26",), ("27",)))),
         ),
         widths={NOTE: 350, "25": 460, "27": 460},
-        extra_heights={NOTE: 550, "25": 640, "27": 320},
+        extra_heights={NOTE: 520, "25": 640, "27": 320},
         folded=frozenset({"12", "19"}),
     ),
 }
