@@ -1,7 +1,8 @@
 """The folder that a ComfyUI server works in: this pack, the checkpoints, and what it writes.
 
 A base folder holds `custom_nodes/mental-averages` (a link to this checkout), `models/checkpoints`,
-`models/image_encoders`, `models/vae_approx`, `input`, `output` and `user`. Each checkout of the pack has one of its own in the user's cache.
+`models/image_encoders`, `models/vae_approx`, `input`, `output` and `user`. Each checkout of the pack has one of its own
+in the user's cache.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ ASSEMBLED = {
                                    ("--transformer",)),
     DEMO_ENCODER: Recipe("demo image encoder", "image_encoders", "clip_model.py",
                          ("weights.py", "clip_weights.safetensors")),
-    PREVIEWS: Recipe("decoder of the demo model's previews", "vae_approx", "assemble.py", UNET_SOURCES, ("--previews",)),
+    PREVIEWS: Recipe("decoder of the demo model's previews", "vae_approx", "assemble.py", UNET_SOURCES,
+                     ("--previews",)),
     TRANSFORMER_PREVIEWS: Recipe("decoder of the demo transformer's previews", "vae_approx", "assemble.py",
                                  (*UNET_SOURCES, "transformer.py"), ("--transformer", "--previews")),
 }
