@@ -5,6 +5,9 @@ styles. A judge that shares nothing with the demo model tells the attribute of s
 how often it is right on held-out real pictures stands beside the tables. Recognised is the share of samples that a
 classifier takes for their concept, distance what lies between steered and plain samples of the same noise (1 - cosine
 of the judge's features), sharpness is relative to plain samples. Means over prompts, with their 95 % interval.
+
+Ahead of them stands where each layer alone leads: by how much of the way between the mean pictures of the two sets the
+predictions of noisy pictures move at strength 1, at three noise levels. Below 0 they move away from the attribute.
 """
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 from _directions import ALL, CFG, LATE, MIDDLE, TARGETS, Target, Way, direction_of, steered
+from _leading import LEVELS, leading
 from support import (
     ICONS,
     LOOKS,
@@ -74,11 +78,13 @@ def recogniser(folder: Path) -> Recogniser:
 
 
 def measure(task: tuple[Target, bool], arguments):
-    """What was measured of each way for one target on one demo model by prompt, the direction, and some pictures."""
+    """What was measured of each way for one target on one demo model by prompt, the direction, some pictures, and where
+    layers lead."""
     target, transformer = task
     demo, judge = demo_and_judge(transformer)
     tells, _ = teller(arguments.data, target.kind)
     found, pictures, directions = {}, {}, {}
+    leads = leading(demo, target, arguments.data, arguments.pictures, arguments.draws)
     prompts = LOOKS[target.kind][: arguments.prompts]
     for way in arguments.ways:
         read = dataclasses.replace(PLAIN, percent=way.percent, where=way.where)
@@ -98,7 +104,7 @@ def measure(task: tuple[Target, bool], arguments):
                 float(1 - (features * plain_features).sum(1).mean()),
                 float(sharpness(drawn).mean() / sharpness(plain).mean()))
         print(f"{target.name}, {'transformer' if transformer else 'U-Net'}, {way}: done", flush=True)
-    return found, directions[PLAIN], {key: value for key, value in pictures.items() if key[1] != "plain"}
+    return found, directions[PLAIN], {key: value for key, value in pictures.items() if key[1] != "plain"}, leads
 
 
 def main() -> None:
@@ -119,8 +125,11 @@ def main() -> None:
     with processes(arguments.workers) as pool:
         results = results_of(pool, measure, tasks, arguments)
     figures = {}
-    for (target, transformer), (found, direction, pictures) in zip(tasks, results):
+    for (target, transformer), (found, direction, pictures, leads) in zip(tasks, results):
         name = f"{'transformer' if transformer else 'unet'}_{target.name}"
+        print(f"\n{name}: where layers lead at strength 1\n")
+        print_table(["layer", *(f"level {level:g}" for level in LEVELS)],
+                    [[layer, *(f"{share:+.1%}" for share in shares)] for layer, shares in leads.items()])
         figures |= report(target, name, found, direction, arguments)
         if arguments.sheet:
             ways = sorted((way for way in arguments.ways if way == Way(way.strength)), key=lambda way: way.strength)
