@@ -206,6 +206,7 @@ A shard that is there already is not made again. The picture is the same for any
             (Group("4. The picture", PICTURES, (("11",),)),),
         ),
         widths={NOTE: 360, "11": 560},
-        extra_heights={NOTE: 270, "11": 500},
+        extra_heights={NOTE: 430, "11": 500},
+        folded=frozenset({"7"}),
     ),
 }
