@@ -1,11 +1,10 @@
 """How far a round trip comes back from where it set out: pictures and latents."""
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
+from ..precision import in_double
 from ..statistics import blocks, finite_rows
 
 LARGEST_PSNR = 100.0
@@ -44,11 +43,11 @@ def latent_error(found: Tensor, expected: Tensor) -> Tensor:
     """
     _check(found, expected, "latents")
     # Lengths in fp64, in which the squares of fp32 neither overflow nor vanish.
-    length = partial(torch.linalg.vector_norm, dim=1, dtype=torch.float64)
-    lengths = length(expected.float().flatten(1))
+    found, expected = (in_double(latents).flatten(1) for latents in (found, expected))
+    lengths = expected.norm(dim=1)
     if not lengths.all():
         raise ValueError("Some of the expected latents are 0 everywhere, so that no error is relative to them.")
-    return (length((found.float() - expected.float()).flatten(1)) / lengths).float()
+    return ((found - expected).norm(dim=1) / lengths).float()
 
 
 def _check(found: Tensor, expected: Tensor, name: str) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..precision import in_double
+
 SAFE = (1e-100, 1e100)  # lengths of which the squares of fp64 are far from overflow, and lose nothing
 
 
 def unit_length(rows: Tensor) -> Tensor:
-    """Rows (N, D) over their lengths, in their own type; reckoned in fp64, on whatever device they are, and by their
+    """Rows (N, D) over their lengths, in their own type and on their device; reckoned in fp64, and by their
     largest number where squares would overflow (beyond 1e154; beyond 1e19 in fp32) or vanish.
 
     Rows of zeros stay so, and rows with NaN or infinity have NaN.
@@ -18,7 +20,7 @@ def unit_length(rows: Tensor) -> Tensor:
             [0.6000, 0.8000],
             [0.0000, 0.0000]], dtype=torch.float64)
     """
-    values = rows.double()
+    values = in_double(rows)
     lengths = values.norm(dim=1, keepdim=True)  # (N, 1)
     unsafe = ~((lengths > SAFE[0]) & (lengths < SAFE[1]))
     if unsafe.any():
@@ -26,4 +28,4 @@ def unit_length(rows: Tensor) -> Tensor:
         # Others are not scaled, so that they are what they were to the last bit.
         values = values / torch.where(unsafe & (largest > 0), largest, torch.ones_like(largest))
         lengths = values.norm(dim=1, keepdim=True)
-    return (values / torch.where(lengths == 0, torch.ones_like(lengths), lengths)).to(rows.dtype)
+    return (values / torch.where(lengths == 0, torch.ones_like(lengths), lengths)).to(dtype=rows.dtype).to(rows.device)

@@ -187,7 +187,7 @@ def memorised(graph: Graph) -> None:
     # Of references that are the pictures themselves some may be flagged at this rate.
     report = graph.add("MemorisationScore", 2, **graph.prompted("model", "positive"), pictures=["pictures", 0],
                        references=["pictures", 0], score="deviation", false_positive_rate=0.4,
-                       layers=graph.kind.layer, levels="0.5", pooling="maximum", draws=1, seed=0)
+                       layers=graph.kind.layer, levels="0.5", pooling="mean", draws=1, seed=0)
     graph["report_memorised"] = node("SaveReport", report=report, filename_prefix="promised/memorised")
 
 
