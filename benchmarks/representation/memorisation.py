@@ -244,7 +244,7 @@ def main() -> None:
         strengths=dict(type=float, nargs="+", help="of steering"),
         pictures=dict(type=int, help="of each of the two sets that the direction is made of"),
         workers=dict(type=int, default=2, help="processes that share the scores"))
-    fill_in(arguments, memorised=(128, 24), once=(320, 198), steps=(2000, 20), batch=(32, 24), steered=(64, 8),
+    fill_in(arguments, memorised=(128, 24), once=(320, 198), steps=(1000, 20), batch=(32, 24), steered=(64, 8),
             strengths=(STRENGTHS, [STRENGTH]), pictures=(64, 24))
     if arguments.once < 2 * fewest_references(RATE):
         raise SystemExit(f"--once is {arguments.once}: at a false positive rate of {RATE:.0%} at least "
