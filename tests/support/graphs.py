@@ -116,9 +116,13 @@ def saved_states(base: Path) -> list[Path]:
 
 
 def wait_for_state(server, base: Path, prompt_id: str) -> Path:
-    """Wait until the alignment of a queued graph has written what it has matched, to the only state in `base`."""
+    """Wait until the alignment of a queued graph has written what it has matched, to the only state in `base`.
+
+    A state with most of a step's latents matched is passed by: the step would end before anybody can stop it.
+    """
     end = time.monotonic() + RUN_SECONDS
-    while not any(meta["step"] or meta["matched"] for meta in map(meta_of, saved_states(base))):
+    while not any(0 < meta["step"] + meta["matched"] and meta["matched"] <= meta["count"] / 2
+                  for meta in map(meta_of, saved_states(base))):
         assert server.process.poll() is None, f"the server has ended: {server.log(15)}"
         assert not server.get(f"/history/{prompt_id}"), f"the run ended without a saved state: {server.log(15)}"
         assert time.monotonic() < end, f"no state on disk after {RUN_SECONDS} s: {server.log(15)}"
@@ -138,4 +142,5 @@ def share_done(state: Path, graph: dict) -> float:
     meta = meta_of(state)
     inputs = graph["sample"]["inputs"]
     assert meta["step"] < inputs["preset.aligned_steps"], "the run was stopped too late to show anything"
-    return (meta["step"] + meta["matched"] / inputs["count"]) / inputs["preset.aligned_steps"]
+    # A target that all latents have been matched to counts none of them as matched to the next one.
+    return (meta["step"] + meta["update"] + meta["matched"] / inputs["count"]) / inputs["preset.aligned_steps"]
