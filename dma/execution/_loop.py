@@ -102,7 +102,10 @@ def retold(steps: Generator[Told, None, Result], tell: Callable[[Told], Retold])
                 told = next(steps)
             except StopIteration as end:
                 return end.value
-            yield tell(told)
+            event = tell(told)
+            del told  # as in `_heard`
+            yield event
+            del event
 
 
 def result_of(steps: Generator[Any, None, Result]) -> Result:
@@ -115,11 +118,7 @@ def result_of(steps: Generator[Any, None, Result]) -> Result:
     'finished'
     """
     with closing(steps):
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                return end.value
+        return _heard(steps, None, ())
 
 
 def _heard(events: Generator[Event, None, Result], state: Any, watchers: Sequence[Watcher]) -> Result:
