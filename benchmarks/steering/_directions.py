@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from support import SCHEDULER, STEPS, STYLE, TONE, DemoModel, as_pictures, labels_of, on_model, plain_samples
 from torch import Tensor
 
 import dataset
 import pack
-from mental_averages.dma.representation import Reading, means_of_layers
-from mental_averages.dma.steering import Direction, direction_from
+from mental_averages.dma.steering import Direction
 
 CFG = 7.0
-DEFAULT, MIDDLE, LATE, ALL = "default", "middle", "late", "all"  # layers
+SOURCE, MIDDLE, LATE, ALL = "source", "middle", "late", "all"  # layers
 SEED = 4242
 
 
@@ -43,16 +43,17 @@ class Way:
     """How samples are steered: where the direction is read, and where and how much of it is added."""
 
     strength: float
-    where: str = DEFAULT  # in the network
+    where: str = ALL  # in the network
     percent: float = 0.6
     start: float = 0.0
     end: float = 1.0
     conditional: bool = False
     scale: str = "difference"
+    weighting: str = "lead"
 
 
 def layers_of(names: Sequence[str], where: str) -> list[str]:
-    """Layers by where they are: those of the node's default, the one in the middle, the last quarter, or all."""
+    """Layers by where they are: those of the source, the one in the middle, the last quarter, or all."""
     decoder = [name for name in names if name.startswith("output_blocks")]
     if where == MIDDLE:
         return ["middle_block"] if decoder else [names[len(names) // 2]]
@@ -86,17 +87,15 @@ def pictures_of(target: Target, folder: Path, count: int) -> tuple[Tensor, Tenso
 def direction_of(demo: DemoModel, target: Target, way: Way, folder: Path, count: int, draws: int) -> Direction:
     """The direction, as the node DirectionFromPictures makes it under an empty prompt."""
     from mental_averages.nodes import comfyui
+    from mental_averages.nodes.steering import DirectionFromPictures
 
     layers = layers_of(comfyui.layer_names(demo.model), way.where)
-    sigma = float(demo.model.get_model_object("model_sampling").percent_to_sigma(way.percent))
-    sets = [demo.latents_of(pictures) for pictures in pictures_of(target, folder, count)]
-
-    def read(denoiser, sigmas) -> list:
-        return [means_of_layers(denoiser, latents, [sigma], layers, Reading(draws, 0, "mean")) for latents in sets]
-
-    positive, negative = demo.with_denoiser("", 1.0, read, layer=layers[-1], gradients=False)
-    return direction_from({layer: (positive[layer].rows(), negative[layer].rows()) for layer in layers},
-                          scale=way.scale)
+    with torch.inference_mode():
+        sets = [{"samples": demo.vae.encode(pictures)} for pictures in pictures_of(target, folder, count)]
+        direction, *_ = DirectionFromPictures.execute(
+            demo.model, pack.encode_prompt(demo.clip, ""), *sets, ", ".join(layers), way.percent, draws, way.scale, 0,
+            resume=False, weighting=way.weighting).args
+    return direction
 
 
 def steered(demo: DemoModel, prompt: str, direction: Direction, way: Way, count: int) -> Tensor:

@@ -6,8 +6,8 @@ how often it is right on held-out real pictures stands beside the tables. Recogn
 classifier takes for their concept, distance what lies between steered and plain samples of the same noise (1 - cosine
 of the judge's features), sharpness is relative to plain samples. Means over prompts, with their 95 % interval.
 
-Ahead of them stands where each layer alone leads: by how much of the way between the mean pictures of the two sets the
-predictions of noisy pictures move at strength 1, at three noise levels. Below 0 they move away from the attribute.
+Ahead of them stands what the node DirectionFromPictures says of its layers: how well they tell the pictures apart, and
+where they lead, by which it weights them.
 """
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from _directions import ALL, CFG, LATE, MIDDLE, TARGETS, Target, Way, direction_of, steered
-from _leading import LEVELS, leading
+from _directions import CFG, LATE, MIDDLE, SOURCE, TARGETS, Target, Way, direction_of, steered
 from support import (
     ICONS,
     LOOKS,
@@ -39,18 +38,20 @@ from support import (
 
 import dataset
 
-STRENGTHS = [-6.0, -3.0, -1.0, 1.0, 3.0, 6.0, 9.0, 12.0]
+STRENGTHS = [-2.0, -1.0, -0.5, 0.5, 1.0, 1.5, 2.0, 3.0]
 OTHERS = 80  # concepts that the classifier may take a picture for instead
 SHOWN = 6
+UNSAID = str.maketrans('', '', "',")  # left out of names of figures
 PLAIN = Way(0.0)
-CHOICES = {  # what else than strength may be chosen, at one strength
-    "first half of sampling": dict(end=0.5), "second half": dict(start=0.5), "the source's part": dict(start=0.5,
-                                                                                                       end=0.95),
-    "conditional side alone": dict(conditional=True),
-    "read at 0.3": dict(percent=0.3), "read at 0.9": dict(percent=0.9),
-    "the layer in the middle": dict(where=MIDDLE), "the last layers": dict(where=LATE), "all layers": dict(where=ALL),
+CHOICES = {  # what else than strength may be chosen
+    "first half of sampling": Way(1.0, end=0.5), "second half": Way(1.0, start=0.5),
+    "the source's part": Way(1.0, start=0.5, end=0.95), "conditional side alone": Way(1.0, conditional=True),
+    "read at 0.3": Way(1.0, percent=0.3), "read at 0.9": Way(1.0, percent=0.9),
+    "the layer in the middle": Way(1.0, MIDDLE), "the last layers": Way(1.0, LATE),
+    "all layers alike": Way(1.0, weighting="equal"),
+    **{f"the source's layers alike, {strength:g}": Way(strength, SOURCE, weighting="equal")
+       for strength in (-3.0, 1.0, 3.0, 6.0)},
 }
-CHOSEN = 3.0
 
 
 class Measured(NamedTuple):
@@ -78,16 +79,14 @@ def recogniser(folder: Path) -> Recogniser:
 
 
 def measure(task: tuple[Target, bool], arguments):
-    """What was measured of each way for one target on one demo model by prompt, the direction, some pictures, and where
-    layers lead."""
+    """What was measured of each way for one target on one demo model by prompt, the direction, and some pictures."""
     target, transformer = task
     demo, judge = demo_and_judge(transformer)
     tells, _ = teller(arguments.data, target.kind)
     found, pictures, directions = {}, {}, {}
-    leads = leading(demo, target, arguments.data, arguments.pictures, arguments.draws)
     prompts = LOOKS[target.kind][: arguments.prompts]
     for way in arguments.ways:
-        read = dataclasses.replace(PLAIN, percent=way.percent, where=way.where)
+        read = dataclasses.replace(PLAIN, percent=way.percent, where=way.where, weighting=way.weighting)
         if read not in directions:
             directions[read] = direction_of(demo, target, read, arguments.data, arguments.pictures, arguments.draws)
         for prompt in prompts:
@@ -104,7 +103,7 @@ def measure(task: tuple[Target, bool], arguments):
                 float(1 - (features * plain_features).sum(1).mean()),
                 float(sharpness(drawn).mean() / sharpness(plain).mean()))
         print(f"{target.name}, {'transformer' if transformer else 'U-Net'}, {way}: done", flush=True)
-    return found, directions[PLAIN], {key: value for key, value in pictures.items() if key[1] != "plain"}, leads
+    return found, directions[PLAIN], {key: value for key, value in pictures.items() if key[1] != "plain"}
 
 
 def main() -> None:
@@ -117,19 +116,20 @@ def main() -> None:
             targets=([target.name for target in TARGETS], ["dark", "twitter"]),
             models=(["unet", "transformer"], ["unet"]))
     few = arguments.quick
-    arguments.ways = [PLAIN, *(Way(strength) for strength in ([-6.0, 6.0] if few else STRENGTHS)),
-                      *([] if few else [Way(CHOSEN, **choice) for choice in CHOICES.values()])]
+    arguments.ways = [PLAIN, *(Way(strength) for strength in ([-1.0, 1.0] if few else STRENGTHS)),
+                      *([] if few else CHOICES.values())]
     tasks = [(target, model == "transformer") for model in arguments.models for target in TARGETS
              if target.name in arguments.targets]
     recogniser(arguments.data)  # the pictures are prepared once, before processes share the work
     with processes(arguments.workers) as pool:
         results = results_of(pool, measure, tasks, arguments)
     figures = {}
-    for (target, transformer), (found, direction, pictures, leads) in zip(tasks, results):
+    for (target, transformer), (found, direction, pictures) in zip(tasks, results):
         name = f"{'transformer' if transformer else 'unet'}_{target.name}"
-        print(f"\n{name}: where layers lead at strength 1\n")
-        print_table(["layer", *(f"level {level:g}" for level in LEVELS)],
-                    [[layer, *(f"{share:+.1%}" for share in shares)] for layer, shares in leads.items()])
+        print(f"\n{name}: layers\n")
+        print_table(["layer", "AUROC", "leads", "weight"],
+                    [[layer, f"{each.auroc:.3f}", f"{each.lead:+.1%}", f"{each.weight:+.2f}"]
+                     for layer, each in direction.layers.items()])
         figures |= report(target, name, found, direction, arguments)
         if arguments.sheet:
             ways = sorted((way for way in arguments.ways if way == Way(way.strength)), key=lambda way: way.strength)
@@ -150,14 +150,14 @@ def report(target: Target, name: str, found: dict, direction, arguments) -> dict
           f"on {right:.0%} of held-out pictures; the direction tells {direction.positive} + {direction.negative} "
           f"pictures apart with AUROC {best[1].auroc:.3f} and d' {best[1].d_prime:.2f} at {best[0]}\n")
     prompts = LOOKS[target.kind][: arguments.prompts]
-    titles = {Way(CHOSEN, **choice): title for title, choice in CHOICES.items()}
+    titles = {way: title for title, way in CHOICES.items()}
     rows, figures = [], {f"auroc_{name}": best[1].auroc, f"d_prime_{name}": best[1].d_prime, f"judge_{name}": right}
     for way in arguments.ways:
         columns = np.array([found[way, prompt] for prompt in prompts]).T  # (measures, prompts)
         told = [column[np.isfinite(column)] for column in columns]
         title = titles.get(way, "")
         rows.append([f"{way.strength:g}", title, *(with_interval(each) if len(each) else "" for each in told)])
-        key = f"{name}_{title.replace(' ', '_').replace(chr(39), '') or format(way.strength, 'g')}"
+        key = f"{name}_{title.replace(' ', '_').translate(UNSAID) or format(way.strength, 'g')}"
         figures |= {f"{field}_{key}": float(each.mean()) for field, each in zip(Measured._fields, told) if len(each)}
     print_table(["strength", "choice", f"share {target.name}", "recognised", "distance to plain", "sharpness"], rows)
     return figures

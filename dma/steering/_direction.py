@@ -24,6 +24,7 @@ class LayerDirection:
 
     auroc, d_prime: how well projections on the direction tell pictures apart that it was not made of (cross-validated).
     length: the distance between the means of the two sets. deviation: the standard deviation of a set's projections.
+    lead: where it leads (`lead`), NaN where that has not been measured. weight: what the vector has been multiplied by.
     """
 
     vector: Tensor
@@ -31,6 +32,8 @@ class LayerDirection:
     d_prime: float
     length: float
     deviation: float
+    lead: float = math.nan
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)

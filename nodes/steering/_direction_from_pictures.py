@@ -1,19 +1,27 @@
 """DirectionFromPictures: the way from one set of pictures to another in what a network represents."""
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from comfy_api.latest import io
 
 from ...dma import steering
+from ...dma.choices import check_choice
 from ...dma.representation import Reading, check_alike
-from ...dma.steering import Direction
+from ...dma.steering import BY_LEAD, Direction
 from .. import comfyui, inputs
 from ..inputs import DIRECTION, checked
+from ._leads import leads_of
 
 SCALE = ("What strength 1 of SteerRepresentation adds. difference: the way from the mean of the one set to that of the "
          "other. deviation: one standard deviation of the pictures of a set along this way. unit: this way over its "
          "length.")
+
+
+WEIGHTING = ("How much each layer adds. lead: by how far it moves the model's predictions from the one kind of pictures "
+             "to the other, which is measured with a few of the pictures; a layer that leads back is turned round. "
+             "equal: the direction as it was found in every layer, as in the source.")
 
 
 class DirectionFromPictures(io.ComfyNode):
@@ -39,8 +47,9 @@ class DirectionFromPictures(io.ComfyNode):
                                    tooltip="Pictures of the other kind, of the same size; they need not be as many."),
                 io.String.Input("layers", default="",
                                 tooltip="Layers to find directions at: names or beginnings of names, such as "
-                                        "middle_block, output_blocks or joint_blocks.1*. Empty: a U-Net's middle block "
-                                        "and the first half of its output blocks; all blocks of a transformer."),
+                                        "middle_block, output_blocks or joint_blocks.1*. Empty: all of them; with the "
+                                        "weighting equal, of a U-Net its middle block and the first half of its output "
+                                        "blocks."),
                 io.Float.Input("percent", default=0.6, min=0.0, max=1.0, step=0.01, round=False,
                                tooltip="The noise level at which features are read, as a share of sampling: 0 is pure "
                                        "noise at the start, 1 is clean."),
@@ -50,13 +59,15 @@ class DirectionFromPictures(io.ComfyNode):
                 io.Vae.Input("vae", optional=True, tooltip="The VAE of the model, where images are connected."),
                 inputs.batch_size(),
                 inputs.resume(),
+                io.Combo.Input("weighting", options=list(steering.WEIGHTINGS), default=BY_LEAD, optional=True,
+                               tooltip=WEIGHTING),
             ],
             outputs=[
                 DIRECTION.Output("direction", display_name="direction",
                                  tooltip="A direction for each layer, for SteerRepresentation."),
                 io.String.Output("table", display_name="table",
                                  tooltip="How well each layer's direction tells pictures apart that it was not made "
-                                         "of, as a Markdown table for Preview as Text."),
+                                         "of, and where it leads, as a Markdown table for Preview as Text."),
                 io.Float.Output("separation", display_name="separation",
                                 tooltip="The largest AUROC of a layer: 1 tells all pictures apart. 0.5 is chance for "
                                         "one layer; the largest of several is above it by chance, the more the fewer "
@@ -67,10 +78,11 @@ class DirectionFromPictures(io.ComfyNode):
     @classmethod
     @checked()
     def execute(cls, model, positive, with_it, without_it, layers, percent, draws, scale, seed, vae=None, batch_size=0,
-                resume=True) -> io.NodeOutput:
+                resume=True, weighting=BY_LEAD) -> io.NodeOutput:
         comfyui.check_model(model)
         comfyui.check_conditioning(positive, "positive")
-        chosen = layers_of(model, layers)
+        check_choice(weighting, steering.WEIGHTINGS, "weighting")
+        chosen = layers_of(model, layers, weighting)
         given = {"with_it": with_it, "without_it": without_it}
         for name, pictures in given.items():
             check_count(inputs.count_of_pictures(model, pictures, vae, name), name)
@@ -82,6 +94,8 @@ class DirectionFromPictures(io.ComfyNode):
         if one != other:
             raise ValueError(f"with_it holds latents of {one[1]} x {one[0]} and without_it of {other[1]} x {other[0]}: "
                              "sizes are seen in features, too, so connect pictures of one size.")
+        clean = [comfyui.latents_into_model(model, comfyui.samples_of(model, latent)) for latent in sets.values()]
+        way = steering.way_between(*clean) if weighting == BY_LEAD else None
         sigmas = inputs.noise_levels(model, f"{percent}")
         found = {name: inputs.represented(model, positive, latent, sigmas, chosen, Reading(draws, seed, "mean"),
                                           batch_size=batch_size, resume=resume) for name, latent in sets.items()}
@@ -91,16 +105,19 @@ class DirectionFromPictures(io.ComfyNode):
             check_alike(above, below, comfyui.tolerance_of_model(model))
             features[layer] = above.rows(), below.rows()
         direction = steering.direction_from(features, scale=scale)
+        if weighting == BY_LEAD:
+            leads = leads_of(model, positive, direction, clean, way, seed, batch_size)
+            direction = steering.weighted_by_leads(direction, leads)
         return io.NodeOutput(direction, table_of(direction), direction.separation)
 
 
-def layers_of(model: Any, text: str) -> list[str]:
+def layers_of(model: Any, text: str, weighting: str) -> list[str]:
     """The layers that a text names, or those that are steered by default."""
     names = comfyui.layer_names(model)
     if text.strip():
         return inputs.chosen_layers(names, text)
     decoder = [name for name in names if name.startswith("output_blocks")]
-    if not decoder:
+    if weighting == BY_LEAD or not decoder:
         return names
     # As in arXiv 2512.20963. Nearer to the output a U-Net holds less what the picture shows than what of it is still
     # to be taken out, and its directions lead the other way.
@@ -114,10 +131,16 @@ def check_count(count: int, name: str, kind: str = "") -> None:
 
 
 def table_of(direction: Direction) -> str:
-    rows = [f"| {layer} | {len(each.vector)} | {each.auroc:.3f} | {each.d_prime:.2f} | {each.length:.3g} "
-            f"| {each.deviation:.3g} |" for layer, each in direction.layers.items()]
-    title = ["| layer | channels | AUROC | d' | length | deviation |", "| --- | --- | --- | --- | --- | --- |"]
+    by_lead = not any(math.isnan(each.lead) for each in direction.layers.values())
+    titles = ["layer", "channels", "AUROC", "d'", "length", "deviation", *(["leads", "weight"] if by_lead else [])]
+    rows = [[layer, f"{len(each.vector)}", f"{each.auroc:.3f}", f"{each.d_prime:.2f}", f"{each.length:.3g}",
+             f"{each.deviation:.3g}", *([f"{each.lead:+.1%}", f"{each.weight:+.2f}"] if by_lead else [])]
+            for layer, each in direction.layers.items()]
     told = (f"{direction.positive} pictures with it and {direction.negative} without. AUROC and d' are those of "
             "pictures that the direction was not made of; 0.5 and 0 are chance for one layer, and the best of several "
             "is above them by chance.")
-    return "\n".join([*title, *rows, "", told])
+    if by_lead:
+        told += (" Leads: by how much of the way between the mean pictures of the two sets predictions move when the "
+                 "direction is added at this layer alone; weight: how much of it strength 1 adds, below 0 turned "
+                 "round.")
+    return "\n".join([*(f"| {' | '.join(row)} |" for row in (titles, ["---"] * len(titles), *rows)), "", told])

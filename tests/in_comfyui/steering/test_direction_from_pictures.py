@@ -27,7 +27,7 @@ def test_it_is_the_difference_of_channel_means(built, bridge, name):
 
     model, shape, prompt = built(name), SHAPES[name], MODELS[name].conditioning(1)
     sets = latents(3, 1.0, 1, shape), latents(4, 0.0, 2, shape)
-    direction, table, separation = made(model, *sets, prompt)
+    direction, table, separation = made(model, *sets, prompt, weighting="equal")
     sampling = model.get_model_object("model_sampling")
     sigma, noise = float(sampling.percent_to_sigma(0.6)), reading_noise(2, shape, 0)
     names = list(direction.layers)
@@ -47,6 +47,53 @@ def test_it_is_the_difference_of_channel_means(built, bridge, name):
         torch.testing.assert_close(direction.layers[layer].vector, positive - negative, rtol=1e-3, atol=1e-4)
         assert f"| {layer} | {len(positive)} |" in table
     assert separation == direction.separation == 1.0 and "3 pictures with it and 4 without" in table
+    assert "leads" not in table
+
+
+@pytest.mark.parametrize("name", ["SD1.5", "SD3"])
+def test_layers_are_weighted_by_how_far_predictions_move(built, bridge, name):
+    from mental_averages.dma.diffusion import add_noise
+    from mental_averages.dma.representation import reading_noise
+    from mental_averages.nodes.steering import SteerRepresentation
+
+    model, shape, prompt = built(name), SHAPES[name], MODELS[name].conditioning(1)
+    sets = latents(11, 1.0, 1, shape), latents(4, 0.0, 2, shape)
+    plain = made(model, *sets, prompt, weighting="equal", layers="*")[0]
+    weighted, table, _ = made(model, *sets, prompt, batch_size=5)
+    assert list(weighted.layers) == list(plain.layers)
+    with_it, without_it = (model.model.process_latent_in(each["samples"]) for each in sets)
+    way = with_it.mean(0) - without_it.mean(0)
+    clean = torch.cat([with_it[[0, 1, 2, 4, 5, 6, 8, 9]], without_it])
+    noise = reading_noise(12, shape, 0)
+    sigmas = [float(model.get_model_object("model_sampling").percent_to_sigma(level)) for level in (0.3, 0.6, 0.9)]
+
+    def predicted(patched):
+        return bridge.with_denoiser(
+            patched, prompt, prompt, 1.0, torch.tensor([*sigmas, 0.0]), shape, 0,
+            lambda denoiser: [denoiser.denoise(add_noise(denoiser.parametrization, clean, noise, sigma), sigma)
+                              for sigma in sigmas], layer=None, gradients=False)
+
+    usual, leads = predicted(model), {}
+    for layer in plain.layers:
+        with torch.inference_mode():
+            moved = predicted(SteerRepresentation.execute(model, plain, 1.0, layer, 0.0, 1.0, "both").args[0])
+        leads[layer] = sum(float(((after - before).mean(0) * way).sum() / way.square().sum())
+                           for before, after in zip(usual, moved)) / len(sigmas)
+    largest = max(map(abs, leads.values()))
+    for layer, each in weighted.layers.items():
+        assert each.lead == pytest.approx(leads[layer], rel=1e-3, abs=1e-3 * largest)
+        torch.testing.assert_close(each.vector, leads[layer] / largest * plain.layers[layer].vector, rtol=1e-3,
+                                   atol=1e-3 * plain.layers[layer].vector.abs().max().item())
+        assert f"| {each.lead:+.1%} | {each.weight:+.2f} |" in table
+
+
+def test_where_layers_lead_is_not_asked_for_pictures_of_one_mean(built):
+    """Their features may differ where their latents' means do not."""
+    one, noise = latents(2)["samples"], latents(2, seed=1)["samples"]
+    with_it, without_it = {"samples": torch.cat([one, -one])}, {"samples": torch.cat([noise, -noise])}
+    assert made(built("SD1.5"), with_it, without_it, weighting="equal")[0].layers
+    with pytest.raises(ValueError, match="The mean pictures of the two sets are the same"):
+        made(untouched(built("SD1.5")), with_it, without_it)
 
 
 def test_images_are_the_latents_that_the_vae_makes_of_them(demo, prompts):
@@ -104,7 +151,7 @@ def test_steering_by_it_moves_features_by_it(built, bridge):
     from mental_averages.nodes.steering import SteerRepresentation
 
     model = built("SD1.5")
-    direction = made(model, latents(3, 1.0, 1), latents(3, 0.0, 2), layers="middle_block")[0]
+    direction = made(model, latents(3, 1.0, 1), latents(3, 0.0, 2), layers="middle_block", weighting="equal")[0]
     with torch.inference_mode():
         steered = SteerRepresentation.execute(model, direction, 1.0, "", 0.0, 1.0, "both").args[0]
     x, texts = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(5)), MODELS["SD1.5"].conditioning(1)
@@ -118,7 +165,7 @@ def test_steering_by_it_moves_features_by_it(built, bridge):
 def test_layers_and_scales(built):
     model = built("SD1.5")
     sets = latents(3, 1.0, 1), latents(3, 0.0, 2)
-    found = made(model, *sets, layers="output_blocks.1, input_blocks", scale="unit")[0]
+    found = made(model, *sets, layers="output_blocks.1, input_blocks", scale="unit", weighting="equal")[0]
     assert list(found.layers) == [*(f"input_blocks.{number}" for number in range(4)), "output_blocks.1"]
     assert all(each.vector.norm() == pytest.approx(1.0, rel=1e-4) for each in found.layers.values())
 
@@ -128,8 +175,8 @@ def test_it_goes_on_from_what_was_read(built, folders):
 
     calls = Calls(built("SD1.5"))
     sets = latents(3, 1.0, 1), latents(3, 0.0, 2)
-    first, found = calls.during(made, calls.model, *sets, resume=True)
-    again, same = calls.during(made, calls.model, *sets, resume=True, scale="unit")
+    first, found = calls.during(made, calls.model, *sets, resume=True, weighting="equal")
+    again, same = calls.during(made, calls.model, *sets, resume=True, weighting="equal", scale="unit")
     assert again < first
     torch.testing.assert_close(found[0].layers["middle_block"].vector / found[0].layers["middle_block"].length,
                                same[0].layers["middle_block"].vector)
@@ -145,7 +192,8 @@ def test_it_goes_on_from_what_was_read(built, folders):
     (dict(with_it=latents(2, shape=(16, 8, 8))), "16 channels"),
     (dict(with_it=latents(2, shape=(4, 8, 6))), "with_it holds latents of 6 x 8 and without_it of 8 x 8"),
     (dict(layers="joint_blocks"), "No layer of this model fits 'joint_blocks'"),
-    (dict(percent=1.5), "percent"), (dict(draws=0), "draws"), (dict(scale="norm"), "scale")])
+    (dict(percent=1.5), "percent"), (dict(draws=0), "draws"), (dict(scale="norm"), "scale"),
+    (dict(weighting="auroc"), "weighting")])
 def test_bad_inputs_are_refused_before_the_model_is_asked(built, change, complaint):
     arguments = {**dict(with_it=latents(2, 1.0, 1), without_it=latents(2)), **change}
     with pytest.raises(ValueError, match=complaint):
@@ -163,4 +211,4 @@ def test_a_copy_is_no_picture_of_its_own(built):
 
 def test_the_same_pictures_have_no_direction(built):
     with pytest.raises(ValueError, match="the means of the two sets are the same"):
-        made(built("SD1.5"), latents(2), latents(2))
+        made(built("SD1.5"), latents(2), latents(2), weighting="equal")

@@ -1,0 +1,81 @@
+"""Where the layers of a direction lead: what adding it at one of them does to predictions of clean latents."""
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ..diffusion import Denoiser, add_noise, check_finite
+from ..execution import BatchSize, Event, choose_batch
+from ..precision import in_double
+from ._direction import Direction
+
+BY_LEAD, EQUAL = WEIGHTINGS = ("lead", "equal")
+
+
+def mean_predictions(denoiser: Denoiser, clean: Tensor, noise: Tensor, sigmas: Sequence[float],
+                     batch: BatchSize | None = None) -> Generator[Event, None, Tensor]:
+    """The means (S, C, H, W) over latents of what a model takes for clean in them, at each of S noise levels.
+
+    clean, noise: latents (N, C, H, W) and the noise that is added to them; fp64 on the CPU comes back.
+    """
+    batch = choose_batch(batch, clean.shape[1:])
+    means = torch.zeros(len(sigmas), *clean.shape[1:], dtype=torch.float64)
+    for level, sigma in enumerate(sigmas):
+        def predict(rows: slice, sigma: float = sigma) -> Tensor:
+            noisy = add_noise(denoiser.parametrization, clean[rows], noise[rows], sigma)
+            return denoiser.denoise(noisy.to(denoiser.device), sigma)  # (b, C, H, W)
+
+        for rows, found in batch.over(len(clean), predict):
+            check_finite(found, "Predictions of the model", sigma)
+            means[level] += in_double(found).sum(0) / len(clean)
+            yield Event("predict", rows.stop - rows.start, rows.stop, len(clean))
+    return means
+
+
+def way_between(positive: Tensor, negative: Tensor) -> Tensor:
+    """The way (C, H, W) from the mean of latents (M, C, H, W) to that of others (N, C, H, W), in fp64 on the CPU.
+    Raises ValueError where the means are the same."""
+    way = in_double(positive).mean(0) - in_double(negative).mean(0)
+    if not way.any():
+        raise ValueError("The mean pictures of the two sets are the same, so that there is no way from one to the "
+                         "other that layers could lead along: choose the weighting 'equal', or other pictures.")
+    return way
+
+
+def lead(moved: Tensor, way: Tensor) -> float:
+    """The share of a way (C, H, W) by which predictions have been moved along it: the mean over noise levels of
+
+        <moved, way> / |way|^2
+
+    of how far mean predictions (S, C, H, W) have moved. 1 is all of the way, below 0 they move back.
+
+    >>> way = torch.tensor([3.0, 4.0]).reshape(1, 1, 2)
+    >>> lead(0.5 * way[None], way)
+    0.5
+    """
+    moved, way = in_double(moved), in_double(way)
+    return ((moved * way).sum(dim=(-3, -2, -1)) / way.square().sum()).mean().item()
+
+
+def weighted_by_leads(direction: Direction, leads: Mapping[str, float]) -> Direction:
+    """The direction whose layers are weighted by where they lead: w = lead / largest |lead|.
+
+    Of all ways to share a given sum of squares among the layers, the one that moves predictions furthest along the way,
+    to first order. A layer that leads back is turned round, one that leads nowhere adds nothing.
+
+    leads: by layer, what `lead` says of its vector. Raises ValueError if they are not finite, or all 0.
+    """
+    if not all(map(math.isfinite, leads.values())):
+        raise ValueError("Where the layers of this direction lead is NaN or infinity: choose another scale or layers.")
+    largest = max(map(abs, leads.values()))
+    if largest == 0:
+        raise ValueError("None of these layers leads anywhere: adding the direction does not change predictions. "
+                         "Choose other layers.")
+    layers = {layer: replace(each, vector=each.vector * (leads[layer] / largest), lead=leads[layer],
+                             weight=leads[layer] / largest)
+              for layer, each in direction.layers.items()}
+    return replace(direction, layers=layers)
