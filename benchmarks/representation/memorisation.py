@@ -42,10 +42,12 @@ from torch import Tensor
 
 import dataset
 from mental_averages.dma.representation import (
+    FIT,
     GUIDANCE,
     MAXIMUM,
     Reading,
     channel_scores,
+    fit,
     guidance_difference,
     means_of_layers,
 )
@@ -54,6 +56,7 @@ from mental_averages.dma.statistics import against_references, auroc, fewest_ref
 RATE = 0.01
 RESAMPLED = 1000
 TOGETHER = 32  # prompts in one batch
+FIT_UNTOLD = "fit without the prompt"
 GUIDANCE_LEVELS = [0.1, 0.3, 0.5, 0.7, 0.9]
 SOURCE, MIDDLE, ALL = "the source's", "middle_block", "all"
 KINDS = ("memorised", "once")
@@ -99,18 +102,21 @@ def by_features(demo: DemoModel, latents: Tensor, way: Way) -> dict[str, Tensor]
     return channel_scores(list(found.values()))
 
 
-def by_prompts(demo: DemoModel, latents: Tensor, prompts: list[str]) -> Tensor:
-    """How much each picture's own prompt changes what is predicted (N,)."""
+def by_prompts(demo: DemoModel, latents: Tensor, prompts: list[str]) -> dict[str, Tensor]:
+    """How much each picture's own prompt changes what is predicted (N,), and how well pictures are known by it and by
+    the empty one."""
     sigmas, found = sigmas_at(demo, GUIDANCE_LEVELS), []
     for first in range(0, len(prompts), TOGETHER):
         rows = slice(first, first + TOGETHER)
 
-        def ask(denoiser, _, rows: slice = rows) -> Tensor:
-            return guidance_difference(denoiser.with_guidance(1.0), denoiser.with_guidance(0.0), latents[rows], sigmas)
+        def ask(denoiser, _, rows: slice = rows) -> dict[str, Tensor]:
+            told, untold = denoiser.with_guidance(1.0), denoiser.with_guidance(0.0)
+            return {GUIDANCE: guidance_difference(told, untold, latents[rows], sigmas),
+                    FIT: fit(told, latents[rows], sigmas), FIT_UNTOLD: fit(untold, latents[rows], sigmas)}
 
         found.append(demo.with_denoiser(prompts[rows], 1.0, ask, layer=None, gradients=False,
                                         latents=len(prompts[rows])))
-    return torch.cat(found)
+    return {score: torch.cat([each[score] for each in found]) for score in found[0]}
 
 
 def auroc_interval(positive: Tensor, negative: Tensor) -> tuple[float, float]:
@@ -195,7 +201,7 @@ def measure(task: tuple[bool, Way | str], arguments, checkpoint: Path) -> dict[s
         found = {kind: responses(demo, demo_and_judge()[1], prompts[: arguments.steered], direction,
                                  arguments.strengths) for kind, prompts in given.prompts.items()}
     elif way == GUIDANCE:
-        found = {kind: {GUIDANCE: by_prompts(demo, given.latents[kind], given.prompts[kind])} for kind in KINDS}
+        found = {kind: by_prompts(demo, given.latents[kind], given.prompts[kind]) for kind in KINDS}
     else:
         found = {kind: by_features(demo, latents, way) for kind, latents in given.latents.items()}
     print(f"{'after training' if learnt else 'as it was'}, {way}: done", flush=True)
@@ -212,8 +218,8 @@ def report(title: str, found: dict[Way | str, dict]) -> tuple[dict[str, Scores],
             own = Scores(*(measured[kind][score] for kind in KINDS))
             says = (["", ", ".join(map(str, GUIDANCE_LEVELS)), "", "1"] if isinstance(way, str) else
                     [way.layers, f"{way.level:g}", way.pooling, str(way.draws)])
-            name = score if way in (DEFAULT, GUIDANCE) else "_".join(
-                [score, *says]).replace("'", "").replace(" ", "_")
+            name = score if way in (DEFAULT, GUIDANCE) else "_".join([score, *says])
+            name = name.replace("'", "").replace(" ", "_")
             references, others = (half.once for half in own.halves())
             cells, figures[name] = judged(own.memorised, references, others, own.once)
             scores[name] = own

@@ -16,11 +16,13 @@ from ._files import load_representation, save_representation
 from ._memorisation import (
     CHANNEL_SCORES,
     DEVIATION,
+    FIT,
     GUIDANCE,
     NORM,
     SCORES,
     SPIKINESS,
     channel_scores,
+    fit,
     guidance_difference,
 )
 from ._memorisation_report import MemorisationReport, ScoreAmongReferences, memorisation_report
@@ -41,12 +43,12 @@ from ._sparsity import FEWEST_FOR_TAILS, FEWEST_PICTURES, participation, special
 from ._sparsity_report import BlockSparsity, SparsityReport, sparsity
 
 __all__ = [
-    "ALGORITHM", "CHANNEL_SCORES", "DEVIATION", "FEWEST_FOR_TAILS", "FEWEST_PICTURES", "GUIDANCE", "MAXIMUM", "NORM",
-    "OVER_SPACE", "RECONSTRUCTION_ALGORITHM", "SCORES", "SPIKINESS", "BlockSparsity", "MeansMonitor", "MeansState",
-    "MemorisationReport", "Reading", "ReconstructedLevel", "Reconstruction", "ReconstructionMonitor",
+    "ALGORITHM", "CHANNEL_SCORES", "DEVIATION", "FEWEST_FOR_TAILS", "FEWEST_PICTURES", "FIT", "GUIDANCE", "MAXIMUM",
+    "NORM", "OVER_SPACE", "RECONSTRUCTION_ALGORITHM", "SCORES", "SPIKINESS", "BlockSparsity", "MeansMonitor",
+    "MeansState", "MemorisationReport", "Reading", "ReconstructedLevel", "Reconstruction", "ReconstructionMonitor",
     "ReconstructionReport", "ReconstructionSettings", "ReconstructionState", "Representation", "ScoreAmongReferences",
     "SparsityReport", "centroid", "channel_means", "channel_scores", "check_alike", "check_representation",
-    "distances_to", "guidance_difference", "load_representation", "matched_features", "means_of_layers",
+    "distances_to", "fit", "guidance_difference", "load_representation", "matched_features", "means_of_layers",
     "memorisation_report", "participation", "reading_means", "reading_noise", "reconstruct", "save_representation",
     "sparsity", "specialised", "strongest", "tail_scores", "varying",
 ]

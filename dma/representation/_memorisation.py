@@ -1,14 +1,15 @@
-"""How much like memorised pictures a network takes latents: by its features, and by what a prompt changes.
+"""How much like memorised pictures a network takes latents: by its features, by what a prompt changes, and by how well
+it knows them.
 
 Zhang et al., *Generalization of Diffusion Models Arises with a Balanced Representation Space* (ICLR 2026, arXiv
 2512.20963): of a picture that it has memorised a network's features are spiky, a few channels hold nearly all, and of
 others balanced. `channel_scores` are the statistics of their code, `guidance_difference` is the rival that needs a
-prompt.
+prompt, `fit` the plain one: the loss that training has lowered.
 """
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -19,10 +20,10 @@ from ..precision import in_double
 from ._channel_means import noisy_draws, reading_noise
 from ._representation import Representation
 
-DEVIATION, NORM, SPIKINESS, GUIDANCE = "deviation", "norm", "spikiness", "guidance"
+DEVIATION, NORM, SPIKINESS, GUIDANCE, FIT = "deviation", "norm", "spikiness", "guidance", "fit"
 # New names go to the end: saved graphs name them. Those of CHANNEL_SCORES come from features, without a prompt.
 CHANNEL_SCORES = (DEVIATION, NORM, SPIKINESS)
-SCORES = (*CHANNEL_SCORES, GUIDANCE)
+SCORES = (*CHANNEL_SCORES, GUIDANCE, FIT)
 
 
 def channel_scores(representations: Sequence[Representation]) -> dict[str, Tensor]:
@@ -101,11 +102,52 @@ def guidance_difference(conditional: Denoiser, unconditional: Denoiser, latents:
     >>> guidance_difference(Constant(3.0), Constant(1.0), torch.ones(2, 1, 2, 2), [4.0, 2.0]).tolist()
     [0.75, 0.75]
     """
+    def changed(told: Tensor, untold: Tensor, clean: Tensor, sigma: float) -> Tensor:
+        # In fp64 before it is taken: half precision would round away, or overflow, what lies between the two.
+        difference = check_finite(in_double(told) - in_double(untold), "What a prompt changes", sigma)
+        return difference.square().flatten(1).mean(1).sqrt() / sigma
+
+    return _mean_over_noise(changed, (conditional, unconditional), latents, sigmas, draws, seed, batch)
+
+
+def fit(denoiser: Denoiser, latents: Tensor, sigmas: Sequence[float], *, draws: int = 1, seed: int = 0,
+        batch: BatchSize | None = None) -> Tensor:
+    """How well a network knows pictures (N,), in fp64: minus its loss on clean latents (N, C, H, W) in its units,
+
+        fit = - mean over levels and draws of  |D(x, sigma) - latent|_2^2 / (sigma^2 C H W)
+
+    with x = add_noise(latent, eps, sigma), the same noises eps for all latents (`reading_noise`). D is the predicted
+    clean latent, so this is the mean squared error of predicted noises of eps and v models, and of velocities of flow
+    models. Pictures that training has shown more often have a lower loss, with their own prompt above all: the attack
+    by the loss of Yeom et al., *Privacy Risk in Machine Learning* (CSF 2018), which Carlini et al., *Extracting
+    Training Data from Diffusion Models* (2023, arXiv 2301.13188, section 5), put to diffusion models. Plain pictures
+    have a lower one than rich ones, too, so that references should be of their kind.
+
+    Errors are those of `guidance_difference`.
+
+    >>> from ..diffusion import Parametrization
+    >>> class Zero:
+    ...     parametrization, device = Parametrization.EPS, torch.device("cpu")
+    ...     def denoise(self, x, sigma): return 0 * x
+    >>> fit(Zero(), torch.full((2, 1, 2, 2), 3.0), [1.0, 3.0]).tolist()
+    [-5.0, -5.0]
+    """
+    def known(predicted: Tensor, clean: Tensor, sigma: float) -> Tensor:
+        error = check_finite(in_double(predicted) - in_double(clean), "What the model takes for clean", sigma)
+        return -error.square().flatten(1).mean(1) / sigma**2
+
+    return _mean_over_noise(known, (denoiser,), latents, sigmas, draws, seed, batch)
+
+
+def _mean_over_noise(judge: Callable[..., Tensor], denoisers: Sequence[Denoiser], latents: Tensor,
+                     sigmas: Sequence[float], draws: int, seed: int, batch: BatchSize | None) -> Tensor:
+    """The mean over levels and draws of what `judge(*predictions, clean latents, sigma)` makes of those of each
+    Denoiser."""
     check_latents(latents)
     if draws < 1:
         raise ValueError(f"draws is {draws}: at least 1 draw of noise is needed.")
     if not sigmas or not all(0 < sigma < math.inf for sigma in sigmas):
-        raise ValueError("What a prompt changes is told at one or more noise levels above 0, but these are "
+        raise ValueError("What a network predicts is judged at one or more noise levels above 0, but these are "
                          f"{', '.join(f'{sigma:.4g}' for sigma in sigmas) or 'none'}.")
     latents = latents.detach().cpu()  # where their noise is drawn
     shape, count = tuple(latents.shape[1:]), len(latents)
@@ -113,11 +155,8 @@ def guidance_difference(conditional: Denoiser, unconditional: Denoiser, latents:
     total, batch = torch.zeros(count, dtype=torch.float64), choose_batch(batch, shape)
     for sigma in map(float, sigmas):
         def read(rows: slice, sigma: float = sigma) -> Tensor:
-            chosen, noisy = noisy_draws(conditional, latents, noise, rows, sigma)
-            told, untold = (of_rows(each, chosen).denoise(noisy, sigma) for each in (conditional, unconditional))
-            # In fp64 before it is taken: half precision would round away, or overflow, what lies between the two.
-            difference = check_finite(in_double(told) - in_double(untold), "What a prompt changes", sigma)
-            return difference.square().flatten(1).mean(1).sqrt() / sigma
+            chosen, noisy = noisy_draws(denoisers[0], latents, noise, rows, sigma)
+            return judge(*(of_rows(each, chosen).denoise(noisy, sigma) for each in denoisers), latents[chosen], sigma)
 
         for rows, found in batch.over(count * draws, read):
             total.index_add_(0, torch.arange(rows.start, rows.stop) // draws, found.cpu())

@@ -1,4 +1,5 @@
-"""MemorisationScore: which pictures a model has by heart, by how spiky its features of them are."""
+"""MemorisationScore: which pictures a model has by heart, by its features of them, by what their prompts change, and by
+its loss on them."""
 from __future__ import annotations
 
 import time
@@ -9,13 +10,24 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...dma import execution, figures, metrics, representation
-from ...dma.representation import CHANNEL_SCORES, DEVIATION, GUIDANCE, MAXIMUM, OVER_SPACE, SCORES, Reading, check_alike
+from ...dma.representation import (
+    CHANNEL_SCORES,
+    DEVIATION,
+    FIT,
+    GUIDANCE,
+    MAXIMUM,
+    OVER_SPACE,
+    SCORES,
+    Reading,
+    check_alike,
+)
 from .. import comfyui, inputs
 from ..inputs import REPORT, checked
 
 SCORE = ("What the flag goes by; the others stand beside it. deviation: the standard deviation of features over "
          "channels, large where few channels hold nearly all (the source). norm and spikiness: the other statistics of "
-         "its code. guidance: how much the prompt changes what is predicted, which needs prompts.")
+         "its code. guidance: how much the prompt changes what is predicted, which needs prompts. fit: minus the loss "
+         "on the picture, with its prompt where there are prompts.")
 
 
 class MemorisationScore(io.ComfyNode):
@@ -24,8 +36,8 @@ class MemorisationScore(io.ComfyNode):
         pictures = io.MatchType.Template("pictures", [io.Latent, io.Image])
         return io.Schema(
             node_id="MemorisationScore", display_name="Memorisation Score", category=inputs.category("representation"),
-            description="Flags pictures that a model has by heart, by how spiky its features of them are beside those "
-                        "of references.",
+            description="Flags pictures that a model has by heart, by its features of them and its loss on them beside "
+                        "those of references.",
             search_aliases=["memorization", "memorised", "training data", "copy", "replication", "copyright",
                             "privacy", "overfitting"],
             inputs=[
@@ -57,12 +69,12 @@ class MemorisationScore(io.ComfyNode):
                 inputs.seed("Seed of the noise. All pictures get the same draws."),
                 io.Clip.Input("clip", optional=True, tooltip="The text encoder of the model, where there are prompts."),
                 io.String.Input("prompts", default="", multiline=True, optional=True,
-                                tooltip="For the score guidance: the prompt of each of the pictures, one a line, or a "
-                                        "single line for all. Empty: this score is left out."),
+                                tooltip="For the scores guidance and fit: the prompt of each of the pictures, one a "
+                                        "line, or a single line for all. Empty: guidance is left out."),
                 io.String.Input("reference_prompts", default="", multiline=True, optional=True,
                                 tooltip="The same for the references."),
                 io.String.Input("guidance_levels", default="0.1, 0.3, 0.5, 0.7, 0.9", optional=True, advanced=True,
-                                tooltip="Noise levels at which the score guidance asks what the prompt changes, as "
+                                tooltip="Noise levels at which the scores guidance and fit ask what is predicted, as "
                                         "shares of sampling: 0 is pure noise at the start, 1 is clean."),
                 io.Vae.Input("vae", optional=True, tooltip="The VAE of the model, where images are connected."),
                 inputs.batch_size(),
@@ -100,7 +112,7 @@ class MemorisationScore(io.ComfyNode):
         inputs.check_reference_count(len(rows), "different pictures", false_positive_rate, "connect more")
         check_sizes(given)
         read_prompts = conditionings(model, said, score, clip)
-        asked = levels_of_guidance(model, guidance_levels) if read_prompts else []
+        asked = levels_of_guidance(model, guidance_levels) if read_prompts or score == FIT else []
         latents = {name: inputs.latents_of_pictures(each, vae) for name, each in given.items()}
         check_sizes(latents)
         reading = Reading(draws, seed, pooling)
@@ -111,8 +123,8 @@ class MemorisationScore(io.ComfyNode):
         scores = {name: representation.channel_scores(list(each.values())) for name, each in found.items()}
         if asked:
             for name, latent in latents.items():
-                scores[name][GUIDANCE] = changed_by_prompts(model, positive, latent, said[name], read_prompts, asked,
-                                                            reading, batch_size)
+                scores[name] |= told_by_prompts(model, positive, latent, said[name], read_prompts, asked, reading,
+                                                batch_size)
         report = representation.memorisation_report(
             scores["pictures"], scores["references"], score, false_positive_rate=false_positive_rate,
             own=metrics.same_rows(*(latents[name]["samples"] for name in ("pictures", "references"))),
@@ -203,21 +215,29 @@ def levels_of_guidance(model: Any, text: str) -> list[float]:
     return sigmas
 
 
-def changed_by_prompts(model: Any, empty: list, latent: dict, prompts: list[str], conditionings: dict[str, list],
-                       sigmas: list[float], reading: Reading, batch_size: int) -> Tensor:
-    """How much each latent's own prompt changes its prediction (N,); latents of one prompt are asked together."""
+def told_by_prompts(model: Any, empty: list, latent: dict, prompts: list[str], conditionings: dict[str, list],
+                    sigmas: list[float], reading: Reading, batch_size: int) -> dict[str, Tensor]:
+    """How much each latent's own prompt changes its prediction (N,), and how well the model knows it (N,), with its
+    prompt, or with the empty one where there are no prompts; latents of one prompt are asked together."""
     clean = comfyui.latents_into_model(model, comfyui.samples_of(model, latent))
-    shape, found = tuple(clean.shape[1:]), torch.zeros(len(clean), dtype=torch.float64)
-    bar, different = comfyui.progress_bar(), list(dict.fromkeys(prompts))
-    for number, prompt in enumerate(different):
-        rows = [row for row, each in enumerate(prompts) if each == prompt]
+    options = dict(draws=reading.draws, seed=reading.seed, batch=execution.batch_of(batch_size))
+    rows_of = {prompt: [row for row, each in enumerate(prompts) if each == prompt] for prompt in dict.fromkeys(prompts)}
+    found = {score: torch.zeros(len(clean), dtype=torch.float64) for score in ((GUIDANCE, FIT) if prompts else (FIT,))}
+    bar = comfyui.progress_bar()
+    for number, (prompt, rows) in enumerate((rows_of or {None: list(range(len(clean)))}).items()):
+        def ask(denoiser: Any, rows: list[int] = rows) -> dict[str, Tensor]:
+            conditional = denoiser.with_guidance(1.0)
+            asked = {FIT: representation.fit(conditional, clean[rows], sigmas, **options)}
+            if prompts:
+                asked[GUIDANCE] = representation.guidance_difference(conditional, denoiser.with_guidance(0.0),
+                                                                     clean[rows], sigmas, **options)
+            return asked
 
-        def ask(denoiser: Any, rows: list[int] = rows) -> Tensor:
-            return representation.guidance_difference(
-                denoiser.with_guidance(1.0), denoiser.with_guidance(0.0), clean[rows], sigmas, draws=reading.draws,
-                seed=reading.seed, batch=execution.batch_of(batch_size))
-
-        found[rows] = comfyui.with_denoiser(model, conditionings[prompt], empty, 1.0, torch.tensor([*sigmas, 0.0]),
-                                            shape, reading.seed, ask, layer=None, gradients=False)
-        bar(execution.Progress((number + 1) / len(different), f"{number + 1} of {len(different)} prompts asked"))
+        told = comfyui.with_denoiser(model, empty if prompt is None else conditionings[prompt], empty, 1.0,
+                                     torch.tensor([*sigmas, 0.0]), tuple(clean.shape[1:]), reading.seed, ask,
+                                     layer=None, gradients=False)
+        for score, values in found.items():
+            values[rows] = told[score]
+        count = max(1, len(rows_of))
+        bar(execution.Progress((number + 1) / count, f"{number + 1} of {count} prompts asked"))
     return found

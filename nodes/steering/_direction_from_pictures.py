@@ -19,8 +19,8 @@ SCALE = ("What strength 1 of SteerRepresentation adds. difference: the way from 
          "length.")
 
 
-WEIGHTING = ("How much each layer adds. lead: by how far it moves the model's predictions from the one kind of pictures "
-             "to the other, which is measured with a few of the pictures; a layer that leads back is turned round. "
+WEIGHTING = ("How much each layer adds. lead: by how far it moves predictions of the model from the one kind of "
+             "pictures to the other, which is measured with a few of them; a layer that leads back is turned round. "
              "equal: the direction as it was found in every layer, as in the source.")
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mental_averages.dma.diffusion import NotFiniteError, Parametrization
+from mental_averages.dma.diffusion import NotFiniteError, Parametrization, denoised_from_output
 from mental_averages.dma.execution import BatchSize
 from mental_averages.dma.representation import (
     MAXIMUM,
@@ -13,6 +13,7 @@ from mental_averages.dma.representation import (
     Representation,
     channel_means,
     channel_scores,
+    fit,
     guidance_difference,
     reading_noise,
 )
@@ -171,6 +172,41 @@ def test_what_has_no_guidance_difference_is_refused(arguments, message):
     given = dict(conditional=Linear(1.0), unconditional=Linear(0.0), latents=normal(2, *SHAPE), sigmas=[1.0])
     with pytest.raises((ValueError, NotFiniteError), match=message):
         guidance_difference(**{**given, **arguments})
+
+
+@pytest.mark.parametrize("parametrization", [Parametrization.EPS, Parametrization.V, Parametrization.FLOW])
+@pytest.mark.parametrize("size", [1, 4, 50])
+def test_fit_written_out(parametrization, size):
+    latents, sigmas, noise = normal(3, *SHAPE), [0.8, 0.2], reading_noise(2, SHAPE, 5)
+    model = Linear(0.7, parametrization)
+    found = fit(model, latents, sigmas, draws=2, seed=5, batch=BatchSize(size))
+    expected = []
+    for latent in latents:
+        losses = [((0.7 * ((1 - sigma if parametrization is Parametrization.FLOW else 1) * latent + sigma * eps)
+                    - latent) / sigma).square().mean() for sigma in sigmas for eps in noise]
+        expected.append(-sum(losses).item() / 4)
+    assert found.tolist() == pytest.approx(expected, rel=1e-5) and model.largest <= size
+
+
+@pytest.mark.parametrize("parametrization, target", [
+    (Parametrization.EPS, lambda clean, eps: eps), (Parametrization.FLOW, lambda clean, eps: eps - clean)])
+def test_fit_is_the_loss_of_training(parametrization, target):
+    """Of what the network itself gives: the noise, or the velocity of a flow."""
+    clean, sigma, noise = normal(1, *SHAPE), 0.4, reading_noise(1, SHAPE, 0)
+    output = normal(1, *SHAPE, seed=3)
+
+    class Network(Linear):
+        def denoise(self, x, sigma):
+            return denoised_from_output(parametrization, output, x, sigma)
+
+    loss = (output - target(clean, noise)).square().mean()
+    assert fit(Network(0.0, parametrization), clean, [sigma]).item() == pytest.approx(-loss.item(), rel=1e-4)
+
+
+def test_fit_in_half_precision_overflows_nowhere():
+    assert fit(Half(4e4), torch.full((2, *SHAPE), -4e4), [2.0]).tolist() == [-1.6e9, -1.6e9]
+    with pytest.raises(NotFiniteError, match="What the model takes for clean at noise level 1"):
+        fit(Broken(1.0), normal(2, *SHAPE), [1.0])
 
 
 def test_the_maximum_over_space_is_read():

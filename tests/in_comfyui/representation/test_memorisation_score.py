@@ -62,7 +62,7 @@ def test_what_the_prompt_changes(demo, prompts):
     found = scored(model, pictures, latents(3, 2), empty, score="guidance", clip=clip,
                    prompts="cat face\nhouse\ncat face", reference_prompts="tree", guidance_levels="0.3, 0.6",
                    draws=1)[2]
-    assert found.chosen.name == "guidance" and len(found.scores) == 4 and len(found.settings["guidance_sigmas"]) == 2
+    assert found.chosen.name == "guidance" and len(found.scores) == 5 and len(found.settings["guidance_sigmas"]) == 2
     clean = comfyui.latents_into_model(model, pictures["samples"])
     for row, prompt in enumerate(["cat face", "house", "cat face"]):
         def ask(denoiser, row=row):
@@ -78,6 +78,35 @@ def test_what_the_prompt_changes(demo, prompts):
             expected = comfyui.with_denoiser(model, comfyui.encoded(clip, prompt), empty, 1.0,
                                              torch.tensor([*found.settings["guidance_sigmas"], 0.0]), (4, 8, 8), 3, ask,
                                              layer=None, gradients=False)
+        assert found.chosen.scores[row] == pytest.approx(expected, rel=1e-2)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_how_well_the_model_knows_a_picture(demo, prompts, told):
+    """By its loss, with the picture's own prompt, or with the empty one where there are none."""
+    from mental_averages.dma.diffusion import add_noise
+    from mental_averages.dma.representation import reading_noise
+    from mental_averages.nodes import comfyui
+
+    model, clip, _ = demo
+    pictures, empty = latents(3, 1), prompts[1]
+    words = dict(clip=clip, prompts="cat face\nhouse\ncat face", reference_prompts="tree") if told else {}
+    found = scored(model, pictures, latents(3, 2), empty, score="fit", guidance_levels="0.3, 0.6", draws=1, **words)[2]
+    sigmas = found.settings["guidance_sigmas"]
+    assert [each.name for each in found.scores] == ["fit", "deviation", "norm", "spikiness", *["guidance"] * told]
+    clean = comfyui.latents_into_model(model, pictures["samples"])
+    for row, prompt in enumerate(["cat face", "house", "cat face"]):
+        def ask(denoiser, row=row):
+            losses = []
+            for sigma in sigmas:
+                x = add_noise(denoiser.parametrization, clean[row][None], reading_noise(1, (4, 8, 8), 3), sigma)
+                losses.append(((denoiser.denoise(x, sigma) - clean[row]) / sigma).square().mean())
+            return -(sum(losses) / 2).item()
+
+        with torch.inference_mode():
+            positive = comfyui.encoded(clip, prompt) if told else empty
+            expected = comfyui.with_denoiser(model, positive, empty, 1.0, torch.tensor([*sigmas, 0.0]), (4, 8, 8), 3,
+                                             ask, layer=None, gradients=False)
         assert found.chosen.scores[row] == pytest.approx(expected, rel=1e-2)
 
 
