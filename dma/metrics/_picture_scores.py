@@ -8,6 +8,7 @@ from ._finite import check_finite_values
 from ._measure_table import HIGHER, Measure, MeasureTable
 
 SHARPNESS, ABSOLUTE = "sharpness", "variance of the Laplacian"  # of sets it is relative to a reference's
+BESIDE_OTHERS = "beside the other pictures"  # the note of typicality without a reference
 
 
 def ranked(scores: dict[str, Tensor], chosen: str) -> list[int]:
