@@ -12,7 +12,7 @@ from pathlib import Path
 
 from environment import Environment
 from installing import child_variables
-from workspace import PACK_NAME, link_pack, make_base
+from workspace import PACK_NAME, holds_others, link_pack, make_base
 
 HOST = "127.0.0.1"
 DECODERS, FACTORS = "taesd", "latent2rgb"  # ComfyUI's ways to preview a latent; decoders fall back on factors
@@ -23,12 +23,13 @@ def arguments(environment: Environment, base: Path) -> list[str]:
 
     A ComfyUI of the user's own keeps its folders: the pack is linked into its custom nodes, and the checkpoints
     and image encoders of `base` are added to those it has. Its previews are told from a latent by fixed factors, which
-    are Stable Diffusion's, so that those of the demo models have other colours; elsewhere these have decoders.
+    are Stable Diffusion's, so that those of the demo models have other colours; so are those of a base with any other
+    checkpoint than these. Elsewhere they have decoders, which are theirs alone.
     """
     make_base(base)
     # One server at a time may open a database file; nothing here needs it to last.
     chosen = ["--disable-auto-launch", "--database-url", "sqlite:///:memory:",
-              "--preview-method", FACTORS if environment.own else DECODERS]
+              "--preview-method", FACTORS if environment.own or holds_others(base) else DECODERS]
     if environment.own:
         link_pack(environment.comfyui / "custom_nodes")
         models = base / "models.yaml"

@@ -17,7 +17,6 @@ from typing import Any
 import checkpoint_header
 import comfy_server
 import environment as environments
-import launch
 import page_workflow
 import workspace
 from console import Explained, ProgressLine, make_folder, run, say
@@ -46,9 +45,7 @@ def main(arguments: list[str]) -> int:
     name_pictures(graph)
 
     say("Starting ComfyUI.")
-    # The decoders for previews that lie beside the demo models are theirs alone.
-    previews = ["--preview-method", launch.FACTORS] if checkpoint else []
-    with comfy_server.start(environment, base, options.port, previews) as server:
+    with comfy_server.start(environment, base, options.port) as server:
         if options.serve:
             if not environment.own:  # whose settings are the user's
                 server.skip_tour()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -31,13 +32,17 @@ PREVIEWS, TRANSFORMER_PREVIEWS = "taesd_decoder.safetensors", "taesd3_decoder.sa
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a script of demo/ makes under models/: `script OUTPUT options`, out of other files of demo/."""
+    """What a script of demo/ makes under models/: `script OUTPUT options`, out of other files of demo/.
+
+    shared_name: whether files that are the user's have this name, too, since ComfyUI looks for it.
+    """
 
     what: str
     folder: str
     script: str
     sources: tuple[str, ...]
     options: tuple[str, ...] = ()
+    shared_name: bool = False
 
 
 UNET_SOURCES = ("weights.py", "weights.safetensors", "text_table.py")
@@ -49,9 +54,10 @@ ASSEMBLED = {
     DEMO_ENCODER: Recipe("demo image encoder", "image_encoders", "clip_model.py",
                          ("weights.py", "clip_weights.safetensors")),
     PREVIEWS: Recipe("decoder of the demo model's previews", "vae_approx", "assemble.py", UNET_SOURCES,
-                     ("--previews",)),
+                     ("--previews",), shared_name=True),
     TRANSFORMER_PREVIEWS: Recipe("decoder of the demo transformer's previews", "vae_approx", "assemble.py",
-                                 (*UNET_SOURCES, "transformer.py"), ("--transformer", "--previews")),
+                                 (*UNET_SOURCES, "transformer.py"), ("--transformer", "--previews"),
+                                 shared_name=True),
 }
 
 
@@ -110,7 +116,15 @@ def demo_checkpoint(environment: environments.Environment, base: Path, log: Log)
     return base / "models" / "checkpoints" / DEMO_CHECKPOINT
 
 
+def holds_others(base: Path) -> bool:
+    """Whether there is a checkpoint in `base` that is none of the demo models."""
+    return any(not file.is_dir() and file.name not in ASSEMBLED
+               for file in (base / "models" / "checkpoints").rglob("*"))
+
+
 def assemble(name: str, environment: environments.Environment, base: Path, log: Log) -> None:
+    """Make what has this name in `base` where it is missing or older than what it is made of. A file of the user's that
+    ComfyUI would take for it stays."""
     recipe = ASSEMBLED[name]
     sources = [PACK / "demo" / part for part in (recipe.script, *recipe.sources)]
     target = make_base(base) / "models" / recipe.folder / name
@@ -118,6 +132,12 @@ def assemble(name: str, environment: environments.Environment, base: Path, log: 
         if not source.is_file():
             raise Explained(f"{source} is missing, so the {recipe.what} cannot be made. Is this a complete checkout?")
     if target.exists() and target.stat().st_mtime >= max(source.stat().st_mtime for source in sources):
+        return
+    others = [file for file in sorted(target.parent.glob(f"{target.stem}*"))
+              if recipe.shared_name and not _was_assembled(file)]
+    if others:
+        log(f"{others[0]} is not known to have been assembled here, and stays. Move it away to have the {recipe.what} "
+            "in its place.")
         return
     log(f"Assembling the {recipe.what}.")
     # Put in its place only when it is complete: also a folder, which takes several files.
@@ -131,6 +151,34 @@ def assemble(name: str, environment: environments.Environment, base: Path, log: 
         if target.is_dir():
             shutil.rmtree(target)
         shutil.move(new, target)
+    if recipe.shared_name:
+        _keep_digest(target)
+
+
+def _was_assembled(file: Path) -> bool:
+    """Whether a file under models/ is as it was when it was assembled there."""
+    return file.is_file() and _digests(file).get(file.name) == _digest(file)
+
+
+def _keep_digest(file: Path) -> None:
+    _digest_file(file).write_text(json.dumps({**_digests(file), file.name: _digest(file)}), encoding="utf-8")
+
+
+def _digests(file: Path) -> dict[str, str]:
+    """The digests of what was assembled, by its name; none where that is not known any more."""
+    try:
+        found = json.loads(_digest_file(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _digest_file(file: Path) -> Path:
+    return file.parents[1] / "assembled.json"
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def add_checkpoint(base: Path, file: Path) -> str:

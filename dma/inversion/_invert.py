@@ -99,10 +99,11 @@ def step_up(velocity: Velocity, state: State, levels: Sequence[float], index: in
         if measure and ascent.residual is None:
             returned = method.descend(unmeasured.of(rows), method.resume(ascent.state[0], None), levels, index + 1)[0]
             ascent = replace(ascent, residual=relative_distances(returned, before[0]))
-        ascents.append(ascent)
         first = slice(0, 1)
         estimate = pointed_at(method, rows_of(before, first), rows_of(ascent.state, first), levels[index],
                               levels[index + 1])
+        # After all that may run out of memory, upon which this is done again.
+        ascents.append(ascent)
         yield Event("ascend", rows.stop - rows.start, rows.stop, total, clean=estimate)
 
     yield from batch.through(len(state[0]), ascend)

@@ -1,28 +1,34 @@
 """Tables of measures joined into one, in which nothing stands beside what it is not comparable with without a word."""
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ._joined_references import Beside, reference_labels
 from ._measure_table import Measure, MeasureTable
+from ._measured_by import (
+    ASKED,
+    BY_AN_ENCODER,
+    ENCODER,
+    KERNEL,
+    PICTURES_KEY,
+    PROMPT,
+    REFERENCE,
+    REWARD_MODEL,
+    SHARES,
+    SUBSET,
+    TAKEN_BY,
+    called,
+    is_taken_by,
+    kept_settings,
+    parts,
+    references,
+    values,
+)
 from ._picture_scores import ABSOLUTE, SHARPNESS
 
-REFERENCE = "reference"  # what the set is called that others are compared with
-KERNEL = "kernel distance"
-BESIDE_A_REFERENCE = ("sharpness", "brightness", "representativeness", "distance to the mean", "Fréchet distance",
-                      KERNEL, "CMMD", "typicality")
-BY_AN_ENCODER = (*BESIDE_A_REFERENCE[2:], "consistency", "consistency within", "diversity", "CLIP-T", "spread", "drift",
-                 "average moved")
-SHARES = ("share of ", "change of ")  # what the names of measures by an encoder begin with
-BY_A_PROMPT = ("CLIP-T", "ImageReward")
-BY_A_REWARD_MODEL = ("ImageReward",)
-ENCODER, REWARD_MODEL, SUBSET, PROMPT, ASKED = (  # settings
-    "encoder", "reward_model", "subset_size", "prompt", "attribute_text")
-REFERENCE_KEY, PICTURES_KEY = "reference_key", "images_key"
-# What a measure is called that was joined before: by what, and with which subsets.
-CALLED = re.compile(r"(?P<measure>.*?)(?P<by> by .*?)?(?P<subsets>, (?:all pictures|subsets of .*))?")
+Values = Mapping[str, Sequence[Any]]  # what numbers were taken by, by the name of the setting
 
 
 def joined(tables: Sequence[MeasureTable], names: Sequence[str] = ()) -> MeasureTable:
@@ -54,26 +60,32 @@ def joined(tables: Sequence[MeasureTable], names: Sequence[str] = ()) -> Measure
     if len(tables) == 1 and not given[0]:
         return tables[0]
     labels = [name or _label(table, number) for number, (name, table) in enumerate(zip(given, tables), 1)]
+    references_called = reference_labels(tables, labels)
+    taken, relative = _taken_by(tables), any(row.name == SHARPNESS and row.note != ABSOLUTE
+                                             for table in tables for row in table.rows)
     found: dict[tuple[str, str], Measure] = {}
     pictures: dict[str, set[str]] = {}
-    owners = _reference_owners(tables, labels)
-    for table, name, label, owner in zip(tables, given, labels, owners):
-        subjects = _subjects(table, name, owner if len(set(owners) - {""}) > 1 else "")
+    for table, name, label in zip(tables, given, labels):
+        beside, own = Beside.of(table, references_called), _taken_by([table])
+        others = beside.subjects()
+        subjects = _subjects(table, name, others)
+        # A table that was joined from several does not say which of its pictures are whose.
+        keys = {part[PICTURES_KEY] for part in parts(table) if part.get(PICTURES_KEY)}
         for subject, renamed in subjects.items():
-            # A table that was joined from several does not say which of its pictures are whose.
-            keys = {key for key in _of(table, PICTURES_KEY) if key}
-            if keys and subject != REFERENCE and pictures.setdefault(renamed, keys).isdisjoint(keys):
+            if keys and subject not in others and pictures.setdefault(renamed, keys).isdisjoint(keys):
                 raise ValueError(f"Two tables have different pictures that are called {renamed!r}: give each table a "
                                  "name of its own.")
         for row in table.rows:
-            told = replace(_told(row, table, tables, owner, owners), subject=subjects[row.subject])
-            if row.subject == REFERENCE and found.get((told.subject, told.name), told) != told:
-                told = replace(told, subject=f"{label}, {REFERENCE}")  # the same, measured by something else
+            told = replace(beside.told(_told(row, own, taken, relative)), subject=subjects[row.subject])
+            if row.subject in others and found.get((told.subject, told.name), told) != told:
+                # The same, measured by something else.
+                told = replace(told, subject=f"{label}, {REFERENCE if row.subject == REFERENCE else told.subject}")
             if found.setdefault((told.subject, told.name), told) != told:
                 raise ValueError(f"Two tables have the measure {told.name} of {told.subject!r}: give each table a name "
                                  "of its own.")
     settings = tables[0].settings if len(tables) == 1 else {
-        f"{number}. {name}".strip(): table.settings for number, (name, table) in enumerate(zip(given, tables), 1)}
+        f"{number}. {name}".strip(): kept_settings(table, references_called)
+        for number, (name, table) in enumerate(zip(given, tables), 1)}
     return MeasureTable(settings, list(found.values()))
 
 
@@ -84,9 +96,9 @@ def differences(tables: Sequence[MeasureTable]) -> list[str]:
     ['The tables are of different encoders (clip, dino): each has columns of its own.']
     """
     found = []
-    encoders, rewards, subsets, prompts, asked = (_values(tables, *each) for each in (
-        (ENCODER, BY_AN_ENCODER + SHARES), (REWARD_MODEL, BY_A_REWARD_MODEL), (SUBSET, (KERNEL,)),
-        (PROMPT, BY_A_PROMPT), (ASKED, SHARES)))
+    taken = _taken_by(tables)
+    encoders, rewards, subsets, prompts, asked = (
+        taken[setting] for setting in (ENCODER, REWARD_MODEL, SUBSET, PROMPT, ASKED))
     if len(encoders) > 1:
         found.append(f"The tables are of different encoders ({_listed(encoders)}): each has columns of its own.")
     if len(rewards) > 1:
@@ -94,7 +106,7 @@ def differences(tables: Sequence[MeasureTable]) -> list[str]:
     if len(subsets) > 1:
         found.append(f"Kernel distances are of different subsets ({_listed(subsets)}; 0 is all pictures): each has a "
                      "column of its own.")
-    if len(set(_reference_owners(tables, [str(number) for number in range(len(tables))])) - {""}) > 1:
+    if len({key for table in tables for key in references(table)}) > 1:
         found.append("The tables have different references: a note says which a number belongs to.")
     if len(prompts) > 1:
         found.append("The tables have different prompts: a note says which a number belongs to.")
@@ -103,96 +115,57 @@ def differences(tables: Sequence[MeasureTable]) -> list[str]:
     return found
 
 
-def _told(row: Measure, table: MeasureTable, tables: Sequence[MeasureTable], owner: str,
-          owners: Sequence[str]) -> Measure:
-    """A row that says what it was measured by, where the tables differ in it."""
+def _told(row: Measure, own: Values, taken: Values, relative: bool) -> Measure:
+    """A row that says what it was measured by, where the tables differ in it: `own` is what numbers of its table were
+    taken by, `taken` those of all; `relative` says whether some sharpness is relative to a reference.
+
+    Of a table that was joined from several, numbers that were not taken alike say already what each was taken by.
+    """
     notes = [row.note]
-    # Shares of a table that was joined from several encoders' have their names already; what they are of may be called
-    # anything.
-    share = row.name.startswith(SHARES) and len(_of(table, ENCODER)) < 2
-    measure, by, of = (row.name, "", "") if row.name.startswith(SHARES) else _called(row.name)
-    if (share or measure in BY_AN_ENCODER) and not by and len(_values(tables, ENCODER, BY_AN_ENCODER + SHARES)) > 1:
-        by = f" by {_described(_of(table, ENCODER), 'an encoder without a name')}"
+    # What shares are of may be called anything, so that their names do not tell whether they say an encoder already.
+    is_share = row.name.startswith(SHARES)
+    measure, by, of = called(row.name)
+    unsaid = len(own[ENCODER]) < 2 if is_share else measure in BY_AN_ENCODER and not by
+    if unsaid and len(taken[ENCODER]) > 1:
+        by = f" by {_described(own[ENCODER], 'an encoder without a name')}"
         notes.append("not comparable with numbers by another encoder")
-    if measure in BY_A_REWARD_MODEL and not by and len(_values(tables, REWARD_MODEL, BY_A_REWARD_MODEL)) > 1:
-        by = f" by {_described(_of(table, REWARD_MODEL), 'a model without a name')}"
+    if is_taken_by(row.name, REWARD_MODEL) and not by and len(taken[REWARD_MODEL]) > 1:
+        by = f" by {_described(own[REWARD_MODEL], 'a model without a name')}"
         notes.append("not comparable with numbers by another model")
-    if measure == KERNEL and not of and len(_values(tables, SUBSET, (KERNEL,))) > 1:
-        sizes = _of(table, SUBSET)
+    if measure == KERNEL and not of and len(taken[SUBSET]) > 1:
+        sizes = own[SUBSET]
         of = ", all pictures" if sizes == [0] else f", subsets of {_described(sizes, 'any size')}"
-    if (row.name, row.note) == (SHARPNESS, ABSOLUTE):
-        if any(each.name == SHARPNESS and each.note != ABSOLUTE for other in tables for each in other.rows):
-            of = f", {ABSOLUTE}"
-    elif measure in BESIDE_A_REFERENCE and owner and len(set(owners) - {""}) > 1:
-        notes.append(f"beside the reference of {owner}")
-    # Of a table that was joined from those of several prompts each number says already which is its own.
-    if measure in BY_A_PROMPT and len(_values(tables, PROMPT, BY_A_PROMPT)) > 1 and len(_of(table, PROMPT)) < 2:
-        notes.append(f"prompt {_described(_of(table, PROMPT), 'unknown')!r}")
-    if share and len(_values(tables, ASKED, SHARES)) > 1:
-        asked = _described(_of(table, ASKED), "unknown prompts")
+    if (row.name, row.note) == (SHARPNESS, ABSOLUTE) and relative:
+        of = f", {ABSOLUTE}"
+    if is_taken_by(row.name, PROMPT) and len(own[PROMPT]) < 2 and len(taken[PROMPT]) > 1:
+        notes.append(f"prompt {_described(own[PROMPT], 'unknown')!r}")
+    if is_share and len(own[ASKED]) < 2 and len(taken[ASKED]) > 1:
+        asked = _described(own[ASKED], "unknown prompts")
         notes.append(f"of {', '.join(asked.splitlines())!r}")
     return replace(row, name=f"{measure}{by}{of}", note="; ".join(filter(None, notes)))
 
 
-def _called(name: str) -> tuple[str, str, str]:
-    """A measure, " by " what it was taken, and ", " of which subsets, of its name in a joined table."""
-    found = CALLED.fullmatch(name)
-    return (found["measure"], found["by"] or "", found["subsets"] or "") if found else (name, "", "")
+def _taken_by(tables: Iterable[MeasureTable]) -> Values:
+    """What the numbers of tables were taken by, each value once, by the name of the setting."""
+    return {setting: list(dict.fromkeys(value for table in tables for value in values(table, setting)))
+            for setting in TAKEN_BY}
 
 
-def _subjects(table: MeasureTable, name: str, owner: str) -> dict[str, str]:
-    """What each subject of a table is called in the joined one; its reference after `owner`, if that is named."""
-    several = len([subject for subject in table.subjects() if subject != REFERENCE]) > 1
+def _subjects(table: MeasureTable, name: str, others: Mapping[str, str]) -> dict[str, str]:
+    """What each subject of a table is called in the joined one; `others` has what its references are."""
+    several = len([subject for subject in table.subjects() if subject not in others]) > 1
 
-    def called(subject: str) -> str:
-        if subject == REFERENCE:
-            return f"{owner}, {REFERENCE}" if owner else REFERENCE
-        if not name:
-            return subject
+    def renamed(subject: str) -> str:
+        if subject in others or not name:
+            return others.get(subject, subject)
         return f"{name}, {subject}" if several else name
 
-    return {subject: called(subject) for subject in table.subjects()}
-
-
-def _reference_owners(tables: Sequence[MeasureTable], labels: Sequence[str]) -> list[str]:
-    """The label of the first table that has the same reference as each table; "" for tables without one.
-
-    References are told apart by `reference_key` of the settings, and without it by what was measured of them. A table
-    that was joined from those of several references has none: its numbers say already which is theirs.
-    """
-    owners: dict[Any, str] = {}
-    found = []
-    for table, label in zip(tables, labels):
-        rows = tuple((row.name, row.value) for row in table.rows if row.subject == REFERENCE)
-        keys = _of(table, REFERENCE_KEY)
-        key = keys[0] if len(keys) == 1 else rows
-        found.append(owners.setdefault(key, label) if key else "")
-    return found
+    return {subject: renamed(subject) for subject in table.subjects()}
 
 
 def _label(table: MeasureTable, number: int) -> str:
     own = [subject for subject in table.subjects() if subject != REFERENCE]
     return own[0] if len(own) == 1 else f"table {number}"
-
-
-def _of(table: MeasureTable, setting: str) -> list[Any]:
-    """A setting of a table, or of those that it was joined from, in however many steps; nothing where it does not say.
-    """
-    return list(dict.fromkeys(_nested(table.settings, setting)))
-
-
-def _nested(settings: dict[str, Any], setting: str) -> Iterable[Any]:
-    if setting in settings:
-        return [settings[setting]]
-    return [value for each in settings.values() if isinstance(each, dict) for value in _nested(each, setting)]
-
-
-def _values(tables: Iterable[MeasureTable], setting: str, measures: tuple[str, ...]) -> list[Any]:
-    """The values of a setting, each once, of the tables that have one of these measures, under its name or one that
-    begins with it."""
-    found = [_of(table, setting) or [None] for table in tables
-             if any(row.name.startswith(measures) for row in table.rows)]
-    return list(dict.fromkeys(value for values in found for value in values))
 
 
 def _described(values: Sequence[Any], unknown: str) -> str:

@@ -52,8 +52,10 @@ def representativeness(features: Tensor, reference: Tensor, *, own: Tensor | Non
         moved.append((without.mean() - without) * math.sqrt((len(others) - 1) / len(others)))
     variance = sum(each.square().sum().item() for each in moved)
     if len(moved) == 2:
-        belong = own.unflatten(0, (-1, ensemble_size)).any(1).to(rows.dtype)  # (R / size, N)
-        shared = (moved[0] @ belong @ moved[1]).item()
+        shared = 0.0
+        for part in blocks(len(ensembles), ensemble_size * len(others)):
+            belong = own.unflatten(0, (-1, ensemble_size))[part].any(1).to(rows.dtype)  # (B, N)
+            shared += (moved[0][part] @ belong @ moved[1]).item()
         variance += 2 * min(max(0.0, shared), math.prod(each.norm().item() for each in moved))
     return with_error(distances.mean().item(), math.sqrt(variance), min((len(each) - 1 for each in moved), default=0),
                       least=0.0, most=2.0)

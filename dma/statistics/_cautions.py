@@ -1,6 +1,7 @@
 """What to bear in mind of scores beside those of references, by the settings of their report."""
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,9 @@ from torch import Tensor
 
 from ._references import fewest_references
 
-OTHERWISE = "sampled_otherwise"  # how scores were sampled as no reference was, in words
+OTHERWISE = "sampled_unlike_references"  # how scores were sampled as no reference was, in words, by numbers from 1
+FROM_ZERO = "sampled_otherwise"  # the same in reports of old, by numbers from 0
+NUMBERS = re.compile(r"^\d+(, \d+)*")  # what such words begin with
 AMONG = "among_references"  # the numbers, from 1, of what is judged that is a reference, too
 SHOWN = 8  # numbers in a sentence
 
@@ -40,7 +43,7 @@ def cautions(settings: Mapping[str, Any], references: int) -> list[str]:
     ['2: among the references, too, and compared with the others alone; the threshold is that of what is no reference.']
     """
     found = []
-    among, otherwise = settings.get(AMONG, []), settings.get(OTHERWISE, [])
+    among, otherwise = settings.get(AMONG, []), settings.get(OTHERWISE) or _from_one(settings.get(FROM_ZERO, []))
     if among:
         few = references - 1 < fewest_references(settings["false_positive_rate"])
         found.append(f"{listed(among)}: among the references, too, and compared with the others alone"
@@ -51,3 +54,9 @@ def cautions(settings: Mapping[str, Any], references: int) -> list[str]:
                      "that of what is sampled as the references are: this alone may be why others are flagged, or "
                      "not.")
     return found
+
+
+def _from_one(told: Sequence[str]) -> list[str]:
+    """Words that begin with numbers from 0, with those from 1, as marks and tables have them."""
+    return [NUMBERS.sub(lambda found: ", ".join(str(int(number) + 1) for number in found[0].split(", ")), each, count=1)
+            for each in told]

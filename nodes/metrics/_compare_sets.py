@@ -1,6 +1,7 @@
 """CompareSets: what a set of pictures is worth beside a reference."""
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from comfy_api.latest import io
@@ -81,7 +82,7 @@ class CompareSets(io.ComfyNode):
         if source:
             rows += by_features(subject, (images, reference), (clip_vision, image_encoder), words, ensemble_size,
                                 subset_size)
-        rows += round_trip
+        rows = with_copies(rows + round_trip, images, reference)
         table = metrics.MeasureTable(
             {"encoder": source or None, "images": len(images), "reference": len(reference), "prompt": text,
              "ensemble_size": ensemble_size, "subset_size": subset_size, "images_key": metrics.pictures_key(images),
@@ -104,6 +105,18 @@ def by_features(subject: str, sets: tuple[Tensor, Tensor], encoder: tuple[Any, A
         rows += [metrics.prompt_measure(subject, features, words, ensemble_size=ensemble_size),
                  metrics.prompt_measure(REFERENCE, others, words)]
     return rows
+
+
+def with_copies(rows: list[metrics.Measure], images: Tensor, reference: Tensor) -> list[metrics.Measure]:
+    """Rows whose notes say, where there is an interval, how many pictures are there more than once: intervals take
+    every picture for one of its own."""
+    copies = {name: len(pictures) - len(inputs.different_rows(pictures))
+              for name, pictures in (("images", images), (REFERENCE, reference))}
+    told = " and ".join(f"{count} of {name}" for name, count in copies.items() if count)
+    if not told:
+        return rows
+    note = f"the interval is too narrow, since pictures are there more than once ({told} are copies)"
+    return [row if row.low is None else replace(row, note=f"{row.note}; {note}") for row in rows]
 
 
 def check_sets(images: Tensor, reference: Tensor, ensemble_size: int, paired: bool) -> None:

@@ -75,8 +75,8 @@ class ScorePictures(io.ComfyNode):
             settings["reward_model"] = reward_model.encoder.name
         if reference is not None:
             settings |= {"reference": len(reference), "reference_key": metrics.pictures_key(reference)}
-        others = "other pictures" if reference is None else "reference"
-        table = metrics.score_table(scores, order, settings, beside=f"beside the {others}")
+        beside = metrics.BESIDE_OTHERS if reference is None else "beside the reference"
+        table = metrics.score_table(scores, order, settings, beside=beside)
         captions = [f"{rank}. picture {place + 1}\n" + "\n".join(
             f"{name} {values[place]:.3f}" for name, values in scores.items()) for rank, place in enumerate(order, 1)]
         sheet = figures.ranked_sheet(images[order[:shown]], captions[:shown], cell=CELL,

@@ -1,13 +1,16 @@
 """The commands of tools/, as far as they go without preparing anything."""
 import io
+import os
 import subprocess
 import sys
 import tarfile
+from pathlib import Path
 
 import pytest
 
 import carry
 import environment
+import launch
 import run_benchmark
 import workspace
 from console import Explained
@@ -67,6 +70,50 @@ def test_two_benchmarks_of_one_name_are_refused(tmp_path):
         (tmp_path / room / "speed.py").touch()
     with pytest.raises(Explained, match="Two benchmarks are called speed"):
         run_benchmark.scripts(tmp_path)
+
+
+def test_a_checkpoint_that_is_no_demo_model_is_not_previewed_with_their_decoders(tmp_path):
+    """It stays in the folder, and the next server knows nothing of how it came there."""
+    def method():
+        given = launch.arguments(environment.Environment(Path(sys.executable), tmp_path), tmp_path / "base")
+        return given[given.index("--preview-method") + 1]
+
+    assert method() == "taesd"
+    for name in (workspace.DEMO_CHECKPOINT, workspace.TRANSFORMER_CHECKPOINT):
+        (tmp_path / "base" / "models" / "checkpoints" / name).touch()
+    assert method() == "taesd"
+    (tmp_path / "sd15.safetensors").touch()
+    workspace.add_checkpoint(tmp_path / "base", tmp_path / "sd15.safetensors")
+    assert method() == "latent2rgb"
+
+
+@pytest.mark.parametrize("name", [workspace.PREVIEWS, "taesd_decoder.pth"])
+def test_a_decoder_of_the_users_is_never_replaced(tmp_path, name):
+    own = workspace.make_base(tmp_path) / "models" / "vae_approx" / name
+    own.write_text("mine")
+    os.utime(own, (0, 0))
+    said = []
+    workspace.assemble(workspace.PREVIEWS, environment.Environment(Path(sys.executable), tmp_path), tmp_path,
+                       said.append)
+    assert own.read_text() == "mine" and list(own.parent.iterdir()) == [own]
+    assert len(said) == 1 and said[0].startswith(f"{own} is not known to have been assembled here, and stays. Move it ")
+
+
+def test_a_decoder_that_was_assembled_is_replaced_when_it_is_old(tmp_path):
+    target, said = tmp_path / "models" / "vae_approx" / workspace.PREVIEWS, []
+
+    def assemble():
+        workspace.assemble(workspace.PREVIEWS, environment.Environment(Path(sys.executable), tmp_path), tmp_path,
+                           said.append)
+
+    assemble()
+    os.utime(target, (0, 0))
+    assemble()
+    assert target.stat().st_mtime > 0 and said == 2 * ["Assembling the decoder of the demo model's previews."]
+    target.write_text("mine")
+    os.utime(target, (0, 0))
+    assemble()
+    assert target.read_text() == "mine"
 
 
 def test_nothing_of_an_archive_is_written_elsewhere(tmp_path):

@@ -37,7 +37,8 @@ def test_a_report_without_samples_says_so():
 def test_cautions_stand_below(width):
     """What the table says of the numbers, their picture says, too."""
     plain = report([1.2, 2.0])
-    told = dataclasses.replace(plain, settings={**plain.settings, "sampled_otherwise": ["1 by the sampler $ of $ x"]})
+    told = dataclasses.replace(plain, settings={
+        **plain.settings, "sampled_unlike_references": ["1 by the sampler $ of $ x"]})
     one, other = (figures.plot_hallucination(each, width=width) for each in (plain, told))
     check_picture(other, width)
     assert other.shape[1] > one.shape[1]

@@ -52,6 +52,24 @@ def test_every_finished_batch_is_heard_of():
     assert found.report.seconds == heard[-1][1] > 0
 
 
+def test_a_batch_that_runs_out_of_memory_at_its_end_is_there_once(monkeypatch):
+    from mental_averages.dma.inversion import _invert
+
+    pointed_at, calls = _invert.pointed_at, []
+
+    def short_of_memory(*given):
+        calls.append(given)
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("out of memory")
+        return pointed_at(*given)
+
+    expected = invert(Network(EPS), pictures(), schedule(EPS, 2), batch=BatchSize(1))
+    monkeypatch.setattr(_invert, "pointed_at", short_of_memory)
+    found = invert(Network(EPS), pictures(), schedule(EPS, 2), batch=BatchSize(2))
+    torch.testing.assert_close(found.trajectory.latents, expected.trajectory.latents)
+    assert len(found.report.steps[0].residual) == 3
+
+
 def test_settings_of_the_report_are_those_of_the_method_and_the_rising_levels():
     report = invert(Network(EPS), pictures(), schedule(EPS, 2), method=Ddim("source"), measure=False).report
     levels = schedule(EPS, 2).flip(0).tolist()

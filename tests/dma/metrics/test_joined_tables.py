@@ -1,25 +1,11 @@
 """Joined tables keep every number, and nothing stands beside what it is not comparable with without a word."""
 import pytest
 import torch
+from measure_tables import compared, notes_of, scored, sheet
 
 from mental_averages.dma.metrics import Measure, MeasureTable, differences, joined, score_table
 
 TABLE = MeasureTable({"encoder": "clip"}, [Measure("average", "FID", 12.5), Measure("average", "KID", None)])
-
-
-def compared(subject, value, *, reference=0.5, **settings):
-    """A table as CompareSets gives it."""
-    found = {"encoder": "clip", "images": 8, "reference": 32, "prompt": "", "subset_size": 0, **settings}
-    rows = [Measure(subject, "sharpness", value / 10, note="relative to the reference; delta method"),
-            Measure(subject, "kernel distance", value), Measure(subject, "CLIP-T", value / 100, note="Student's"),
-            Measure("reference", "diversity", reference)]
-    return MeasureTable(found, rows)
-
-
-def scored(values, score="typicality", **settings):
-    """A table as ScorePictures gives it, of pictures 1, 2, ..."""
-    return MeasureTable({"encoder": "clip", **settings}, [Measure(f"picture {number}", score, value)
-                                                          for number, value in enumerate(values, 1)])
 
 
 def cells(table):
@@ -31,7 +17,8 @@ def test_joined_tables_keep_all_rows_and_settings():
     other = MeasureTable({"encoder": "clip"}, [Measure("average", "FID", 1.0), Measure("plain", "FID", 2.0)])
     found = joined([TABLE, other], ["clip"])
     assert found.subjects() == ["clip", "average", "plain"] and found.names() == ["FID", "KID"]
-    assert found.settings == {"1. clip": {"encoder": "clip"}, "2.": {"encoder": "clip"}}
+    assert found.settings == {"1. clip": {"encoder": "clip", "measures": ["FID", "KID"]},
+                              "2.": {"encoder": "clip", "measures": ["FID"]}}
     assert joined([TABLE]) == TABLE and joined([TABLE], ["a"]).subjects() == ["a"]
     assert joined([TABLE], ["a"]).settings == TABLE.settings
 
@@ -50,13 +37,6 @@ def test_numbers_of_different_encoders_are_in_columns_of_their_own():
     assert noted["sharpness"] == "relative to the reference; delta method"
     assert differences([one, two]) == [
         "The tables are of different encoders (clip, dino): each has columns of its own."]
-
-
-def sheet(encoder, asked="red\nblue", subject="heart, base"):
-    """A table as ConceptSheet gives it."""
-    return MeasureTable({"encoder": encoder, "attribute_text": asked}, [
-        Measure(subject, name, 0.5, note="known") for name in ("share of red", "change of red", "spread", "drift",
-                                                               "average moved")] + [Measure(subject, "flags", 0.0)])
 
 
 def test_numbers_of_sheets_by_different_encoders_are_in_columns_of_their_own():
@@ -201,3 +181,30 @@ def test_rewards_by_different_models_are_in_columns_of_their_own():
     tables = [scored([0.5], "ImageReward", images_key="x", reward_model=model) for model in ("one", "two")]
     assert cells(joined(tables)) == {("picture 1", "ImageReward by one"): 0.5, ("picture 1", "ImageReward by two"): 0.5}
     assert differences(tables) == ["ImageReward is by different models (one, two): each has a column of its own."]
+
+
+def test_questions_are_told_once():
+    first = joined([sheet("clip"), sheet("clip", "red\nblue\ngreen", "cat, base")])
+    notes = notes_of(joined([first, sheet("clip", subject="dog, base")]))
+    assert notes["heart, base", "share of red"] == "known; of 'red, blue'"
+    assert notes["dog, base", "share of red"] == "known; of 'red, blue'"
+    encoders = joined([sheet("clip"), sheet("dino")])
+    notes = notes_of(joined([encoders, sheet("clip", "red", "dog, base")]))
+    assert "of 'red, blue'" in notes["heart, base", "share of red by clip"]
+
+
+def test_joining_takes_as_many_looks_as_there_are_rows():
+    def looks(count):
+        class Counted(list):
+            rows = 0
+
+            def __iter__(self):
+                Counted.rows += len(self)
+                return super().__iter__()
+
+        joined([MeasureTable({"images_key": f"{number}"}, Counted(
+            Measure(f"{number}, picture {row}", "sharpness", 1.0, note="variance of the Laplacian")
+            for row in range(count))) for number in range(2)])
+        return Counted.rows
+
+    assert looks(200) < 15 * looks(20)

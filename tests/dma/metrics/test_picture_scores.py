@@ -11,6 +11,15 @@ def test_the_highest_come_first_and_equal_ones_in_their_order():
     assert ranked(SCORES, "sharpness") == [0, 3, 2, 1]
 
 
+@pytest.mark.parametrize("size", [1e-9, 1.0, 1e9])
+def test_scores_that_differ_by_rounding_alone_are_equal(size):
+    """The typicality of equal pictures differs in the last bit by how its sum was taken."""
+    values = size * torch.tensor([0.3, 0.1 + 0.2, 0.3 + 1e-9, 0.3], dtype=torch.float64)
+    assert values[1] > values[0]
+    assert ranked({"typicality": values}, "typicality") == [2, 0, 1, 3]
+    assert ranked({"typicality": 0 * values}, "typicality") == [0, 1, 2, 3]
+
+
 def test_the_table_has_every_score_of_every_picture_in_this_order():
     table = score_table(SCORES, [1, 2, 3, 0], {"score": "CLIP-T"})
     assert table.subjects() == ["picture 2", "picture 3", "picture 4", "picture 1"]

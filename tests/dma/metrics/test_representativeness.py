@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+from peak_memory import largest_made_by
 
 from mental_averages.dma.metrics import (
     distance_to_mean,
@@ -106,7 +107,18 @@ def test_many_averages_and_pictures_are_compared_in_blocks(monkeypatch):
     from mental_averages.dma.metrics import _representativeness
     monkeypatch.setattr(_representativeness, "blocks", lambda count, width: taken.append(width) or [
         slice(0, 3), slice(3, 6), slice(6, 7)])
-    assert representativeness(rows, others, own=own) == pytest.approx(expected, rel=1e-12) and taken == [9]
+    assert representativeness(rows, others, own=own) == pytest.approx(expected, rel=1e-12) and taken == [9, 9]
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_no_matrix_of_all_averages_and_pictures_is_made_in_double(monkeypatch, size):
+    rows, others = normal(256, 2) + 1, normal(300, 2, seed=1) + 1
+    own = torch.eye(256, 300, dtype=torch.bool)
+    from mental_averages.dma.metrics import _representativeness
+    monkeypatch.setattr(_representativeness, "blocks", lambda count, width: [
+        slice(start, start + 8) for start in range(0, count, 8)])
+    most = largest_made_by(lambda: representativeness(rows, others, own=own, ensemble_size=size))
+    assert most < 8 * 256 * 300 / size / 2
 
 
 def test_samples_among_themselves_are_as_far_as_new_ones():

@@ -14,8 +14,15 @@ def test_what_is_its_own_reference_and_too_few_others_are_told():
 
 
 def test_what_was_sampled_otherwise_is_told_after_it():
-    found = cautions({"false_positive_rate": 0.05, "among_references": [1], "sampled_otherwise": ["2 in 20 steps"]}, 30)
+    found = cautions({"false_positive_rate": 0.05, "among_references": [1],
+                      "sampled_unlike_references": ["2 in 20 steps"]}, 30)
     assert len(found) == 2 and found[1].startswith("Sampled otherwise than every reference: 2 in 20 steps. The rate")
+
+
+def test_reports_that_count_from_0_are_told_with_the_numbers_of_marks_and_tables():
+    """What was saved as sampled_otherwise counts from 0."""
+    (found,) = cautions({"sampled_otherwise": ["0, 9, 10 … in 20 steps instead of 8", "1 with other prompts"]}, 30)
+    assert ": 1, 10, 11 … in 20 steps instead of 8; 2 with other prompts. The rate" in found
 
 
 def test_long_lists_end_in_dots():

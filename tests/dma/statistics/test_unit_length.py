@@ -18,6 +18,12 @@ def test_ordinary_rows_are_divided_by_their_length_and_zeros_stay():
     assert unit_length(torch.tensor([[1.0, torch.nan]])).isnan().all()
 
 
+def test_rows_without_numbers_are_refused_in_words():
+    with pytest.raises(ValueError, match=r"Rows of shape \(3, 0\) hold no numbers"):
+        unit_length(torch.zeros(3, 0))
+    assert unit_length(torch.zeros(0, 3)).shape == (0, 3)
+
+
 @pytest.mark.parametrize("size", [1e30, 1e-30])
 def test_embeddings_and_likenesses_know_the_direction_of_large_and_small_numbers(size):
     """Squares of fp32 overflow from 1e19 on, and lengths below 1e-12 were taken for that."""

@@ -132,7 +132,7 @@ def test_what_was_sampled_otherwise_is_said(remembered, kind, words, caplog):
     usual = remembered([float(value) for value in range(1, 20)], 19)
     alike, other = remembered([30.0], 20), remembered([31.0], 21, **kind)
     _, table, report, *_ = flag({"samples": torch.cat([alike["samples"], other["samples"]])}, usual)
-    assert report.settings["sampled_otherwise"] == [words] and report.flagged == [True, True]
+    assert report.settings["sampled_unlike_references"] == [words] and report.flagged == [True, True]
     assert f"Sampled otherwise than every reference: {words}. The rate" in table and words in caplog.text
     from mental_averages.dma.figures import read_report
 
@@ -140,7 +140,7 @@ def test_what_was_sampled_otherwise_is_said(remembered, kind, words, caplog):
     # Of references of several kinds any may be the like.
     mixed = {"samples": torch.cat([usual["samples"], remembered([4.0], 22, **kind)["samples"]])}
     found = flag({"samples": torch.cat([alike["samples"], other["samples"]])}, mixed)
-    assert "sampled_otherwise" not in found[2].settings and "otherwise" not in found[1]
+    assert "sampled_unlike_references" not in found[2].settings and "otherwise" not in found[1]
 
 
 def test_ways_that_no_reference_has_together_are_said(remembered):
@@ -150,7 +150,7 @@ def test_ways_that_no_reference_has_together_are_said(remembered):
     latents = torch.cat([remembered([3.5], 25)["samples"], remembered([4.5], 26, guidance=7.5)["samples"],
                          remembered([5.5], 27, guidance=7.5, sampler="dpmpp_2m")["samples"]])
     _, table, report, *_ = flag({"samples": latents}, {"samples": usual})
-    assert report.settings["sampled_otherwise"] == ["2 in ways that no reference has together"]
+    assert report.settings["sampled_unlike_references"] == ["2 in ways that no reference has together"]
     assert "Sampled otherwise than every reference: 2 in ways that" in table
 
 

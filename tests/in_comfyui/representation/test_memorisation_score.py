@@ -205,12 +205,12 @@ def test_latents_that_were_sampled_otherwise_are_told_of(built, bridge, caplog):
 
     remember(references)
     _, table, report, _ = scored(model, pictures, references)
-    assert "sampled_otherwise" not in report.settings and table == report.table()
+    assert "sampled_unlike_references" not in report.settings and table == report.table()
     remember(pictures, prompts="c")
-    assert "sampled_otherwise" not in scored(model, pictures, references)[2].settings
+    assert "sampled_unlike_references" not in scored(model, pictures, references)[2].settings
     remember({"samples": pictures["samples"][1:]}, sampler="dpmpp_2m", model="z")
     _, table, report, _ = scored(model, pictures, references)
-    assert report.settings["sampled_otherwise"] == ["2 by another model, LoRA or patch",
+    assert report.settings["sampled_unlike_references"] == ["2 by another model, LoRA or patch",
                                                     "2 by the sampler dpmpp_2m instead of euler"]
     assert "2 by the sampler dpmpp_2m instead of euler. The rate" in table and "dpmpp_2m" in caplog.text
 
