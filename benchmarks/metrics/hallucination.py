@@ -123,10 +123,10 @@ def scores_of(demo: DemoModel, latents: torch.Tensor) -> torch.Tensor:
 def on_concept(task: tuple[str, str, str], arguments: Any) -> tuple[dict[int, float], dict[str, tuple[float, float]]]:
     """On one demo model: how well blends of two concepts are told from plain samples of the first, by so many last
     steps, and percentile and flag of the averages of the first."""
-    from mental_averages.nodes import comfyui
-
     model, first, second = task
     demo, _ = demo_and_judge(model == "transformer")
+    from mental_averages.nodes import comfyui  # there once ComfyUI has been loaded
+
     draw = functools.partial(plain_samples, shape=demo.shape, count=arguments.samples, seed=SEED)
     usual_recording = comfyui.recording_model(demo.model, DEFAULT)
     plain, other = (on(demo, usual_recording, concept, lambda denoiser, sigmas: draw(denoiser, sigmas))
