@@ -38,12 +38,18 @@ class LayerDirection:
 
 @dataclass(frozen=True, eq=False)
 class Direction:
-    """Directions by layer, in the order in which layers run, and how they are scaled."""
+    """Directions by layer, in the order in which layers run, and how they are scaled.
+
+    lead, cosine: where all layers lead together, to first order, and the cosine of this movement with the way; NaN
+    where that has not been measured.
+    """
 
     layers: dict[str, LayerDirection]
     scale: str
     positive: int  # pictures in the sets
     negative: int
+    lead: float = math.nan
+    cosine: float = math.nan
 
     @property
     def separation(self) -> float:

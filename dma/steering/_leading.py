@@ -1,7 +1,6 @@
 """Where the layers of a direction lead: what adding it at one of them does to predictions of clean latents."""
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ from ..precision import in_double
 from ._direction import Direction
 
 BY_LEAD, EQUAL = WEIGHTINGS = ("lead", "equal")
+RIDGE = 0.01
 
 
 def mean_predictions(denoiser: Denoiser, clean: Tensor, noise: Tensor, sigmas: Sequence[float],
@@ -61,21 +61,40 @@ def lead(moved: Tensor, way: Tensor) -> float:
     return ((moved * way).sum(dim=(-3, -2, -1)) / way.square().sum()).mean().item()
 
 
-def weighted_by_leads(direction: Direction, leads: Mapping[str, float]) -> Direction:
-    """The direction whose layers are weighted by where they lead: w = lead / largest |lead|.
+def weighted_to_lead(direction: Direction, moved: Mapping[str, Tensor], way: Tensor) -> Direction:
+    """The direction whose layers are weighted so that together they lead along the way: the ridge regression of the way
+    (C, H, W) on what each layer moves, m_l (S, C, H, W) at S noise levels,
 
-    Of all ways to share a given sum of squares among the layers, the one that moves predictions furthest along the way,
-    to first order. A layer that leads back is turned round, one that leads nowhere adds nothing.
+        w = argmin_w  |sum_l w_l m_l - way|^2 / (S |way|^2) + rho |w|^2,    rho = 0.01
 
-    leads: by layer, what `lead` says of its vector. Raises ValueError if they are not finite, or all 0.
+    What a layer moves besides the way is paid for, so that layers which change all of a picture at once, near the input
+    and the output of a network, do not carry it alone; a layer that leads back is turned round. The ridge keeps weights
+    where adding is still as good as linear.
+
+    moved: by layer, how far adding its vector once moves mean predictions (`mean_predictions`). Raises ValueError if
+    they are not finite, or all 0.
+
+    >>> from ._direction import LayerDirection
+    >>> layer = LayerDirection(torch.ones(2), 1.0, 1.0, 1.0, 1.0)
+    >>> way = torch.tensor([3.0, 0.0]).reshape(1, 1, 2)
+    >>> found = weighted_to_lead(Direction({"a": layer}, "difference", 2, 2), {"a": -0.1 * way[None]}, way).layers["a"]
+    >>> round(found.lead, 3), round(found.weight, 3)
+    (-0.1, -5.0)
     """
-    if not all(map(math.isfinite, leads.values())):
+    columns = torch.stack([in_double(moved[layer]).flatten() for layer in direction.layers], 1)  # (S C H W, layers)
+    if not columns.isfinite().all():
         raise ValueError("Where the layers of this direction lead is NaN or infinity: choose another scale or layers.")
-    largest = max(map(abs, leads.values()))
-    if largest == 0:
+    if not columns.any():
         raise ValueError("None of these layers leads anywhere: adding the direction does not change predictions. "
                          "Choose other layers.")
-    layers = {layer: replace(each, vector=each.vector * (leads[layer] / largest), lead=leads[layer],
-                             weight=leads[layer] / largest)
-              for layer, each in direction.layers.items()}
-    return replace(direction, layers=layers)
+    way = in_double(way)
+    levels = len(next(iter(moved.values())))
+    target, size = way.expand(levels, *way.shape).flatten(), levels * way.square().sum()
+    ridge = RIDGE * torch.eye(columns.shape[1], dtype=torch.float64)
+    weights = torch.linalg.solve(columns.T @ columns / size + ridge, columns.T @ target / size)  # (layers,)
+    layers = {layer: replace(each, vector=each.vector * weight.item(), lead=lead(moved[layer], way),
+                             weight=weight.item())
+              for (layer, each), weight in zip(direction.layers.items(), weights)}
+    together = columns @ weights
+    return replace(direction, layers=layers, lead=(together @ target / size).item(),
+                   cosine=(together @ target / (together.norm() * target.norm())).item())

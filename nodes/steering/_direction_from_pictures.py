@@ -12,7 +12,7 @@ from ...dma.representation import Reading, check_alike
 from ...dma.steering import BY_LEAD, Direction
 from .. import comfyui, inputs
 from ..inputs import DIRECTION, checked
-from ._leads import leads_of
+from ._movements import movements_of
 
 SCALE = ("What strength 1 of SteerRepresentation adds. difference: the way from the mean of the one set to that of the "
          "other. deviation: one standard deviation of the pictures of a set along this way. unit: this way over its "
@@ -106,8 +106,8 @@ class DirectionFromPictures(io.ComfyNode):
             features[layer] = above.rows(), below.rows()
         direction = steering.direction_from(features, scale=scale)
         if weighting == BY_LEAD:
-            leads = leads_of(model, positive, direction, clean, way, seed, batch_size)
-            direction = steering.weighted_by_leads(direction, leads)
+            moved = movements_of(model, positive, direction, clean, seed, batch_size)
+            direction = steering.weighted_to_lead(direction, moved, way)
         return io.NodeOutput(direction, table_of(direction), direction.separation)
 
 
@@ -131,7 +131,7 @@ def check_count(count: int, name: str, kind: str = "") -> None:
 
 
 def table_of(direction: Direction) -> str:
-    by_lead = not any(math.isnan(each.lead) for each in direction.layers.values())
+    by_lead = not math.isnan(direction.lead)
     titles = ["layer", "channels", "AUROC", "d'", "length", "deviation", *(["leads", "weight"] if by_lead else [])]
     rows = [[layer, f"{len(each.vector)}", f"{each.auroc:.3f}", f"{each.d_prime:.2f}", f"{each.length:.3g}",
              f"{each.deviation:.3g}", *([f"{each.lead:+.1%}", f"{each.weight:+.2f}"] if by_lead else [])]
@@ -142,5 +142,6 @@ def table_of(direction: Direction) -> str:
     if by_lead:
         told += (" Leads: by how much of the way between the mean pictures of the two sets predictions move when the "
                  "direction is added at this layer alone; weight: how much of it strength 1 adds, below 0 turned "
-                 "round.")
+                 f"round. All together lead {direction.lead:.0%} of the way at strength 1, with a cosine of "
+                 f"{direction.cosine:.2f} between it and all that they move.")
     return "\n".join([*(f"| {' | '.join(row)} |" for row in (titles, ["---"] * len(titles), *rows)), "", told])

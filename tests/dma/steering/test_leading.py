@@ -5,13 +5,8 @@ import torch
 
 from mental_averages.dma.diffusion import NotFiniteError, Parametrization
 from mental_averages.dma.execution import BatchSize, drive
-from mental_averages.dma.steering import (
-    direction_from,
-    lead,
-    mean_predictions,
-    way_between,
-    weighted_by_leads,
-)
+from mental_averages.dma.steering import direction_from, lead, mean_predictions, way_between, weighted_to_lead
+from mental_averages.dma.steering._leading import RIDGE
 
 
 class Shrinking:
@@ -74,32 +69,57 @@ def direction():
                            for seed, name in enumerate("abc")})
 
 
-def test_layers_are_weighted_by_where_they_lead():
-    plain = direction()
-    found = weighted_by_leads(plain, {"a": 0.1, "b": -0.4, "c": 0.0})
-    for layer, weight in {"a": 0.25, "b": -1.0, "c": 0.0}.items():
-        torch.testing.assert_close(found.layers[layer].vector, weight * plain.layers[layer].vector)
-        assert found.layers[layer].weight == weight and plain.layers[layer].weight == 1.0
-    assert found.layers["b"].lead == -0.4 and math.isnan(plain.layers["b"].lead)
+def movements(*shares, seed=7, aside=0.0):
+    """What layers move: a share of the way each, and something else that is across it."""
+    way = latents(1, seed)[0].double()
+    found = {}
+    for number, (name, share) in enumerate(zip("abc", shares)):
+        across = latents(2, 20 + number).double()
+        across -= (across * way).sum((1, 2, 3), keepdim=True) / way.square().sum() * way
+        found[name] = share * way + aside * across
+    return found, way
+
+
+def test_a_single_layer_has_the_weight_of_the_closed_form():
+    """Of a layer that moves a share l of the way and nothing else: l / (l^2 + rho)."""
+    plain = direction_from({"a": (torch.eye(4)[:2] + 2, -torch.eye(4)[2:])})
+    for share in (0.1, -0.4, 1.0):
+        moved, way = movements(share)
+        found = weighted_to_lead(plain, moved, way)
+        weight = share / (share**2 + RIDGE)
+        assert found.layers["a"].weight == pytest.approx(weight) and found.layers["a"].lead == pytest.approx(share)
+        torch.testing.assert_close(found.layers["a"].vector, weight * plain.layers["a"].vector)
+        assert found.lead == pytest.approx(weight * share) and found.cosine == pytest.approx(1.0)
+    assert math.isnan(plain.lead) and math.isnan(plain.layers["a"].lead) and plain.layers["a"].weight == 1.0
+
+
+def test_weights_are_those_of_scikit_learn():
+    from sklearn.linear_model import Ridge
+
+    plain, (moved, way) = direction(), movements(0.1, -0.3, 0.02, aside=0.1)
+    found = weighted_to_lead(plain, moved, way)
+    columns = torch.stack([each.flatten() for each in moved.values()], 1)
+    target = way.expand(2, *way.shape).flatten()
+    ridge = Ridge(alpha=RIDGE * target.square().sum().item(), fit_intercept=False).fit(columns, target)
+    assert [each.weight for each in found.layers.values()] == pytest.approx(ridge.coef_.tolist())
+    together = columns @ torch.as_tensor(ridge.coef_)
+    assert found.lead == pytest.approx((together @ target / target.square().sum()).item())
+    assert found.cosine == pytest.approx(torch.cosine_similarity(together, target, dim=0).item())
     assert found.separation == plain.separation and list(found.layers) == ["a", "b", "c"]
 
 
-def test_of_all_weights_with_this_length_these_lead_furthest():
-    """Each layer moves predictions along the way by its lead, to first order."""
-    leads = {"a": 0.3, "b": -0.2, "c": 0.05}
-    weights = torch.tensor([each.weight for each in weighted_by_leads(direction(), leads).layers.values()])
-    of_leads = torch.tensor(list(leads.values()))
-    others = torch.randn(1000, 3, generator=torch.Generator().manual_seed(0))
-    others *= weights.norm() / others.norm(dim=1, keepdim=True)
-    assert (weights @ of_leads) > (others @ of_leads).max()
+def test_a_layer_that_moves_much_besides_the_way_gets_less():
+    moved, way = movements(0.2, 0.2, 0.0)
+    moved["b"] = movements(0.2, 0.2, 0.0, aside=1.0)[0]["b"]
+    weights = {layer: each.weight for layer, each in weighted_to_lead(direction(), moved, way).layers.items()}
+    assert weights["a"] > 5 * weights["b"] > 0 and abs(weights["c"]) < 1e-9
 
 
-@pytest.mark.parametrize("leads, complaint", [
-    ({"a": 0.0, "b": 0.0, "c": 0.0}, "None of these layers leads anywhere"),
-    ({"a": 0.1, "b": math.nan, "c": 0.0}, "NaN or infinity")])
-def test_leads_that_say_nothing_are_refused(leads, complaint):
+@pytest.mark.parametrize("share, complaint", [(0.0, "None of these layers leads anywhere"),
+                                              (math.nan, "NaN or infinity")])
+def test_movements_that_say_nothing_are_refused(share, complaint):
     with pytest.raises(ValueError, match=complaint):
-        weighted_by_leads(direction(), leads)
+        weighted_to_lead(direction(), *movements(share, 0.0, 0.0))
 
 
 def test_predictions_that_are_not_finite_are_refused():

@@ -54,6 +54,7 @@ def test_it_is_the_difference_of_channel_means(built, bridge, name):
 def test_layers_are_weighted_by_how_far_predictions_move(built, bridge, name):
     from mental_averages.dma.diffusion import add_noise
     from mental_averages.dma.representation import reading_noise
+    from mental_averages.dma.steering import weighted_to_lead
     from mental_averages.nodes.steering import SteerRepresentation
 
     model, shape, prompt = built(name), SHAPES[name], MODELS[name].conditioning(1)
@@ -65,7 +66,7 @@ def test_layers_are_weighted_by_how_far_predictions_move(built, bridge, name):
     way = with_it.mean(0) - without_it.mean(0)
     clean = torch.cat([with_it[[0, 1, 2, 4, 5, 6, 8, 9]], without_it])
     noise = reading_noise(12, shape, 0)
-    sigmas = [float(model.get_model_object("model_sampling").percent_to_sigma(level)) for level in (0.3, 0.6, 0.9)]
+    sigmas = [float(model.get_model_object("model_sampling").percent_to_sigma(level)) for level in (0.3, 0.45, 0.6)]
 
     def predicted(patched):
         return bridge.with_denoiser(
@@ -73,18 +74,20 @@ def test_layers_are_weighted_by_how_far_predictions_move(built, bridge, name):
             lambda denoiser: [denoiser.denoise(add_noise(denoiser.parametrization, clean, noise, sigma), sigma)
                               for sigma in sigmas], layer=None, gradients=False)
 
-    usual, leads = predicted(model), {}
+    usual, moved = predicted(model), {}
     for layer in plain.layers:
         with torch.inference_mode():
-            moved = predicted(SteerRepresentation.execute(model, plain, 1.0, layer, 0.0, 1.0, "both").args[0])
-        leads[layer] = sum(float(((after - before).mean(0) * way).sum() / way.square().sum())
-                           for before, after in zip(usual, moved)) / len(sigmas)
-    largest = max(map(abs, leads.values()))
+            steered = predicted(SteerRepresentation.execute(model, plain, 1.0, layer, 0.0, 1.0, "both").args[0])
+        moved[layer] = torch.stack([(after - before).mean(0) for before, after in zip(usual, steered)])
+    expected = weighted_to_lead(plain, moved, way)
+    assert weighted.lead == pytest.approx(expected.lead, rel=1e-2) and 0 < weighted.cosine <= 1
     for layer, each in weighted.layers.items():
-        assert each.lead == pytest.approx(leads[layer], rel=1e-3, abs=1e-3 * largest)
-        torch.testing.assert_close(each.vector, leads[layer] / largest * plain.layers[layer].vector, rtol=1e-3,
-                                   atol=1e-3 * plain.layers[layer].vector.abs().max().item())
+        other = expected.layers[layer]
+        assert each.lead == pytest.approx(other.lead, rel=1e-2, abs=1e-4)
+        assert each.weight == pytest.approx(other.weight, rel=2e-2, abs=1e-3)
+        torch.testing.assert_close(each.vector, each.weight * plain.layers[layer].vector, rtol=1e-3, atol=1e-5)
         assert f"| {each.lead:+.1%} | {each.weight:+.2f} |" in table
+    assert f"All together lead {weighted.lead:.0%} of the way" in table
 
 
 def test_where_layers_lead_is_not_asked_for_pictures_of_one_mean(built):

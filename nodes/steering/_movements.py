@@ -1,4 +1,4 @@
-"""Where the layers of a direction lead in a MODEL."""
+"""How far the layers of a direction move what a MODEL predicts."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -13,14 +13,15 @@ from ...dma.steering import Direction
 from .. import comfyui, inputs
 from ..comfyui import progress_bar
 
-LEVELS = "0.3, 0.6, 0.9"  # shares of sampling
+# Shares of sampling. Before, there is no picture yet; behind, what is added hardly changes it any more.
+LEVELS = "0.3, 0.45, 0.6"
 SHOWN = 8  # pictures of either set that are predicted
 
 
-def leads_of(model: Any, positive: list, direction: Direction, sets: Sequence[Tensor], way: Tensor, seed: int,
-             batch_size: int) -> dict[str, float]:
-    """By layer of a direction: by how much of a way (C, H, W) between two sets of clean latents (N, C, H, W)
-    predictions of some of them move when the layer's vector is added once."""
+def movements_of(model: Any, positive: list, direction: Direction, sets: Sequence[Tensor], seed: int,
+                 batch_size: int) -> dict[str, Tensor]:
+    """By layer of a direction: how far the mean predictions (S, C, H, W) of some latents of two sets (N, C, H, W) move
+    at each of `LEVELS` when the layer's vector is added once."""
     clean = torch.cat([spaced(each, SHOWN) for each in sets])
     sigmas, shape = inputs.noise_levels(model, LEVELS), tuple(clean.shape[1:])
     noise = representation.reading_noise(len(clean), shape, seed)
@@ -36,7 +37,7 @@ def leads_of(model: Any, positive: list, direction: Direction, sets: Sequence[Te
             layer=None, gradients=False)
 
     found = {layer: predicted(patched) for layer, patched in models.items()}  # (S, C, H, W) each
-    return {layer: steering.lead(found[layer] - found[""], way) for layer in direction.layers}
+    return {layer: found[layer] - found[""] for layer in direction.layers}
 
 
 def spaced(latents: Tensor, most: int) -> Tensor:
