@@ -27,6 +27,8 @@ DEMO_CHECKPOINT = "mental_averages_demo.safetensors"
 TRANSFORMER_CHECKPOINT = "mental_averages_demo_transformer.safetensors"
 DEMO_ENCODER = "demo_clip"
 # By these names ComfyUI finds the decoders of its TAESD previews for Stable Diffusion 1.5 and 3.
+MODEL_FOLDERS = ("checkpoints", "diffusion_models", "unet")
+MODEL_SUFFIXES = {".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf"}
 PREVIEWS, TRANSFORMER_PREVIEWS = "taesd_decoder.safetensors", "taesd3_decoder.safetensors"
 
 
@@ -117,9 +119,10 @@ def demo_checkpoint(environment: environments.Environment, base: Path, log: Log)
 
 
 def holds_others(base: Path) -> bool:
-    """Whether there is a checkpoint in `base` that is none of the demo models."""
-    return any(not file.is_dir() and file.name not in ASSEMBLED
-               for file in (base / "models" / "checkpoints").rglob("*"))
+    """Whether there is a model in `base` that is none of the demo models."""
+    return any(file.suffix in MODEL_SUFFIXES and file.name not in ASSEMBLED
+               for folder in MODEL_FOLDERS for place, _, names in os.walk(base / "models" / folder, followlinks=True)
+               for file in map(Path(place).joinpath, names) if file.is_file())
 
 
 def assemble(name: str, environment: environments.Environment, base: Path, log: Log) -> None:

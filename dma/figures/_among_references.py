@@ -36,15 +36,13 @@ def lowest_ratio(width: int, ratio: float) -> float:
 
 def show_among_references(axes: Axes, report: Judged, *, rate: float, what: str) -> None:
     """A histogram of the references' scores, the threshold of a false positive `rate`, and a mark with its number, from
-    1, for each of `what` is judged, flagged ones in another colour, on a logarithmic axis. Scores of 0 stand at its
-    lower end."""
+    1, for each of `what` is judged, flagged ones in another colour. The axis is logarithmic, and scores of 0 stand at
+    its lower end; where there are negative scores it is linear."""
     scores, references = np.array(report.scores), np.array(report.references)
-    positive = [value for value in (*report.scores, *report.references, report.threshold) if value > 0] or [1.0]
-    lowest, highest = min(positive), max(positive)
-    if lowest == highest:
-        lowest, highest = lowest / 2, highest * 2
+    lowest, highest, logarithmic = _limits([*report.scores, *report.references, report.threshold])
     bins = int(np.clip(np.sqrt(len(references)) * 2, FEWEST_BINS, MOST_BINS))
-    edges = [lowest, *np.geomspace(lowest, highest, bins + 1)[1:-1].tolist(), highest]
+    between = (np.geomspace if logarithmic else np.linspace)(lowest, highest, bins + 1)[1:-1]
+    edges = [lowest, *between.tolist(), highest]
     counts, _, _ = axes.hist(np.clip(references, lowest, highest), edges, color="#c9d3dc", edgecolor="white",
                              label=f"{len(references)} references")
     top = float(np.max(counts))
@@ -62,6 +60,17 @@ def show_among_references(axes: Axes, report: Judged, *, rate: float, what: str)
             for row, height in zip(rows, heights):
                 axes.annotate(str(row + 1), (max(scores[row], lowest), height), textcoords="offset points",
                               xytext=(6, -3), fontsize=8, color=colour, in_layout=False)
-    axes.set_xscale("log")
+    if logarithmic:
+        axes.set_xscale("log")
     axes.set_ylim(0, top * 1.85)
     axes.legend(fontsize=8, frameon=False, loc="upper left").set_in_layout(False)  # in a narrow picture it has no room
+
+
+def _limits(values: Sequence[float]) -> tuple[float, float, bool]:
+    """The ends of an axis for these numbers, and whether it is logarithmic."""
+    if min(values) < 0:
+        lowest, highest = min(values), max(values)
+        return (lowest, highest, False) if lowest < highest else (lowest * 1.5, lowest * 0.5, False)
+    positive = [value for value in values if value > 0] or [1.0]
+    lowest, highest = min(positive), max(positive)
+    return (lowest, highest, True) if lowest < highest else (lowest / 2, highest * 2, True)

@@ -3,12 +3,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..representation import DEVIATION, GUIDANCE, NORM, SPIKINESS, MemorisationReport
+from ..representation import DEVIATION, FIT, GUIDANCE, NORM, SPIKINESS, MemorisationReport
 from ._among_references import lowest_ratio, show_among_references
 from ._style import CAUTION, cautions_below, drawn, new_figure, note_cautions
 
 MEANINGS = {DEVIATION: "standard deviation of features over channels", NORM: "norm of features over channels",
-            SPIKINESS: "4-norm over 2-norm of features", GUIDANCE: "how much the prompt changes the prediction"}
+            SPIKINESS: "4-norm over 2-norm of features", GUIDANCE: "how much the prompt changes the prediction",
+            FIT: "minus the loss on the picture"}
 
 
 def plot_memorisation(report: MemorisationReport, *, width: int = 1024) -> Tensor:

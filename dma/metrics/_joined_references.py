@@ -45,7 +45,7 @@ class Beside:
         """That of a table, of `reference_labels`."""
         known = references(table)
         alone = next(iter(known)) if list(known.values()) == [""] else ""
-        return cls(labels.get(alone, ""), {label: labels[key] for key, label in known.items() if label})
+        return cls(labels.get(alone, ""), {label: labels.get(key, label) for key, label in known.items() if label})
 
     def subjects(self) -> dict[str, str]:
         """What each subject that is a reference is called now."""
@@ -56,8 +56,11 @@ class Beside:
         """A row whose note says which reference it stands beside, where there are several."""
         if self.owner and is_beside_a_reference(row):
             return replace(row, note="; ".join(filter(None, (row.note, BESIDE + self.owner))))
-        notes = {BESIDE + before: BESIDE + after for before, after in self.renamed.items()}
-        return replace(row, note="; ".join(notes.get(note, note) for note in row.note.split("; "))) if notes else row
+        # The longest first, and as the end of a note: a label may hold what notes are joined by, and another label.
+        for before in sorted(self.renamed, key=len, reverse=True):
+            if row.note == (ending := BESIDE + before) or row.note.endswith("; " + ending):
+                return replace(row, note=row.note.removesuffix(ending) + BESIDE + self.renamed[before])
+        return row
 
 
 def _subject(label: str) -> str:

@@ -40,8 +40,8 @@ class LayerDirection:
 class Direction:
     """Directions by layer, in the order in which layers run, and how they are scaled.
 
-    lead, cosine: where all layers lead together, to first order, and the cosine of this movement with the way; NaN
-    where that has not been measured.
+    lead, cosine: where all layers lead together at strength 1, and the cosine of this movement with the way; NaN where
+    that has not been measured.
     """
 
     layers: dict[str, LayerDirection]

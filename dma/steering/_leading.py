@@ -12,8 +12,10 @@ from ..execution import BatchSize, Event, choose_batch
 from ..precision import in_double
 from ._direction import Direction
 
-BY_LEAD, EQUAL = WEIGHTINGS = ("lead", "equal")
+WEIGHTINGS = ("lead", "equal")
+BY_LEAD = WEIGHTINGS[0]
 RIDGE = 0.01
+SAME = 1e-6  # as a share of the length of latents
 
 
 def mean_predictions(denoiser: Denoiser, clean: Tensor, noise: Tensor, sigmas: Sequence[float],
@@ -39,8 +41,9 @@ def mean_predictions(denoiser: Denoiser, clean: Tensor, noise: Tensor, sigmas: S
 def way_between(positive: Tensor, negative: Tensor) -> Tensor:
     """The way (C, H, W) from the mean of latents (M, C, H, W) to that of others (N, C, H, W), in fp64 on the CPU.
     Raises ValueError where the means are the same."""
-    way = in_double(positive).mean(0) - in_double(negative).mean(0)
-    if not way.any():
+    positive, negative = in_double(positive), in_double(negative)
+    way = positive.mean(0) - negative.mean(0)
+    if way.norm() <= SAME * torch.cat([positive, negative]).flatten(1).norm(dim=1).mean():
         raise ValueError("The mean pictures of the two sets are the same, so that there is no way from one to the "
                          "other that layers could lead along: choose the weighting 'equal', or other pictures.")
     return way
@@ -92,9 +95,24 @@ def weighted_to_lead(direction: Direction, moved: Mapping[str, Tensor], way: Ten
     target, size = way.expand(levels, *way.shape).flatten(), levels * way.square().sum()
     ridge = RIDGE * torch.eye(columns.shape[1], dtype=torch.float64)
     weights = torch.linalg.solve(columns.T @ columns / size + ridge, columns.T @ target / size)  # (layers,)
-    layers = {layer: replace(each, vector=each.vector * weight.item(), lead=lead(moved[layer], way),
-                             weight=weight.item())
-              for (layer, each), weight in zip(direction.layers.items(), weights)}
-    together = columns @ weights
-    return replace(direction, layers=layers, lead=(together @ target / size).item(),
-                   cosine=(together @ target / (together.norm() * target.norm())).item())
+    if not weights.abs().max() > SAME:
+        raise ValueError("None of these layers leads along the way from the one kind of pictures to the other: choose "
+                         "other layers, or the weighting 'equal'.")
+    with torch.inference_mode(False):  # as in `direction_from`
+        layers = {layer: replace(each, vector=each.vector.clone() * weight.item(), lead=lead(moved[layer], way),
+                                 weight=weight.item())
+                  for (layer, each), weight in zip(direction.layers.items(), weights)}
+    return replace(direction, layers=layers)
+
+
+def straightness(moved: Tensor, way: Tensor) -> float:
+    """The cosine between what predictions (S, C, H, W) have been moved by and the way (C, H, W), at all levels
+    together; 0 where nothing has moved.
+
+    >>> way = torch.tensor([3.0, 4.0]).reshape(1, 1, 2)
+    >>> straightness(torch.stack([way, -way]), way), straightness(0.1 * way[None], way)
+    (0.0, 1.0)
+    """
+    moved = in_double(moved)
+    return torch.nn.functional.cosine_similarity(moved.flatten(), in_double(way).expand_as(moved).flatten(),
+                                                 dim=0).item()

@@ -235,7 +235,7 @@ def told_by_prompts(model: Any, empty: list, latent: dict, prompts: list[str], c
 
         told = comfyui.with_denoiser(model, empty if prompt is None else conditionings[prompt], empty, 1.0,
                                      torch.tensor([*sigmas, 0.0]), tuple(clean.shape[1:]), reading.seed, ask,
-                                     layer=None, gradients=False)
+                                     layer=None, latents=len(clean) if prompt is None else None, gradients=False)
         for score, values in found.items():
             values[rows] = told[score]
         count = max(1, len(rows_of))

@@ -12,7 +12,7 @@ from ...dma.representation import Reading, check_alike
 from ...dma.steering import BY_LEAD, Direction
 from .. import comfyui, inputs
 from ..inputs import DIRECTION, checked
-from ._movements import movements_of
+from ._movements import check_one_for_all, weighted_direction
 
 SCALE = ("What strength 1 of SteerRepresentation adds. difference: the way from the mean of the one set to that of the "
          "other. deviation: one standard deviation of the pictures of a set along this way. unit: this way over its "
@@ -82,6 +82,9 @@ class DirectionFromPictures(io.ComfyNode):
         comfyui.check_model(model)
         comfyui.check_conditioning(positive, "positive")
         check_choice(weighting, steering.WEIGHTINGS, "weighting")
+        if weighting == BY_LEAD and scale != steering.SCALES[0]:
+            raise ValueError(f"scale is {scale!r}, but the weighting 'lead' scales layers itself, by what the whole "
+                             f"difference moves: choose the scale {steering.SCALES[0]!r}, or the weighting 'equal'.")
         chosen = layers_of(model, layers, weighting)
         given = {"with_it": with_it, "without_it": without_it}
         for name, pictures in given.items():
@@ -96,6 +99,8 @@ class DirectionFromPictures(io.ComfyNode):
                              "sizes are seen in features, too, so connect pictures of one size.")
         clean = [comfyui.latents_into_model(model, comfyui.samples_of(model, latent)) for latent in sets.values()]
         way = steering.way_between(*clean) if weighting == BY_LEAD else None
+        if way is not None:
+            check_one_for_all(model, positive, tuple(way.shape), seed)
         sigmas = inputs.noise_levels(model, f"{percent}")
         found = {name: inputs.represented(model, positive, latent, sigmas, chosen, Reading(draws, seed, "mean"),
                                           batch_size=batch_size, resume=resume) for name, latent in sets.items()}
@@ -105,9 +110,8 @@ class DirectionFromPictures(io.ComfyNode):
             check_alike(above, below, comfyui.tolerance_of_model(model))
             features[layer] = above.rows(), below.rows()
         direction = steering.direction_from(features, scale=scale)
-        if weighting == BY_LEAD:
-            moved = movements_of(model, positive, direction, clean, seed, batch_size)
-            direction = steering.weighted_to_lead(direction, moved, way)
+        if way is not None:
+            direction = weighted_direction(model, positive, direction, clean, way, seed, batch_size)
         return io.NodeOutput(direction, table_of(direction), direction.separation)
 
 

@@ -1,7 +1,8 @@
-"""How far the layers of a direction move what a MODEL predicts."""
+"""How far a direction moves what a MODEL predicts, and its layers weighted by it."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,26 +19,44 @@ LEVELS = "0.3, 0.45, 0.6"
 SHOWN = 8  # pictures of either set that are predicted
 
 
-def movements_of(model: Any, positive: list, direction: Direction, sets: Sequence[Tensor], seed: int,
-                 batch_size: int) -> dict[str, Tensor]:
-    """By layer of a direction: how far the mean predictions (S, C, H, W) of some latents of two sets (N, C, H, W) move
-    at each of `LEVELS` when the layer's vector is added once."""
+def weighted_direction(model: Any, positive: list, direction: Direction, sets: Sequence[Tensor], way: Tensor, seed: int,
+                       batch_size: int) -> Direction:
+    """The direction with layers weighted so that together they lead along a way (C, H, W) between two sets of clean
+    latents (N, C, H, W): by how far predictions of some of them move, at each of `LEVELS`, when the vector of a layer
+    is added once. `lead` and `cosine` are measured with all layers together.
+    """
     clean = torch.cat([spaced(each, SHOWN) for each in sets])
     sigmas, shape = inputs.noise_levels(model, LEVELS), tuple(clean.shape[1:])
     noise = representation.reading_noise(len(clean), shape, seed)
-    models = {"": model} | {layer: comfyui.steered_model(model, direction, [layer], 1.0, 0.0, 1.0, False)
-                            for layer in direction.layers}
-    monitor = PassMonitor(progress_bar(), "where layers lead", passes=len(models) * len(sigmas))
+    batch = execution.choose_batch(execution.batch_of(batch_size), shape)  # one that was too large stays smaller
+    monitor = PassMonitor(progress_bar(), "where layers lead", passes=(len(direction.layers) + 2) * len(sigmas))
 
     def predicted(patched: Any) -> Tensor:
         return comfyui.with_denoiser(
             patched, positive, positive, 1.0, torch.tensor([*sigmas, 0.0]), shape, seed,
-            lambda denoiser: execution.drive(steering.mean_predictions(
-                denoiser, clean, noise, sigmas, execution.batch_of(batch_size)), None, [monitor]),
-            layer=None, gradients=False)
+            lambda denoiser: execution.drive(steering.mean_predictions(denoiser, clean, noise, sigmas, batch), None,
+                                             [monitor]), layer=None, gradients=False)
 
-    found = {layer: predicted(patched) for layer, patched in models.items()}  # (S, C, H, W) each
-    return {layer: found[layer] - found[""] for layer in direction.layers}
+    usual = predicted(model)  # (S, C, H, W)
+
+    def moved_by(changed: Direction, layers: list[str]) -> Tensor:
+        try:
+            return predicted(comfyui.steered_model(model, changed, layers, 1.0, 0.0, 1.0, False)) - usual
+        except ValueError as error:
+            raise ValueError(f"Where the direction leads at {', '.join(layers)} cannot be told: {error}") from error
+
+    found = steering.weighted_to_lead(direction, {layer: moved_by(direction, [layer]) for layer in direction.layers},
+                                      way)
+    moved = moved_by(found, list(found.layers))
+    return replace(found, lead=steering.lead(moved, way), cosine=steering.straightness(moved, way))
+
+
+def check_one_for_all(model: Any, positive: list, shape: tuple[int, ...], seed: int) -> None:
+    """Raise ValueError for what holds one entry for each latent of a batch, such as hints of a ControlNet: pictures of
+    two sets are predicted together."""
+    sigmas = torch.tensor([*inputs.noise_levels(model, LEVELS), 0.0])
+    comfyui.with_denoiser(model, positive, positive, 1.0, sigmas, shape, seed, lambda denoiser: None, layer=None,
+                          gradients=False)
 
 
 def spaced(latents: Tensor, most: int) -> Tensor:

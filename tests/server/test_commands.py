@@ -81,10 +81,22 @@ def test_a_checkpoint_that_is_no_demo_model_is_not_previewed_with_their_decoders
     assert method() == "taesd"
     for name in (workspace.DEMO_CHECKPOINT, workspace.TRANSFORMER_CHECKPOINT):
         (tmp_path / "base" / "models" / "checkpoints" / name).touch()
+    for name in ("put_checkpoints_here", ".DS_Store"):
+        (tmp_path / "base" / "models" / "checkpoints" / name).touch()
     assert method() == "taesd"
     (tmp_path / "sd15.safetensors").touch()
     workspace.add_checkpoint(tmp_path / "base", tmp_path / "sd15.safetensors")
     assert method() == "latent2rgb"
+
+
+def test_models_in_linked_folders_are_not_previewed_with_them_either(tmp_path):
+    elsewhere = tmp_path / "models"
+    elsewhere.mkdir()
+    (elsewhere / "flux.safetensors").touch()
+    workspace.make_base(tmp_path / "base")
+    assert not workspace.holds_others(tmp_path / "base")
+    (tmp_path / "base" / "models" / "diffusion_models").symlink_to(elsewhere, target_is_directory=True)
+    assert workspace.holds_others(tmp_path / "base")
 
 
 @pytest.mark.parametrize("name", [workspace.PREVIEWS, "taesd_decoder.pth"])

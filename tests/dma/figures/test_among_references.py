@@ -25,6 +25,20 @@ def test_marks_stand_at_their_scores_and_are_numbered():
     assert axes.lines[0].get_xdata()[0] == 3.0
 
 
+def test_negative_scores_stand_on_a_linear_axis():
+    axes = shown([-0.12, -0.03], [False, True], [-0.2, -0.1, -0.05], -0.04)
+    plain, flagged = axes.collections
+    assert plain.get_offsets()[0, 0] == -0.12 and flagged.get_offsets()[0, 0] == -0.03
+    assert axes.get_xscale() == "linear" and axes.lines[0].get_xdata()[0] == -0.04
+    low, high = axes.get_xlim()
+    assert low < -0.2 < -0.03 < high and sum(patch.get_height() > 0 for patch in axes.patches) == 3
+
+
+def test_equal_negative_scores_have_an_axis():
+    low, high = shown([-2.0], [False], [-2.0, -2.0], -2.0).get_xlim()
+    assert low < -2 < high < 0
+
+
 def test_many_are_not_numbered():
     assert not shown([1.5] * (MOST_NUMBERED + 1), [False] * (MOST_NUMBERED + 1)).texts
 

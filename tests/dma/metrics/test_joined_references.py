@@ -53,3 +53,12 @@ def test_pictures_beside_each_other_are_beside_no_reference():
     notes = notes_of(joined([first, compared("c", 2.0, reference_key="2", reference=0.6)]))
     assert notes["a", "typicality"] == BESIDE_OTHERS
     assert notes["b", "kernel distance"].startswith("beside the reference of")
+
+
+def test_a_name_may_hold_what_notes_are_joined_by():
+    tables = [joined([compared("a", 1.0, reference_key=f"{number}1", reference=0.1 * number),
+                      compared("b", 2.0, reference_key=f"{number}2", reference=0.2 + number)], ["cats; dogs", name])
+              for number, name in ((1, "b"), (2, "d"))]
+    notes = notes_of(joined(tables, ["plain", "average"]))
+    of_both = {notes[subject, "kernel distance"] for subject in ("plain, cats; dogs", "average, cats; dogs")}
+    assert of_both == {"beside the reference of cats; dogs", "beside the reference of 2. cats; dogs"}

@@ -54,7 +54,7 @@ def test_it_is_the_difference_of_channel_means(built, bridge, name):
 def test_layers_are_weighted_by_how_far_predictions_move(built, bridge, name):
     from mental_averages.dma.diffusion import add_noise
     from mental_averages.dma.representation import reading_noise
-    from mental_averages.dma.steering import weighted_to_lead
+    from mental_averages.dma.steering import lead, straightness, weighted_to_lead
     from mental_averages.nodes.steering import SteerRepresentation
 
     model, shape, prompt = built(name), SHAPES[name], MODELS[name].conditioning(1)
@@ -80,14 +80,29 @@ def test_layers_are_weighted_by_how_far_predictions_move(built, bridge, name):
             steered = predicted(SteerRepresentation.execute(model, plain, 1.0, layer, 0.0, 1.0, "both").args[0])
         moved[layer] = torch.stack([(after - before).mean(0) for before, after in zip(usual, steered)])
     expected = weighted_to_lead(plain, moved, way)
-    assert weighted.lead == pytest.approx(expected.lead, rel=1e-2) and 0 < weighted.cosine <= 1
     for layer, each in weighted.layers.items():
         other = expected.layers[layer]
         assert each.lead == pytest.approx(other.lead, rel=1e-2, abs=1e-4)
         assert each.weight == pytest.approx(other.weight, rel=2e-2, abs=1e-3)
         torch.testing.assert_close(each.vector, each.weight * plain.layers[layer].vector, rtol=1e-3, atol=1e-5)
         assert f"| {each.lead:+.1%} | {each.weight:+.2f} |" in table
+        assert not each.vector.is_inference()
+    with torch.inference_mode():
+        steered = predicted(SteerRepresentation.execute(model, weighted, 1.0, "", 0.0, 1.0, "both").args[0])
+    together = torch.stack([(after - before).mean(0) for before, after in zip(usual, steered)])
+    assert weighted.lead == pytest.approx(lead(together, way), rel=1e-2)
+    assert weighted.cosine == pytest.approx(straightness(together, way), rel=1e-2)
     assert f"All together lead {weighted.lead:.0%} of the way" in table
+
+
+def test_what_holds_one_entry_for_each_latent_is_refused_before_reading(built):
+    """Pictures of both sets are predicted together, where the hints of one could not be told from the other's."""
+    from controls import controlled
+
+    model = built("SD1.5")
+    prompt = controlled(MODELS["SD1.5"].conditioning(1), hints=3)
+    with pytest.raises(ValueError, match="one for each"):
+        made(untouched(model), latents(3, 1.0, 1), latents(3, 0.0, 2), prompt)
 
 
 def test_where_layers_lead_is_not_asked_for_pictures_of_one_mean(built):
@@ -196,7 +211,7 @@ def test_it_goes_on_from_what_was_read(built, folders):
     (dict(with_it=latents(2, shape=(4, 8, 6))), "with_it holds latents of 6 x 8 and without_it of 8 x 8"),
     (dict(layers="joint_blocks"), "No layer of this model fits 'joint_blocks'"),
     (dict(percent=1.5), "percent"), (dict(draws=0), "draws"), (dict(scale="norm"), "scale"),
-    (dict(weighting="auroc"), "weighting")])
+    (dict(weighting="auroc"), "weighting"), (dict(scale="unit"), "the weighting 'lead' scales layers itself")])
 def test_bad_inputs_are_refused_before_the_model_is_asked(built, change, complaint):
     arguments = {**dict(with_it=latents(2, 1.0, 1), without_it=latents(2)), **change}
     with pytest.raises(ValueError, match=complaint):
