@@ -24,6 +24,7 @@ from ._memorisation import (
     channel_scores,
     fit,
     guidance_difference,
+    scores_by_prompts,
 )
 from ._memorisation_report import MemorisationReport, ScoreAmongReferences, memorisation_report
 from ._monitor import MeansMonitor
@@ -50,5 +51,5 @@ __all__ = [
     "SparsityReport", "centroid", "channel_means", "channel_scores", "check_alike", "check_representation",
     "distances_to", "fit", "guidance_difference", "load_representation", "matched_features", "means_of_layers",
     "memorisation_report", "participation", "reading_means", "reading_noise", "reconstruct", "save_representation",
-    "sparsity", "specialised", "strongest", "tail_scores", "varying",
+    "scores_by_prompts", "sparsity", "specialised", "strongest", "tail_scores", "varying",
 ]

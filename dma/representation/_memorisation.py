@@ -102,12 +102,7 @@ def guidance_difference(conditional: Denoiser, unconditional: Denoiser, latents:
     >>> guidance_difference(Constant(3.0), Constant(1.0), torch.ones(2, 1, 2, 2), [4.0, 2.0]).tolist()
     [0.75, 0.75]
     """
-    def changed(told: Tensor, untold: Tensor, clean: Tensor, sigma: float) -> Tensor:
-        # In fp64 before it is taken: half precision would round away, or overflow, what lies between the two.
-        difference = check_finite(in_double(told) - in_double(untold), "What a prompt changes", sigma)
-        return difference.square().flatten(1).mean(1).sqrt() / sigma
-
-    return _mean_over_noise(changed, (conditional, unconditional), latents, sigmas, draws, seed, batch)
+    return _mean_over_noise(_changed, (conditional, unconditional), latents, sigmas, draws, seed, batch)
 
 
 def fit(denoiser: Denoiser, latents: Tensor, sigmas: Sequence[float], *, draws: int = 1, seed: int = 0,
@@ -132,17 +127,34 @@ def fit(denoiser: Denoiser, latents: Tensor, sigmas: Sequence[float], *, draws: 
     >>> fit(Zero(), torch.full((2, 1, 2, 2), 3.0), [1.0, 3.0]).tolist()
     [-5.0, -5.0]
     """
-    def known(predicted: Tensor, clean: Tensor, sigma: float) -> Tensor:
-        error = check_finite(in_double(predicted) - in_double(clean), "What the model takes for clean", sigma)
-        return -error.square().flatten(1).mean(1) / sigma**2
+    return _mean_over_noise(_known, (denoiser,), latents, sigmas, draws, seed, batch)
 
-    return _mean_over_noise(known, (denoiser,), latents, sigmas, draws, seed, batch)
+
+def scores_by_prompts(conditional: Denoiser, unconditional: Denoiser, latents: Tensor, sigmas: Sequence[float], *,
+                      draws: int = 1, seed: int = 0, batch: BatchSize | None = None) -> dict[str, Tensor]:
+    """`guidance_difference`, and the `fit` by the conditional Denoiser, of the same predictions (N,)."""
+    def both(told: Tensor, untold: Tensor, clean: Tensor, sigma: float) -> Tensor:
+        return torch.stack([_changed(told, untold, clean, sigma), _known(told, clean, sigma)], 1)  # (b, 2)
+
+    found = _mean_over_noise(both, (conditional, unconditional), latents, sigmas, draws, seed, batch)
+    return {GUIDANCE: found[:, 0], FIT: found[:, 1]}
+
+
+def _changed(told: Tensor, untold: Tensor, clean: Tensor, sigma: float) -> Tensor:
+    # In fp64 before it is taken: half precision would round away, or overflow, what lies between the two.
+    difference = check_finite(in_double(told) - in_double(untold), "What a prompt changes", sigma)
+    return difference.square().flatten(1).mean(1).sqrt() / sigma
+
+
+def _known(predicted: Tensor, clean: Tensor, sigma: float) -> Tensor:
+    error = check_finite(in_double(predicted) - in_double(clean), "What the model takes for clean", sigma)
+    return -error.square().flatten(1).mean(1) / sigma**2
 
 
 def _mean_over_noise(judge: Callable[..., Tensor], denoisers: Sequence[Denoiser], latents: Tensor,
                      sigmas: Sequence[float], draws: int, seed: int, batch: BatchSize | None) -> Tensor:
-    """The mean over levels and draws of what `judge(*predictions, clean latents, sigma)` makes of those of each
-    Denoiser."""
+    """The mean over levels and draws (N, ...) of what `judge(*predictions, clean latents, sigma)` makes (b, ...) of
+    those of each Denoiser."""
     check_latents(latents)
     if draws < 1:
         raise ValueError(f"draws is {draws}: at least 1 draw of noise is needed.")
@@ -152,12 +164,13 @@ def _mean_over_noise(judge: Callable[..., Tensor], denoisers: Sequence[Denoiser]
     latents = latents.detach().cpu()  # where their noise is drawn
     shape, count = tuple(latents.shape[1:]), len(latents)
     noise = reading_noise(draws, shape, seed)  # (n, C, H, W)
-    total, batch = torch.zeros(count, dtype=torch.float64), choose_batch(batch, shape)
+    totals: list[Tensor] = []
+    batch = choose_batch(batch, shape)
     for sigma in map(float, sigmas):
         def read(rows: slice, sigma: float = sigma) -> Tensor:
             chosen, noisy = noisy_draws(denoisers[0], latents, noise, rows, sigma)
             return judge(*(of_rows(each, chosen).denoise(noisy, sigma) for each in denoisers), latents[chosen], sigma)
 
-        for rows, found in batch.over(count * draws, read):
-            total.index_add_(0, torch.arange(rows.start, rows.stop) // draws, found.cpu())
-    return total / (draws * len(sigmas))
+        found = torch.cat([scores for _, scores in batch.over(count * draws, read)])  # (N n, ...)
+        totals.append(found.unflatten(0, (count, draws)).sum(1))
+    return torch.stack(totals).sum(0) / (draws * len(sigmas))

@@ -227,11 +227,10 @@ def told_by_prompts(model: Any, empty: list, latent: dict, prompts: list[str], c
     for number, (prompt, rows) in enumerate((rows_of or {None: list(range(len(clean)))}).items()):
         def ask(denoiser: Any, rows: list[int] = rows) -> dict[str, Tensor]:
             conditional = denoiser.with_guidance(1.0)
-            asked = {FIT: representation.fit(conditional, clean[rows], sigmas, **options)}
-            if prompts:
-                asked[GUIDANCE] = representation.guidance_difference(conditional, denoiser.with_guidance(0.0),
-                                                                     clean[rows], sigmas, **options)
-            return asked
+            if not prompts:
+                return {FIT: representation.fit(conditional, clean[rows], sigmas, **options)}
+            return representation.scores_by_prompts(conditional, denoiser.with_guidance(0.0), clean[rows], sigmas,
+                                                    **options)
 
         told = comfyui.with_denoiser(model, empty if prompt is None else conditionings[prompt], empty, 1.0,
                                      torch.tensor([*sigmas, 0.0]), tuple(clean.shape[1:]), reading.seed, ask,

@@ -16,6 +16,7 @@ from mental_averages.dma.representation import (
     fit,
     guidance_difference,
     reading_noise,
+    scores_by_prompts,
 )
 
 SHAPE = (2, 4, 3)
@@ -201,6 +202,14 @@ def test_fit_is_the_loss_of_training(parametrization, target):
 
     loss = (output - target(clean, noise)).square().mean()
     assert fit(Network(0.0, parametrization), clean, [sigma]).item() == pytest.approx(-loss.item(), rel=1e-4)
+
+
+def test_both_scores_of_the_same_predictions():
+    latents, arguments = normal(5, *SHAPE), dict(draws=3, seed=2, batch=BatchSize(4))
+    one, other = Linear(0.7), Linear(0.2)
+    found = scores_by_prompts(one, other, latents, [0.8, 0.2], **arguments)
+    assert torch.equal(found["guidance"], guidance_difference(one, other, latents, [0.8, 0.2], **arguments))
+    assert torch.equal(found["fit"], fit(one, latents, [0.8, 0.2], **arguments))
 
 
 def test_fit_in_half_precision_overflows_nowhere():
