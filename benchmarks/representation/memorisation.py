@@ -42,14 +42,13 @@ from torch import Tensor
 
 import dataset
 from mental_averages.dma.representation import (
-    FIT,
     GUIDANCE,
     MAXIMUM,
     Reading,
     channel_scores,
     fit,
-    guidance_difference,
     means_of_layers,
+    scores_by_prompts,
 )
 from mental_averages.dma.statistics import against_references, auroc, fewest_references, wilson_interval
 
@@ -111,8 +110,8 @@ def by_prompts(demo: DemoModel, latents: Tensor, prompts: list[str]) -> dict[str
 
         def ask(denoiser, _, rows: slice = rows) -> dict[str, Tensor]:
             told, untold = denoiser.with_guidance(1.0), denoiser.with_guidance(0.0)
-            return {GUIDANCE: guidance_difference(told, untold, latents[rows], sigmas),
-                    FIT: fit(told, latents[rows], sigmas), FIT_UNTOLD: fit(untold, latents[rows], sigmas)}
+            return scores_by_prompts(told, untold, latents[rows], sigmas) | {
+                FIT_UNTOLD: fit(untold, latents[rows], sigmas)}
 
         found.append(demo.with_denoiser(prompts[rows], 1.0, ask, layer=None, gradients=False,
                                         latents=len(prompts[rows])))

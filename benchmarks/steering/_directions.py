@@ -48,7 +48,6 @@ class Way:
     start: float = 0.0
     end: float = 1.0
     conditional: bool = False
-    scale: str = "difference"
     weighting: str = "lead"
 
 
@@ -93,8 +92,8 @@ def direction_of(demo: DemoModel, target: Target, way: Way, folder: Path, count:
     with torch.inference_mode():
         sets = [{"samples": demo.vae.encode(pictures)} for pictures in pictures_of(target, folder, count)]
         direction, *_ = DirectionFromPictures.execute(
-            demo.model, pack.encode_prompt(demo.clip, ""), *sets, ", ".join(layers), way.percent, draws, way.scale, 0,
-            resume=False, weighting=way.weighting).args
+            demo.model, pack.encode_prompt(demo.clip, ""), *sets, ", ".join(layers), way.percent, draws, "difference",
+            0, resume=False, weighting=way.weighting).args
     return direction
 
 

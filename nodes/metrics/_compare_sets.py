@@ -116,7 +116,7 @@ def with_copies(rows: list[metrics.Measure], images: Tensor, reference: Tensor) 
     if not told:
         return rows
     note = f"the interval is too narrow, since pictures are there more than once ({told} are copies)"
-    return [row if row.low is None else replace(row, note=f"{row.note}; {note}") for row in rows]
+    return [row if row.low is None else replace(row, note="; ".join(filter(None, (row.note, note)))) for row in rows]
 
 
 def check_sets(images: Tensor, reference: Tensor, ensemble_size: int, paired: bool) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 from comfy_api.latest import io
 
 from ...dma import steering
-from ...dma.choices import check_choice
 from ...dma.representation import Reading, check_alike
 from ...dma.steering import BY_LEAD, Direction
 from .. import comfyui, inputs
@@ -17,8 +16,6 @@ from ._movements import check_one_for_all, weighted_direction
 SCALE = ("What strength 1 of SteerRepresentation adds. difference: the way from the mean of the one set to that of the "
          "other. deviation: one standard deviation of the pictures of a set along this way. unit: this way over its "
          "length.")
-
-
 WEIGHTING = ("How much each layer adds. lead: by how far it moves predictions of the model from the one kind of "
              "pictures to the other, which is measured with a few of them; a layer that leads back is turned round. "
              "equal: the direction as it was found in every layer, as in the source.")
@@ -81,7 +78,6 @@ class DirectionFromPictures(io.ComfyNode):
                 resume=True, weighting=BY_LEAD) -> io.NodeOutput:
         comfyui.check_model(model)
         comfyui.check_conditioning(positive, "positive")
-        check_choice(weighting, steering.WEIGHTINGS, "weighting")
         if weighting == BY_LEAD and scale != steering.SCALES[0]:
             raise ValueError(f"scale is {scale!r}, but the weighting 'lead' scales layers itself, by what the whole "
                              f"difference moves: choose the scale {steering.SCALES[0]!r}, or the weighting 'equal'.")
