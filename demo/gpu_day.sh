@@ -46,7 +46,7 @@ then
 else
     grace=20
     read -r -a ends <<< "${SHARES:-17 80 91 98}"
-    autoencoder="--batch 128 --relative 0.02"
+    autoencoder="--batch 128 --relative 0.02 --colours 0.3"
     denoiser="--batch 1024 --peak 1e-3 --dropout 0.1 --architecture attentive"
     transformer="--batch 1024 --peak 2e-3"
     clip="--batch 512 --tones 0.3"

@@ -29,7 +29,7 @@ def test_rehearsal(comfyui, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (len(pictures), 64, 64, 3), dtype=np.uint8)
     archive.write(tmp_path / "pictures.zip", pictures, images)
     variables = {**child_variables(), "PYTHON": sys.executable, "OMP_NUM_THREADS": "1",
-                 "AUTOENCODER": "--relative 0.02",
+                 "AUTOENCODER": "--relative 0.02 --colours 0.3",
                  "DENOISER": "--noise assigned --weight velocity --captions whole --dropout 0.1 --final-batches 2 "
                              "--styles noto",
                  "TRANSFORMER": "--noise assigned", "CLIP": "--tones 0.3"}

@@ -351,6 +351,22 @@ def test_options_that_would_do_nothing_are_refused(part, words, said, capsys):
     assert said in capsys.readouterr().err
 
 
+def test_latents_without_a_preview_error_are_previewed_in_the_pictures_colours(comfyui):
+    """By ComfyUI's own previewer, to its rounding."""
+    import comfy.latent_formats
+    import latent_preview
+
+    target = torch.rand(1, 3, 32, 16, generator=torch.Generator().manual_seed(0))
+    factors = comfy.latent_formats.SD15().latent_rgb_factors
+    colours = torch.nn.functional.avg_pool2d(target, 8)  # (1, 3, 4, 2)
+    latent = torch.einsum("bdhw,dc->bchw", 2 * colours - 1, torch.linalg.pinv(torch.tensor(factors)))
+    assert train.preview_error(latent, target) < 1e-10
+    shown = latent_preview.Latent2RGBPreviewer(factors).decode_latent_to_preview(latent)
+    assert np.abs(np.asarray(shown) / 255 - colours[0].permute(1, 2, 0).numpy()).max() < 1.01 / 255
+    brighter = latent + torch.tensor(factors).pinverse().sum(0)[:, None, None] * 0.2  # (4, 1, 1): 0.1 in each colour
+    assert train.preview_error(brighter, target).item() == pytest.approx(0.01, rel=1e-3)
+
+
 def test_options_have_their_own_defaults():
     autoencoder, denoiser = options("autoencoder"), options("denoiser", "--styles", "noto,blob")
     assert (autoencoder.steps, autoencoder.batch, autoencoder.peak) == (2000, 24, 1e-3)
