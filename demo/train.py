@@ -4,7 +4,8 @@
     python demo/train.py denoiser    --data DATA --run FOLDER --comfyui PATH [--steps 4800] [--from-weights]
 
 DATA is the folder of the icon sets, or an archive of it (dataset.py). With --from-weights the denoiser goes on from the
-networks that this repository stores, and --steps counts theirs too. Both resume from their last saved state when
+networks that this repository stores, and --steps counts theirs too; behind another autoencoder it is turned for its
+latents (turning.py). Both resume from their last saved state when
 started again, also with another number of steps: the learning rate is constant after a warm-up and falls linearly over
 the last quarter of the steps that are asked for now, those of the stored weights left out. With --deadline in place of
 --steps a training ends at a time of the clock (`date +%s`), which its learning rate follows. Everything is seeded; a
@@ -26,6 +27,7 @@ import networks
 import objective
 import text_table
 import training
+import turning
 import weights
 from optimise import check_state, fastest, optimise
 
@@ -126,8 +128,6 @@ def train_denoiser(arguments) -> None:
         if architecture != stored.architecture:
             raise SystemExit(f"The stored denoiser is {stored.architecture!r} and cannot go on as {architecture!r}: "
                              "leave --architecture or --from-weights out.")
-        weights.check_belongs(weights.PATH.name, stored.autoencoder_name, autoencoder.name,
-                              f"{arguments.run / 'autoencoder.pt'}")
         weights.check_split(weights.PATH.name, stored.unet_split, data.split)
     tied = dict(architecture=architecture, autoencoder=autoencoder.name, split=data.split)
     check_state(arguments.run / "denoiser.pt", bool(arguments.deadline), **tied)
@@ -141,7 +141,7 @@ def train_denoiser(arguments) -> None:
     torch.manual_seed(arguments.seed)
     unet = networks.build_unet(architecture, arguments.dropout).to(device, memory_format=torch.channels_last)
     if stored:
-        unet.load_state_dict(stored.unet)
+        unet.load_state_dict(turning.start(stored, autoencoder, data.images))
     averaged = copy.deepcopy(unet).eval().requires_grad_(False)
     print(f"{architecture}: {sum(p.numel() for p in unet.parameters()) / 1e6:.1f} M parameters", flush=True)
     schedule = objective.alphas_cumprod().to(device)

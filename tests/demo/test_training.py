@@ -24,6 +24,7 @@ import text_table
 import train
 import training
 import transformer
+import turning
 import weights
 from optimise import Budget
 
@@ -386,18 +387,43 @@ def test_some_pictures_of_some_styles(small, tmp_path):
 
 
 def test_stored_weights_go_on_as_what_they_are(comfyui, small, tmp_path):
-    """Neither in another architecture, nor behind another autoencoder than theirs, nor with fewer steps than they
-    have."""
-    path, pictures, _ = small
+    """Neither in another architecture nor with fewer steps than they have."""
+    path, *_ = small
     words = ["--data", str(path), "--run", str(tmp_path), "--from-weights"]
     with pytest.raises(SystemExit, match="is 'narrow' and cannot go on as 'late'"):
         train.train_denoiser(options("denoiser", *words, "--architecture", "late"))
     with pytest.raises(SystemExit, match="7600 steps behind them"):
         train.train_denoiser(options("denoiser", *words))
-    optimise.save_state(tmp_path / "autoencoder.pt", step=1, averaged=networks.build_autoencoder().state_dict(),
-                        split=dataset.split_digest(pictures))
-    with pytest.raises(SystemExit, match="weights.safetensors was trained on the latents of another autoencoder"):
-        train.train_denoiser(options("denoiser", *words))
+
+
+def test_a_denoiser_is_turned_for_the_latents_of_another_autoencoder(comfyui, capsys):
+    """Of one whose latents are those of the stored one, turned and shifted: it predicts the same noise, turned."""
+    stored = networks.stored_networks()
+    rotation = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(0)))[0]
+    own = networks.build_autoencoder()
+    own.load_state_dict(stored.autoencoder)
+    other = networks.build_autoencoder()
+    other.load_state_dict(stored.autoencoder)
+    with torch.no_grad():
+        last = other[0][-1]
+        last.weight.copy_((rotation @ last.weight.flatten(1)).view_as(last.weight))
+        last.bias.copy_(rotation @ last.bias + 0.3)
+    images = torch.randint(256, (5, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    assert turning.start(stored, latents.Autoencoder(*own, stored.autoencoder_name), images) is stored.unet
+    found = turning.start(stored, latents.Autoencoder(*other, "other"), images)
+    assert "explain 100% of the variance" in capsys.readouterr().out
+
+    x = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(2))
+    times, context = torch.tensor([100.0, 800.0]), text_table.embed_captions(["cat", "red heart"])
+    unet = networks.build_unet(stored.architecture).eval()
+    predicted = []
+    for state, given in ((stored.unet, x), (found, torch.einsum("dc,bchw->bdhw", rotation, x))):
+        unet.load_state_dict(state)
+        with torch.no_grad():
+            predicted.append(unet(given, times, context=context))
+    expected = torch.einsum("dc,bchw->bdhw", rotation, predicted[0])
+    assert (predicted[1] - expected).norm() < 1e-4 * expected.norm()
+    assert (predicted[0] - expected).norm() > 0.1 * expected.norm()
 
 
 def test_stored_weights_without_a_name_are_the_first_architecture():

@@ -1,0 +1,63 @@
+"""A denoiser for the latents of another autoencoder than its own, as a start of training on these.
+
+Autoencoders of one kind tell the same things in other channels. The rotation R (4, 4) of the channels that brings the
+latents of one nearest to those of the other (orthogonal Procrustes, centred) leaves Gaussian noise what it is, so that
+a network f that predicts noise in the first latents predicts it as R f(R^T x) in the turned ones; R goes into the
+weights of the first and last convolution. What the rotation does not explain is left to the training.
+"""
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+import latents
+import networks
+
+PICTURES = 1024  # that the rotation is found on
+FIRST, LAST = "input_blocks.0.0.weight", "out.2"
+
+
+def start(stored: networks.StoredNetworks, autoencoder: latents.Autoencoder, images: Tensor) -> dict[str, Tensor]:
+    """The weights of the stored denoiser, turned for the latents of `autoencoder` if that is another than its own.
+
+    images (N, H, W, 3) in uint8, of which some are encoded by both.
+    """
+    if autoencoder.name == stored.autoencoder_name:
+        return stored.unet
+    own = networks.build_autoencoder()
+    own.load_state_dict(stored.autoencoder)
+    sample = images[:: max(len(images) // PICTURES, 1)]
+    pair = (latents.encode_all(encoder.eval().to(images.device), sample) for encoder in (own[0], autoencoder.encoder))
+    rotation, share = rotation_between(*pair)
+    print(f"the stored denoiser draws the latents of another autoencoder, which explain {share:.0%} of the variance of "
+          "this one's when they are turned; it starts turned like them", flush=True)
+    return turned(stored.unet, rotation.cpu())
+
+
+def rotation_between(latents_of_one: Tensor, others: Tensor) -> tuple[Tensor, float]:
+    """R (C, C), orthogonal, with others ≈ R · latents_of_one but for their means, and the share of variance explained.
+
+    Both (N, C, h, w), of the same pictures.
+    """
+    from scipy.linalg import orthogonal_procrustes
+
+    rows, wanted = (_centred(found) for found in (latents_of_one, others))
+    turn, _ = orthogonal_procrustes(rows, wanted)  # rows @ turn ≈ wanted
+    left = np.square(rows @ turn - wanted).sum() / np.square(wanted).sum()
+    return latents_of_one.new_tensor(turn.T), float(1 - left)
+
+
+def _centred(found: Tensor) -> np.ndarray:
+    rows = found.movedim(1, -1).flatten(0, -2).double().cpu().numpy()  # (N h w, C)
+    return rows - rows.mean(0)
+
+
+def turned(unet: dict[str, Tensor], rotation: Tensor) -> dict[str, Tensor]:
+    """The weights of a denoiser (networks.UNETS) for latents that are turned by a rotation (4, 4)."""
+    found = dict(unet)
+    found[FIRST] = unet[FIRST].movedim(1, -1) @ rotation.T  # (O, 3, 3, 4)
+    found[FIRST] = found[FIRST].movedim(-1, 1).contiguous()
+    kernel, bias = unet[f"{LAST}.weight"], unet[f"{LAST}.bias"]
+    found[f"{LAST}.weight"] = (rotation @ kernel.flatten(1)).view_as(kernel)
+    found[f"{LAST}.bias"] = rotation @ bias
+    return found
