@@ -57,7 +57,7 @@ class Beside:
         """A row whose note says which reference it stands beside, where there are several."""
         if self.owner and is_beside_a_reference(row):
             return replace(row, note="; ".join(filter(None, (row.note, BESIDE + self.owner))))
-        # The longest first, and as a whole part of a note: a label may hold what notes are joined by, and another label.
+        # The longest first, as a whole part of a note: a label may hold what notes are joined by, and another label.
         for before in sorted(self.renamed, key=len, reverse=True):
             found = re.search(rf"(?:^|; ){re.escape(BESIDE + before)}(?=; |$)", row.note)
             if found:

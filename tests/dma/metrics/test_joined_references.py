@@ -70,7 +70,8 @@ def test_references_are_told_apart_where_notes_say_more_behind_them():
                       compared("b", 2.0, reference_key=f"{number}2", reference=0.2 + number, encoder=encoder)])
               for number, encoder in ((1, "clip"), (2, "dino"))]
     first = joined(tables, ["plain", "average"])
-    again = joined([joined([first], ["all"]), joined([compared("a", 1.0, reference_key="31", reference=0.3)], ["more"])])
+    more = compared("a", 1.0, reference_key="31", reference=0.3)
+    again = joined([joined([first], ["all"]), joined([more], ["more"])])
     for found, prefix in ((first, ""), (again, "all, ")):
         notes = notes_of(found)
         for name, label in (("plain", "a"), ("average", "2. a")):

@@ -213,11 +213,10 @@ def test_both_scores_of_the_same_predictions():
 
 
 def test_what_is_asked_is_told_of():
-    heard = []
-    for ask in (lambda **options: fit(Linear(0.7), normal(3, *SHAPE), [0.8, 0.2], **options),
-                lambda **options: guidance_difference(Linear(0.7), Linear(0.2), normal(3, *SHAPE), [0.8, 0.2], **options),
-                lambda **options: scores_by_prompts(Linear(0.7), Linear(0.2), normal(3, *SHAPE), [0.8, 0.2], **options)):
-        ask(draws=2, batch=BatchSize(4), watchers=[lambda event, state: heard.append((event.row, event.rows))])
+    heard, one, other = [], Linear(0.7), Linear(0.2)
+    for ask, denoisers in ((fit, (one,)), (guidance_difference, (one, other)), (scores_by_prompts, (one, other))):
+        ask(*denoisers, normal(3, *SHAPE), [0.8, 0.2], draws=2, batch=BatchSize(4),
+            watchers=[lambda event, state: heard.append((event.row, event.rows))])
         assert heard == [(4, 6), (6, 6)] * 2
         heard.clear()
 
