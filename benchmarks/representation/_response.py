@@ -20,10 +20,9 @@ def style_direction(demo: DemoModel, pictures: list[dataset.Picture], images: np
                     count: int) -> Direction:
     """The direction from training pictures of other drawing styles to those of `style`, so many of each, in the middle
     and the first half of the decoder, under an empty prompt. None of them is among those that are judged."""
-    from mental_averages.nodes import comfyui
+    from mental_averages.nodes import comfyui, inputs
 
-    decoder = [name for name in comfyui.layer_names(demo.model) if name.startswith("output_blocks")]
-    layers = ["middle_block", *decoder[: len(decoder) // 2]]
+    layers = inputs.source_of_directions(comfyui.layer_names(demo.model))
     sigma = float(demo.model.get_model_object("model_sampling").percent_to_sigma(PERCENT))
     generator, sets = np.random.default_rng(0), []
     for of_style in (True, False):

@@ -80,11 +80,10 @@ OTHERS = (Way(pooling="mean"), Way(layers=MIDDLE), Way(layers=ALL), Way(level=0.
 
 
 def layers_of(demo: DemoModel, where: str) -> list[str]:
-    from mental_averages.nodes import comfyui
+    from mental_averages.nodes import comfyui, inputs
 
     names = comfyui.layer_names(demo.model)
-    decoder = [name for name in names if name.startswith("output_blocks")]
-    return {SOURCE: decoder[: max(1, len(decoder) // 3)], MIDDLE: [MIDDLE], ALL: names}[where]
+    return {SOURCE: inputs.source_of_memorisation(names), MIDDLE: [MIDDLE], ALL: names}[where]
 
 
 def sigmas_at(demo: DemoModel, shares: list[float]) -> list[float]:

@@ -53,15 +53,15 @@ class Way:
 
 def layers_of(names: Sequence[str], where: str) -> list[str]:
     """Layers by where they are: those of the source, the one in the middle, the last quarter, or all."""
-    decoder = [name for name in names if name.startswith("output_blocks")]
+    from mental_averages.nodes.inputs import source_of_directions
+
+    is_unet = "middle_block" in names
     if where == MIDDLE:
-        return ["middle_block"] if decoder else [names[len(names) // 2]]
+        return ["middle_block"] if is_unet else [names[len(names) // 2]]
     if where == LATE:
-        last = decoder or list(names)
+        last = [name for name in names if name.startswith("output_blocks")] or list(names)
         return last[-max(1, len(last) // 4):]
-    if where == ALL or not decoder:
-        return list(names)
-    return ["middle_block", *decoder[: len(decoder) // 2]]
+    return list(names) if where == ALL else source_of_directions(list(names))
 
 
 def pictures_of(target: Target, folder: Path, count: int) -> tuple[Tensor, Tensor]:

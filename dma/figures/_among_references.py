@@ -10,6 +10,7 @@ from ._style import COLOURS
 
 FEWEST_BINS, MOST_BINS = 8, 40
 MOST_NUMBERED = 24
+NEARLY = 1e-9  # as a share of them, how far scores may be apart that stand at one place
 LOWEST = 220  # pixels of height, which title and axis need
 
 if TYPE_CHECKING:
@@ -68,9 +69,10 @@ def show_among_references(axes: Axes, report: Judged, *, rate: float, what: str)
 
 def _limits(values: Sequence[float]) -> tuple[float, float, bool]:
     """The ends of an axis for these numbers, and whether it is logarithmic."""
-    if min(values) < 0:
-        lowest, highest = min(values), max(values)
-        return (lowest, highest, False) if lowest < highest else (lowest * 1.5, lowest * 0.5, False)
-    positive = [value for value in values if value > 0] or [1.0]
-    lowest, highest = min(positive), max(positive)
-    return (lowest, highest, True) if lowest < highest else (lowest / 2, highest * 2, True)
+    linear = min(values) < 0
+    shown = values if linear else [value for value in values if value > 0] or [1.0]
+    lowest, highest = min(shown), max(shown)
+    if highest - lowest > NEARLY * max(abs(lowest), abs(highest)):
+        return lowest, highest, not linear
+    # Between numbers that are the same but for rounding there is no room for edges of bins, one above the other.
+    return (lowest * 1.5, highest * 0.5, False) if linear else (lowest / 2, highest * 2, True)

@@ -1,6 +1,7 @@
 """What the references of tables are called where they are joined, so that each number says which it stands beside."""
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -56,10 +57,12 @@ class Beside:
         """A row whose note says which reference it stands beside, where there are several."""
         if self.owner and is_beside_a_reference(row):
             return replace(row, note="; ".join(filter(None, (row.note, BESIDE + self.owner))))
-        # The longest first, and as the end of a note: a label may hold what notes are joined by, and another label.
+        # The longest first, as a whole part of a note: a label may hold what notes are joined by, and another label.
         for before in sorted(self.renamed, key=len, reverse=True):
-            if row.note == (ending := BESIDE + before) or row.note.endswith("; " + ending):
-                return replace(row, note=row.note.removesuffix(ending) + BESIDE + self.renamed[before])
+            found = re.search(rf"(?:^|; ){re.escape(BESIDE + before)}(?=; |$)", row.note)
+            if found:
+                start = found.end() - len(before)
+                return replace(row, note=row.note[:start] + self.renamed[before] + row.note[found.end():])
         return row
 
 

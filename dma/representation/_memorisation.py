@@ -9,13 +9,13 @@ prompt, `fit` the plain one: the loss that training has lowered.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import torch
 from torch import Tensor
 
 from ..diffusion import Denoiser, check_finite, check_latents, of_rows
-from ..execution import BatchSize, choose_batch
+from ..execution import BatchSize, Event, Watcher, choose_batch, drive
 from ..precision import in_double
 from ._channel_means import noisy_draws, reading_noise
 from ._representation import Representation
@@ -79,7 +79,8 @@ def _check_layers(representations: Sequence[Representation]) -> None:
 
 
 def guidance_difference(conditional: Denoiser, unconditional: Denoiser, latents: Tensor, sigmas: Sequence[float], *,
-                        draws: int = 1, seed: int = 0, batch: BatchSize | None = None) -> Tensor:
+                        draws: int = 1, seed: int = 0, batch: BatchSize | None = None,
+                        watchers: Sequence[Watcher] = ()) -> Tensor:
     """How much a prompt changes what a network predicts (N,), in fp64, for clean latents (N, C, H, W) in its units:
 
         score = mean over levels and draws of  |D(x, sigma, prompt) - D(x, sigma, empty)|_2 / (sigma sqrt(C H W))
@@ -91,8 +92,9 @@ def guidance_difference(conditional: Denoiser, unconditional: Denoiser, latents:
     steps of a sampling; here pictures are judged that exist, so noise is put on them. Over sqrt(C H W), the root mean
     square, sizes can be compared.
 
-    Both Denoisers are those of all latents. Raises ValueError for latents that are none, for no draws, and for levels
-    that are not above 0; NotFiniteError for predictions that are NaN or infinite.
+    Both Denoisers are those of all latents. Events are "predict" after each micro-batch, one pass for each level.
+    Raises ValueError for latents that are none, for no draws, and for levels that are not above 0; NotFiniteError for
+    predictions that are NaN or infinite.
 
     >>> from ..diffusion import Parametrization
     >>> class Constant:
@@ -102,11 +104,11 @@ def guidance_difference(conditional: Denoiser, unconditional: Denoiser, latents:
     >>> guidance_difference(Constant(3.0), Constant(1.0), torch.ones(2, 1, 2, 2), [4.0, 2.0]).tolist()
     [0.75, 0.75]
     """
-    return _mean_over_noise(_changed, (conditional, unconditional), latents, sigmas, draws, seed, batch)
+    return _mean_over_noise(_changed, (conditional, unconditional), latents, sigmas, draws, seed, batch, watchers)
 
 
 def fit(denoiser: Denoiser, latents: Tensor, sigmas: Sequence[float], *, draws: int = 1, seed: int = 0,
-        batch: BatchSize | None = None) -> Tensor:
+        batch: BatchSize | None = None, watchers: Sequence[Watcher] = ()) -> Tensor:
     """How well a network knows pictures (N,), in fp64: minus its loss on clean latents (N, C, H, W) in its units,
 
         fit = - mean over levels and draws of  |D(x, sigma) - latent|_2^2 / (sigma^2 C H W)
@@ -118,7 +120,7 @@ def fit(denoiser: Denoiser, latents: Tensor, sigmas: Sequence[float], *, draws: 
     Training Data from Diffusion Models* (2023, arXiv 2301.13188, section 5), put to diffusion models. Plain pictures
     have a lower one than rich ones, too, so that references should be of their kind.
 
-    Errors are those of `guidance_difference`.
+    Events and errors are those of `guidance_difference`.
 
     >>> from ..diffusion import Parametrization
     >>> class Zero:
@@ -127,16 +129,17 @@ def fit(denoiser: Denoiser, latents: Tensor, sigmas: Sequence[float], *, draws: 
     >>> fit(Zero(), torch.full((2, 1, 2, 2), 3.0), [1.0, 3.0]).tolist()
     [-5.0, -5.0]
     """
-    return _mean_over_noise(_known, (denoiser,), latents, sigmas, draws, seed, batch)
+    return _mean_over_noise(_known, (denoiser,), latents, sigmas, draws, seed, batch, watchers)
 
 
 def scores_by_prompts(conditional: Denoiser, unconditional: Denoiser, latents: Tensor, sigmas: Sequence[float], *,
-                      draws: int = 1, seed: int = 0, batch: BatchSize | None = None) -> dict[str, Tensor]:
+                      draws: int = 1, seed: int = 0, batch: BatchSize | None = None,
+                      watchers: Sequence[Watcher] = ()) -> dict[str, Tensor]:
     """`guidance_difference`, and the `fit` by the conditional Denoiser, of the same predictions (N,)."""
     def both(told: Tensor, untold: Tensor, clean: Tensor, sigma: float) -> Tensor:
         return torch.stack([_changed(told, untold, clean, sigma), _known(told, clean, sigma)], 1)  # (b, 2)
 
-    found = _mean_over_noise(both, (conditional, unconditional), latents, sigmas, draws, seed, batch)
+    found = _mean_over_noise(both, (conditional, unconditional), latents, sigmas, draws, seed, batch, watchers)
     return {GUIDANCE: found[:, 0], FIT: found[:, 1]}
 
 
@@ -152,7 +155,8 @@ def _known(predicted: Tensor, clean: Tensor, sigma: float) -> Tensor:
 
 
 def _mean_over_noise(judge: Callable[..., Tensor], denoisers: Sequence[Denoiser], latents: Tensor,
-                     sigmas: Sequence[float], draws: int, seed: int, batch: BatchSize | None) -> Tensor:
+                     sigmas: Sequence[float], draws: int, seed: int, batch: BatchSize | None,
+                     watchers: Sequence[Watcher]) -> Tensor:
     """The mean over levels and draws (N, ...) of what `judge(*predictions, clean latents, sigma)` makes (b, ...) of
     those of each Denoiser."""
     check_latents(latents)
@@ -162,15 +166,24 @@ def _mean_over_noise(judge: Callable[..., Tensor], denoisers: Sequence[Denoiser]
         raise ValueError("What a network predicts is judged at one or more noise levels above 0, but these are "
                          f"{', '.join(f'{sigma:.4g}' for sigma in sigmas) or 'none'}.")
     latents = latents.detach().cpu()  # where their noise is drawn
-    shape, count = tuple(latents.shape[1:]), len(latents)
+    shape = tuple(latents.shape[1:])
     noise = reading_noise(draws, shape, seed)  # (n, C, H, W)
+    return drive(_judging(judge, denoisers, latents, noise, sigmas, choose_batch(batch, shape)), None, watchers)
+
+
+def _judging(judge: Callable[..., Tensor], denoisers: Sequence[Denoiser], latents: Tensor, noise: Tensor,
+             sigmas: Sequence[float], batch: BatchSize) -> Generator[Event, None, Tensor]:
+    """The loop of `_mean_over_noise`."""
+    count, draws = len(latents), len(noise)
     totals: list[Tensor] = []
-    batch = choose_batch(batch, shape)
     for sigma in map(float, sigmas):
         def read(rows: slice, sigma: float = sigma) -> Tensor:
             chosen, noisy = noisy_draws(denoisers[0], latents, noise, rows, sigma)
             return judge(*(of_rows(each, chosen).denoise(noisy, sigma) for each in denoisers), latents[chosen], sigma)
 
-        found = torch.cat([scores for _, scores in batch.over(count * draws, read)])  # (N n, ...)
-        totals.append(found.unflatten(0, (count, draws)).sum(1))
+        found: list[Tensor] = []
+        for rows, scores in batch.over(count * draws, read):
+            found.append(scores)
+            yield Event("predict", rows.stop - rows.start, rows.stop, count * draws)
+        totals.append(torch.cat(found).unflatten(0, (count, draws)).sum(1))  # of (N n, ...)
     return torch.stack(totals).sum(0) / (draws * len(sigmas))

@@ -16,6 +16,7 @@ WEIGHTINGS = ("lead", "equal")
 BY_LEAD = WEIGHTINGS[0]
 RIDGE = 0.01
 SAME = 1e-6  # as a share of the length of latents
+VALUES_AT_ONCE = 2**14  # of each layer, in fp64
 
 
 def mean_predictions(denoiser: Denoiser, clean: Tensor, noise: Tensor, sigmas: Sequence[float],
@@ -41,12 +42,20 @@ def mean_predictions(denoiser: Denoiser, clean: Tensor, noise: Tensor, sigmas: S
 def way_between(positive: Tensor, negative: Tensor) -> Tensor:
     """The way (C, H, W) from the mean of latents (M, C, H, W) to that of others (N, C, H, W), in fp64 on the CPU.
     Raises ValueError where the means are the same."""
-    positive, negative = in_double(positive), in_double(negative)
-    way = positive.mean(0) - negative.mean(0)
-    if way.norm() <= SAME * torch.cat([positive, negative]).flatten(1).norm(dim=1).mean():
+    way = _mean(positive) - _mean(negative)
+    lengths = [in_double(latent).norm().item() for latents in (positive, negative) for latent in latents]
+    if way.norm() <= SAME * sum(lengths) / len(lengths):
         raise ValueError("The mean pictures of the two sets are the same, so that there is no way from one to the "
                          "other that layers could lead along: choose the weighting 'equal', or other pictures.")
     return way
+
+
+def _mean(latents: Tensor) -> Tensor:
+    """The mean (C, H, W) of latents (N, C, H, W) in fp64, to which one of them at a time is brought."""
+    total = torch.zeros(latents.shape[1:], dtype=torch.float64)
+    for latent in latents:
+        total += in_double(latent)
+    return total / len(latents)
 
 
 def lead(moved: Tensor, way: Tensor) -> float:
@@ -84,17 +93,17 @@ def weighted_to_lead(direction: Direction, moved: Mapping[str, Tensor], way: Ten
     >>> round(found.lead, 3), round(found.weight, 3)
     (-0.1, -5.0)
     """
-    columns = torch.stack([in_double(moved[layer]).flatten() for layer in direction.layers], 1)  # (S C H W, layers)
-    if not columns.isfinite().all():
+    way = in_double(way)
+    movements = [moved[layer] for layer in direction.layers]
+    products, along = _products(movements, way)
+    if not products.isfinite().all():
         raise ValueError("Where the layers of this direction lead is NaN or infinity: choose another scale or layers.")
-    if not columns.any():
+    if not products.any():
         raise ValueError("None of these layers leads anywhere: adding the direction does not change predictions. "
                          "Choose other layers.")
-    way = in_double(way)
-    levels = len(next(iter(moved.values())))
-    target, size = way.expand(levels, *way.shape).flatten(), levels * way.square().sum()
-    ridge = RIDGE * torch.eye(columns.shape[1], dtype=torch.float64)
-    weights = torch.linalg.solve(columns.T @ columns / size + ridge, columns.T @ target / size)  # (layers,)
+    size = len(movements[0]) * way.square().sum()
+    ridge = RIDGE * torch.eye(len(movements), dtype=torch.float64)
+    weights = torch.linalg.solve(products / size + ridge, along / size)  # (layers,)
     if not weights.abs().max() > SAME:
         raise ValueError("None of these layers leads along the way from the one kind of pictures to the other: choose "
                          "other layers, or the weighting 'equal'.")
@@ -103,6 +112,23 @@ def weighted_to_lead(direction: Direction, moved: Mapping[str, Tensor], way: Ten
                                  weight=weight.item())
                   for (layer, each), weight in zip(direction.layers.items(), weights)}
     return replace(direction, layers=layers)
+
+
+def _products(movements: Sequence[Tensor], way: Tensor) -> tuple[Tensor, Tensor]:
+    """<m_k, m_l> (layers, layers) of movements (S, C, H, W), and <m_l, way> (layers,), in fp64.
+
+    A few values of each at a time: those of all layers of a large network would take as much memory in fp64 as its
+    pictures do many times over.
+    """
+    products = torch.zeros(len(movements), len(movements), dtype=torch.float64)
+    along = torch.zeros(len(movements), dtype=torch.float64)
+    for level in range(len(movements[0])):
+        rows = [moved[level].flatten().split(VALUES_AT_ONCE) for moved in movements]
+        for target, *values in zip(way.flatten().split(VALUES_AT_ONCE), *rows):
+            columns = in_double(torch.stack(values))  # (layers, values)
+            products += columns @ columns.T
+            along += columns @ target
+    return products, along
 
 
 def straightness(moved: Tensor, way: Tensor) -> float:

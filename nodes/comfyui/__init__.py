@@ -2,7 +2,7 @@
 from ._adapters import ATTENTION, NAMES, attached, check_rank, lora_model, parameters_of, target_layers, with_lora
 from ._advice import ORDINARY_SIGMAS, OTHER_LAYER, OWN_LATENTS, advising, advising_on_gradients
 from ._architectures import AUTO_LAYER, MIDDLE_BLOCK, default_layer, places, works_in_place
-from ._conditioning import check_conditioning, check_no_hooks, check_one_prompt, without_prompt
+from ._conditioning import check_active, check_conditioning, check_no_hooks, check_one_prompt, without_prompt
 from ._denoiser import ComfyDenoiser, parametrization_of
 from ._embedding_files import (
     ENDING,
@@ -84,7 +84,7 @@ __all__ = [
     "ATTENTION", "AUTO_LAYER", "BRANCHES", "CHECKPOINTS", "ENDING", "IMAGE_ENCODERS", "LORAS", "MIDDLE_BLOCK",
     "NAMES", "ORDINARY_SIGMAS", "OTHER_LAYER", "OWN_LATENTS", "ComfyDenoiser", "DeterministicSampler", "HSpace",
     "OneCheckpoint", "ProgressReporter", "Prompt", "Push", "Recorded", "SamplingKind", "Stamp", "Steering",
-    "advising", "advising_on_gradients", "answers_of", "attached", "check_conditioning", "check_fits",
+    "advising", "advising_on_gradients", "answers_of", "attached", "check_active", "check_conditioning", "check_fits",
     "check_model", "check_no_hooks", "check_no_lists", "check_not_coded", "check_one_prompt", "check_rank",
     "check_readable", "check_template", "check_vae", "checkpoints", "coded_latent", "computed_by", "decoded",
     "default_layer", "described", "differentiable", "differentiable_encoding", "drawn_shape", "embedding_path",

@@ -1,6 +1,7 @@
 """CONDITIONING: what cannot be used, and copies that autograd can use."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import nodes
@@ -64,6 +65,18 @@ def check_conditioning(conditioning: list, name: str) -> None:
             if options.get(key) is not None:
                 raise ValueError(f"The {name} conditioning carries {what}, which mental averages cannot use: connect a "
                                  "plain prompt for the whole picture.")
+
+
+def check_active(model: Any, conditioning: list, name: str, sigmas: Sequence[float]) -> None:
+    """Raise ValueError if no part of a conditioning is active at one of some noise levels, where core takes zeros for
+    the prediction."""
+    level_of = model.get_model_object("model_sampling").percent_to_sigma
+    ranges = [(float(level_of(options.get("end_percent", 1.0))), float(level_of(options.get("start_percent", 0.0))))
+              for _, options in conditioning]
+    for sigma in sigmas:
+        if not any(lowest <= sigma <= highest for lowest, highest in ranges):
+            raise ValueError(f"No part of the {name} conditioning is active at noise level {sigma:.3g}, at which "
+                             "predictions are asked for: widen the range of Conditioning Set Timestep Range.")
 
 
 def check_no_hooks(conditioning: list, name: str) -> None:

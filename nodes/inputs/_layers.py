@@ -43,6 +43,30 @@ def chosen_layers(names: list[str], text: str) -> list[str]:
     return [name for name in names if name in kept]
 
 
+def source_of_directions(names: list[str]) -> list[str]:
+    """Of the names of a network's layers those at which arXiv 2512.20963 finds directions: of a U-Net its middle block
+    and the first half of its output blocks; all of other networks.
+
+    Nearer to the output a U-Net holds less what the picture shows than what of it is still to be taken out, and its
+    directions lead the other way.
+    """
+    decoder = _decoder(names)
+    kept = (comfyui.MIDDLE_BLOCK, *decoder[: len(decoder) // 2])
+    return [name for name in names if name in kept] if decoder else list(names)
+
+
+def source_of_memorisation(names: list[str]) -> list[str]:
+    """Of the names of a network's layers those whose residual blocks the code of arXiv 2512.20963 reads for what is
+    memorised, of Stable Diffusion 1.x four of twelve: the first third of a U-Net's output blocks; the block in the
+    middle of other networks."""
+    decoder = _decoder(names)
+    return decoder[: max(1, len(decoder) // 3)] if decoder else [names[len(names) // 2]]
+
+
+def _decoder(names: list[str]) -> list[str]:
+    return [name for name in names if name.startswith("output_blocks")]
+
+
 def noise_levels(model: Any, text: str) -> list[float]:
     """The noise levels of a MODEL, falling and each once, that a text names as shares of sampling: 0 is the start,
     pure noise, and 1 a clean latent. Raises ValueError for other numbers."""

@@ -21,6 +21,18 @@ def count_of_pictures(model: Any, pictures: Any, vae: Any, name: str) -> int:
     return len(pictures)
 
 
+def check_one_size(given: dict[str, Any]) -> None:
+    """Raise ValueError for two sets of pictures, by the names of their inputs, of two sizes, where both are latents or
+    both are images."""
+    kinds = {isinstance(each, dict) for each in given.values()}
+    one, other = (tuple(each["samples"].shape[-2:] if isinstance(each, dict) else each.shape[1:3])
+                  for each in given.values())
+    if len(kinds) == 1 and one != other:
+        (first, second), kind = given, "latents" if kinds.pop() else "images"
+        raise ValueError(f"{first} holds {kind} of {one[1]} x {one[0]} and {second} of {other[1]} x {other[0]}: "
+                         "sizes are seen in features, too, so connect pictures of one size.")
+
+
 def latents_of_pictures(pictures: Any, vae: Any) -> dict:
     """The LATENT of a set of pictures, given as one or as images."""
     if isinstance(pictures, dict):

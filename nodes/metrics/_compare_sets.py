@@ -109,14 +109,19 @@ def by_features(subject: str, sets: tuple[Tensor, Tensor], encoder: tuple[Any, A
 
 def with_copies(rows: list[metrics.Measure], images: Tensor, reference: Tensor) -> list[metrics.Measure]:
     """Rows whose notes say, where there is an interval, how many pictures are there more than once: intervals take
-    every picture for one of its own."""
+    every picture for one of its own. What is measured of the reference alone is so whatever the images are."""
     copies = {name: len(pictures) - len(inputs.different_rows(pictures))
               for name, pictures in (("images", images), (REFERENCE, reference))}
-    told = " and ".join(f"{count} of {name}" for name, count in copies.items() if count)
-    if not told:
-        return rows
-    note = f"the interval is too narrow, since pictures are there more than once ({told} are copies)"
-    return [row if row.low is None else replace(row, note="; ".join(filter(None, (row.note, note)))) for row in rows]
+
+    def told(row: metrics.Measure) -> metrics.Measure:
+        names = [name for name in copies if copies[name] and (name == REFERENCE or row.subject != REFERENCE)]
+        if row.low is None or not names:
+            return row
+        note = ("the interval is too narrow, since pictures are there more than once "
+                f"({' and '.join(f'{copies[name]} of {name}' for name in names)} are copies)")
+        return replace(row, note="; ".join(filter(None, (row.note, note))))
+
+    return [told(row) for row in rows]
 
 
 def check_sets(images: Tensor, reference: Tensor, ensemble_size: int, paired: bool) -> None:

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ...dma import execution, figures, metrics, representation
 from ...dma.representation import (
-    CHANNEL_SCORES,
     DEVIATION,
     FIT,
     GUIDANCE,
@@ -110,11 +109,12 @@ class MemorisationScore(io.ComfyNode):
         said["references"] = [said["references"][row] for row in rows if said["references"]]
         inputs.check_reference_count(counts["references"], "pictures", false_positive_rate, "connect more")
         inputs.check_reference_count(len(rows), "different pictures", false_positive_rate, "connect more")
-        check_sizes(given)
-        read_prompts = conditionings(model, said, score, clip)
+        inputs.check_one_size(given)
+        read_prompts = conditionings(model, said, score, clip, positive)
         asked = levels_of_guidance(model, guidance_levels) if read_prompts or score == FIT else []
+        comfyui.check_active(model, positive, "positive", asked)
         latents = {name: inputs.latents_of_pictures(each, vae) for name, each in given.items()}
-        check_sizes(latents)
+        inputs.check_one_size(latents)
         reading = Reading(draws, seed, pooling)
         found = {name: inputs.represented(model, positive, latent, sigmas, chosen, reading, batch_size=batch_size,
                                           resume=resume) for name, latent in latents.items()}
@@ -153,22 +153,7 @@ def recorded_of(pictures: Any) -> list[comfyui.Recorded | None]:
 def layers_of(model: Any, text: str) -> list[str]:
     """The layers that a text names, or those that are read by default."""
     names = comfyui.layer_names(model)
-    if text.strip():
-        return inputs.chosen_layers(names, text)
-    decoder = [name for name in names if name.startswith("output_blocks")]
-    # Of Stable Diffusion 1.x four of twelve, those whose residual blocks the code of arXiv 2512.20963 reads.
-    return decoder[: max(1, len(decoder) // 3)] if decoder else [names[len(names) // 2]]
-
-
-def check_sizes(given: dict[str, Any]) -> None:
-    """Raise ValueError for pictures and references of two sizes, where both are latents or both are images."""
-    kinds = {isinstance(each, dict) for each in given.values()}
-    one, other = (tuple(each["samples"].shape[-2:] if isinstance(each, dict) else each.shape[1:3])
-                  for each in given.values())
-    if len(kinds) == 1 and one != other:
-        kind = "latents" if kinds.pop() else "images"
-        raise ValueError(f"pictures holds {kind} of {one[1]} x {one[0]} and references of {other[1]} x {other[0]}: "
-                         "sizes are seen in features, too, so connect pictures of one size.")
+    return inputs.chosen_layers(names, text) if text.strip() else inputs.source_of_memorisation(names)
 
 
 def prompts_of(text: str, count: int, name: str, of: str) -> list[str]:
@@ -186,9 +171,13 @@ def prompts_of(text: str, count: int, name: str, of: str) -> list[str]:
     return lines * count if len(lines) == 1 else lines
 
 
-def conditionings(model: Any, said: dict[str, list[str]], score: str, clip: Any) -> dict[str, list]:
-    """The CONDITIONING of each prompt. Raises ValueError for prompts without their other half, without a CLIP or with
-    that of another model, and for a score that lacks them."""
+def conditionings(model: Any, said: dict[str, list[str]], score: str, clip: Any, empty: list) -> dict[str, list]:
+    """The CONDITIONING of each prompt, with all that the empty one carries besides its words, such as a ControlNet, a
+    size or FluxGuidance: only the words may differ, where it is told what they change.
+
+    Raises ValueError for prompts without their other half, without a CLIP or with that of another model, and for a
+    score that lacks them.
+    """
     if bool(said["pictures"]) != bool(said["references"]):
         here, lacking = ("prompts", "reference_prompts") if said["pictures"] else ("reference_prompts", "prompts")
         raise ValueError(f"There are {here} but no {lacking}: what a prompt changes is told of both or of neither, so "
@@ -196,10 +185,12 @@ def conditionings(model: Any, said: dict[str, list[str]], score: str, clip: Any)
     if said["pictures"] and clip is None:
         raise ValueError("There are prompts, but no clip to read them: connect the CLIP of the model.")
     if score == GUIDANCE and not said["pictures"]:
+        others = ", ".join(name for name in SCORES if name != GUIDANCE)
         raise ValueError("The score guidance is how much a prompt changes what is predicted: write prompts and "
-                         f"reference_prompts, or choose one of {', '.join(CHANNEL_SCORES)}.")
-    found = {prompt: comfyui.encoded(clip, prompt) for prompt in dict.fromkeys([*said["pictures"],
-                                                                               *said["references"]])}
+                         f"reference_prompts, or choose one of {others}.")
+    found = {prompt: [[embedding, {**carried, **own}] for _, carried in empty
+                      for embedding, own in comfyui.encoded(clip, prompt)]
+             for prompt in dict.fromkeys([*said["pictures"], *said["references"]])}
     for positive in found.values():
         comfyui.check_fits(model, positive)
     return found
@@ -220,23 +211,24 @@ def told_by_prompts(model: Any, empty: list, latent: dict, prompts: list[str], c
     """How much each latent's own prompt changes its prediction (N,), and how well the model knows it (N,), with its
     prompt, or with the empty one where there are no prompts; latents of one prompt are asked together."""
     clean = comfyui.latents_into_model(model, comfyui.samples_of(model, latent))
-    options = dict(draws=reading.draws, seed=reading.seed, batch=execution.batch_of(batch_size))
+    shape = tuple(clean.shape[1:])
+    batch = execution.choose_batch(execution.batch_of(batch_size), shape)  # one that was too large stays smaller
     rows_of = {prompt: [row for row, each in enumerate(prompts) if each == prompt] for prompt in dict.fromkeys(prompts)}
     found = {score: torch.zeros(len(clean), dtype=torch.float64) for score in ((GUIDANCE, FIT) if prompts else (FIT,))}
-    bar = comfyui.progress_bar()
-    for number, (prompt, rows) in enumerate((rows_of or {None: list(range(len(clean)))}).items()):
+    monitor = execution.PassMonitor(comfyui.progress_bar(), "asking what is predicted",
+                                    passes=max(1, len(rows_of)) * len(sigmas))
+    options = dict(draws=reading.draws, seed=reading.seed, batch=batch, watchers=[monitor])
+    for prompt, rows in (rows_of or {None: list(range(len(clean)))}).items():
         def ask(denoiser: Any, rows: list[int] = rows) -> dict[str, Tensor]:
-            conditional = denoiser.with_guidance(1.0)
+            own = denoiser.of(rows)  # of what holds one entry for each picture those of these
+            conditional, chosen = own.with_guidance(1.0), clean[rows]
             if not prompts:
-                return {FIT: representation.fit(conditional, clean[rows], sigmas, **options)}
-            return representation.scores_by_prompts(conditional, denoiser.with_guidance(0.0), clean[rows], sigmas,
-                                                    **options)
+                return {FIT: representation.fit(conditional, chosen, sigmas, **options)}
+            return representation.scores_by_prompts(conditional, own.with_guidance(0.0), chosen, sigmas, **options)
 
         told = comfyui.with_denoiser(model, empty if prompt is None else conditionings[prompt], empty, 1.0,
-                                     torch.tensor([*sigmas, 0.0]), tuple(clean.shape[1:]), reading.seed, ask,
-                                     layer=None, latents=len(clean) if prompt is None else None, gradients=False)
+                                     torch.tensor([*sigmas, 0.0]), shape, reading.seed, ask, layer=None,
+                                     latents=len(clean), gradients=False)
         for score, values in found.items():
             values[rows] = told[score]
-        count = max(1, len(rows_of))
-        bar(execution.Progress((number + 1) / count, f"{number + 1} of {count} prompts asked"))
     return found

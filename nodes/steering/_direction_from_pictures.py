@@ -11,7 +11,7 @@ from ...dma.representation import Reading, check_alike
 from ...dma.steering import BY_LEAD, Direction
 from .. import comfyui, inputs
 from ..inputs import DIRECTION, checked
-from ._movements import check_one_for_all, weighted_direction
+from ._movements import check_predicted, weighted_direction
 
 SCALE = ("What strength 1 of SteerRepresentation adds. difference: the way from the mean of the one set to that of the "
          "other. deviation: one standard deviation of the pictures of a set along this way. unit: this way over its "
@@ -88,15 +88,13 @@ class DirectionFromPictures(io.ComfyNode):
             # Copies would be on both sides where a direction is judged on pictures that it was not made of.
             given[name] = inputs.take(pictures, rows := inputs.different_rows(pictures))
             check_count(len(rows), name, "different ")
+        inputs.check_one_size(given)
         sets = {name: inputs.latents_of_pictures(pictures, vae) for name, pictures in given.items()}
-        one, other = (tuple(latent["samples"].shape[-2:]) for latent in sets.values())
-        if one != other:
-            raise ValueError(f"with_it holds latents of {one[1]} x {one[0]} and without_it of {other[1]} x {other[0]}: "
-                             "sizes are seen in features, too, so connect pictures of one size.")
+        inputs.check_one_size(sets)
         clean = [comfyui.latents_into_model(model, comfyui.samples_of(model, latent)) for latent in sets.values()]
         way = steering.way_between(*clean) if weighting == BY_LEAD else None
         if way is not None:
-            check_one_for_all(model, positive, tuple(way.shape), seed)
+            check_predicted(model, positive, tuple(way.shape), seed)
         sigmas = inputs.noise_levels(model, f"{percent}")
         found = {name: inputs.represented(model, positive, latent, sigmas, chosen, Reading(draws, seed, "mean"),
                                           batch_size=batch_size, resume=resume) for name, latent in sets.items()}
@@ -116,12 +114,7 @@ def layers_of(model: Any, text: str, weighting: str) -> list[str]:
     names = comfyui.layer_names(model)
     if text.strip():
         return inputs.chosen_layers(names, text)
-    decoder = [name for name in names if name.startswith("output_blocks")]
-    if weighting == BY_LEAD or not decoder:
-        return names
-    # As in arXiv 2512.20963. Nearer to the output a U-Net holds less what the picture shows than what of it is still
-    # to be taken out, and its directions lead the other way.
-    return [name for name in names if name in (comfyui.MIDDLE_BLOCK, *decoder[: len(decoder) // 2])]
+    return names if weighting == BY_LEAD else inputs.source_of_directions(names)
 
 
 def check_count(count: int, name: str, kind: str = "") -> None:

@@ -41,9 +41,10 @@ def weighted_direction(model: Any, positive: list, direction: Direction, sets: S
 
     def moved_by(changed: Direction, layers: list[str]) -> Tensor:
         try:
-            return predicted(comfyui.steered_model(model, changed, layers, 1.0, 0.0, 1.0, False)) - usual
+            found = predicted(comfyui.steered_model(model, changed, layers, 1.0, 0.0, 1.0, False)) - usual
         except ValueError as error:
             raise ValueError(f"Where the direction leads at {', '.join(layers)} cannot be told: {error}") from error
+        return found.float()  # kept of every layer: in fp64 twice as much
 
     found = steering.weighted_to_lead(direction, {layer: moved_by(direction, [layer]) for layer in direction.layers},
                                       way)
@@ -51,12 +52,13 @@ def weighted_direction(model: Any, positive: list, direction: Direction, sets: S
     return replace(found, lead=steering.lead(moved, way), cosine=steering.straightness(moved, way))
 
 
-def check_one_for_all(model: Any, positive: list, shape: tuple[int, ...], seed: int) -> None:
-    """Raise ValueError for what holds one entry for each latent of a batch, such as hints of a ControlNet: pictures of
-    two sets are predicted together."""
-    sigmas = torch.tensor([*inputs.noise_levels(model, LEVELS), 0.0])
-    comfyui.with_denoiser(model, positive, positive, 1.0, sigmas, shape, seed, lambda denoiser: None, layer=None,
-                          gradients=False)
+def check_predicted(model: Any, positive: list, shape: tuple[int, ...], seed: int) -> None:
+    """Raise ValueError for a prompt under which pictures of two sets cannot be predicted together: one that is not
+    active at all of `LEVELS`, or with one entry for each latent of a batch, such as hints of a ControlNet."""
+    levels = inputs.noise_levels(model, LEVELS)
+    comfyui.check_active(model, positive, "positive", levels)
+    comfyui.with_denoiser(model, positive, positive, 1.0, torch.tensor([*levels, 0.0]), shape, seed,
+                          lambda denoiser: None, layer=None, gradients=False)
 
 
 def spaced(latents: Tensor, most: int) -> Tensor:

@@ -1,4 +1,5 @@
 """Scores on axes: everything that is judged stands where it should, and what is flagged in its own colour."""
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -37,6 +38,16 @@ def test_negative_scores_stand_on_a_linear_axis():
 def test_equal_negative_scores_have_an_axis():
     low, high = shown([-2.0], [False], [-2.0, -2.0], -2.0).get_xlim()
     assert low < -2 < high < 0
+
+
+@pytest.mark.parametrize("score", [0.00015659015168905305, 1.0, -2.0])
+def test_scores_that_differ_by_rounding_alone_have_an_axis(score):
+    """Bins between two neighbours of a number have no edges in order."""
+    near = score
+    for _ in range(3):
+        near = math.nextafter(near, 100.0)
+    low, high = shown([score], [False], [score, near], near).get_xlim()
+    assert low < score <= near < high
 
 
 def test_many_are_not_numbered():

@@ -62,3 +62,19 @@ def test_a_name_may_hold_what_notes_are_joined_by():
     notes = notes_of(joined(tables, ["plain", "average"]))
     of_both = {notes[subject, "kernel distance"] for subject in ("plain, cats; dogs", "average, cats; dogs")}
     assert of_both == {"beside the reference of cats; dogs", "beside the reference of 2. cats; dogs"}
+
+
+def test_references_are_told_apart_where_notes_say_more_behind_them():
+    """Such as that tables of another encoder are there now."""
+    tables = [joined([compared("a", 1.0, reference_key=f"{number}1", reference=0.1 * number, encoder=encoder),
+                      compared("b", 2.0, reference_key=f"{number}2", reference=0.2 + number, encoder=encoder)])
+              for number, encoder in ((1, "clip"), (2, "dino"))]
+    first = joined(tables, ["plain", "average"])
+    more = compared("a", 1.0, reference_key="31", reference=0.3)
+    again = joined([joined([first], ["all"]), joined([more], ["more"])])
+    for found, prefix in ((first, ""), (again, "all, ")):
+        notes = notes_of(found)
+        for name, label in (("plain", "a"), ("average", "2. a")):
+            encoder = "clip" if name == "plain" else "dino"
+            assert notes[f"{prefix}{name}, a", f"kernel distance by {encoder}"].startswith(
+                f"beside the reference of {label}; not comparable")

@@ -212,6 +212,15 @@ def test_both_scores_of_the_same_predictions():
     assert torch.equal(found["fit"], fit(one, latents, [0.8, 0.2], **arguments))
 
 
+def test_what_is_asked_is_told_of():
+    heard, one, other = [], Linear(0.7), Linear(0.2)
+    for ask, denoisers in ((fit, (one,)), (guidance_difference, (one, other)), (scores_by_prompts, (one, other))):
+        ask(*denoisers, normal(3, *SHAPE), [0.8, 0.2], draws=2, batch=BatchSize(4),
+            watchers=[lambda event, state: heard.append((event.row, event.rows))])
+        assert heard == [(4, 6), (6, 6)] * 2
+        heard.clear()
+
+
 def test_fit_in_half_precision_overflows_nowhere():
     assert fit(Half(4e4), torch.full((2, *SHAPE), -4e4), [2.0]).tolist() == [-1.6e9, -1.6e9]
     with pytest.raises(NotFiniteError, match="What the model takes for clean at noise level 1"):

@@ -60,8 +60,12 @@ def test_copies_in_a_set_are_told_where_there_is_an_interval(comfyui):
     """With every picture twice in both sets 79 of 100 intervals of 95 % held the truth."""
     twice = torch.cat([IMAGES, IMAGES[:1]])
     table = compare(comfyui, twice, torch.cat([REFERENCE, REFERENCE]), clip_vision=ClipVision(), subset_size=3)[0]
-    said = "the interval is too narrow, since pictures are there more than once (1 of images and 12 of reference are "
-    assert all((said in row.note) == (row.low is not None) for row in table.rows)
+    said = "the interval is too narrow, since pictures are there more than once "
+    for row in table.rows:
+        which = "12 of reference" if row.subject == "reference" else "1 of images and 12 of reference"
+        assert (f"{said}({which} are copies)" in row.note) == (row.low is not None)
+    alone = compare(comfyui, twice, clip_vision=ClipVision())[0].rows
+    assert [row.name for row in alone if row.low is not None and said not in row.note] == ["diversity"]
     assert "copies" not in "".join(row.note for row in compare(comfyui)[0].rows)
     assert "(1 of images are copies)" in compare(comfyui, twice)[0].rows[0].note
 

@@ -1,6 +1,9 @@
 """MemorisationScore on small models of ComfyUI's own classes: against scores written out, and what is refused."""
 import pytest
 import torch
+from bars import Bar
+from controls import controlled
+from core_predictions import with_option
 from pictures import check_picture
 from small_models import MODELS
 from stopping import Calls, untouched
@@ -110,6 +113,42 @@ def test_how_well_the_model_knows_a_picture(demo, prompts, told):
         assert found.chosen.scores[row] == pytest.approx(expected, rel=1e-2)
 
 
+class Words:
+    """A CLIP that knows two prompts."""
+
+    def tokenize(self, text):
+        return text
+
+    def encode_from_tokens_scheduled(self, text):
+        return MODELS["SD1.5"].conditioning({"red heart": 1, "house": 2}[text])
+
+
+@pytest.mark.parametrize("hints", [1, 3])
+def test_a_prompt_is_asked_with_all_that_the_empty_one_carries(built, hints):
+    """Where the words are the same ones nothing is changed, whatever a ControlNet does with each picture."""
+    empty = controlled(MODELS["SD1.5"].conditioning(1), hints=hints)  # red heart
+    found = scored(built("SD1.5"), latents(3, 1), latents(3, 2), empty, score="guidance", clip=Words(), draws=1,
+                   prompts="red heart\nhouse\nred heart", reference_prompts="house", guidance_levels="0.3, 0.6")[2]
+    one, other, same = found.chosen.scores
+    assert one == pytest.approx(0, abs=1e-5) and same == pytest.approx(0, abs=1e-5) and other > 1e-3
+
+
+def test_a_prompt_that_is_not_active_where_predictions_are_asked_for_is_refused(built):
+    """Core takes zeros for a prediction that no prompt is asked for; features are read where it is active."""
+    prompt = with_option(MODELS["SD1.5"].conditioning(1), start_percent=0.5, end_percent=1.0)
+    sets = latents(2, 1), latents(3, 2)
+    assert scored(built("SD1.5"), *sets, prompt, score="fit", guidance_levels="0.5, 0.9")[2].scores
+    with pytest.raises(ValueError, match="No part of the positive conditioning is active at noise level"):
+        scored(untouched(built("SD1.5")), *sets, prompt, score="fit", guidance_levels="0.4, 0.9")
+
+
+def test_the_bar_moves_while_predictions_are_asked_for(built, monkeypatch):
+    bar = Bar(monkeypatch)
+    scored(built("SD1.5"), latents(4, 1), latents(4, 2), score="fit", guidance_levels="0.3, 0.6", draws=1)
+    # Features of both sets, then what is predicted of both: at two levels in two micro-batches.
+    assert bar.shares[-8:] == [0.25, 0.5, 0.75, 1.0] * 2
+
+
 def test_images_are_the_latents_that_the_vae_makes_of_them(demo, prompts):
     model, _, vae = demo
     images = torch.rand(5, 64, 64, 3, generator=torch.Generator().manual_seed(3))
@@ -167,7 +206,7 @@ def test_a_copy_is_no_reference_of_its_own(built):
     (dict(pictures=latents(2, shape=(16, 8, 8))), "16 channels"),
     (dict(pictures=latents(2, shape=(4, 8, 6))), "pictures holds latents of 6 x 8 and references of 8 x 8"),
     (dict(layers="joint_blocks"), "No layer of this model fits 'joint_blocks'"),
-    (dict(score="guidance"), "write prompts and reference_prompts, or choose one of deviation, norm, spikiness"),
+    (dict(score="guidance"), "write prompts and reference_prompts, or choose one of deviation, norm, spikiness, fit"),
     (dict(score="loudness"), "score"), (dict(prompts="cat"), "There are prompts but no reference_prompts"),
     (dict(reference_prompts="cat"), "There are reference_prompts but no prompts"),
     (dict(prompts="cat", reference_prompts="cat"), "no clip to read them"),

@@ -1,6 +1,7 @@
 """DirectionFromPictures: the difference of channel means, from latents and from images."""
 import pytest
 import torch
+from core_predictions import with_option
 from small_models import MODELS
 from stopping import untouched
 
@@ -105,6 +106,25 @@ def test_what_holds_one_entry_for_each_latent_is_refused_before_reading(built):
         made(untouched(model), latents(3, 1.0, 1), latents(3, 0.0, 2), prompt)
 
 
+def test_a_prompt_that_is_not_active_where_predictions_are_asked_for_is_refused(built):
+    """Core takes zeros for a prediction that no prompt is asked for; features are read where it is active."""
+    prompt = with_option(MODELS["SD1.5"].conditioning(1), start_percent=0.5, end_percent=1.0)
+    sets = latents(3, 1.0, 1), latents(3, 0.0, 2)
+    assert made(built("SD1.5"), *sets, prompt, weighting="equal", layers="middle_block")[0].layers
+    with pytest.raises(ValueError, match="No part of the positive conditioning is active at noise level"):
+        made(untouched(built("SD1.5")), *sets, prompt)
+
+
+def test_of_every_layer_movements_are_kept_in_single_precision(built, monkeypatch):
+    from mental_averages.dma import steering
+
+    kept, weighted = [], steering.weighted_to_lead
+    monkeypatch.setattr(steering, "weighted_to_lead", lambda direction, moved, way: (
+        kept.extend(each.dtype for each in moved.values()), weighted(direction, moved, way))[1])
+    made(built("SD1.5"), latents(2, 1.0, 1), latents(2, 0.0, 2), layers="middle_block, output_blocks.0")
+    assert kept == [torch.float32, torch.float32]
+
+
 def test_where_layers_lead_is_not_asked_for_pictures_of_one_mean(built):
     """Their features may differ where their latents' means do not."""
     one, noise = latents(2)["samples"], latents(2, seed=1)["samples"]
@@ -161,6 +181,8 @@ def test_nothing_is_encoded_where_one_set_will_not_do(demo):
 
     with pytest.raises(ValueError, match="without_it holds 1 picture"):
         made(untouched(model), torch.rand(3, 64, 64, 3), torch.rand(1, 64, 64, 3), vae=Vae())
+    with pytest.raises(ValueError, match="with_it holds images of 64 x 64 and without_it of 64 x 48"):
+        made(untouched(model), torch.rand(3, 64, 64, 3), torch.rand(2, 48, 64, 3), vae=Vae())
     assert not seen
 
 
