@@ -45,7 +45,7 @@ CONCEPTS = ["red heart", "cat face", "red apple", "house", "grinning face", "tre
 RATE, REFERENCES = 0.05, 199
 CFG, SEED, HALFWAY = 7.0, 777, 10  # of 20 steps
 TOYS = {"20 steps": (20, [2, 3, 5, 8]), "100 steps": (100, [3, 5, 10, 30]), "1000 steps": (1000, [10, 30, 100])}
-LAST, DEFAULT = [2, 3, 5, 8], 3  # of the demo model's 20 steps
+LAST, DEFAULT = [2, 3, 5, 8], 2  # of the demo model's 20 steps
 
 
 def judged(scores: torch.Tensor, inside: torch.Tensor, outside: torch.Tensor) -> tuple[float, float, float]:

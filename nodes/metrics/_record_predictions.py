@@ -19,8 +19,8 @@ class RecordPredictions(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="Any model that a KSampler takes. It is not changed: the output is a "
                                                 "patched copy."),
-                io.Int.Input("last_steps", default=3, min=metrics.FEWEST_STEPS, max=1000,
-                             tooltip="How many of the last steps count: 3 of 20 where the sampler is deterministic "
+                io.Int.Input("last_steps", default=2, min=metrics.FEWEST_STEPS, max=1000,
+                             tooltip="How many of the last steps count: 2 of 20 where the sampler is deterministic "
                                      "(euler, ddim, dpmpp_2m), 8 where it adds noise (ancestral, sde). Samplings of "
                                      "fewer steps are not recorded."),
             ],
