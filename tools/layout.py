@@ -30,7 +30,8 @@ class Layout:
         widths: the least widths of nodes that are wider than `width`.
         extra_heights: what nodes are higher by than what they hold: room for large pictures and long text. Nodes that
             show a picture have the room of a small one without being named.
-        folded: nodes that are folded to their titles, beside all that encode or decode latents.
+        folded: nodes that are folded to their titles, beside all that encode or decode latents. The page opens with
+            room for them unfolded, so large ones do not stand at the bottom.
         width: the width of all other nodes.
     """
 

@@ -50,6 +50,7 @@ SHOW_PICTURES = """([picture]) => {
     }
     app.canvas.setDirty(true, true)
 }"""
+DRAW = "() => app.canvas.setDirty(true, true)"
 MEASURE = """() => {
     const scale = app.canvas.ds.scale, [left, top] = app.canvas.ds.offset
     const canvas = app.canvas.canvas.getBoundingClientRect()
@@ -117,9 +118,14 @@ def measure(page: Any, workflow: dict[str, Any], name: str) -> Measured:
 
 
 def _at_rest(page: Any) -> dict[str, Any]:
-    """What the page has drawn, once two looks in a row are the same: a busy machine takes its time."""
+    """What the page has drawn, once two looks in a row are the same: a busy machine takes its time.
+
+    A classic node that gets a picture is made higher as the picture is drawn, and is drawn as high the next time only.
+    Runs and a mouse make the page draw again and again; here it is asked to before each look.
+    """
     drawn = None
     for _ in range(MOST_LOOKS):
+        page.evaluate(DRAW)
         page.wait_for_timeout(SETTLING_MILLISECONDS)
         before, drawn = drawn, page.evaluate(MEASURE)
         if drawn == before:

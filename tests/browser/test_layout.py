@@ -28,6 +28,16 @@ def test_titles_that_are_not_seen_whole_are_found_out_in_the_page(mode_page):
     assert any(fault.startswith("the title of the frame A title for which") for fault in faults)
 
 
+def test_a_node_that_its_picture_makes_higher_is_measured_as_high_as_it_becomes(mode_page):
+    workflow = page_workflow.read_page("12_family_tree_of_a_prompt")
+    tree, mode = (next(node for node in workflow["nodes"] if node["type"] == kind)
+                  for kind in ("ModeTree", "SelectMode"))
+    # Where the classic page has room until the picture is there: it gives nodes of changing inputs their least height.
+    mode["pos"] = [tree["pos"][0], tree["pos"][1] + tree["size"][1] - 120]
+    faults = measure_pages.measure(mode_page, workflow, "bad").faults
+    assert any(fault.startswith(f"{mode['title']} and {tree['title']} overlap by") for fault in faults)
+
+
 def drawn(*boxes, zoom=0.6, links=(), written=50, cut=()):
     return {"zoom": zoom, "links": list(links),
             "groups": [{"title": "frame", "box": (0, 0, 100, 100), "written": written}],
