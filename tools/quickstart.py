@@ -184,7 +184,8 @@ def _copied(picture: Path, out: Path) -> Path:
 
 
 def _keep_open(server: comfy_server.Server) -> None:
-    say(f"ComfyUI keeps running; its pictures are saved in {server.output_directory}. Ctrl-C stops it.")
+    say(f"ComfyUI keeps running at {server.address}; its pictures are saved in {server.output_directory}. Ctrl-C stops "
+        "it.")
     try:
         code = server.process.wait()
     except KeyboardInterrupt:

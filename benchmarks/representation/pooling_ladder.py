@@ -1,5 +1,4 @@
-"""The pooling ladder: mental averages whose features are pooled, from the whole map over grids of cells to channel
-means.
+"""The pooling ladder: mental averages of features that are pooled, from the whole map to channel means.
 
 The whole map fixes what is where; channel means say what there is and leave the layout open. One figure walks from one
 to the other at each layer: beside the averages (one column a repetition) stand their consistency, the mean distance

@@ -51,8 +51,8 @@ def cautions(settings: Mapping[str, Any], references: int) -> list[str]:
                      "reference.")
     if otherwise:
         found.append(f"Sampled otherwise than every reference: {'; '.join(otherwise)}. The rate of false alarms is "
-                     "that of what is sampled as the references are: this alone may be why others are flagged, or "
-                     "not.")
+                     "that of what is sampled as the references are: being sampled otherwise may alone be why "
+                     "these are flagged, or are not.")
     return found
 
 

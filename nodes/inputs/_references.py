@@ -23,8 +23,9 @@ def check_reference_count(count: int, what: str, rate: float, advice: str) -> No
     if count < needed:
         # Rounded up: at less than 1 / (count + 1) nothing could be flagged.
         least = math.ceil(1000 / (count + 1)) / 1000
-        raise ValueError(f"references holds {count} {what}, but a false positive rate of {rate:g} needs at least "
-                         f"{needed}: {advice}, or choose {least:g} or more.")
+        held = f"{count} {what.removesuffix('s') if count == 1 else what}"
+        raise ValueError(f"references holds {held}, but a false positive rate of {rate:g} needs at least {needed}: "
+                         f"{advice}, or choose {least:g} or more.")
 
 
 def sampled_otherwise(found: Sequence[Recorded | None], usual: Sequence[Recorded | None],

@@ -17,7 +17,7 @@ SCALE = ("What strength 1 of SteerRepresentation adds. difference: the way from 
          "other. deviation: one standard deviation of the pictures of a set along this way. unit: this way over its "
          "length.")
 WEIGHTING = ("How much each layer adds. lead: by how far it moves predictions of the model from the one kind of "
-             "pictures to the other, which is measured with a few of them; a layer that leads back is turned round. "
+             "pictures to the other, which is measured with a few of them; a layer may count the other way round. "
              "equal: the direction as it was found in every layer, as in the source.")
 
 

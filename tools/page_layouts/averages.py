@@ -166,7 +166,9 @@ noise, steered away from it, not at all, and by more and more.
 the direction there moves pictures from the one kind to the other. *Blends among the steered* marks what the model has \
 perhaps never seen.
 
-- **Your pictures**: connect two batches of images to *Direction*; thirty or more of each.
+- **Your pictures**: take both links off *Direction*, then connect two batches of images of one size (*Batch Images*), \
+thirty or more of each, and the VAE.
+- *Flags* says that the steered are sampled by another model than their references. That is so, and meant.
 - **Some layers alone**: `layers` of *Direction*.
 - **Your model**: choose its checkpoint, and its own size in both sizes.
 """,
@@ -177,7 +179,7 @@ perhaps never seen.
             (Group("4. Samples by strength", WORK, (("15", "18", "21", "16", "22"),
                                                     ("24", "19", "17", "20", "23", "25", "26"))),),
             (Group("5. Pictures", PICTURES, (("30",), ("31",))),
-             Group("6. Do the steered hold?", REPORTS, (("32", "33"),))),
+             Group("6. Which of the steered are blends", REPORTS, (("32", "33"),))),
         ),
         widths={NOTE: 350, "31": 420, "33": 660},
         extra_heights={NOTE: 510, "11": 100, "31": 460, "33": 300},

@@ -143,7 +143,7 @@ middle block.
 - *The ladder*: averages matched in the whole map, in 2 × 2 cells, and in channel means, which leave open where \
 things stand
 - *Beside pictures without a prompt*: spiky features may be learnt by heart; it is no proof
-- *Same features, other layouts*: pictures from the mean of all
+- *Same features, other noise*: pictures from the mean of all
 
 **Your model**: choose its checkpoint, and its own size in *How many pictures*. **Your \
 pictures**: *Load Image* and *VAE Encode* in the place of *Make pictures*.

@@ -94,7 +94,7 @@ def test_the_rate_that_is_advised_can_be_had(remembered):
 def test_a_reference_counts_once(remembered):
     """Copies are no references of their own: with them, any latent above a single one would be flagged."""
     latents, references = remembered([2.0], 14), remembered([1.0], 15)
-    with pytest.raises(ValueError, match="references holds 1 different latents, but .* needs at least 19"):
+    with pytest.raises(ValueError, match="references holds 1 different latent, but .* needs at least 19"):
         flag(latents, {"samples": references["samples"].repeat(19, 1, 1, 1)})
     some = remembered([float(value) for value in range(1, 20)], 16)
     report = flag(latents, {"samples": torch.cat([some["samples"], some["samples"][:7]])})[2]

@@ -194,7 +194,7 @@ def test_a_copy_is_no_reference_of_its_own(built):
     twice = {"samples": torch.cat([references["samples"], references["samples"][:2]])}
     found, expected = (scored(built("SD1.5"), latents(1, 1), each)[2] for each in (twice, references))
     assert found.chosen.references == pytest.approx(expected.chosen.references, rel=1e-4)
-    with pytest.raises(ValueError, match="references holds 1 different pictures, but .* needs at least 3"):
+    with pytest.raises(ValueError, match="references holds 1 different picture, but .* needs at least 3"):
         scored(untouched(built("SD1.5")), latents(1, 1), {"samples": references["samples"][[0] * 5]})
 
 
