@@ -242,8 +242,9 @@ def report_responses(found: dict[bool, dict[str, dict[float, Tensor]]], count: i
 
 def main() -> None:
     arguments = parse_arguments(
-        __doc__.splitlines()[0], data=ICONS, memorised=dict(type=int), once=dict(type=int), steps=dict(type=int),
-        batch=dict(type=int), peak=dict(type=float, default=3e-4, help="highest learning rate"),
+        __doc__.splitlines()[0], data=ICONS, memorised=dict(type=int, help="pictures that are shown again and again"),
+        once=dict(type=int, help="pictures that are shown once"), steps=dict(type=int, help="of the training"),
+        batch=dict(type=int, help="of the training"), peak=dict(type=float, default=3e-4, help="highest learning rate"),
         steered=dict(type=int, help="prompts of each kind whose samples are steered; 0: none"),
         strengths=dict(type=float, nargs="+", help="of steering"),
         pictures=dict(type=int, help="of each of the two sets that the direction is made of"),

@@ -116,8 +116,10 @@ def measure(concept: str, arguments) -> dict:
 
 def main() -> None:
     arguments = parse_arguments(
-        __doc__.splitlines()[0], concepts=dict(type=int), count=dict(type=int, help="K: samples of a set"),
-        sets=dict(type=int), seeds=dict(type=int, help="reconstructions of one picture"), draws=dict(type=int),
+        __doc__.splitlines()[0], concepts=dict(type=int, help="of the list; all"),
+        count=dict(type=int, help="K: samples of a set"), sets=dict(type=int, help="of samples of a concept"),
+        seeds=dict(type=int, help="reconstructions of one picture"),
+        draws=dict(type=int, help="of noise, over which features are means"),
         iterations=dict(type=int, help="of Adam, at each noise level"),
         workers=dict(type=int, default=2, help="processes that share the concepts"),
         sheet=dict(type=Path, help="write a sheet: a sample, what is drawn of it, and what is drawn of sets"))

@@ -108,8 +108,11 @@ def measure(task: tuple[Target, bool], arguments):
 
 def main() -> None:
     arguments = parse_arguments(
-        __doc__.splitlines()[0], data=ICONS, prompts=dict(type=int), samples=dict(type=int), pictures=dict(type=int),
-        draws=dict(type=int), targets=dict(nargs="+", choices=[target.name for target in TARGETS]),
+        __doc__.splitlines()[0], data=ICONS, prompts=dict(type=int, help="that samples are drawn of"),
+        samples=dict(type=int, help="of each prompt and strength"),
+        pictures=dict(type=int, help="of each kind that a direction is made of"),
+        draws=dict(type=int, help="of noise, over which features are means"),
+        targets=dict(nargs="+", choices=[target.name for target in TARGETS], help="kinds of pictures"),
         models=dict(nargs="+", choices=["unet", "transformer"]), workers=dict(type=int, default=2),
         sheet=dict(type=Path, help="write sheets here, one for each target and model, with their names added"))
     fill_in(arguments, prompts=(6, 2), samples=(16, 6), pictures=(64, 24), draws=(4, 1),

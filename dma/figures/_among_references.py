@@ -39,6 +39,8 @@ def show_among_references(axes: Axes, report: Judged, *, rate: float, what: str)
     """A histogram of the references' scores, the threshold of a false positive `rate`, and a mark with its number, from
     1, for each of `what` is judged, flagged ones in another colour. The axis is logarithmic, and scores of 0 stand at
     its lower end; where there are negative scores it is linear."""
+    from matplotlib.ticker import MaxNLocator, NullFormatter
+
     scores, references = np.array(report.scores), np.array(report.references)
     lowest, highest, logarithmic = _limits([*report.scores, *report.references, report.threshold])
     bins = int(np.clip(np.sqrt(len(references)) * 2, FEWEST_BINS, MOST_BINS))
@@ -48,8 +50,10 @@ def show_among_references(axes: Axes, report: Judged, *, rate: float, what: str)
                              label=f"{len(references)} references")
     top = float(np.max(counts))
     axes.axvline(max(report.threshold, lowest), color=COLOURS[2], linestyle="--", linewidth=1.4,
-                 label=f"threshold: {rate:.1%} of {what} like these at most")
-    for flag, colour, label in ((False, COLOURS[1], what), (True, COLOURS[0], "flagged")):
+                 label=f"flagged from here on (at most {rate:.1%} by chance)")
+    kept = len(report.flagged) - sum(report.flagged)
+    others = f"{what.removesuffix('s') if kept == 1 else what}, {'not' if any(report.flagged) else 'none'} flagged"
+    for flag, colour, label in ((False, COLOURS[1], others), (True, COLOURS[0], "flagged")):
         rows = [row for row, each in enumerate(report.flagged) if each == flag]
         if not rows:
             continue
@@ -63,7 +67,12 @@ def show_among_references(axes: Axes, report: Judged, *, rate: float, what: str)
                               xytext=(6, -3), fontsize=8, color=colour, in_layout=False)
     if logarithmic:
         axes.set_xscale("log")
+        # Plain numbers, as tables have them; between powers of ten where there is at most one of these.
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("{x:g}" if highest < 10 * lowest else NullFormatter())
     axes.set_ylim(0, top * 1.85)
+    # Counts are whole, and above the largest there are marks, whose height means nothing.
+    axes.set_yticks([tick for tick in MaxNLocator(5, integer=True).tick_values(0, top) if 0 <= tick <= top])
     axes.legend(fontsize=8, frameon=False, loc="upper left").set_in_layout(False)  # in a narrow picture it has no room
 
 

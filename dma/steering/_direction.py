@@ -104,7 +104,7 @@ def _of_layer(layer: str, positive: Tensor, negative: Tensor, scale: str) -> Lay
     size = torch.cat([positive, negative]).norm(dim=1).mean().item()
     if length <= 1e-6 * size:
         raise ValueError(f"At the layer {layer} the means of the two sets are the same, and there is no direction from "
-                         "one to the other: connect other pictures to one of them.")
+                         "one to the other: take other pictures for one of them.")
     unit = difference / length
     deviation = _deviation(positive @ unit, negative @ unit)
     if scale == "deviation" and deviation <= 1e-6 * size:

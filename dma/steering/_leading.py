@@ -46,7 +46,7 @@ def way_between(positive: Tensor, negative: Tensor) -> Tensor:
     lengths = [in_double(latent).norm().item() for latents in (positive, negative) for latent in latents]
     if way.norm() <= SAME * sum(lengths) / len(lengths):
         raise ValueError("The mean pictures of the two sets are the same, so that there is no way from one to the "
-                         "other that layers could lead along: connect other pictures, or, if they differ in more than "
+                         "other that layers could lead along: take other pictures, or, if they differ in more than "
                          "their mean, choose the weighting 'equal'.")
     return way
 

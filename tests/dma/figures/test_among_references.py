@@ -21,9 +21,19 @@ def test_marks_stand_at_their_scores_and_are_numbered():
     assert plain.get_offsets()[:, 0].tolist() == [1.5, 1.0] and flagged.get_offsets()[:, 0].tolist() == [3.5]
     assert sorted(text.get_text() for text in axes.texts) == ["1", "2", "3"]
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert {"3 references", "2 pictures", "1 flagged", "threshold: 25.0% of pictures like these at most"} == set(labels)
+    assert {"3 references", "2 pictures, not flagged", "1 flagged",
+            "flagged from here on (at most 25.0% by chance)"} == set(labels)
     assert sum(patch.get_height() for patch in axes.patches) == 3
     assert axes.lines[0].get_xdata()[0] == 3.0
+    assert axes.get_yticks().tolist() == [0, 1]  # counts are whole, and end where the marks begin
+
+
+def test_numbers_of_a_narrow_logarithmic_axis_are_plain():
+    axes = shown([1.5], [False])
+    axes.figure.canvas.draw()
+    told = [label.get_text() for which in ("major", "minor") for label in axes.xaxis.get_ticklabels(which=which)]
+    assert {"1", "2", "4"} <= set(told)
+    assert "1 picture, none flagged" in [text.get_text() for text in axes.get_legend().get_texts()]
 
 
 def test_negative_scores_stand_on_a_linear_axis():
