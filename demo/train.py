@@ -141,7 +141,7 @@ def train_denoiser(arguments) -> None:
     torch.manual_seed(arguments.seed)
     unet = networks.build_unet(architecture, arguments.dropout).to(device, memory_format=torch.channels_last)
     if stored:
-        unet.load_state_dict(turning.start(stored, autoencoder, data.images))
+        unet.load_state_dict(turning.start(stored, autoencoder.name, data.images, coded))
     averaged = copy.deepcopy(unet).eval().requires_grad_(False)
     print(f"{architecture}: {sum(p.numel() for p in unet.parameters()) / 1e6:.1f} M parameters", flush=True)
     schedule = objective.alphas_cumprod().to(device)

@@ -12,23 +12,24 @@ from torch import Tensor
 
 import latents
 import networks
+import training
 
 PICTURES = 1024  # that the rotation is found on
 FIRST, LAST = "input_blocks.0.0.weight", "out.2"
 
 
-def start(stored: networks.StoredNetworks, autoencoder: latents.Autoencoder, images: Tensor) -> dict[str, Tensor]:
-    """The weights of the stored denoiser, turned for the latents of `autoencoder` if that is another than its own.
+def start(stored: networks.StoredNetworks, name: str, images: Tensor, coded: Tensor) -> dict[str, Tensor]:
+    """The weights of the stored denoiser, turned for the latents of the autoencoder `name` if that is another than its
+    own.
 
-    images (N, H, W, 3) in uint8, of which some are encoded by both.
+    images (N, H, W, 3) in uint8, coded (N, 4, H/8, W/8) their latents by that autoencoder.
     """
-    if autoencoder.name == stored.autoencoder_name:
+    if name == stored.autoencoder_name:
         return stored.unet
     own = networks.build_autoencoder()
     own.load_state_dict(stored.autoencoder)
-    sample = images[:: max(len(images) // PICTURES, 1)]
-    pair = (latents.encode_all(encoder.eval().to(images.device), sample) for encoder in (own[0], autoencoder.encoder))
-    rotation, share = rotation_between(*pair)
+    shown, wanted = (training.every(rows, PICTURES) for rows in (images, coded))
+    rotation, share = rotation_between(latents.encode_all(own[0].to(images.device), shown), wanted)
     print(f"the stored denoiser draws the latents of another autoencoder, which explain {share:.0%} of the variance of "
           "this one's when they are turned; it starts turned like them", flush=True)
     return turned(stored.unet, rotation.cpu())

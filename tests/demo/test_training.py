@@ -409,8 +409,9 @@ def test_a_denoiser_is_turned_for_the_latents_of_another_autoencoder(comfyui, ca
         last.weight.copy_((rotation @ last.weight.flatten(1)).view_as(last.weight))
         last.bias.copy_(rotation @ last.bias + 0.3)
     images = torch.randint(256, (5, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    assert turning.start(stored, latents.Autoencoder(*own, stored.autoencoder_name), images) is stored.unet
-    found = turning.start(stored, latents.Autoencoder(*other, "other"), images)
+    coded = latents.encode_all(other[0], images)
+    assert turning.start(stored, stored.autoencoder_name, images, latents.encode_all(own[0], images)) is stored.unet
+    found = turning.start(stored, "other", images, coded)
     assert "explain 100% of the variance" in capsys.readouterr().out
 
     x = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(2))
