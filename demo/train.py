@@ -140,7 +140,8 @@ def train_denoiser(arguments) -> None:
     print(f"{len(coded)} latents, std {coded.std(dim=(0, 2, 3)).tolist()}", flush=True)
     torch.manual_seed(arguments.seed)
     unet = networks.build_unet(architecture, arguments.dropout).to(device, memory_format=torch.channels_last)
-    if stored:
+    # Where there is a state that is gone on with, it takes the place of these.
+    if stored and (arguments.deadline or not (arguments.run / "denoiser.pt").exists()):
         unet.load_state_dict(turning.start(stored, autoencoder.name, data.images, coded))
     averaged = copy.deepcopy(unet).eval().requires_grad_(False)
     print(f"{architecture}: {sum(p.numel() for p in unet.parameters()) / 1e6:.1f} M parameters", flush=True)

@@ -10,7 +10,7 @@ from ._style import COLOURS
 
 FEWEST_BINS, MOST_BINS = 8, 40
 MOST_NUMBERED = 24
-NEARLY = 1e-9  # as a share of them, how far scores may be apart that stand at one place
+NEARLY = 1e-4  # as a share of them, how far scores may be apart that stand at one place: labels have six digits
 LOWEST = 220  # pixels of height, which title and axis need
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def show_among_references(axes: Axes, report: Judged, *, rate: float, what: str)
     """A histogram of the references' scores, the threshold of a false positive `rate`, and a mark with its number, from
     1, for each of `what` is judged, flagged ones in another colour. The axis is logarithmic, and scores of 0 stand at
     its lower end; where there are negative scores it is linear."""
-    from matplotlib.ticker import MaxNLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     scores, references = np.array(report.scores), np.array(report.references)
     lowest, highest, logarithmic = _limits([*report.scores, *report.references, report.threshold])
@@ -50,7 +50,7 @@ def show_among_references(axes: Axes, report: Judged, *, rate: float, what: str)
                              label=f"{len(references)} references")
     top = float(np.max(counts))
     axes.axvline(max(report.threshold, lowest), color=COLOURS[2], linestyle="--", linewidth=1.4,
-                 label=f"flagged from here on (at most {rate:.1%} by chance)")
+                 label=f"flagged above this (at most {rate:.1%} by chance)")
     kept = len(report.flagged) - sum(report.flagged)
     others = f"{what.removesuffix('s') if kept == 1 else what}, {'not' if any(report.flagged) else 'none'} flagged"
     for flag, colour, label in ((False, COLOURS[1], others), (True, COLOURS[0], "flagged")):
@@ -67,9 +67,12 @@ def show_among_references(axes: Axes, report: Judged, *, rate: float, what: str)
                               xytext=(6, -3), fontsize=8, color=colour, in_layout=False)
     if logarithmic:
         axes.set_xscale("log")
-        # Plain numbers, as tables have them; between powers of ten where there is at most one of these.
+        # Plain numbers, as tables have them; where there are not two powers of ten, also between these.
+        powers = np.floor(np.log10(highest)) - np.ceil(np.log10(lowest)) + 1
         axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter("{x:g}" if highest < 10 * lowest else NullFormatter())
+        axes.xaxis.set_minor_formatter("{x:g}" if powers < 2 else NullFormatter())
+        if powers == 1 and highest > 10 * lowest:
+            axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))  # all would stand in each other's way
     axes.set_ylim(0, top * 1.85)
     # Counts are whole, and above the largest there are marks, whose height means nothing.
     axes.set_yticks([tick for tick in MaxNLocator(5, integer=True).tick_values(0, top) if 0 <= tick <= top])
