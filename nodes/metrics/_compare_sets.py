@@ -108,13 +108,15 @@ def by_features(subject: str, sets: tuple[Tensor, Tensor], encoder: tuple[Any, A
 
 
 def with_copies(rows: list[metrics.Measure], images: Tensor, reference: Tensor) -> list[metrics.Measure]:
-    """Rows whose notes say, where there is an interval, how many pictures are there more than once: intervals take
-    every picture for one of its own. What is measured of the reference alone is so whatever the images are."""
+    """Rows whose notes say, where there is an interval, how many pictures of the sets that it is of are there more than
+    once: intervals take every picture for one of its own."""
     copies = {name: len(pictures) - len(inputs.different_rows(pictures))
               for name, pictures in (("images", images), (REFERENCE, reference))}
 
     def told(row: metrics.Measure) -> metrics.Measure:
-        names = [name for name in copies if copies[name] and (name == REFERENCE or row.subject != REFERENCE)]
+        of = ({REFERENCE} if row.subject == REFERENCE else {"images", REFERENCE}
+              if metrics.is_beside_a_reference(row) else {"images"})
+        names = [name for name in copies if copies[name] and name in of]
         if row.low is None or not names:
             return row
         note = ("the interval is too narrow, since pictures are there more than once "
