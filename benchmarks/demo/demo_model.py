@@ -1,8 +1,9 @@
 """How good the demo checkpoint is: its autoencoder on held-out pictures, and whether pictures show their prompt.
 
 A classifier of concepts (logistic regression on an independent ImageNet network's features) is trained on the real
-training pictures. Its accuracy on held-out real pictures says how hard the task is; its accuracy on generated pictures
-says how often they show what was asked for.
+training pictures. Its accuracy on held-out real pictures says how hard the task is, and on these behind the autoencoder
+how good pictures of a perfect denoiser could be; its accuracy on generated pictures says how often they show what was
+asked for.
 """
 from __future__ import annotations
 
@@ -48,8 +49,10 @@ def main() -> None:
 
     concepts = choose_concepts(pictures, 60 if arguments.quick else CONCEPTS)
     recogniser = Recogniser(pictures, images, concepts, judge)
-    real_features, real_labels = features_by_concept(pictures, images, concepts, judge, held_out=True)
-    real_right = int((recogniser.classifier.predict(real_features.numpy()) == real_labels).sum())
+    real_right = {}
+    for name, through in (("held-out real", None), ("the same behind the autoencoder", demo.restore)):
+        features, labels = features_by_concept(pictures, images, concepts, judge, held_out=True, through=through)
+        real_right[name] = int((recogniser.classifier.predict(features.numpy()) == labels).sum())
 
     per_concept, right, total, shown = (1 if arguments.quick else 4), 0, 0, []
     started = time.monotonic()
@@ -64,23 +67,24 @@ def main() -> None:
         hits[concept] = int(found.sum())
         shown.append(generated[:1])
     seconds = (time.monotonic() - started) / total
-    real, generated_share = real_right / len(real_labels), right / total
+    (real, restored_share), generated_share = (count / len(labels) for count in real_right.values()), right / total
     print(f"autoencoder on {len(originals)} held-out pictures: PSNR {psnr.mean():.2f} dB (of the mean error: "
           f"{-10 * (originals - restored).square().mean().log10():.2f} dB)")
     print(f"{len(concepts)} concepts, guidance {arguments.guidance}, {total} generated pictures, {seconds:.2f} s "
           "each\n")
+    counted = {**{name: (count, len(labels)) for name, count in real_right.items()}, "generated": (right, total)}
     print_table(["pictures", "classified right", "95 % interval"],
-                [["held-out real", f"{real:.3f} ({real_right}/{len(real_labels)})",
-                  "{:.3f}-{:.3f}".format(*wilson_interval(real_right, len(real_labels)))],
-                 ["generated", f"{generated_share:.3f} ({right}/{total})",
-                  "{:.3f}-{:.3f}".format(*wilson_interval(right, total))],
+                [*([name, f"{count / number:.3f} ({count}/{number})",
+                    "{:.3f}-{:.3f}".format(*wilson_interval(count, number))]
+                   for name, (count, number) in counted.items()),
                  ["chance", f"{1 / len(concepts):.3f}", ""]])
     if arguments.sheet:
         rows = [torch.cat(shown[first : first + 10]) for first in range(0, len(shown) - len(shown) % 10, 10)]
         names = [", ".join(f"{name} {hits[name]}" for name in concepts[first : first + 10])
                  for first in range(0, len(rows) * 10, 10)]
         save_sheet(rows, names, f"one picture per concept, guidance {arguments.guidance}", arguments.sheet)
-    write_figures({"autoencoder_psnr": psnr.mean().item(), "accuracy_real": real, "accuracy_generated": generated_share,
+    write_figures({"autoencoder_psnr": psnr.mean().item(), "accuracy_real": real,
+                   "accuracy_restored": restored_share, "accuracy_generated": generated_share,
                    "accuracy_ratio": generated_share / real, "concepts": len(concepts), "seconds_per_picture": seconds},
                   arguments.json)
 

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -28,15 +28,18 @@ def choose_concepts(pictures: list[dataset.Picture], count: int) -> list[str]:
 
 
 def features_by_concept(pictures: list[dataset.Picture], images: np.ndarray, concepts: Sequence[str],
-                        judge: FeatureSpace, held_out: bool, most: int = 12) -> tuple[Tensor, np.ndarray]:
-    """Features (N, D) and concept numbers (N,) of real pictures on one side of the split."""
+                        judge: FeatureSpace, held_out: bool, most: int = 12,
+                        through: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, np.ndarray]:
+    """Features (N, D) and concept numbers (N,) of real pictures on one side of the split, or of what `through` makes of
+    these."""
     chosen, labels = [], []
     for number, concept in enumerate(concepts):
         rows = [row for row, picture in enumerate(pictures) if picture.concept == concept
                 and picture.held_out == held_out]
         chosen += rows[:: max(1, len(rows) // most)][:most]
         labels += [number] * (len(chosen) - len(labels))
-    return judge(as_pictures(images[chosen])), np.array(labels)
+    real = as_pictures(images[chosen])
+    return judge(real if through is None else through(real)), np.array(labels)
 
 
 class Recogniser:
