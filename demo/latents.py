@@ -39,12 +39,12 @@ def load_autoencoder(run: Path, split: str, device: torch.device,
             raise SystemExit(f"There is no {path}: train the autoencoder first, or go on from the stored weights with "
                              "--from-weights.")
         save_state(path, step=stored.autoencoder_steps, averaged=stored.autoencoder, name=stored.autoencoder_name,
-                   split=stored.split)
-    state = torch.load(path, weights_only=True, map_location="cpu")
+                   split=stored.split, decoder_steps=stored.decoder_steps)
+    state = weights.trained_autoencoder(run)
     weights.check_split(f"{path}", state.get("split"), split)
     model = networks.build_autoencoder()
     model.load_state_dict(state["averaged"])
-    return Autoencoder(*model.eval().requires_grad_(False).to(device), weights.autoencoder_name(state))
+    return Autoencoder(*model.eval().requires_grad_(False).to(device), state["name"])
 
 
 @torch.no_grad()

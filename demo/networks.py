@@ -91,6 +91,7 @@ class StoredNetworks:
     autoencoder_name: str
     split: str
     unet_split: str
+    decoder_steps: int
 
 
 def stored_networks(path: Path | None = None) -> StoredNetworks:
@@ -104,4 +105,4 @@ def stored_networks(path: Path | None = None) -> StoredNetworks:
     return StoredNetworks(parts["unet"], autoencoder, int(header["autoencoder_steps"]), int(header["denoiser_steps"]),
                           header.get("architecture", FIRST), header.get("autoencoder", weights.FIRST_AUTOENCODER),
                           header.get("split", weights.UNKNOWN_SPLIT),
-                          header.get("denoiser_split", weights.UNKNOWN_SPLIT))
+                          header.get("denoiser_split", weights.UNKNOWN_SPLIT), int(header.get("decoder_steps", 0)))

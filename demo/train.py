@@ -2,16 +2,18 @@
 
     python demo/train.py autoencoder --data DATA --run FOLDER --comfyui PATH [--steps 2000]
     python demo/train.py denoiser    --data DATA --run FOLDER --comfyui PATH [--steps 4800] [--from-weights]
+    python demo/train.py decoder     --data DATA --run FOLDER --comfyui PATH [--steps 4000]
+
+The last, which may be left out, goes on with the autoencoder's decoder and leaves the latents as they are.
 
 DATA is the folder of the icon sets, or an archive of it (dataset.py). With --from-weights the denoiser goes on from the
 networks that this repository stores, and --steps counts theirs too; behind another autoencoder it is turned for its
-latents (turning.py). Both resume from their last saved state when
-started again, also with another number of steps: the learning rate is constant after a warm-up and falls linearly over
-the last quarter of the steps that are asked for now, those of the stored weights left out. With --deadline in place of
---steps a training ends at a time of the clock (`date +%s`), which its learning rate follows. Everything is seeded; a
-step's pictures, captions and noise depend only on the seed, the step's number and the kind of device. Runs on a GPU if
-there is one, else on the CPU, in bfloat16. The networks are ComfyUI's own classes (networks.py), so that the weights
-need no conversion.
+latents (turning.py). All resume from their last saved state when started again, also with another number of steps: the
+learning rate is constant after a warm-up and falls linearly over the last quarter of the steps that are asked for now,
+those of the stored weights left out. With --deadline in place of --steps a training ends at a time of the clock
+(`date +%s`), which its learning rate follows. Everything is seeded; a step's pictures, captions and noise depend only
+on the seed, the step's number and the kind of device. Runs on a GPU if there is one, else on the CPU, in bfloat16. The
+networks are ComfyUI's own classes (networks.py), so that the weights need no conversion.
 """
 from __future__ import annotations
 
@@ -22,6 +24,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+import autoencoding
 import latents
 import networks
 import objective
@@ -30,70 +33,6 @@ import training
 import turning
 import weights
 from optimise import check_state, fastest, optimise
-
-
-def preview_error(latent: Tensor, target: Tensor) -> Tensor:
-    """How far ComfyUI's small previews of Stable Diffusion 1.5's latents are from the pictures, squared, mean.
-
-    latent (B, 4, H/8, W/8), target (B, 3, H, W) in [0, 1]. The preview is a fixed linear map of the four channels to
-    red, green and blue in [-1, 1]: with latents that it fits, previews have the pictures' colours.
-    """
-    from comfy.latent_formats import SD15
-
-    factors = torch.tensor(SD15().latent_rgb_factors, device=latent.device)  # (4, 3)
-    shown = torch.einsum("bchw,cd->bdhw", latent, factors)
-    return ((shown + 1) / 2 - torch.nn.functional.avg_pool2d(target, 8)).square().mean()
-
-
-def train_autoencoder(arguments) -> None:
-    data = training.prepare(arguments, arguments.size)
-    device = data.device
-    check_state(arguments.run / "autoencoder.pt", bool(arguments.deadline), split=data.split)
-    model = networks.build_autoencoder().to(device, memory_format=torch.channels_last)
-    averaged = copy.deepcopy(model).requires_grad_(False)
-
-    def loss_at_step(step: int, part: int) -> Tensor:
-        generator = data.generator(arguments.seed, step, part)
-        target = latents.as_input(data.images[data.draw(arguments.batch, generator)])  # (B, 3, H, W)
-        encoder, decoder = model
-        with torch.autocast(device.type, torch.bfloat16):
-            latent = encoder(target.contiguous(memory_format=torch.channels_last))
-        latent = latent.float()
-        # Unit variance is what the denoiser expects; a little noise makes the decoder smooth around the latents.
-        spread, centre = latent.std(dim=(0, 2, 3)), latent.mean(dim=(0, 2, 3))
-        noisy = latent + 0.05 * torch.randn(latent.shape, generator=generator, device=device)
-        with torch.autocast(device.type, torch.bfloat16):
-            decoded = decoder(noisy)
-        error = decoded.float() - target
-        # The same error on finite differences keeps edges crisp where plain L1 would settle for a blur.
-        edges = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
-        loss = error.abs().mean() + 0.5 * edges + error.square().mean() + 0.02 * ((spread - 1) ** 2 + centre**2).mean()
-        if arguments.relative:
-            # The mean PSNR over pictures, for which a plain one counts as much as a busy one.
-            loss = loss + arguments.relative * (error.square().mean(dim=(1, 2, 3)) + 1e-4).log().mean()
-        if arguments.colours:
-            loss = loss + arguments.colours * preview_error(latent, target)
-        return loss
-
-    def after_save(step: int) -> None:
-        encoder, decoder = averaged
-        for name, images in (("training", data.images), ("held-out", data.held_out)):
-            if not len(images):
-                continue
-            sample = latents.as_input(training.every(images, 256))
-            with torch.no_grad():
-                latent = encoder(sample).float()
-                restored = decoder(latent).float().clamp(0, 1)
-            psnr = -10 * (restored - sample).square().mean(dim=(1, 2, 3)).clamp_min(1e-10).log10()
-            print(f"step {step}: PSNR {psnr.mean().item():.2f} dB on {name} pictures, latent std "
-                  f"{[round(value, 3) for value in latent.std(dim=(0, 2, 3)).tolist()]}", flush=True)
-        columns = min(16, len(sample))
-        training.save_sheet(torch.cat([sample[:columns], restored[:columns]]).cpu(),
-                            arguments.run / "autoencoder.png", columns)
-
-    optimise(model, averaged, arguments.peak, training.budget_of(arguments, warmup=100),
-             arguments.run / "autoencoder.pt", loss_at_step, after_save, final_batches=arguments.final_batches,
-             split=data.split)
 
 
 @torch.no_grad()
@@ -212,15 +151,18 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     """The command line, in which each part has the options that do something for it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parts = parser.add_subparsers(dest="part", required=True)
-    autoencoder = parts.add_parser("autoencoder")
+    autoencoder, decoder = parts.add_parser("autoencoder"), parts.add_parser("decoder")
     training.add_options(autoencoder, steps=2000, batch=24, peak=1e-3)
-    training.add_network_options(autoencoder)
-    autoencoder.add_argument("--relative", type=float, default=0.0,
-                             help="weight of the logarithm of each picture's squared error in the loss")
+    training.add_options(decoder, steps=4000, batch=24, peak=1e-3)
+    for parser_of_part, train in ((autoencoder, autoencoding.train_autoencoder),
+                                  (decoder, autoencoding.train_decoder)):
+        training.add_network_options(parser_of_part)
+        parser_of_part.add_argument("--relative", type=float, default=0.0,
+                                    help="weight of the logarithm of each picture's squared error in the loss")
+        parser_of_part.set_defaults(train=train)
     autoencoder.add_argument("--colours", type=float, default=0.0,
                              help="weight of the error of ComfyUI's small previews, for latents that they show in the "
                                   "pictures' colours")
-    autoencoder.set_defaults(train=train_autoencoder)
     denoiser = parts.add_parser("denoiser")
     training.add_options(denoiser, steps=4800, batch=64, peak=5e-4)
     training.add_network_options(denoiser)

@@ -82,6 +82,24 @@ def autoencoder_name(state: dict) -> str:
     return state.get("name") or digest(state["averaged"])
 
 
+def trained_autoencoder(run: Path) -> dict:
+    """The state of a run's autoencoder under its name, with the decoder that was trained on alone, if there is one, and
+    how many steps that took.
+
+    Raises SystemExit if that decoder belongs to another autoencoder.
+    """
+    path, later = run / "autoencoder.pt", run / "decoder.pt"
+    state = torch.load(path, weights_only=True, map_location="cpu")
+    state = {"decoder_steps": 0, **state, "name": autoencoder_name(state)}
+    if not later.exists():
+        return state
+    decoder = torch.load(later, weights_only=True, map_location="cpu")
+    check_belongs(f"{later}", decoder["autoencoder"], state["name"], f"{path}")
+    check_split(f"{later}", decoder["split"], state["split"])
+    averaged = {**state["averaged"], **{f"1.{name}": value for name, value in decoder["averaged"].items()}}
+    return {**state, "averaged": averaged, "decoder_steps": state["decoder_steps"] + decoder["step"]}
+
+
 def check_belongs(what: str, autoencoder: str, found: str, whose: str) -> None:
     """Raise SystemExit if `what` was trained with another autoencoder than `found`, which is that of `whose`."""
     if autoencoder != found:
@@ -104,10 +122,9 @@ def pack(run: Path, output: Path) -> int:
     The header tells what they are: steps, the denoiser's architecture (networks.UNETS), the autoencoder's name and the
     split that each was trained on. Raises SystemExit if they were not trained together.
     """
-    states = {part: torch.load(run / f"{part}.pt", weights_only=True, map_location="cpu")
-              for part in ("autoencoder", "denoiser")}
-    autoencoder, denoiser = states["autoencoder"], states["denoiser"]
-    name = autoencoder_name(autoencoder)
+    autoencoder = trained_autoencoder(run)
+    denoiser = torch.load(run / "denoiser.pt", weights_only=True, map_location="cpu")
+    name = autoencoder["name"]
     check_belongs(f"{run / 'denoiser.pt'}", denoiser["autoencoder"], name, f"{run / 'autoencoder.pt'}")
     check_split(f"{run / 'autoencoder.pt'}", autoencoder["split"], denoiser["split"])
     found = {f"unet.{name}": value for name, value in denoiser["averaged"].items()}
@@ -116,8 +133,9 @@ def pack(run: Path, output: Path) -> int:
                   for name, value in autoencoder["averaged"].items() if name.startswith(index + ".")}
     return save(output, found, {
         "format": "mental-averages/demo-weights-1", "autoencoder_steps": str(autoencoder["step"]),
-        "denoiser_steps": str(denoiser["step"]), "architecture": denoiser["architecture"], "autoencoder": name,
-        "split": autoencoder["split"], "denoiser_split": denoiser["split"]})
+        "decoder_steps": str(autoencoder["decoder_steps"]), "denoiser_steps": str(denoiser["step"]),
+        "architecture": denoiser["architecture"], "autoencoder": name, "split": autoencoder["split"],
+        "denoiser_split": denoiser["split"]})
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ import pack
 sys.path.insert(0, str(pack.ROOT / "demo"))
 import archive
 import assemble
+import autoencoding
 import captions
 import dataset
 import latents
@@ -330,6 +331,37 @@ def test_a_folder_keeps_latents_for_their_autoencoder(comfyui, tmp_path, monkeyp
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_decoder_learns_alone_and_takes_the_place_of_its_autoencoders(comfyui, small, tmp_path, capsys):
+    torch.manual_seed(0)
+    before, path = networks.build_autoencoder(), tmp_path / "autoencoder.pt"
+    split = dataset.split_digest(small[1])
+    optimise.save_state(path, step=3, averaged=before.state_dict(), split=split)
+    first = latents.load_autoencoder(tmp_path, split, CPU)
+    for steps in ("1", "2"):
+        arguments = options("decoder", "--data", str(small[0]), "--run", str(tmp_path), "--steps", steps, "--batch",
+                            "2", "--relative", "0.1", "--pictures", "8")
+        arguments.train(arguments)
+    assert "resumed at step 1" in capsys.readouterr().out
+    found = latents.load_autoencoder(tmp_path, split, CPU)
+    assert found.name == first.name == weights.digest(before.state_dict())
+    changed = {part: [name for name, value in getattr(found, part).state_dict().items()
+                      if not torch.equal(value, getattr(first, part).state_dict()[name])]
+               for part in ("encoder", "decoder")}
+    assert not changed["encoder"] and len(changed["decoder"]) > 10
+    optimise.save_state(tmp_path / "denoiser.pt", step=5, averaged={}, split=split, architecture="tiny",
+                        autoencoder=first.name)
+    weights.pack(tmp_path, tmp_path / "weights.safetensors")
+    stored = networks.stored_networks(tmp_path / "weights.safetensors")
+    assert (stored.autoencoder_steps, stored.decoder_steps) == (3, 2)
+    (tmp_path / "again").mkdir()
+    again = latents.load_autoencoder(tmp_path / "again", split, CPU, stored)
+    for name, value in found.decoder.state_dict().items():
+        assert torch.allclose(again.decoder.state_dict()[name], value, atol=0.02 * value.abs().max().item()), name
+    optimise.save_state(path, step=3, averaged=networks.build_autoencoder().state_dict(), split=split)
+    with pytest.raises(SystemExit, match="decoder.pt was trained on the latents of another autoencoder"):
+        latents.load_autoencoder(tmp_path, split, CPU)
+
+
 def options(part, *words):
     return train.parse([part, "--data", "d", "--run", "r", "--comfyui", "c", *words])
 
@@ -341,6 +373,7 @@ def options(part, *words):
     ("autoencoder", ["--from-weights"], "unrecognized arguments"),
     ("autoencoder", ["--dropout", "0.1"], "unrecognized arguments"),
     ("denoiser", ["--relative", "0.1"], "unrecognized arguments"),
+    ("decoder", ["--colours", "0.1"], "unrecognized arguments"),
     ("denoiser", ["--styles", "noto,twiter"], "'twiter': take some of noto, blob"),
     ("denoiser", ["--styles", "noto, blob"], "' blob'"),
     ("denoiser", ["--steps", "10", "--deadline", "99"], "not allowed with"),
@@ -361,11 +394,11 @@ def test_latents_without_a_preview_error_are_previewed_in_the_pictures_colours(c
     factors = comfy.latent_formats.SD15().latent_rgb_factors
     colours = torch.nn.functional.avg_pool2d(target, 8)  # (1, 3, 4, 2)
     latent = torch.einsum("bdhw,dc->bchw", 2 * colours - 1, torch.linalg.pinv(torch.tensor(factors)))
-    assert train.preview_error(latent, target) < 1e-10
+    assert autoencoding.preview_error(latent, target) < 1e-10
     shown = latent_preview.Latent2RGBPreviewer(factors).decode_latent_to_preview(latent)
     assert np.abs(np.asarray(shown) / 255 - colours[0].permute(1, 2, 0).numpy()).max() < 1.01 / 255
     brighter = latent + torch.tensor(factors).pinverse().sum(0)[:, None, None] * 0.2  # (4, 1, 1): 0.1 in each colour
-    assert train.preview_error(brighter, target).item() == pytest.approx(0.01, rel=1e-3)
+    assert autoencoding.preview_error(brighter, target).item() == pytest.approx(0.01, rel=1e-3)
 
 
 def test_options_have_their_own_defaults():
