@@ -44,8 +44,8 @@ sample, and a sample that starts from zero.
 """,
         groups=(
             (Group("1. Model and prompt", MODEL, ((NOTE, "1", "2", "3", "4"),)),),
-            (Group("2. Samples and their averages", WORK, (("13", "14", "5", "6", "7", "8", "9", "11", "12"),)),),
-            (Group("3. The mental average, in two ways", OTHER, (("10", "15", "16"), ("25", "24"))),),
+            (Group("2. The mental average, in two ways", OTHER, (("25", "24"), ("10", "16", "15"))),),
+            (Group("3. Samples and their averages", WORK, (("7", "12", "6", "11", "9", "14", "13", "5", "8"),)),),
             (Group("4. Pictures", PICTURES, (("26", "19"), ("17", "18"))),
              Group("5. What was measured", REPORTS, (("22",), ("23",)))),
         ),
