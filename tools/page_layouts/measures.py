@@ -1,7 +1,7 @@
 """How the templates that measure pictures lie on the page."""
 from __future__ import annotations
 
-from layout import MODEL, NOTE, OTHER, PICTURES, REPORTS, WORK, Group, Layout
+from layout import MODEL, NOTE, PICTURES, REPORTS, WORK, Group, Layout
 
 LAYOUTS: dict[str, Layout] = {
     "14_measure_and_rank_pictures": Layout(
@@ -21,10 +21,10 @@ Every number has its 95 % interval. *Save Table* writes picture, JSON and CSV.
 """,
         groups=(
             (Group("1. Model and prompt", MODEL, ((NOTE, "1", "2", "3", "4"),)),),
-            (Group("2. Samples", WORK, (("8", "9", "6", "7", "5", "16"),)),),
-            (Group("3. Averages of three seeds", OTHER, (("15", "11", "12", "13", "10"),)),),
-            (Group("4. Measures", REPORTS, (("20", "18", "19"),)),),
-            (Group("5. Pictures", PICTURES, (("23", "21"), ("17",))), Group("6. The table", PICTURES, (("22",),))),
+            (Group("2. Samples and averages", WORK, (("10", "8", "6"),
+                                                    ("15", "13", "11", "12", "5", "9", "7", "16"))),),
+            (Group("3. Measures", REPORTS, (("20", "18", "19"),)),),
+            (Group("4. Pictures", PICTURES, (("23", "21"), ("17",))), Group("5. The table", PICTURES, (("22",),))),
         ),
         widths={NOTE: 350, "23": 340, "17": 480},
         extra_heights={NOTE: 440, "17": 440, "22": 400, "23": 300},
