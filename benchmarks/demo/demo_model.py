@@ -3,7 +3,8 @@
 A classifier of concepts (logistic regression on an independent ImageNet network's features) is trained on the real
 training pictures. Its accuracy on held-out real pictures says how hard the task is, and on these behind the autoencoder
 how good pictures of a perfect denoiser could be; its accuracy on generated pictures says how often they show what was
-asked for.
+asked for. The chroma of pictures, beside that of the real ones, says whether their colours are those of the artwork:
+too much guidance saturates them.
 """
 from __future__ import annotations
 
@@ -34,6 +35,11 @@ GUIDANCE = 7.0
 CONCEPTS = 80
 
 
+def chroma(pictures: torch.Tensor) -> float:
+    """The mean over pictures (N, H, W, 3) of how far their largest colour lies above their smallest one."""
+    return (pictures.amax(dim=-1) - pictures.amin(dim=-1)).mean().item()
+
+
 def main() -> None:
     arguments = parse_arguments(__doc__.splitlines()[0], data=ICONS,
                                 guidance=dict(type=float, default=GUIDANCE),
@@ -55,6 +61,7 @@ def main() -> None:
         real_right[name] = int((recogniser.classifier.predict(features.numpy()) == labels).sum())
 
     per_concept, right, total, shown = (1 if arguments.quick else 4), 0, 0, []
+    colours = {"real": [], "generated": []}
     started = time.monotonic()
     hits = defaultdict(int)
     for number, concept in enumerate(concepts):
@@ -65,6 +72,9 @@ def main() -> None:
         found = recogniser.right(judge(generated), concept)
         right, total = right + int(found.sum()), total + per_concept
         hits[concept] = int(found.sum())
+        colours["generated"].append(chroma(generated))
+        rows = [row for row, picture in enumerate(pictures) if picture.concept == concept]
+        colours["real"].append(chroma(as_pictures(images[rows])))
         shown.append(generated[:1])
     seconds = (time.monotonic() - started) / total
     (real, restored_share), generated_share = (count / len(labels) for count in real_right.values()), right / total
@@ -78,6 +88,9 @@ def main() -> None:
                     "{:.3f}-{:.3f}".format(*wilson_interval(count, number))]
                    for name, (count, number) in counted.items()),
                  ["chance", f"{1 / len(concepts):.3f}", ""]])
+    chromas = {name: sum(found) / len(found) for name, found in colours.items()}
+    print("\nchroma, each concept counted once: " +
+          ", ".join(f"{name} {value:.3f}" for name, value in chromas.items()))
     if arguments.sheet:
         rows = [torch.cat(shown[first : first + 10]) for first in range(0, len(shown) - len(shown) % 10, 10)]
         names = [", ".join(f"{name} {hits[name]}" for name in concepts[first : first + 10])
@@ -85,7 +98,8 @@ def main() -> None:
         save_sheet(rows, names, f"one picture per concept, guidance {arguments.guidance}", arguments.sheet)
     write_figures({"autoencoder_psnr": psnr.mean().item(), "accuracy_real": real,
                    "accuracy_restored": restored_share, "accuracy_generated": generated_share,
-                   "accuracy_ratio": generated_share / real, "concepts": len(concepts), "seconds_per_picture": seconds},
+                   "accuracy_ratio": generated_share / real, "concepts": len(concepts), "seconds_per_picture": seconds,
+                   **{f"chroma_{name}": value for name, value in chromas.items()}},
                   arguments.json)
 
 
