@@ -6,11 +6,11 @@
 Rectified flow: the network predicts eps - x0 at x = (1 - sigma) x0 + sigma eps, with a plain squared error. Noise
 levels are drawn as ComfyUI's samplers visit them: t with a normal logit of width SPREAD, then ComfyUI's shift of 3.
 Training goes on from its last saved state when started again, also with another number of steps, or ends by the clock,
-as demo/train.py does (with --from-weights and no saved state, from the weights that the repository stores); the batches
-depend only on the seed, the step and the kind of device. The autoencoder is that of the run, which gets the stored one
-if it has none. On
-the CPU it runs in bfloat16 where the processor computes in it (measured: 0.32 s of processor time a step against 0.45 s
-in fp32 on an AVX-512 core).
+as demo/train.py does (with --from-weights and no saved state, from the weights that the repository stores, turned for
+the latents if the run has another autoencoder than they); the batches depend only on the seed, the step and the kind
+of device. The autoencoder is that of the run, which gets the stored one if it has none. On the CPU it runs in bfloat16
+where the processor computes in it (measured: 0.32 s of processor time a step against 0.45 s in fp32 on an AVX-512
+core).
 """
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ import networks
 import objective
 import training
 import transformer
+import turning
 import weights
 from optimise import check_state, optimise
 
@@ -64,13 +65,14 @@ def run_training(arguments) -> None:
     networks.import_comfyui(arguments.comfyui)
     data = training.prepare(arguments, arguments.size, arguments.captions)
     device = data.device
-    autoencoder = latents.load_autoencoder(arguments.run, data.split, device, networks.stored_networks())
-    origin = 0
+    stored = networks.stored_networks()
+    autoencoder = latents.load_autoencoder(arguments.run, data.split, device, stored)
+    origin, header = 0, transformer.header()
     if arguments.from_weights:
-        header = transformer.header()
         origin = int(header["steps"])
-        weights.check_belongs(transformer.PATH.name, header["autoencoder"], autoencoder.name,
-                              f"{arguments.run / 'autoencoder.pt'}")
+        if header["autoencoder"] != autoencoder.name:  # then it is turned, from the latents that it was trained on
+            weights.check_belongs(transformer.PATH.name, header["autoencoder"], stored.autoencoder_name,
+                                  weights.PATH.name)
         weights.check_split(transformer.PATH.name, header["split"], data.split)
     tied = dict(autoencoder=autoencoder.name, split=data.split)
     check_state(arguments.run / "transformer.pt", bool(arguments.deadline), **tied)
@@ -80,6 +82,11 @@ def run_training(arguments) -> None:
     torch.manual_seed(arguments.seed)
     model = transformer.load() if arguments.from_weights else transformer.build()
     model.to(device)
+    # Where there is a state that is gone on with, it takes the place of these.
+    fresh = bool(arguments.deadline) or not (arguments.run / "transformer.pt").exists()
+    if arguments.from_weights and fresh and header["autoencoder"] != autoencoder.name:
+        rotation = turning.rotation_from(stored, data.images, coded)
+        model.load_state_dict(turning.turned_transformer(model.state_dict(), rotation.to(device)))
     averaged = copy.deepcopy(model).requires_grad_(False)
     print(f"{len(coded)} latents, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters", flush=True)
 

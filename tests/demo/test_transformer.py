@@ -1,5 +1,6 @@
 """The demo transformer is what ComfyUI takes it for, and what was trained is what ComfyUI runs."""
 import contextlib
+import copy
 import logging
 import sys
 
@@ -13,6 +14,7 @@ import assemble
 import optimise
 import train_transformer
 import transformer
+import turning
 import weights
 
 CAPTIONS = ["", "red heart", "woman health worker medium dark skin tone twitter",
@@ -130,6 +132,25 @@ def test_noise_levels_are_those_of_the_loader(loaded):
 def test_copies_of_latents_are_undone():
     latents = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(transformer.merged(transformer.copied(latents)), latents)
+
+
+def test_turned_weights_predict_the_turned_velocity(trained):
+    rotation = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(0)))[0]
+    found = copy.deepcopy(trained)
+    found.load_state_dict(turning.turned_transformer(trained.state_dict(), rotation))
+    x = torch.randn(2, 16, 8, 8, generator=torch.Generator().manual_seed(1))
+    sigmas, conditions = torch.tensor([0.3, 0.9]), transformer.embed_captions(["cat", "red heart"])
+
+    def turned(values):
+        return torch.einsum("dc,nkchw->nkdhw", rotation, values.unflatten(1, (4, 4))).flatten(1, 2)
+
+    with torch.no_grad():
+        first, second = (transformer.velocity(model, given, sigmas, conditions)
+                         for model, given in ((trained, x), (found, turned(x))))
+    assert (second - turned(first)).norm() < 1e-4 * first.norm() < (second - first).norm()
+    latents = torch.randn(2, 4, 8, 8)
+    torch.testing.assert_close(turned(transformer.copied(latents)),
+                               transformer.copied(torch.einsum("dc,nchw->ndhw", rotation, latents)))
 
 
 def test_the_file_is_small_and_leaves_out_only_zeros(trained):
