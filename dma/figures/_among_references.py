@@ -38,7 +38,7 @@ def lowest_ratio(width: int, ratio: float) -> float:
 def show_among_references(axes: Axes, report: Judged, *, rate: float, what: str) -> None:
     """A histogram of the references' scores, the threshold of a false positive `rate`, and a mark with its number, from
     1, for each of `what` is judged, flagged ones in another colour. The axis is logarithmic, and scores of 0 stand at
-    its lower end; where there are negative scores it is linear."""
+    its lower end; where there are negative scores, or none but 0, it is linear."""
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     scores, references = np.array(report.scores), np.array(report.references)
@@ -81,8 +81,10 @@ def show_among_references(axes: Axes, report: Judged, *, rate: float, what: str)
 
 def _limits(values: Sequence[float]) -> tuple[float, float, bool]:
     """The ends of an axis for these numbers, and whether it is logarithmic."""
+    if not any(values):
+        return -0.5, 0.5, False
     linear = min(values) < 0
-    shown = values if linear else [value for value in values if value > 0] or [1.0]
+    shown = values if linear else [value for value in values if value > 0]
     lowest, highest = min(shown), max(shown)
     if highest - lowest > NEARLY * max(abs(lowest), abs(highest)):
         return lowest, highest, not linear

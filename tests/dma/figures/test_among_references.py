@@ -69,8 +69,10 @@ def test_many_are_not_numbered():
 
 
 def test_equal_scores_of_zero_have_an_axis():
-    low, high = shown([0.0], [False], [0.0, 0.0], 0.0).get_xlim()
-    assert 0 < low < high
+    """Where they stand at 0."""
+    axes = shown([0.0], [False], [0.0, 0.0], 0.0)
+    low, high = axes.get_xlim()
+    assert low < 0 < high and axes.collections[0].get_offsets()[0, 0] == axes.lines[0].get_xdata()[0] == 0
 
 
 @pytest.mark.parametrize("width", [100, 400, 4000])
