@@ -95,7 +95,7 @@ def trained_autoencoder(run: Path) -> dict:
         return state
     decoder = torch.load(later, weights_only=True, map_location="cpu")
     check_belongs(f"{later}", decoder["autoencoder"], state["name"], f"{path}")
-    check_split(f"{later}", decoder["split"], state["split"])
+    check_split(f"{path}", state["split"], decoder["split"])
     averaged = {**state["averaged"], **{f"1.{name}": value for name, value in decoder["averaged"].items()}}
     return {**state, "averaged": averaged, "decoder_steps": state["decoder_steps"] + decoder["step"]}
 

@@ -357,6 +357,13 @@ def test_a_decoder_learns_alone_and_takes_the_place_of_its_autoencoders(comfyui,
     again = latents.load_autoencoder(tmp_path / "again", split, CPU, stored)
     for name, value in found.decoder.state_dict().items():
         assert torch.allclose(again.decoder.state_dict()[name], value, atol=0.02 * value.abs().max().item()), name
+    for known, right in ((weights.UNKNOWN_SPLIT, True), ("other", False)):
+        optimise.save_state(path, step=3, averaged=before.state_dict(), split=known)
+        if right:
+            assert latents.load_autoencoder(tmp_path, split, CPU).name == first.name
+        else:
+            with pytest.raises(SystemExit, match=r"autoencoder.pt was trained on another split .*\(other\)"):
+                weights.trained_autoencoder(tmp_path)
     optimise.save_state(path, step=3, averaged=networks.build_autoencoder().state_dict(), split=split)
     with pytest.raises(SystemExit, match="decoder.pt was trained on the latents of another autoencoder"):
         latents.load_autoencoder(tmp_path, split, CPU)
