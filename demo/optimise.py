@@ -61,6 +61,11 @@ def save_state(path: Path, **state) -> None:
     os.replace(temporary, path)
 
 
+def begins_anew(path: Path, by_clock: bool) -> bool:
+    """Whether a training that leaves its state at `path` has none there that it goes on with."""
+    return by_clock or not path.exists()
+
+
 def check_state(path: Path, by_clock: bool, **tied: str) -> None:
     """Raise SystemExit if a training cannot begin with what lies at `path`.
 
@@ -136,7 +141,7 @@ def optimise(model: torch.nn.Module, averaged: torch.nn.Module, peak: float, bud
                    "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=peak, betas=(0.9, 0.98), weight_decay=weight_decay, fused=True)
     step = budget.origin
-    if state_path.exists() and not by_clock:
+    if not begins_anew(state_path, by_clock):
         state = torch.load(state_path, weights_only=True)
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])

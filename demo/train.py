@@ -32,7 +32,7 @@ import text_table
 import training
 import turning
 import weights
-from optimise import check_state, fastest, optimise
+from optimise import begins_anew, check_state, fastest, optimise
 
 
 @torch.no_grad()
@@ -79,8 +79,7 @@ def train_denoiser(arguments) -> None:
     print(f"{len(coded)} latents, std {coded.std(dim=(0, 2, 3)).tolist()}", flush=True)
     torch.manual_seed(arguments.seed)
     unet = networks.build_unet(architecture, arguments.dropout).to(device, memory_format=torch.channels_last)
-    # Where there is a state that is gone on with, it takes the place of these.
-    if stored and (arguments.deadline or not (arguments.run / "denoiser.pt").exists()):
+    if stored and begins_anew(arguments.run / "denoiser.pt", bool(arguments.deadline)):
         unet.load_state_dict(turning.start(stored, autoencoder.name, data.images, coded))
     averaged = copy.deepcopy(unet).eval().requires_grad_(False)
     print(f"{architecture}: {sum(p.numel() for p in unet.parameters()) / 1e6:.1f} M parameters", flush=True)

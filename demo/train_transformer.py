@@ -28,7 +28,7 @@ import training
 import transformer
 import turning
 import weights
-from optimise import check_state, optimise
+from optimise import begins_anew, check_state, optimise
 
 SHIFT = 3.0
 SPREAD = 1.3  # of the logit of t; 1.8 would be close to uniform, 1 is what Stable Diffusion 3 was trained with
@@ -67,10 +67,11 @@ def run_training(arguments) -> None:
     device = data.device
     stored = networks.stored_networks()
     autoencoder = latents.load_autoencoder(arguments.run, data.split, device, stored)
-    origin, header = 0, transformer.header()
+    origin, is_turned = 0, False
     if arguments.from_weights:
-        origin = int(header["steps"])
-        if header["autoencoder"] != autoencoder.name:  # then it is turned, from the latents that it was trained on
+        header = transformer.header()
+        origin, is_turned = int(header["steps"]), header["autoencoder"] != autoencoder.name
+        if is_turned:  # from the latents that it was trained on
             weights.check_belongs(transformer.PATH.name, header["autoencoder"], stored.autoencoder_name,
                                   weights.PATH.name)
         weights.check_split(transformer.PATH.name, header["split"], data.split)
@@ -82,9 +83,7 @@ def run_training(arguments) -> None:
     torch.manual_seed(arguments.seed)
     model = transformer.load() if arguments.from_weights else transformer.build()
     model.to(device)
-    # Where there is a state that is gone on with, it takes the place of these.
-    fresh = bool(arguments.deadline) or not (arguments.run / "transformer.pt").exists()
-    if arguments.from_weights and fresh and header["autoencoder"] != autoencoder.name:
+    if is_turned and begins_anew(arguments.run / "transformer.pt", bool(arguments.deadline)):
         rotation = turning.rotation_from(stored, data.images, coded)
         model.load_state_dict(turning.turned_transformer(model.state_dict(), rotation.to(device)))
     averaged = copy.deepcopy(model).requires_grad_(False)

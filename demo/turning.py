@@ -90,4 +90,4 @@ def _behind(kernel: Tensor, rotation: Tensor) -> Tensor:
 
 def _before(values: Tensor, rotation: Tensor) -> Tensor:
     """Weights or bias (C, ...) of channels that are turned afterwards."""
-    return (rotation @ values.flatten(1)).view_as(values) if values.ndim > 1 else rotation @ values
+    return torch.tensordot(rotation, values, dims=1)

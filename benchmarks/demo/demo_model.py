@@ -61,7 +61,7 @@ def main() -> None:
         real_right[name] = int((recogniser.classifier.predict(features.numpy()) == labels).sum())
 
     per_concept, right, total, shown = (1 if arguments.quick else 4), 0, 0, []
-    colours = {"real": [], "generated": []}
+    colours = []
     started = time.monotonic()
     hits = defaultdict(int)
     for number, concept in enumerate(concepts):
@@ -72,9 +72,7 @@ def main() -> None:
         found = recogniser.right(judge(generated), concept)
         right, total = right + int(found.sum()), total + per_concept
         hits[concept] = int(found.sum())
-        colours["generated"].append(chroma(generated))
-        rows = [row for row, picture in enumerate(pictures) if picture.concept == concept]
-        colours["real"].append(chroma(as_pictures(images[rows])))
+        colours.append(chroma(generated))
         shown.append(generated[:1])
     seconds = (time.monotonic() - started) / total
     (real, restored_share), generated_share = (count / len(labels) for count in real_right.values()), right / total
@@ -88,7 +86,9 @@ def main() -> None:
                     "{:.3f}-{:.3f}".format(*wilson_interval(count, number))]
                    for name, (count, number) in counted.items()),
                  ["chance", f"{1 / len(concepts):.3f}", ""]])
-    chromas = {name: sum(found) / len(found) for name, found in colours.items()}
+    artwork = [chroma(as_pictures(images[[row for row, picture in enumerate(pictures) if picture.concept == concept]]))
+               for concept in concepts]
+    chromas = {name: sum(found) / len(concepts) for name, found in (("real", artwork), ("generated", colours))}
     print("\nchroma, each concept counted once: " +
           ", ".join(f"{name} {value:.3f}" for name, value in chromas.items()))
     if arguments.sheet:
