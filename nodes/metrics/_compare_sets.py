@@ -82,7 +82,7 @@ class CompareSets(io.ComfyNode):
         if source:
             rows += by_features(subject, (images, reference), (clip_vision, image_encoder), words, ensemble_size,
                                 subset_size)
-        rows = with_copies(rows + round_trip, images, reference)
+        rows = with_copies(rows + round_trip, images, reference, of_pairs=round_trip)
         table = metrics.MeasureTable(
             {"encoder": source or None, "images": len(images), "reference": len(reference), "prompt": text,
              "ensemble_size": ensemble_size, "subset_size": subset_size, "images_key": metrics.pictures_key(images),
@@ -107,16 +107,17 @@ def by_features(subject: str, sets: tuple[Tensor, Tensor], encoder: tuple[Any, A
     return rows
 
 
-def with_copies(rows: list[metrics.Measure], images: Tensor, reference: Tensor) -> list[metrics.Measure]:
+def with_copies(rows: list[metrics.Measure], images: Tensor, reference: Tensor,
+                of_pairs: list[metrics.Measure]) -> list[metrics.Measure]:
     """Rows whose notes say, where there is an interval, how many pictures of the sets that it is of are there more than
-    once: intervals take every picture for one of its own."""
+    once: intervals take every picture for one of its own. Those `of_pairs` are of both sets."""
     copies = {name: len(pictures) - len(inputs.different_rows(pictures))
               for name, pictures in (("images", images), (REFERENCE, reference))}
 
     def told(row: metrics.Measure) -> metrics.Measure:
-        of = ({REFERENCE} if row.subject == REFERENCE else {"images", REFERENCE}
-              if metrics.is_beside_a_reference(row) else {"images"})
-        names = [name for name in copies if copies[name] and name in of]
+        of_reference = REFERENCE == row.subject or metrics.is_beside_a_reference(row) or row in of_pairs
+        of_images = row.subject != REFERENCE
+        names = [name for name, is_of in (("images", of_images), (REFERENCE, of_reference)) if is_of and copies[name]]
         if row.low is None or not names:
             return row
         note = ("the interval is too narrow, since pictures are there more than once "

@@ -71,6 +71,10 @@ def test_copies_in_a_set_are_told_where_there_is_an_interval(comfyui):
     assert [row.name for row in alone if row.low is not None and said not in row.note] == ["diversity"]
     assert "copies" not in "".join(row.note for row in compare(comfyui)[0].rows)
     assert "(1 of images are copies)" in compare(comfyui, twice)[0].rows[0].note
+    returned = {"samples": LATENTS["samples"] * torch.tensor([1.1, 1.2, 1.3, 1.4]).view(-1, 1, 1, 1)}
+    pairs = by_name(compare(comfyui, reference=REFERENCE[:1].repeat(4, 1, 1, 1), paired=True, latents=returned,
+                            reference_latents=LATENTS)[0])
+    assert all(f"{said}(3 of reference are copies)" in pairs[name].note for name in ("PSNR in dB", "latent error"))
 
 
 def test_without_an_encoder_looks_alone_are_measured(comfyui):
