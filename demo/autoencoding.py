@@ -77,7 +77,8 @@ def train_decoder(arguments: argparse.Namespace) -> None:
     """On with the decoder of a run, behind its encoder as it is: what was trained on its latents still fits."""
     data = training.prepare(arguments, arguments.size)
     device, state = data.device, arguments.run / "decoder.pt"
-    autoencoder = latents.load_autoencoder(arguments.run, data.split, device)
+    # A state that is gone on with takes its place; what ends by the clock begins anew.
+    autoencoder = latents.load_autoencoder(arguments.run, data.split, device, with_decoder=False)
     tied = dict(autoencoder=autoencoder.name, split=data.split)
     check_state(state, bool(arguments.deadline), **tied)
     coded = latents.latents_of(autoencoder, data.images, arguments.data)  # (N, 4, H/8, W/8)

@@ -27,11 +27,13 @@ def as_input(images: Tensor) -> Tensor:
     return images.permute(0, 3, 1, 2).float() / 255
 
 
-def load_autoencoder(run: Path, split: str, device: torch.device,
-                     stored: networks.StoredNetworks | None = None) -> Autoencoder:
-    """The autoencoder of a run; where the run has none, the stored one, which it then has.
+def load_autoencoder(run: Path, split: str, device: torch.device, stored: networks.StoredNetworks | None = None, *,
+                     with_decoder: bool = True) -> Autoencoder:
+    """The autoencoder of a run; where the run has none, the stored one, which it then has. With the decoder that was
+    trained on alone (demo/train.py decoder), if there is one and it is asked for.
 
-    Raises SystemExit if there is neither, or if it was trained on pictures that this split holds out.
+    Raises SystemExit if there is neither, if it was trained on pictures that this split holds out, or if it is the
+    stored one with a decoder of before.
     """
     path = run / "autoencoder.pt"
     if not path.exists():
@@ -40,8 +42,11 @@ def load_autoencoder(run: Path, split: str, device: torch.device,
                              "--from-weights.")
         save_state(path, step=stored.autoencoder_steps, averaged=stored.autoencoder, name=stored.autoencoder_name,
                    split=stored.split, decoder_steps=stored.decoder_steps)
-    state = weights.trained_autoencoder(run)
+    state = weights.trained_autoencoder(run, with_decoder=with_decoder)
     weights.check_split(f"{path}", state.get("split"), split)
+    if stored and state["name"] == stored.autoencoder_name and state["decoder_steps"] < stored.decoder_steps:
+        raise SystemExit(f"{path} is the stored autoencoder with a decoder of before, of {state['decoder_steps']} "
+                         f"steps and not {stored.decoder_steps}: remove it, or choose another --run folder.")
     model = networks.build_autoencoder()
     model.load_state_dict(state["averaged"])
     return Autoencoder(*model.eval().requires_grad_(False).to(device), state["name"])

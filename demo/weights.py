@@ -77,16 +77,16 @@ def digest(weights: dict[str, Tensor]) -> str:
     return found.hexdigest()[:16]
 
 
-def trained_autoencoder(run: Path) -> dict:
-    """The state of a run's autoencoder, with the decoder that was trained on alone, if there is one, and how many steps
-    that took. Its name is that of its weights, or where they came out of a stored file its own.
+def trained_autoencoder(run: Path, *, with_decoder: bool = True) -> dict:
+    """The state of a run's autoencoder, with the decoder that was trained on alone, if there is one and it is asked
+    for, and how many steps that took. Its name is that of its weights, or where they came out of a stored file its own.
 
     Raises SystemExit if that decoder belongs to another autoencoder.
     """
     path, later = run / "autoencoder.pt", run / "decoder.pt"
     state = torch.load(path, weights_only=True, map_location="cpu")
     state = {"decoder_steps": 0, **state, "name": state.get("name") or digest(state["averaged"])}
-    if not later.exists():
+    if not with_decoder or not later.exists():
         return state
     decoder = torch.load(later, weights_only=True, map_location="cpu")
     check_belongs(f"{later}", decoder["autoencoder"], state["name"], f"{path}")

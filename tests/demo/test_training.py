@@ -357,6 +357,9 @@ def test_a_decoder_learns_alone_and_takes_the_place_of_its_autoencoders(comfyui,
     again = latents.load_autoencoder(tmp_path / "again", split, CPU, stored)
     for name, value in found.decoder.state_dict().items():
         assert torch.allclose(again.decoder.state_dict()[name], value, atol=0.02 * value.abs().max().item()), name
+    optimise.save_state(tmp_path / "again" / "autoencoder.pt", step=3, averaged=before.state_dict(), split=split)
+    with pytest.raises(SystemExit, match="a decoder of before, of 0 steps and not 2: remove it"):
+        latents.load_autoencoder(tmp_path / "again", split, CPU, stored)
     for known, right in ((weights.UNKNOWN_SPLIT, True), ("other", False)):
         optimise.save_state(path, step=3, averaged=before.state_dict(), split=known)
         if right:
@@ -367,6 +370,24 @@ def test_a_decoder_learns_alone_and_takes_the_place_of_its_autoencoders(comfyui,
     optimise.save_state(path, step=3, averaged=networks.build_autoencoder().state_dict(), split=split)
     with pytest.raises(SystemExit, match="decoder.pt was trained on the latents of another autoencoder"):
         latents.load_autoencoder(tmp_path, split, CPU)
+    with pytest.raises(SystemExit, match="decoder.pt is of a training with another autoencoder .* or remove it"):
+        arguments.train(arguments)
+
+
+def test_a_decoder_that_is_trained_by_the_clock_begins_anew(comfyui, small, tmp_path):
+    torch.manual_seed(0)
+    split = dataset.split_digest(small[1])
+    optimise.save_state(tmp_path / "autoencoder.pt", step=3, averaged=networks.build_autoencoder().state_dict(),
+                        split=split)
+    found = []
+    for _ in range(2):
+        arguments = options("decoder", "--data", str(small[0]), "--run", str(tmp_path), "--deadline",
+                            f"{time.time()}", "--batch", "2", "--pictures", "8")
+        arguments.train(arguments)
+        found.append(torch.load(tmp_path / "decoder.pt", weights_only=True))
+    assert [state["step"] for state in found] == [1, 1]
+    first, second = (state["averaged"] for state in found)
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def options(part, *words):
