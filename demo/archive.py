@@ -18,7 +18,7 @@ import numpy as np
 
 from dataset import CAPTION_LAWS, Picture
 
-FORMAT = "mental-averages/demo-pictures-1"
+FORMAT = "mental-averages/demo-pictures-2"
 HIGHEST = 16383  # pixels that a WebP may have
 CHECKED = 8  # pictures whose captions are drawn again
 NOTICE = """Drawings by Google (noto, noto-v1, Apache-2.0), Microsoft (fluent-emoji, fluent-emoji-flat, MIT), Twitter \

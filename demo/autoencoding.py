@@ -45,7 +45,10 @@ def picture_error(decoded: Tensor, target: Tensor, relative: float) -> Tensor:
 
 def train_autoencoder(arguments: argparse.Namespace) -> None:
     data = training.prepare(arguments, arguments.size)
-    device = data.device
+    device, later = data.device, arguments.run / "decoder.pt"
+    if later.exists():
+        raise SystemExit(f"{later} was trained on the latents of this run's autoencoder, which a step more would "
+                         "change: remove it to train the autoencoder, or choose another --run folder.")
     check_state(arguments.run / "autoencoder.pt", bool(arguments.deadline), split=data.split)
     model = networks.build_autoencoder().to(device, memory_format=torch.channels_last)
     averaged = copy.deepcopy(model).requires_grad_(False)

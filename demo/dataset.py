@@ -60,13 +60,14 @@ HELD_OUT_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Picture:
-    """One icon: its caption without the style word, the concept it shows, its drawing style, and its side of the
-    split."""
+    """One icon: its caption without the style word, the concept it shows, its drawing style, its side of the split,
+    and the kind of its concept (kinds.py) if it has one."""
 
     caption: str
     concept: str
     style: str
     held_out: bool
+    kind: str | None = None
 
 
 def fetch(folder: Path) -> dict[str, dict]:
@@ -273,6 +274,8 @@ def load(folder: Path, size: int = 64) -> tuple[list[Picture], np.ndarray]:
         import archive
 
         return archive.read(folder, size)
+    import kinds
+
     pictures, sources = collect(fetch(folder))
     cache = folder / f"pictures_{size}.npy"
     fingerprint = hashlib.sha256("".join(sources).encode()).hexdigest()[:16]
@@ -281,7 +284,7 @@ def load(folder: Path, size: int = 64) -> tuple[list[Picture], np.ndarray]:
         np.save(cache, render(sources, size))
         stamp.touch()
     images = np.load(cache)
-    return keep_alike_together(pictures, images), images
+    return kinds.with_kinds(keep_alike_together(pictures, images), folder), images
 
 
 def main() -> None:

@@ -49,7 +49,7 @@ else
     autoencoder="--batch 128 --relative 0.02 --colours 0.3"
     denoiser="--batch 1024 --peak 1e-3 --dropout 0.1 --architecture attentive"
     transformer="--batch 1024 --peak 2e-3"
-    clip="--batch 512 --tones 0.3"
+    clip="--batch 512 --tones 0.3 --kinds 0.3"
     command -v nvidia-smi >/dev/null && nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader
 fi
 # train PERCENT STATE BATCH SCRIPT OPTIONS...: a training that ends when that share of the time is over. One that failed

@@ -40,6 +40,7 @@ def load_autoencoder(run: Path, split: str, device: torch.device, stored: networ
         if stored is None:
             raise SystemExit(f"There is no {path}: train the autoencoder first, or go on from the stored weights with "
                              "--from-weights.")
+        weights.check_split(weights.PATH.name, stored.split, split)  # before the run has it
         save_state(path, step=stored.autoencoder_steps, averaged=stored.autoencoder, name=stored.autoencoder_name,
                    split=stored.split, decoder_steps=stored.decoder_steps)
     state = weights.trained_autoencoder(run, with_decoder=with_decoder)

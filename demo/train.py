@@ -36,7 +36,7 @@ from optimise import begins_anew, check_state, fastest, optimise
 
 
 @torch.no_grad()
-def preview(unet, decoder, captions: list[str], size: int, guidance: float = 7.0, steps: int = 20) -> Tensor:
+def preview(unet, decoder, captions: list[str], size: int, guidance: float = 4.0, steps: int = 20) -> Tensor:
     """Pictures (N, 3, H, W) by deterministic DDIM with guidance, for looking at during training."""
     device = next(unet.parameters()).device
     context = text_table.embed_captions(captions).to(device)
@@ -62,12 +62,12 @@ def train_denoiser(arguments) -> None:
     device = data.device
     stored = networks.stored_networks() if arguments.from_weights else None
     architecture = arguments.architecture or (stored.architecture if stored else networks.FIRST)
-    autoencoder = latents.load_autoencoder(arguments.run, data.split, device, stored)
     if stored:
         if architecture != stored.architecture:
             raise SystemExit(f"The stored denoiser is {stored.architecture!r} and cannot go on as {architecture!r}: "
                              "leave --architecture or --from-weights out.")
         weights.check_split(weights.PATH.name, stored.unet_split, data.split)
+    autoencoder = latents.load_autoencoder(arguments.run, data.split, device, stored)
     tied = dict(architecture=architecture, autoencoder=autoencoder.name, split=data.split)
     check_state(arguments.run / "denoiser.pt", bool(arguments.deadline), **tied)
     origin = stored.unet_steps if stored else 0

@@ -19,6 +19,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -27,12 +28,14 @@ import clip_model
 import training
 import weights
 from dataset import CAPTION_LAWS, Picture, training_captions
-from optimise import check_state, optimise
+from kinds import KINDS
+from optimise import begins_anew, check_state, optimise
 from training import Data
 
 TONE = re.compile(r"\b(medium light|medium dark|light|medium|dark) skin tone")
 TONES = ("light", "medium light", "medium", "medium dark", "dark")
 TONE_PROMPTS = [f"person {tone} skin tone" for tone in TONES]
+KIND_PROMPTS = list(KINDS.values())
 MOST_SHIFT = 4  # pixels
 CAPTIONS = 16  # of a picture
 SAVE_EVERY = 100  # steps
@@ -105,11 +108,11 @@ def encode_texts(model, ids: torch.Tensor) -> torch.Tensor:
     return F.normalize(model.text_projection(model.text_model(input_ids=ids).pooler_output).float(), dim=1)
 
 
-def tone_loss(seen: torch.Tensor, prompts: torch.Tensor, scale: torch.Tensor, tones: torch.Tensor) -> torch.Tensor:
-    """Cross entropy of the skin tone of pictures (B, D) against its prompts (5, D), over those that have one; tones
-    (B,) count from 0 in TONES, and pictures without exactly one tone have -1."""
-    total = F.cross_entropy(scale * seen @ prompts.T, tones, ignore_index=-1, reduction="sum")
-    return total / (tones >= 0).sum().clamp(min=1)
+def label_loss(seen: torch.Tensor, prompts: torch.Tensor, scale: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross entropy of the labels of pictures (B, D) against a prompt for each (P, D), over the pictures that have one;
+    labels (B,) are numbers of prompts, and -1 of pictures without."""
+    total = F.cross_entropy(scale * seen @ prompts.T, labels, ignore_index=-1, reduction="sum")
+    return total / (labels >= 0).sum().clamp(min=1)
 
 
 def tone_of(picture: Picture) -> int:
@@ -118,12 +121,28 @@ def tone_of(picture: Picture) -> int:
     return TONES.index(found[0]) if len(found) == 1 else -1
 
 
+def kind_of(picture: Picture) -> int:
+    """The number in KIND_PROMPTS of the picture's kind, else -1."""
+    return KIND_PROMPTS.index(picture.kind) if picture.kind else -1
+
+
+# What is told by prompts: its name in figures, the option of its weight, its prompts, and which of them a picture
+# belongs to.
+LABELS: tuple[tuple[str, str, list[str], Callable[[Picture], int]], ...] = (
+    ("skin_tone", "tones", TONE_PROMPTS, tone_of), ("kind", "kinds", KIND_PROMPTS, kind_of))
+
+
 def train(model, tokenizer, data: Data, arguments: argparse.Namespace, after_save: Callable[[int], None],
           averaged: torch.nn.Module, **tied: str) -> None:
     """Train `model` and its average as demo/train.py trains the others; the state is RUN/clip.pt."""
     numbers, ids = (table.to(data.device) for table in caption_table(data.pictures, tokenizer))
-    tones = torch.tensor([tone_of(picture) for picture in data.pictures], device=data.device)
-    prompts = token_ids(tokenizer, TONE_PROMPTS).to(data.device)
+    told = {option: (weight, token_ids(tokenizer, prompts).to(data.device),
+             torch.tensor([label_of(picture) for picture in data.pictures], device=data.device))
+            for _, option, prompts, label_of in LABELS if (weight := getattr(arguments, option))}
+    for option, (_, _, labels) in told.items():
+        if not (labels >= 0).any():
+            raise SystemExit(f"None of the pictures says what --{option} asks for: leave it out, or, with an archive "
+                             "of before, make that again with demo/dataset.py --archive.")
     model.train()
 
     def loss_at_step(step: int, part: int) -> torch.Tensor:
@@ -136,9 +155,11 @@ def train(model, tokenizer, data: Data, arguments: argparse.Namespace, after_sav
         scale = model.logit_scale.exp()
         with torch.autocast(data.device.type, AUTOCAST):
             seen, read = encode_pictures(model, pixels), encode_texts(model, ids[captions])
-            told = encode_texts(model, prompts) if arguments.tones else None
+            asked = [encode_texts(model, prompts) for _, prompts, _ in told.values()]
         loss = contrastive_loss(seen, read, scale, captions)
-        return loss if told is None else loss + arguments.tones * tone_loss(seen, told, scale, tones[rows])
+        for (weight, _, labels), prompts in zip(told.values(), asked):
+            loss = loss + weight * label_loss(seen, prompts, scale, labels[rows])
+        return loss
 
     optimise(model, averaged, arguments.peak, training.budget_of(arguments), arguments.run / "clip.pt", loss_at_step,
              after_save, save_every=SAVE_EVERY, final_batches=arguments.final_batches, weight_decay=0.1,
@@ -147,11 +168,12 @@ def train(model, tokenizer, data: Data, arguments: argparse.Namespace, after_sav
 
 @torch.no_grad()
 def evaluate(model, tokenizer, pictures: list[Picture], images: torch.Tensor) -> dict[str, float]:
-    """Retrieval among held-out pictures (N, H, W, 3) and their captions, and skin tone by prompts.
+    """Retrieval among held-out pictures (N, H, W, 3) and their captions, and skin tone and kind by prompts.
 
     Image to text: the share of pictures whose own caption is the nearest (or among the five nearest) of all different
     captions, drawing style left out. Text to image: the share of captions whose nearest picture bears them. Concept:
-    the nearest of all different concepts. Skin tone: the nearest of five prompts, where a caption names one tone.
+    the nearest of all different concepts. Skin tone: the nearest of five prompts, where a caption names one tone; kind:
+    of four.
     """
     model.eval()
     device = images.device
@@ -172,13 +194,14 @@ def evaluate(model, tokenizer, pictures: list[Picture], images: torch.Tensor) ->
                     f"image_to_{name}_top5": float((best == truth[:, None]).any(1).float().mean()),
                     f"{name}_to_image_top1": float(
                         (truth[similarity.argmax(0)].cpu() == torch.arange(len(names))).float().mean())}
-    tones = [tone_of(picture) for picture in pictures]
-    rows = [row for row, tone in enumerate(tones) if tone >= 0]
-    if rows:
-        guesses, truth = (seen[rows] @ read(TONE_PROMPTS).T).argmax(1).tolist(), [tones[row] for row in rows]
-        figures |= {"skin_tone_pictures": len(rows),
-                    "skin_tone_top1": sum(guess == right for guess, right in zip(guesses, truth)) / len(rows),
-                    "skin_tone_most_common": Counter(truth).most_common(1)[0][1] / len(rows)}
+    for name, _, prompts, label_of in LABELS:
+        labels = [label_of(picture) for picture in pictures]
+        rows = [row for row, label in enumerate(labels) if label >= 0]
+        if rows:
+            guesses, truth = (seen[rows] @ read(prompts).T).argmax(1).tolist(), [labels[row] for row in rows]
+            figures |= {f"{name}_pictures": len(rows),
+                        f"{name}_top1": sum(guess == right for guess, right in zip(guesses, truth)) / len(rows),
+                        f"{name}_most_common": Counter(truth).most_common(1)[0][1] / len(rows)}
     return {name: round(value, 4) for name, value in figures.items()}
 
 
@@ -193,8 +216,22 @@ def evaluate_stored(data: Data) -> None:
           flush=True)
 
 
+def kept_merges(run: Path, data: Data, by_clock: bool) -> list[tuple[str, str]]:
+    """The byte pairs of the captions, learnt where a training begins and kept for when it goes on: the library breaks
+    ties anew each time."""
+    path = run / "clip_merges.json"
+    if begins_anew(run / "clip.pt", by_clock) or not path.exists():
+        merges = clip_model.learn_merges([f"{picture.caption} {picture.style}" for picture in data.pictures])
+        partial = path.with_suffix(".tmp")
+        partial.write_text(json.dumps(merges), encoding="utf-8")
+        partial.replace(path)
+    return [tuple(pair) for pair in json.loads(path.read_text(encoding="utf-8"))]
+
+
 def run_training(data: Data, arguments: argparse.Namespace) -> None:
-    merges = clip_model.learn_merges([f"{picture.caption} {picture.style}" for picture in data.pictures])
+    # Asked already before the vocabulary is known: other byte pairs would be kept in the place of its own.
+    check_state(arguments.run / "clip.pt", bool(arguments.deadline), split=data.split)
+    merges = kept_merges(arguments.run, data, bool(arguments.deadline))
     tied = dict(split=data.split, vocabulary=hashlib.sha256(json.dumps(merges).encode()).hexdigest()[:16])
     check_state(arguments.run / "clip.pt", bool(arguments.deadline), **tied)
     tokenizer = clip_model.make_tokenizer(merges)
@@ -220,6 +257,8 @@ def main() -> None:
     training.add_options(parser, steps=3000, batch=256, peak=1e-3)
     parser.add_argument("--tones", type=float, default=0.0,
                         help="weight of telling skin tones by their prompts, beside telling captions")
+    parser.add_argument("--kinds", type=float, default=0.0,
+                        help="the same of kinds: persons, animals or plants, food, symbols")
     parser.add_argument("--evaluate", action="store_true", help="only measure the weights in demo/, without training")
     arguments = parser.parse_args()
     data = training.prepare(arguments, clip_model.SIZE)

@@ -1,5 +1,7 @@
-"""What is zero but for the rounding error of fp64 arithmetic."""
+"""What is zero, or a whole number, but for the rounding error of fp64 arithmetic."""
 from __future__ import annotations
+
+import math
 
 from torch import Tensor
 
@@ -19,3 +21,12 @@ def is_rounding(values: Tensor, scale: Tensor | float) -> Tensor:
     tensor([ True, False])
     """
     return values.abs() <= ROUNDING * scale
+
+
+def rounded_down(value: float) -> int:
+    """The largest whole number that is not above a value, where a rounding error below one is that one.
+
+    >>> rounded_down(0.29 * 100), int(0.29 * 100)
+    (29, 28)
+    """
+    return math.floor(value + 1e-9)

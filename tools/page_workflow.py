@@ -38,8 +38,8 @@ MODELS = {"v1-5-pruned-emaonly-fp16.safetensors": {
 # What the quickstart makes. No ComfyUI has it otherwise, and no pack can bring a checkpoint or a picture to be loaded.
 OF_THE_DEMO = re.compile(r"mental_averages_demo\w*(\.safetensors)?|demo_\w+\.png|demo_clip")
 MISSING = ("**Something red or orange?** This opens with the pack's demo model, 64 pixels small. Choose your own files "
-           "in those nodes and your model's own size, or run `python tools/quickstart.py --serve` in a copy of the "
-           "pack's repository, which brings them.")
+           "in those nodes, your model's own size and its `cfg` (often 7), or run `python "
+           "tools/quickstart.py --serve` in a copy of the pack's repository, which brings them.")
 BRANCHING = "COMFY_DYNAMICCOMBO_V3"  # a choice that brings inputs of its own
 MATCHING = "COMFY_MATCHTYPE_V3"  # takes the type of what is connected
 SHOWN_TEXT = 180  # what the page adds to a PreviewAny

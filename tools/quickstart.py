@@ -24,6 +24,8 @@ from page_layouts import LAYOUTS
 
 TEMPLATE = "01_mental_average_beside_other_averages"
 WORKFLOW = "mental_averages_quickstart"  # the name of what is saved for the page
+OWN_GUIDANCE = 7.0  # of a checkpoint of the user's own; the template's suits the demo model
+LOOK_AT_FIRST = ("mental_average", "sheet")  # of the pictures, by what their names end with
 GRAPH = workspace.PACK / "example_workflows" / "api" / f"{TEMPLATE}.json"
 
 
@@ -37,7 +39,7 @@ def main(arguments: list[str]) -> int:
     base = workspace.default_base()
     if checkpoint:
         edit(graph, checkpoint=workspace.add_checkpoint(base, checkpoint),
-             size=checkpoint_header.picture_size(checkpoint))
+             size=checkpoint_header.picture_size(checkpoint), guidance=OWN_GUIDANCE)
     else:
         edit(graph, checkpoint=workspace.demo_checkpoint(environment, base, say).name)
     edit(graph, prompt=options.prompt, count=options.count, seed=options.seed)
@@ -49,16 +51,18 @@ def main(arguments: list[str]) -> int:
         if options.serve:
             if not environment.own:  # whose settings are the user's
                 server.skip_tour()
-            say(_address(server, graph, changed))
+            address = _address(server, graph, changed)
+            say(address)
         for picture in _make(server, graph, options.out):
             say(str(picture))
         if options.serve:
+            say(address)  # again, since the first has scrolled away
             _keep_open(server)
     return 0
 
 
 def edit(graph: dict[str, Any], *, checkpoint: str | None = None, prompt: str | None = None, count: int | None = None,
-         seed: int | None = None, size: int | None = None) -> None:
+         seed: int | None = None, size: int | None = None, guidance: float | None = None) -> None:
     """Change what is given in a graph in API format; `size` is the pictures' width and height in pixels."""
     for node in graph.values():
         kind, inputs = node["class_type"], node["inputs"]
@@ -70,6 +74,8 @@ def edit(graph: dict[str, Any], *, checkpoint: str | None = None, prompt: str | 
             inputs["count"] = count
         if size is not None and kind == "EmptyLatentImage":
             inputs["width"] = inputs["height"] = size
+        if guidance is not None and "cfg" in inputs:
+            inputs["cfg"] = guidance
         # A seed may be one that a choice brings, such as method.seed. One that comes through a link is a list, and is
         # changed where it comes from.
         for name, value in inputs.items():
@@ -166,9 +172,19 @@ def _make(server: comfy_server.Server, graph: dict[str, Any], out: Path) -> list
         raise Explained(f"ComfyUI could not make the picture. {failure}\nIts log: {server.log_file}") from None
     finally:
         line.finish()
-    pictures = [_copied(picture, out) for picture in server.output_paths(entry)]
+    pictures = [_copied(picture, out) for picture in sorted(server.output_paths(entry), key=_place)]
     say(f"Finished after {time.monotonic() - started:.0f} s:")
     return pictures
+
+
+def _place(picture: Path) -> int:
+    """Where a picture comes in the list of them: what is to be looked at first comes first.
+
+    >>> [_place(Path(f"word_{part}_00001_.png")) for part in ("report", "sheet", "mental_average")]
+    [2, 1, 0]
+    """
+    name = picture.stem.rstrip("_").rpartition("_")[0]
+    return next((number for number, part in enumerate(LOOK_AT_FIRST) if name.endswith(part)), len(LOOK_AT_FIRST))
 
 
 def _copied(picture: Path, out: Path) -> Path:

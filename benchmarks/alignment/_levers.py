@@ -5,8 +5,9 @@ import dataclasses
 
 import numpy as np
 import torch
-from _passes import BATCH, GUIDANCE, Counted, measure_costs
+from _passes import BATCH, Counted, measure_costs
 from support import (
+    GUIDANCE,
     DemoModel,
     FeatureSpace,
     pairwise_distance,

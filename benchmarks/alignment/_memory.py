@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from _passes import BATCH, GUIDANCE
-from support import DemoModel, plain_samples, preset_settings, shifted_average
+from _passes import BATCH
+from support import GUIDANCE, DemoModel, plain_samples, preset_settings, shifted_average
 
 from mental_averages.dma.alignment import align
 from mental_averages.dma.execution import BatchSize

@@ -6,12 +6,12 @@ import sys
 from collections import Counter
 
 import numpy as np
-from support import NAIVE_GUIDANCE, timed, with_gradient
+from support import timed, with_gradient
 
 from mental_averages.dma import models
 from mental_averages.dma.diffusion import starting_noise
 
-GUIDANCE, BATCH = NAIVE_GUIDANCE, 32
+BATCH = 32
 
 
 @contextlib.contextmanager

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _passes import BATCH, GUIDANCE
+from _passes import BATCH
 from support import (
+    GUIDANCE,
     NAIVE_COUNT,
     DemoModel,
     FeatureSpace,
     NaiveRun,
+    demo_weights,
     interval,
     naive_path,
     naive_runs,
@@ -80,14 +82,14 @@ def make_naive_pictures(demo: DemoModel, concepts: list[str], repetitions: int, 
     for seed in range(repetitions):
         for concept in concepts:
             path = naive_path(folder, concept, seed)
-            if path.exists():
+            if any(run.seed == seed for run in naive_runs(concept, seed + 1, folder)):
                 continue
             settings = dataclasses.replace(NAIVE, count=NAIVE_COUNT, seed=seed)
             result, state = demo.with_denoiser(
                 concept, GUIDANCE, lambda denoiser, sigmas: average(denoiser, sigmas, settings, path.stem))
             residuals = [round(float(np.mean(step.residual_after)), 6) for step in result.report.steps]
             NaiveRun(concept, seed, NAIVE_COUNT, GUIDANCE, residuals, result.report.seconds,
-                     result.latents.flatten()).save(folder)
+                     result.latents.flatten(), demo_weights()).save(folder)
             state.remove()
             print(f"naive {concept}, seed {seed}: {result.report.seconds:.0f} s, residuals {residuals}", flush=True)
 
@@ -124,7 +126,7 @@ def measure_pictures(demo: DemoModel, concepts: list[str], repetitions: int, lar
             figures |= ratios(compared, "standard, K 256", "_256")
     else:
         print("\nconsistency_ratio and picture_distance_ratio are missing: make the naive recipe's pictures with "
-              "--naive-pictures FOLDER")
+              "--naive-pictures benchmarks/naive_pictures")
     if sheet:
         shown = {concept: shown[concept] for concept in compared or shown}
         names = next(iter(compared.values() or found.values()))

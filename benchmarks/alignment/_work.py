@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from _passes import BATCH, GUIDANCE, Counted, measure_costs, whole_forwards
+from _passes import BATCH, Counted, measure_costs, whole_forwards
 from _pictures import NAIVE, PAIRS
-from support import NAIVE_COUNT, STEPS, naive_runs, preset_settings, print_table, shifted_average, timed
+from support import GUIDANCE, NAIVE_COUNT, STEPS, naive_runs, preset_settings, print_table, shifted_average, timed
 
 from mental_averages.dma.alignment import Monitor, align
 from mental_averages.dma.baselines import zero_latent_sample

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from support import (
+    GUIDANCE,
     STEPS,
     demo_and_judge,
     pairwise_distance,
@@ -43,7 +44,7 @@ class Choice:
     settings: dict = field(default_factory=dict)
     solver: dict = field(default_factory=dict)
     denoiser: dict = field(default_factory=dict)
-    guidance: float = 7.0
+    guidance: float = GUIDANCE
     preset: str | None = None
 
     def settings_from(self, base: AlignmentSettings) -> AlignmentSettings:
@@ -131,8 +132,9 @@ def main() -> None:
         key = "".join(letter if letter.isalnum() else "_" for letter in choice.name)
         figures |= {f"consistency_{key}": consistency, f"consistency_ratio_{key}": consistency / plain_distance,
                     f"representativeness_{key}": representativeness, f"sharpness_{key}": sharp}
-    print(f"\n{len(concepts)} concepts, {repetitions} repetitions, K {count}, {carried} carried; base: guidance 7, 4 "
-          "aligned steps, at most 40 iterations at 0.05, tolerance 0.003, conditional branch, mid block\n")
+    print(f"\n{len(concepts)} concepts, {repetitions} repetitions, K {count}, {carried} carried; base: guidance "
+          f"{GUIDANCE:g}, 4 aligned steps, at most 40 iterations at 0.05, tolerance 0.003, conditional branch, mid "
+          "block\n")
     print_table(["choice", "consistency", "relative to plain samples", "representativeness", "sharpness", "residual",
                  "iterations"], rows)
     print()

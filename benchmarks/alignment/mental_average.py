@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from support import (
+    GUIDANCE,
+    check_least,
     demo_and_judge,
     fill_in,
     pairwise_distance,
@@ -115,7 +117,7 @@ def measure_concept(concept: str, arguments) -> dict:
 def main() -> None:
     arguments = parse_arguments(
         __doc__.splitlines()[0], count=dict(type=int, default=32, help="K"), repetitions=dict(type=int),
-        concepts=dict(type=int), guidance=dict(type=float, default=7.0),
+        concepts=dict(type=int), guidance=dict(type=float, default=GUIDANCE),
         preset=dict(choices=list(PRESETS), default="standard"),
         branch=dict(choices=["conditional", "unconditional", "guided"], default="conditional",
                     help="whose features are matched"),
@@ -130,8 +132,7 @@ def main() -> None:
     # The paper's 300 iterations at 10 steps are hours on a CPU: the preset stops on the residual; say how much was
     # left.
     fill_in(arguments, repetitions=(10, 4), concepts=(12, 3))
-    if arguments.repetitions < 2:
-        raise SystemExit("--repetitions is below 2: samples of other repetitions are what a picture is measured by.")
+    check_least(arguments, repetitions=2)  # samples of other repetitions are what a picture is measured by
     concepts = CONCEPTS[: arguments.concepts]
     with processes(arguments.workers) as pool:
         results = results_of(pool, measure_concept, concepts, arguments)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from support import (
+    GUIDANCE,
     DemoModel,
     FeatureSpace,
     pairwise_distance,
@@ -42,7 +43,7 @@ def averages(demo: DemoModel, concept: str, settings: list[AlignmentSettings]) -
         error = check_gradient(denoiser, demo.shape, sigmas[0].item())
         return error, [align(denoiser, sigmas, demo.shape, choice, batch=BatchSize(32)) for choice in settings]
 
-    error, found = demo.with_denoiser(concept, 7.0, run)
+    error, found = demo.with_denoiser(concept, GUIDANCE, run)
     return (torch.cat([demo.decode(average.latents) for average in found]),
             float(np.mean([average.report.final_residual for average in found])), error)
 

@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from _methods import ALIGNED_MEAN, D4M, FROM_SAMPLES, KEYS, MGD3, RECIPE, STANDARD, VAE, Made, Prompt, made_of
 from support import (
+    GUIDANCE,
+    check_least,
     demo_and_judge,
     fill_in,
     load_encoder,
@@ -106,14 +108,14 @@ def order_agrees(found: dict[str, float], place: int) -> float:
 def main() -> None:
     arguments = parse_arguments(
         __doc__.splitlines()[0], count=dict(type=int, help="K"), repetitions=dict(type=int), concepts=dict(type=int),
-        guidance=dict(type=float, default=7.0, help="of samples, presets and mean shift; prototypes have their own"),
+        guidance=dict(type=float, default=GUIDANCE,
+                      help="of samples, presets and mean shift; prototypes have their own"),
         d4m_negative=dict(default="", help="D4M's negative prompt; its authors write 'cartoon, anime, painting', of "
                                            "which the demo model knows no word"),
         workers=dict(type=int, default=2, help="processes that share the concepts"),
         sheet=dict(type=Path, help="write a sheet of all methods, two seeds each"))
     fill_in(arguments, count=(32, 16), repetitions=(10, 3), concepts=(12, 2))
-    if arguments.repetitions < 2:
-        raise SystemExit("--repetitions is below 2: samples of other repetitions are what a picture is measured by.")
+    check_least(arguments, repetitions=2)  # samples of other repetitions are what a picture is measured by
     concepts = CONCEPTS[: arguments.concepts]
     with processes(arguments.workers) as pool:
         results = results_of(pool, measure_concept, concepts, arguments)

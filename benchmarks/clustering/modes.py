@@ -29,6 +29,7 @@ from support import (
     ICONS,
     DemoModel,
     FeatureSpace,
+    check_least,
     demo_and_judge,
     fill_in,
     load_encoder,
@@ -224,9 +225,7 @@ def main() -> None:
     fill_in(arguments, concepts=(5, 2), modes=(2, 1), count=(64, 40), repetitions=(3, 2), samples=(32, 16),
             steps_lora=(600, 300), steps_embedding=(800, 300), rate_lora=(1e-3, 1e-3), preset=("standard", "draft"),
             subsets=(20, 4))
-    if arguments.repetitions < 2:
-        raise SystemExit("The share of a mode before training is that of the second repetition on: --repetitions is at "
-                         "least 2.")
+    check_least(arguments, repetitions=2)  # the share of a mode before training is that of the second one on
     candidates = arguments.names or CONCEPTS[: 2 * arguments.concepts]
     expected = expected_seconds(arguments, arguments.concepts, len(candidates)) / 60
     cores = min(arguments.workers, os.cpu_count() or 1)

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import hashlib
 import json
 import math
 import os
@@ -12,10 +11,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
-from support import ROOT, FeatureSpace, Recogniser, choose_concepts
+from support import ROOT, FeatureSpace, Recogniser, choose_concepts, demo_weights
 from torch import Tensor
 
 import latents
@@ -24,7 +24,6 @@ import objective
 import text_table
 import train
 import training
-import weights
 
 BASE = "as it is"
 # Options of `demo/train.py denoiser`.
@@ -118,11 +117,16 @@ class Yardstick:
         return right / len(self.concepts)
 
 
+def yardstick_folder(arguments: argparse.Namespace, stored: networks.StoredNetworks) -> Path:
+    """Where the stored autoencoder lies for all runs; another one is that of other runs."""
+    return arguments.runs / f"yardstick_{stored.autoencoder_name}"
+
+
 def yardstick(arguments: argparse.Namespace, stored: networks.StoredNetworks) -> Yardstick:
     """Held-out pictures of all styles, and pictures of concepts with the classifier of the demo benchmark."""
     import dataset
 
-    folder = arguments.runs / "yardstick"
+    folder = yardstick_folder(arguments, stored)
     data = training.prepare(options_of(BASE, "--data", str(arguments.data), "--run", str(folder)), 64)
     autoencoder = latents.load_autoencoder(folder, data.split, data.device, stored)
     rows = training.every(torch.arange(len(data.held_out)), arguments.held_out)
@@ -138,7 +142,7 @@ def yardstick(arguments: argparse.Namespace, stored: networks.StoredNetworks) ->
 def run_lever(lever: str, seed: int, steps: int, arguments: argparse.Namespace, stored: networks.StoredNetworks,
               measure: Yardstick) -> dict[str, float]:
     """The figures of one training by one thread, which are kept in its folder in place of its state."""
-    start = "fresh" if arguments.fresh else hashlib.sha256(weights.PATH.read_bytes()).hexdigest()[:8]
+    start = f"fresh_{stored.autoencoder_name}" if arguments.fresh else demo_weights()[:8]
     settings = (start, arguments.steps, arguments.batch, arguments.pictures or "all", arguments.held_out,
                 arguments.concepts)
     run = arguments.runs / "_".join(map(str, settings)) / lever.replace(" ", "_") / f"{seed}"
@@ -146,7 +150,7 @@ def run_lever(lever: str, seed: int, steps: int, arguments: argparse.Namespace, 
     if kept.exists():
         return json.loads(kept.read_text(encoding="utf-8"))
     run.mkdir(parents=True, exist_ok=True)
-    shutil.copy(arguments.runs / "yardstick" / "autoencoder.pt", run)
+    shutil.copy(yardstick_folder(arguments, stored) / "autoencoder.pt", run)
     words = [*{**LEVERS, **ARCHITECTURES}[lever], "--seed", f"{seed}", "--batch", f"{arguments.batch}", "--previews",
              "1", "--steps", f"{steps if arguments.fresh else stored.unet_steps + steps}"]
     words += [] if arguments.fresh else ["--from-weights"]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 from support import (
+    GUIDANCE,
     ICONS,
     Recogniser,
     as_pictures,
@@ -31,7 +32,6 @@ from support import (
 import dataset
 from mental_averages.dma.statistics import wilson_interval
 
-GUIDANCE = 7.0
 CONCEPTS = 80
 
 

@@ -42,11 +42,11 @@ PAD, UNKNOWN, START, END, BEGIN = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[DEC]"
 SIZE, WIDTH, BATCH, PEAK = 64, 160, 64, 1e-3
 
 
-def examples_of(pictures: list[dataset.Picture], folder: Path) -> tuple[list[tuple[int, str, str]], np.ndarray]:
+def examples_of(pictures: list[dataset.Picture]) -> tuple[list[tuple[int, str, str]], np.ndarray]:
     """Row, question and answer of everything that can be asked about the pictures, and how often to ask it (sums to
     1)."""
     answers = {NAME_QUESTION: [picture.concept for picture in pictures],
-               **{question: labels_of(attribute, pictures, folder) for attribute, question in QUESTIONS.items()}}
+               **{question: labels_of(attribute, pictures) for attribute, question in QUESTIONS.items()}}
     weight = dataset.sampling_weights(pictures)
     examples, probability = [], []
     for question, share in SHARES.items():
@@ -112,7 +112,7 @@ def train(network, tokenizer, images: torch.Tensor, examples: list[tuple[int, st
 def trained_encoder(folder: Path, data: Path, steps: int) -> encoders.ImageEncoder:
     pictures, images = dataset.load(data, SIZE)
     rows = [row for row, picture in enumerate(pictures) if not picture.held_out]
-    examples, probability = examples_of([pictures[row] for row in rows], data)
+    examples, probability = examples_of([pictures[row] for row in rows])
     spoken = sorted({word for _, *texts in examples for text in texts for word in words(text)})
     network, tokenizer = write_network(folder, [PAD, UNKNOWN, START, END, BEGIN, "[MASK]", *spoken])
     from transformers import BlipImageProcessor

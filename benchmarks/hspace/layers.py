@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from support import (
+    GUIDANCE,
     SCHEDULER,
     STEPS,
     demo_and_judge,
@@ -127,7 +128,7 @@ def main() -> None:
         layers=dict(default="", help="only these layers, as in the node"),
         concepts=dict(type=int, help="concepts measured end to end"),
         repetitions=dict(type=int), count=dict(type=int, help="K"),
-        preset=dict(choices=list(PRESETS), default="standard"), guidance=dict(type=float, default=7.0),
+        preset=dict(choices=list(PRESETS), default="standard"), guidance=dict(type=float, default=GUIDANCE),
         scheduler=dict(default=SCHEDULER),
         transformer=dict(action="store_true", help="measure the demo transformer instead of the U-Net"),
         workers=dict(type=int, default=2, help="processes that share the concepts"),

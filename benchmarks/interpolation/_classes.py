@@ -18,7 +18,6 @@ from mental_averages.dma.statistics import jackknife_error, student_quantile
 # A class is every picture whose caption has this word; the word is its prompt.
 CLASSES = ["face", "hand", "heart", "worker", "wheelchair", "button", "kiss", "wrestling"]
 POOL, QUICK_POOL = 192, 96  # inverted pictures per class
-GUIDANCE = 7.0
 COMPONENTS = 16
 
 

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from _classes import (
     CLASSES,
-    GUIDANCE,
     POOL,
     QUICK_POOL,
     Way,
@@ -25,7 +24,9 @@ from _classes import (
     sampled,
 )
 from support import (
+    GUIDANCE,
     ICONS,
+    check_least,
     demo_and_judge,
     fill_in,
     interval,
@@ -118,6 +119,7 @@ def main() -> None:
         workers=dict(type=int, default=2, help="processes that share the classes"),
         sheet=dict(type=Path, help="write a sheet of pictures"))
     fill_in(arguments, classes=(len(CLASSES), 2), subsets=(3, 2), counts=(COUNTS, QUICK_COUNTS))
+    check_least(arguments, subsets=2)
     dataset.load(arguments.data)  # once, before several processes would fetch the same
     with processes(arguments.workers) as pool:
         results = results_of(pool, measure, CLASSES[: arguments.classes], arguments)

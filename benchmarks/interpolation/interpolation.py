@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from _classes import (
     CLASSES,
-    GUIDANCE,
     POOL,
     QUICK_POOL,
     Class,
@@ -30,9 +29,11 @@ from _classes import (
     sampled,
 )
 from support import (
+    GUIDANCE,
     ICONS,
     DemoModel,
     FeatureSpace,
+    check_least,
     fill_in,
     interval,
     load_encoder,
@@ -152,6 +153,7 @@ def main() -> None:
         sheet=dict(type=Path, help="write a sheet of pictures"),
         figure=dict(type=Path, help="write a plot of quality against N"))
     fill_in(arguments, classes=(len(CLASSES), 4), subsets=(5, 3))
+    check_least(arguments, classes=2, subsets=2)
     names, subsets = CLASSES[: arguments.classes], arguments.subsets
     counts, pool = (QUICK_COUNTS, QUICK_POOL) if arguments.quick else (COUNTS, POOL)
     pictures, images = dataset.load(arguments.data)

@@ -81,7 +81,7 @@ def round_trip(demo: DemoModel, entry: Entry, captions: list[str], clean: Tensor
 
     def up(denoiser, sigmas):
         return invert(denoiser, clean, sigmas, method=Ddim() if optimised else entry.method, batch=batch,
-                      measure=False)
+                      measure=False, whole=optimised)
 
     def back(denoiser, sigmas):
         found = pivot if pivot is not None else up(denoiser, sigmas)

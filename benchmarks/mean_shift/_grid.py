@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from support import DemoModel, FeatureSpace, pairwise_distance, plain_samples, worth
+from support import GUIDANCE, DemoModel, FeatureSpace, pairwise_distance, plain_samples, worth
 from torch import Tensor
 
 from mental_averages.dma.diffusion import add_noise, sample, start_scale, starting_noise
@@ -89,7 +89,7 @@ def pictures(demo: DemoModel, concept: str, points: Sequence[Point], repetitions
             found |= dict(zip(chosen, demo.decode(ends).split(repetitions)))
         return found
 
-    return demo.with_denoiser(concept, 7.0, run, layer=None, gradients=False, steps=steps, scheduler=scheduler)
+    return demo.with_denoiser(concept, GUIDANCE, run, layer=None, gradients=False, steps=steps, scheduler=scheduler)
 
 
 def plain_pictures(demo: DemoModel, concept: str, guidance: float, count: int, **schedule) -> Tensor:

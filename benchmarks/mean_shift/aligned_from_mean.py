@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from support import (
+    GUIDANCE,
     demo_and_judge,
     fill_in,
     pairwise_distance,
@@ -78,7 +79,7 @@ def measure(concept: str, arguments) -> dict:
 def main() -> None:
     arguments = parse_arguments(
         __doc__.splitlines()[0], count=dict(type=int, default=32, help="K"),
-        guidance=dict(type=float, default=7.0), concepts=dict(type=int), repetitions=dict(type=int),
+        guidance=dict(type=float, default=GUIDANCE), concepts=dict(type=int), repetitions=dict(type=int),
         plain=dict(type=int, help="plain samples of a concept"),
         transformer=dict(action="store_true", help="the demo transformer in place of the demo U-Net"),
         workers=dict(type=int, default=2, help="processes that share the concepts"), sheet=dict(type=Path))

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from support import (
     ATTRIBUTES,
+    GUIDANCE,
     ICONS,
     LOOKS,
     STYLE,
@@ -69,7 +70,7 @@ def draw(task: tuple[str, str], arguments) -> dict:
 
 def main() -> None:
     arguments = parse_arguments(
-        __doc__.splitlines()[0], data=ICONS, guidance=dict(type=float, default=7.0),
+        __doc__.splitlines()[0], data=ICONS, guidance=dict(type=float, default=GUIDANCE),
         samples=dict(type=int, help="plain samples of a concept"), repetitions=dict(type=int),
         concepts=dict(type=int, help="concepts of each kind of look"),
         named=dict(type=int, help="samples for each look that the prompt names"),

@@ -1,25 +1,25 @@
 """The pictures by which the pack is known: the first one of the README, the registry's icon and its banner.
 
-Everything is drawn by the demo model with the values of new nodes. The first picture shows the average by mean shift
-of one concept, large, and beside it samples and what else could be called their average. The icon (400 x 400 pixels) is
-that average, the banner (21:9) eight of them.
+Everything is drawn by the demo model with the values of new nodes, at its guidance. The first picture shows the
+average by mean shift of one concept, large, and beside it samples and what else could be called their average. The icon
+(400 x 400 pixels) is that average, the banner (21:9) eight of them.
 """
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from support import demo_and_judge, fill_in, parse_arguments, plain_samples, preset_settings, shifted_average
+from support import GUIDANCE, demo_and_judge, fill_in, parse_arguments, plain_samples, preset_settings, shifted_average
 from torch import Tensor
 
-CONCEPTS = ["rocket", "cat face", "red heart", "dog face", "house", "grinning face", "red apple", "health worker"]
-GUIDANCE, SEED = 7.0, 0
+CONCEPTS = ["butterfly", "woman", "cat face", "bird", "house", "grinning face", "red apple", "rocket"]
+SEED = 0
 SAMPLES, SHOWN, CARRIED = 16, 5, 64
 # In pixels: the sides of the large average and of those beside it, of the icon, and of the banner and its pictures.
 LARGE, CELL, MARGIN = 520, 164, 20
 SIDE, INNER, WIDTH, HEIGHT, COLUMNS, TILE = 400, 330, 1050, 450, 4, 190
 TINTS = ("#fdeee4", "#e8f1fb", "#fdf3d6", "#eaf5e6")
-QUALITY = 74
+QUALITY = 72
 
 
 def average(concept: str) -> Tensor:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from _grid import plain_pictures
 from support import (
+    GUIDANCE,
     demo_and_judge,
     fill_in,
     pairwise_distance,
@@ -56,7 +57,7 @@ def measure(concept: str, arguments) -> dict:
 
 def main() -> None:
     arguments = parse_arguments(
-        __doc__.splitlines()[0], guidance=dict(type=float, default=7.0), concepts=dict(type=int),
+        __doc__.splitlines()[0], guidance=dict(type=float, default=GUIDANCE), concepts=dict(type=int),
         repetitions=dict(type=int), plain=dict(type=int, help="plain samples of a concept"),
         transformer=dict(action="store_true", help="the demo transformer in place of the demo U-Net"),
         workers=dict(type=int, default=2), sheet=dict(type=Path, help="write a sheet of the table"))

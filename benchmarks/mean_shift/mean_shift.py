@@ -15,6 +15,7 @@ import torch
 from _grid import Point, pictures, plain_pictures, qualities
 from _tables import figures_of, print_matrices, print_rows
 from support import (
+    GUIDANCE,
     SCHEDULER,
     STEPS,
     DemoModel,
@@ -36,7 +37,7 @@ PAIRED_COUNTS = [8, 16, 32, 64]
 SHARES = [0.0, 0.35, 0.5, 0.7, 1.0]
 LEVELS = [2, 4, 5, 6, 8]
 NOISES = [0.0, 1.0]
-GUIDANCES = [3.0, 5.0, 7.0]
+GUIDANCES = [2.0, GUIDANCE, 7.0]
 SCHEDULES = [(scheduler, steps) for scheduler in ("ddim_uniform", "normal", "karras", "exponential")
              for steps in (10, 20, 40)]
 
@@ -97,7 +98,8 @@ def main() -> None:
         plain=dict(type=int, help="plain samples of a concept and guidance"),
         workers=dict(type=int, default=2, help="processes that share the concepts"),
         sheet=dict(type=Path, help="write a sheet of the table"))
-    fill_in(arguments, guidances=(GUIDANCES, [7.0]), concepts=(len(CONCEPTS), 2), repetitions=(3, 2), plain=(32, 16))
+    fill_in(arguments, guidances=(GUIDANCES, [GUIDANCE]), concepts=(len(CONCEPTS), 2),
+            repetitions=(3, 2), plain=(32, 16))
     if arguments.checkpoint is None:
         arguments.checkpoint = pack.demo_transformer() if arguments.transformer else pack.demo_checkpoint()
     schedules = SCHEDULES if arguments.table == "schedule" else [(SCHEDULER, STEPS)]

@@ -6,6 +6,7 @@ nothing (guidance 1). Distances are root mean squares over pixels from 0 to 1, f
 from __future__ import annotations
 
 from support import (
+    GUIDANCE,
     SCHEDULER,
     DemoModel,
     fill_in,
@@ -46,7 +47,7 @@ def measure(demo: DemoModel, concept: str, guidance: float, count: int) -> dict[
 
 
 def main() -> None:
-    arguments = parse_arguments(__doc__.splitlines()[0], guidance=dict(type=float, default=7.0),
+    arguments = parse_arguments(__doc__.splitlines()[0], guidance=dict(type=float, default=GUIDANCE),
                                 concepts=dict(type=int), count=dict(type=int, help="noises of a level"))
     fill_in(arguments, concepts=(len(CONCEPTS), 1), count=(16, 4))
     demo, figures, rows = DemoModel(), {}, []

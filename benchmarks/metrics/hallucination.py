@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from _toy import Exact, kinds, sampled, trained
 from support import (
+    GUIDANCE,
     STEPS,
     DemoModel,
     demo_and_judge,
@@ -43,7 +44,7 @@ from mental_averages.dma.statistics import against_references, auroc
 
 CONCEPTS = ["red heart", "cat face", "red apple", "house", "grinning face", "tree", "fish", "woman"]
 RATE, REFERENCES = 0.05, 199
-CFG, SEED, HALFWAY = 7.0, 777, 10  # of 20 steps
+SEED, HALFWAY = 777, 10  # of 20 steps
 TOYS = {"20 steps": (20, [2, 3, 5, 8]), "100 steps": (100, [3, 5, 10, 30]), "1000 steps": (1000, [10, 30, 100])}
 LAST, DEFAULT = [2, 3, 5, 8], 2  # of the demo model's 20 steps
 
@@ -109,7 +110,7 @@ def finished(demo: DemoModel, model: Any, prompt: str, latents: torch.Tensor) ->
 
 def on(demo: DemoModel, model: Any, prompt: str, function, **options) -> Any:
     options = {"layer": None, "gradients": False, **options}
-    return on_model(model, demo.encode([prompt]), pack.encode_prompt(demo.clip, ""), CFG, demo.shape, function,
+    return on_model(model, demo.encode([prompt]), pack.encode_prompt(demo.clip, ""), GUIDANCE, demo.shape, function,
                     **options)
 
 
@@ -166,7 +167,7 @@ def on_demo(model: str, results: list[tuple], arguments: Any) -> dict[str, float
 def made(demo: DemoModel, model: Any, concept: str, plain: torch.Tensor) -> dict[str, torch.Tensor]:
     """Finished averages (1, C, H, W) of a concept, by name."""
     def shift(denoiser, sigmas):
-        return shifted_average(denoiser, sigmas, demo.shape, CFG, 0).latents
+        return shifted_average(denoiser, sigmas, demo.shape, GUIDANCE, 0).latents
 
     def standard(denoiser, sigmas):
         return align(denoiser, sigmas, demo.shape, preset_settings("standard", 32), batch=BatchSize(32)).latents

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from support import SCHEDULER, STEPS, DemoModel, FeatureSpace, as_pictures, on_model, plain_samples
+from support import GUIDANCE, SCHEDULER, STEPS, DemoModel, FeatureSpace, as_pictures, on_model, plain_samples
 from torch import Tensor
 
 import dataset
@@ -11,7 +11,7 @@ import pack
 from mental_averages.dma.representation import Reading, means_of_layers
 from mental_averages.dma.steering import Direction, direction_from
 
-GUIDANCE, SEED = 7.0, 4242
+SEED = 4242
 PERCENT, DRAWS = 0.6, 4  # of the reading
 TOGETHER = 32  # prompts in one batch, as many as plain samples are drawn together
 

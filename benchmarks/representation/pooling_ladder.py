@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from support import (
+    GUIDANCE,
     STEPS,
     demo_and_judge,
     fill_in,
@@ -89,7 +90,7 @@ def main() -> None:
     arguments = parse_arguments(
         __doc__.splitlines()[0], concepts=dict(nargs="+", metavar="NAME"), repetitions=dict(type=int),
         count=dict(type=int, help="K"), preset=dict(choices=list(PRESETS)),
-        guidance=dict(type=float, default=7.0), layers=dict(nargs="+", metavar="LAYER"),
+        guidance=dict(type=float, default=GUIDANCE), layers=dict(nargs="+", metavar="LAYER"),
         transformer=dict(action="store_true", help="measure the demo transformer instead of the U-Net"),
         workers=dict(type=int, default=2, help="processes that share the concepts"),
         sheet=dict(type=Path, help="write the figure: one row a rung"))

@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from support import (
+    GUIDANCE,
+    check_least,
     demo_and_judge,
     fill_in,
     pairwise_distance,
@@ -47,7 +49,7 @@ from mental_averages.dma.representation import (
 from mental_averages.dma.solvers import AdamToShare
 
 CONCEPTS = ["woman", "red heart", "cat face", "red apple", "grinning face", "house", "tree", "fish"]
-LAYER, CFG = "middle_block", 7.0
+LAYER = "middle_block"
 LEVELS = "0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9"  # as shares of sampling
 RECONSTRUCTED, UNMATCHED, OTHERS = "reconstructions", "nothing matched", "other samples"
 OF_ONE = ("reached", "to_source", "diversity")
@@ -66,7 +68,7 @@ def measure(concept: str, arguments) -> dict:
     from mental_averages.nodes.inputs import noise_levels
 
     levels, solver = noise_levels(demo.model, LEVELS), AdamToShare(learning_rate=2e-2, iterations=arguments.iterations)
-    on_concept = functools.partial(demo.with_denoiser, concept, CFG, layer=None, gradients=False)
+    on_concept = functools.partial(demo.with_denoiser, concept, GUIDANCE, layer=None, gradients=False)
     latents = [on_concept(functools.partial(plain_samples, shape=demo.shape, count=arguments.count, seed=seed))
                for seed in range(arguments.sets)]
     samples = torch.cat([demo.decode(each).clamp(0, 1) for each in latents])
@@ -97,7 +99,7 @@ def measure(concept: str, arguments) -> dict:
         shown.append(pictures[:3])
     made = {PLAIN: [each[:2] for each in latents], CENTROID: many,
             LATENTS: [mean_of(each) for each in latents],
-            SHIFTED: [on_concept(functools.partial(shifted_average, shape=demo.shape, guidance=CFG, seed=seed,
+            SHIFTED: [on_concept(functools.partial(shifted_average, shape=demo.shape, guidance=GUIDANCE, seed=seed,
                                                    count=arguments.count)).latents
                       for seed in range(arguments.sets)]}
     of_many = {}
@@ -125,8 +127,7 @@ def main() -> None:
         sheet=dict(type=Path, help="write a sheet: a sample, what is drawn of it, and what is drawn of sets"))
     fill_in(arguments, concepts=(len(CONCEPTS), 2), count=(16, 6), sets=(3, 2), seeds=(8, 3), draws=(8, 2),
             iterations=(100, 5))
-    if arguments.sets < 2 or arguments.seeds < 2 or arguments.count < 3:
-        raise SystemExit("Distances take at least 2 --sets, 2 --seeds and sets of 3 samples (--count).")
+    check_least(arguments, sets=2, seeds=2, count=3)
     concepts = CONCEPTS[: arguments.concepts]
     with processes(arguments.workers) as pool:
         results = results_of(pool, measure, concepts, arguments)

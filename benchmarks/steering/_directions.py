@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from support import SCHEDULER, STEPS, STYLE, TONE, DemoModel, as_pictures, labels_of, on_model, plain_samples
+from support import GUIDANCE, SCHEDULER, STEPS, STYLE, TONE, DemoModel, as_pictures, labels_of, on_model, plain_samples
 from torch import Tensor
 
 import dataset
 import pack
 from mental_averages.dma.steering import Direction
 
-CFG = 7.0
 SOURCE, MIDDLE, LATE, ALL = "source", "middle", "late", "all"  # layers
 SEED = 4242
 
@@ -67,7 +66,7 @@ def layers_of(names: Sequence[str], where: str) -> list[str]:
 def pictures_of(target: Target, folder: Path, count: int) -> tuple[Tensor, Tensor]:
     """So many training pictures (N, H, W, 3) of either set, of the same concepts in equal parts where there are."""
     pictures, images = dataset.load(folder)
-    tones = labels_of("skin_tone", pictures, folder)
+    tones = labels_of("skin_tone", pictures)
     labels = [picture.style if target.kind == STYLE else tone for picture, tone in zip(pictures, tones)]
     # Styles are compared on pictures without a skin tone, of which there would be six of each person.
     rows = {wanted: [row for row, (picture, label) in enumerate(zip(pictures, labels))
@@ -103,6 +102,6 @@ def steered(demo: DemoModel, prompt: str, direction: Direction, way: Way, count:
 
     model = comfyui.steered_model(demo.model, direction, list(direction.layers), way.strength, way.start, way.end,
                                   way.conditional)
-    return on_model(model, demo.encode([prompt]), pack.encode_prompt(demo.clip, ""), CFG, demo.shape,
+    return on_model(model, demo.encode([prompt]), pack.encode_prompt(demo.clip, ""), GUIDANCE, demo.shape,
                     lambda denoiser, sigmas: plain_samples(denoiser, sigmas, demo.shape, count, SEED),
                     steps=STEPS, scheduler=SCHEDULER, layer=None, gradients=False)

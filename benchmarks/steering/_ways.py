@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from support import SCHEDULER, STEPS, DemoModel, on_model, plain_samples, shifted_average
+from support import GUIDANCE as CFG, SCHEDULER, STEPS, DemoModel, on_model, plain_samples, shifted_average
 from torch import Tensor
 
 import pack
@@ -14,7 +14,6 @@ from mental_averages.dma.diffusion import initial_latent, sample, starting_noise
 from mental_averages.dma.execution import BatchSize
 
 PUSH, GUIDANCE, NOISE = "push", "guidance", "noise on the prompt"
-CFG = 7.0
 SEED, NOISE_SEED = 4242, 1
 PUSHED_STEPS, END_PERCENT = 8, 0.4  # the steps that a push and the noise act on
 

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from _directions import CFG, LATE, MIDDLE, SOURCE, TARGETS, Target, Way, direction_of, steered
+from _directions import LATE, MIDDLE, SOURCE, TARGETS, Target, Way, direction_of, steered
 from support import (
+    GUIDANCE,
     ICONS,
     LOOKS,
     Recogniser,
@@ -149,8 +150,8 @@ def report(target: Target, name: str, found: dict, direction, arguments) -> dict
     """Print the table of a target on a model; its figures."""
     _, right = teller(arguments.data, target.kind)
     best = max(direction.layers.items(), key=lambda item: item[1].auroc)
-    print(f"\n{name}: {target.kind}, {arguments.samples} samples of each prompt, guidance {CFG:g}; the judge is right "
-          f"on {right:.0%} of held-out pictures; the direction tells {direction.positive} + {direction.negative} "
+    print(f"\n{name}: {target.kind}, {arguments.samples} samples of each prompt, guidance {GUIDANCE:g}; the judge is "
+          f"right on {right:.0%} of held-out pictures; the direction tells {direction.positive} + {direction.negative} "
           f"pictures apart with AUROC {best[1].auroc:.3f} and d' {best[1].d_prime:.2f} at {best[0]}\n")
     prompts = LOOKS[target.kind][: arguments.prompts]
     titles = {way: title for title, way in CHOICES.items()}

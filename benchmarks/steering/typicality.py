@@ -37,7 +37,7 @@ import dataset
 CONCEPTS = ["grinning face", "red apple", "red heart", "house", "cat face", "bird", "fish", "sailboat"]
 OTHERS = 80  # concepts that the classifier may take a picture for instead
 STRENGTHS = [-0.5, 0.15, 0.3, 0.45, 0.6, 0.8, 1.0, 1.5]
-GUIDANCES = [1.0, 2.0, 3.0, 4.0, 5.0, 10.0]
+GUIDANCES = [1.0, 2.0, 3.0, 5.0, 7.0, 10.0]
 NOISES = [0.15, 0.3, 0.5, 0.75, 1.0, 1.5]
 PLAIN = Way(PUSH, 0.0)
 LOSS = 0.05  # of the recognised share, at which ways are compared

@@ -33,9 +33,17 @@ def fill_in(arguments: argparse.Namespace, **sizes: tuple[Any, Any]) -> None:
             setattr(arguments, name, quick if arguments.quick else full)
 
 
+def check_least(arguments: argparse.Namespace, **least: int) -> None:
+    """Raise SystemExit where an option has a smaller number than one that figures can be made of."""
+    for name, fewest in least.items():
+        if getattr(arguments, name) < fewest:
+            raise SystemExit(f"--{name} is {getattr(arguments, name)}, but the figures take {fewest} or more.")
+
+
 def processes(count: int) -> ProcessPoolExecutor:
-    """Fresh processes that share the cores between them; what they run has to be a function of a module."""
-    threads = max(1, (os.cpu_count() or 1) // count)
+    """Fresh processes that share the cores between them, and have no more threads each than this one; what they run has
+    to be a function of a module."""
+    threads = max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) // count))
     return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_use_threads,
                                initargs=(threads,))
 

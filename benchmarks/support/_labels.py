@@ -1,10 +1,6 @@
 """Real demo pictures with known labels, and how well clusters of them agree with the labels."""
 from __future__ import annotations
 
-import json
-import re
-import tarfile
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,48 +10,24 @@ from torch import Tensor
 
 import dataset
 from mental_averages.dma import clustering
+from train_clip import KIND_PROMPTS, TONE, TONE_PROMPTS, TONES
 
-TONE = re.compile(r"\b(medium light|medium dark|light|medium|dark) skin tone")
-BARE_TONE = re.compile(r"-(medium-light|medium-dark|light|medium|dark)(-skin-tone)?$")
-CATEGORIES = {"People & Body": "person", "Animals & Nature": "animal or plant", "Food & Drink": "food",
-              "Symbols": "symbol"}
 PER_LABEL, LARGEST_COUNT, DIMENSIONS = 32, 8, 8
 
 
 @dataclass(frozen=True)
 class Attribute:
-    """What the pictures are told apart by, and the prompts that ask for it.
-
-    Each prompt is a name as the demo CLIP was trained on: it has not learnt words for whole kinds, such as animal.
-    """
+    """What the pictures are told apart by, and the prompts that ask for it, which the demo CLIP was trained on."""
 
     name: str
     labels: tuple[str, ...]
     prompts: tuple[str, ...]
 
 
-TONES = ("light", "medium light", "medium", "medium dark", "dark")
 ATTRIBUTES = (
-    Attribute("skin_tone", TONES, tuple(f"person {tone} skin tone" for tone in TONES)),
-    Attribute("kind", tuple(CATEGORIES.values()), (
-        "woman", "man", "person", "hand", "cat", "dog", "bird", "flower", "apple", "bread", "cake", "bowl", "button",
-        "arrow", "square", "circle")),
+    Attribute("skin_tone", TONES, tuple(TONE_PROMPTS)),
+    Attribute("kind", tuple(KIND_PROMPTS), tuple(KIND_PROMPTS)),
 )
-
-
-def categories(folder: Path) -> dict[str, str]:
-    """The category of each concept, from the icon sets' own lists; sets with other categories than Unicode's are left
-    out."""
-    votes: dict[str, Counter] = {}
-    for icons in dataset.ICON_SETS:
-        with tarfile.open(dataset.archive_path(folder, icons)) as archive:
-            listed = json.load(archive.extractfile("package/metadata.json"))
-        found = listed.get("categories", {}) if isinstance(listed, dict) else {}
-        for category, names in found.items() if "People & Body" in found else ():
-            for name in names:
-                concept = dataset.concept_of(dataset.caption_of(BARE_TONE.sub("", name)))
-                votes.setdefault(concept, Counter())[category] += 1
-    return {concept: counted.most_common(1)[0][0] for concept, counted in votes.items()}
 
 
 def as_pictures(images: np.ndarray) -> Tensor:
@@ -66,12 +38,12 @@ def as_pictures(images: np.ndarray) -> Tensor:
 def labelled_pictures(attribute: Attribute, folder: Path) -> tuple[Tensor, np.ndarray]:
     """The held-out pictures (N, H, W, 3) in [0, 1] that have one of the attribute's labels, and its number (N,)."""
     pictures, images = dataset.load(folder)
-    labels = labels_of(attribute.name, pictures, folder)
+    labels = labels_of(attribute.name, pictures)
     rows = [row for row, picture in enumerate(pictures) if picture.held_out and labels[row]]
     return as_pictures(images[rows]), np.array([attribute.labels.index(labels[row]) for row in rows])
 
 
-def labels_of(attribute: str, pictures: list[dataset.Picture], folder: Path) -> list[str | None]:
+def labels_of(attribute: str, pictures: list[dataset.Picture]) -> list[str | None]:
     """The label of each picture, if it has one.
 
     A skin tone is one that the name states, alone. A kind is the category of the name; names with a skin tone, which
@@ -80,8 +52,7 @@ def labels_of(attribute: str, pictures: list[dataset.Picture], folder: Path) -> 
     tones = [TONE.findall(picture.caption) for picture in pictures]
     if attribute == "skin_tone":
         return [found[0] if len(found) == 1 else None for found in tones]
-    kinds = categories(folder)
-    return [None if found else CATEGORIES.get(kinds.get(picture.concept)) for picture, found in zip(pictures, tones)]
+    return [None if found else picture.kind for picture, found in zip(pictures, tones)]
 
 
 def agreement(embeddings: dict[str, Tensor], labels: np.ndarray, subsets: int) -> dict[str, dict[str, list[float]]]:

@@ -21,7 +21,7 @@ MOST_PICTURES = 2500  # for the classifier
 def _looks(folder: Path, kind: str) -> tuple[Tensor, list[str], np.ndarray]:
     """Real pictures (N, H, W, 3) in [0, 1], their looks, and which are held out."""
     pictures, images = dataset.load(folder)
-    tones = labels_of("skin_tone", pictures, folder)
+    tones = labels_of("skin_tone", pictures)
     labels = [picture.style if kind == STYLE else tone for picture, tone in zip(pictures, tones)]
     rows = [row for row, label in enumerate(labels) if label]
     if len(rows) > MOST_PICTURES:

@@ -15,9 +15,10 @@ from ..diffusion import (
     RESTORED_NOISE_SEED,
     Denoiser,
     at_step,
+    check_falling,
+    drawing,
     paper_scale,
     restore_noise,
-    sampling,
     starting_noise,
     stepping,
 )
@@ -48,9 +49,10 @@ def align(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], settings: 
 
     They start from noise of `settings.seed`, or from an `Ensemble` of as many latents. The result does not depend on
     `batch` beyond rounding. Watchers hear of each micro-batch; a `state` that one of them has saved is gone on from.
-    Raises ValueError for settings that make no sense, and NotFiniteError, a ValueError that names the step, where the
-    model gives NaN or infinity.
+    Raises ValueError for settings that make no sense and for noise levels that do not fall, and NotFiniteError, a
+    ValueError that names the step, where the model gives NaN or infinity.
     """
+    check_falling(sigmas)
     settings.check(len(sigmas) - 1)
     start = start or Noise(settings.count, tuple(shape), settings.seed)
     start.check(settings.count, tuple(shape))
@@ -78,8 +80,11 @@ def trajectories(denoiser: Denoiser, sigmas: Sequence[float], start: Start, sett
         state.close_step(record, stepped)
         yield Event("step", 0.0, closes=True)
     if not state.finished:
-        kept = kept_of(denoiser, sigmas, start, settings, batch, state)
-        state.close((yield from sampling(denoiser, kept, sigmas, batch, first=state.step)))
+        if not state.kept:
+            state.keep(kept_of(denoiser, sigmas, start, settings, batch, state))
+            yield Event("kept", 0.0, changed=True)
+        yield from drawing(denoiser, sigmas, batch, state)
+        state.close()
         yield Event("finished", 0.0, closes=True)
 
 

@@ -14,24 +14,21 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .. import clustering
 from ..clustering import Clusters, ClusterSettings
-from ..diffusion import Denoiser, add_noise, salted_seed, starting_noise
+from ..diffusion import Denoiser
 from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive
-from ..models import read_features
 from ..precision import in_double
 from ..statistics import effective_count
 from ._align import ALGORITHM, trajectories
+from ._mixture_features import read_pooled
 from ._mixture_report import MixtureReport, ModeRecord
 from ._mixture_state import Exploration, Explored, MixtureState, Packed, explore
 from ._settings import AlignmentSettings
 from ._start import Ensemble
 
-# A mixture knows where things are, not what each pixel is; principal components of larger maps would cost gigabytes.
-LARGEST_GRID = 8
 # As `ALGORITHM` of an alignment, whose number is part of it because each mode is aligned by one.
 MIXTURE_ALGORITHM = f"mixture 2, {ALGORITHM}"
 
@@ -66,9 +63,9 @@ def align_mixture(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], se
 
     The samples are drawn from `settings.seed`, or they are the finished latents `samples` (count, C, H, W). Features
     are read and alignments start after `level` of the steps along `sigmas` (S + 1,), falling to 0; the next
-    `settings.aligned_steps` are aligned. A run has several parts, "samples", "mode 0", "mode 1" ..., each with a state
-    of its own: `restored` gives what was saved of a part, to go on from. Results do not depend on `batch` beyond
-    rounding.
+    `settings.aligned_steps` are aligned. A run has several parts, "samples", "mode 0", "mode 1" ..., "distances", each
+    with a state of its own: `restored` gives what was saved of a part, to go on from. Results do not depend on `batch`
+    beyond rounding.
 
     Raises ValueError where `check_mixture` and `clustering.cluster` do.
     """
@@ -79,7 +76,7 @@ def align_mixture(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], se
                                (Clock(), *watchers))
     averages = state.finished
     latents = tuple(average.latents for average in averages)
-    distances = mode_distances(denoiser, sigmas[-2].item(), latents, explored.samples, clusters, batch=batch)
+    distances = mode_distances(state.current.features, clusters, [len(average) for average in latents])
     records = [
         ModeRecord(count=part.count, share=part.share, effective_count=effective_count(weights).item(), distances=found,
                    steps=average.records, seconds=average.seconds)
@@ -90,7 +87,7 @@ def align_mixture(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], se
         settings={**asdict(settings), "sigmas": sigmas.tolist(), "level": level, "mixture": asdict(mixture),
                   "solver_name": type(settings.solver).__name__},
         modes=records, bic=[[count, value] for count, value in clusters.bic], sampling_seconds=seconds,
-        seconds=seconds + sum(average.seconds for average in averages))
+        seconds=seconds + sum(average.seconds for average in averages) + state.seconds)
     return MixtureAlignment(latents, clusters, explored.samples, report)
 
 
@@ -101,10 +98,11 @@ def modes(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], settings: 
     levels = sigmas.tolist()
     if samples is None:
         state.explore(lambda: Exploration.from_noise(denoiser, levels[0], settings.count, shape, settings.seed))
-        yield from explore(denoiser, levels, level, batch, state.exploration, read_pooled)
-        explored = state.exploration.explored()
+        yield from explore(denoiser, levels, level, batch, state.exploration)
     else:
-        explored = explore_given(denoiser, levels[level], samples, settings.seed, batch=batch)
+        state.explore(lambda: Exploration.of_samples(denoiser, samples, levels[level], settings.seed, len(levels) - 1))
+        yield from read_pooled(denoiser, state.exploration.at_level, levels[level], batch, state.exploration.reading)
+    explored = state.exploration.explored()
     clusters = yield from clustering.fitting(explored.features, mixture)
     yield Event("clusters", 0.0, rows=len(clusters.members))
     for mode, members in enumerate(clusters.members):
@@ -113,45 +111,21 @@ def modes(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], settings: 
         state.align(mode, ensemble)
         yield from trajectories(denoiser, levels[level:], ensemble, settings, batch, state.current)
         state.finished.append(state.current)
+    state.measure(clusters.members)
+    finished = torch.cat([explored.samples, *(average.latents for average in state.finished)])
+    yield from read_pooled(denoiser, finished, levels[-2], batch, state.current)
     return explored, clusters
 
 
-def explore_given(denoiser: Denoiser, sigma: float, samples: Tensor, seed: int, *,
-                  batch: BatchSize | None = None) -> Explored:
-    """Finished latents (K, C, H, W) brought to noise level `sigma`, each by its own noise, and their features there.
-
-    The noise is none that samples of this seed start from: those would get back what they were made of.
-    """
-    samples = samples.cpu()
-    noise = starting_noise(len(samples), tuple(samples.shape[1:]), salted_seed(seed, "given samples"))
-    latents = add_noise(denoiser.parametrization, samples, noise, sigma)
-    return Explored(samples, latents, read_pooled(denoiser, latents, sigma, choose_batch(batch, samples.shape[1:])))
-
-
-def read_pooled(denoiser: Denoiser, latents: Tensor, sigma: float, batch: BatchSize) -> Tensor:
-    """Features (K, D) of latents (K, C, H, W) on the CPU; maps are averaged over a grid of at most 8 x 8."""
-    def pooled(found: Tensor) -> Tensor:
-        if found.ndim == 4:
-            height, width = found.shape[-2:]
-            found = F.adaptive_avg_pool2d(found, (min(LARGEST_GRID, height), min(LARGEST_GRID, width)))
-        return found.flatten(1).cpu()
-
-    return torch.cat([pooled(found) for _, found in read_features(denoiser, latents, sigma, batch=batch)])
-
-
-def mode_distances(denoiser: Denoiser, sigma: float, averages: tuple[Tensor, ...], samples: Tensor, clusters: Clusters,
-                   *, batch: BatchSize | None = None) -> Tensor:
+def mode_distances(features: Tensor, clusters: Clusters, sizes: Sequence[int]) -> Tensor:
     """How far each average has come out from each mode, (C, C) with a row for each average.
 
     |H(average) - M_c|^2 / |M_c|^2, where M_c is the mean of the features of mode c's samples, weighted by their
-    responsibilities. Features are read of finished latents, at the lowest noise level. A mode of several finished
-    latents has the mean of their distances.
+    responsibilities. `features` are those of the K samples, followed by those of each average's finished latents, of
+    which each has so many, all at the lowest noise level. Several have the mean of their distances.
     """
-    batch = choose_batch(batch, samples.shape[1:])
     weights = clusters.responsibilities / clusters.responsibilities.sum(0)  # (K, C)
-    means = weights.T @ in_double(read_pooled(denoiser, samples, sigma, batch))  # (C, D)
-    rows = []
-    for latents in averages:
-        found = in_double(read_pooled(denoiser, latents, sigma, batch))  # (keep, D)
-        rows.append(((found[:, None] - means).square().sum(2) / means.square().sum(1)).mean(0))
-    return torch.stack(rows)
+    of_samples, *of_averages = in_double(features).split([len(weights), *sizes])
+    means = weights.T @ of_samples  # (C, D)
+    return torch.stack([((found[:, None] - means).square().sum(2) / means.square().sum(1)).mean(0)
+                        for found in of_averages])

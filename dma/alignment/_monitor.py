@@ -28,7 +28,6 @@ class Monitor:
         self.tell, self.settings, self.sigmas, self.denoiser = tell, settings, sigmas.tolist(), denoiser
         self.start = start or Noise(settings.count, (), settings.seed)
         self.expected_end: float | None = None
-        self.sampled = 0.0
         self.last_preview = time.monotonic()
 
     def __call__(self, event: Event, state: State) -> None:
@@ -36,8 +35,6 @@ class Monitor:
         if self.expected_end is None and state.seconds_left is not None:
             self.expected_end = now + state.seconds_left
         plan = Plan.of(self.settings, len(self.sigmas) - 1, state.count, self.start.moving(self.settings))
-        if event.kind == "predict" and state.step == self.settings.aligned_steps:
-            self.sampled += event.amount
         done = self.work_done(event, state, plan)
         self.expect(event, state, plan, done, now)
         state.seconds_left = None if self.expected_end is None else max(0.0, self.expected_end - now)
@@ -50,14 +47,15 @@ class Monitor:
         """Estimate anew when the run will end, where something new is known of it."""
         if event.kind == "target" and event.value is not None and state.records and state.update == 0:
             self.expected_end = now + seconds_left(state.pace, plan, state.records, event.value)
-        elif event.kind == "predict" and state.step == self.settings.aligned_steps:
+        elif event.kind == "predict" and state.step >= self.settings.aligned_steps:
             self.expected_end = now + seconds_for(state.pace, "predict", (plan.total - done) / PREDICTION_COST)
 
     def work_done(self, event: Event, state: State, plan: Plan) -> float:
         """The planned work that is behind an event, in passes up to the semantic layer."""
         if event.kind == "mean" and state.latents is None:
             return event.row
-        before = plan.first + state.step * plan.step + state.update * plan.update
+        aligned = min(state.step, self.settings.aligned_steps)
+        before = plan.first + aligned * plan.step + state.update * plan.update
         if event.kind == "mean":
             return before + plan.moving - event.rows + event.row
         if event.kind == "match":
@@ -65,7 +63,7 @@ class Monitor:
         if event.kind == "predict" and state.step < self.settings.aligned_steps:
             return plan.first + (state.step + 1) * plan.step - PREDICTION_COST * (plan.moving - event.row)
         if event.kind == "predict":
-            return before + PREDICTION_COST * self.sampled
+            return before + PREDICTION_COST * ((state.step - aligned) * event.rows + event.row)
         return before + plan.moving
 
     def message(self, event: Event, state: State) -> str:

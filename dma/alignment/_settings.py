@@ -23,7 +23,7 @@ class AlignmentSettings:
     mean_error: stop adding latents to the first mean when its standard error, relative to its norm, is at most this;
         `count` is then the most that are taken. 0 always takes all.
     restored_noise: share (0 ... 1) of the noise lost by averaging that is given back after the last aligned step, the
-        same for all latents (`sampling.restore_noise`); 0 is the paper's method.
+        same for all latents (`diffusion.restore_noise`); 0 is the paper's method.
     """
 
     count: int = 64

@@ -23,11 +23,13 @@ SOLVER = "solver."  # before the names of a solver's tensors
 class State:
     """One alignment between two events. `packed` is what is saved of it, and `unpacked` reads it.
 
-    step: aligned steps behind it. update: targets of the present step that all latents have been matched to.
-    matched: latents matched to the present target. count: latents of the first mean. target: A, where it is known.
+    step: steps behind it, the aligned ones and then plain ones. update: targets of the present step that all latents
+    have been matched to. matched: latents matched to the present target. count: latents of the first mean.
+    target: A, where it is known.
     features, drawn: moments of the first mean under way, of features and of the latents that they are of.
     latents: those that are matched and carried on (K, C, H, W). tally: by name, one number for each of them (K,).
     under_way: those among them that are being matched. nearest: the first latent (1, C, H, W) as it is there.
+    kept: whether the latents are those that are sampled to the end, noise that was given back to them included.
     seconds, pace, seconds_left are written by those who watch the clock.
     """
 
@@ -43,6 +45,7 @@ class State:
     drawn: RunningMoments = field(default_factory=RunningMoments)
     initial_spread: float = math.nan
     records: list[AlignedStep] = field(default_factory=list)
+    kept: bool = False
     finished: bool = False
     seconds: float = 0.0
     pace: dict[str, list[float]] = field(default_factory=dict)
@@ -109,8 +112,12 @@ class State:
         self.latents, self.tally = latents, {}
         self.step, self.update, self.matched = self.step + 1, 0, 0
 
-    def close(self, latents: Tensor) -> None:
-        self.latents, self.finished = latents, True
+    def keep(self, latents: Tensor) -> None:
+        """Aligned steps are behind it: these latents are sampled to the end."""
+        self.latents, self.kept = latents, True
+
+    def close(self) -> None:
+        self.finished = True
 
     def report(self, settings: dict[str, Any]) -> AlignmentReport:
         return AlignmentReport(settings, self.initial_spread, list(self.records), self.seconds)
@@ -137,7 +144,7 @@ class State:
                 tensors |= under(f"{name}.", packed)
         meta = {"step": self.step, "update": self.update, "matched": self.matched, "count": self.count,
                 "records": [asdict(record) for record in self.records], "mean_error": self.mean_error,
-                "finished": self.finished, "seconds": self.seconds, "pace": self.pace,
+                "kept": self.kept, "finished": self.finished, "seconds": self.seconds, "pace": self.pace,
                 "seconds_left": self.seconds_left}
         if begun:
             meta["under_way"] = [begun.start, begun.stop, begun.iterations]
@@ -162,7 +169,8 @@ class State:
         named = {name: meta[name] for name in ("count", "step", "update", "matched", "finished", "seconds", "pace")}
         return cls(**named, latents=tensors.get("latents"), target=tensors.get("target"),
                    tally={name: tensors[name] for name in (*RESIDUALS, *COUNTS) if name in tensors},
-                   mean_error=meta.get("mean_error", 0.0), initial_spread=meta.get("initial_spread", math.nan),
+                   kept=meta.get("kept", False), mean_error=meta.get("mean_error", 0.0),
+                   initial_spread=meta.get("initial_spread", math.nan),
                    records=[AlignedStep(**record) for record in meta["records"]],
                    seconds_left=meta.get("seconds_left"), under_way=begun, features=moments("features"),
                    drawn=moments("drawn"))

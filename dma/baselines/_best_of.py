@@ -3,9 +3,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ..rounding import is_rounding
+
 
 def best_of(scores: Tensor, *, lowest: bool = False) -> int:
-    """The place of the best of K by their scores (K,): the highest, or the lowest; the first of equals.
+    """The place of the best of K by their scores (K,): the highest, or the lowest; the first of equals, which differ
+    by no more than rounding errors of the largest.
 
     Best of K is what people do by hand: draw K samples, score each, keep one. Any score will do: how typical each is
     (`statistics.mean_similarity`), the similarity to the prompt, the judgement of a reward model.
@@ -20,4 +23,5 @@ def best_of(scores: Tensor, *, lowest: bool = False) -> int:
         raise ValueError(f"Scores are one number for each, (K,), but these are {tuple(scores.shape)}.")
     if not scores.isfinite().all():
         raise ValueError("Some scores are NaN or infinite: nothing can be the best by them.")
-    return int(scores.argmin() if lowest else scores.argmax())
+    best = scores.min() if lowest else scores.max()
+    return int(is_rounding(scores - best, scores.abs().max()).nonzero()[0])

@@ -1,13 +1,13 @@
 """D4M: a centroid of latents, noised and denoised with the prompt."""
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from torch import Tensor
 
 from ..diffusion import Denoiser, add_noise, check_latents, salted_seed, sampling, starting_noise
 from ..execution import BatchSize, Watcher, choose_batch, drive
+from ..rounding import rounded_down
 
 # What the authors' script of prototypes and shell scripts say; the default of their program of pictures is 0.75.
 STRENGTH = 0.7
@@ -68,5 +68,4 @@ def first_step(steps: int, strength: float) -> int:
     >>> first_step(50, 0.7), first_step(20, 0.0)
     (15, 20)
     """
-    # 0.29 * 100 is 28.999999999999996.
-    return steps - min(steps, math.floor(steps * strength + 1e-9))
+    return steps - min(steps, rounded_down(steps * strength))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..execution import Event, drive
+from ..rounding import rounded_down
 
 BLOCK = 2**22  # values sorted at a time
 
@@ -30,7 +31,7 @@ def trimmed_mean(batch: Tensor, trim: float = 0.2) -> Tensor:
 def trimming(batch: Tensor, trim: float) -> Generator[Event, None, Tensor]:
     """The loop of `trimmed_mean`; events are of the kind "mean", one for each block of places."""
     count, columns = len(batch), batch.flatten(1)  # (N, F)
-    left_out = int(trim * count)
+    left_out = rounded_down(trim * count)
     kept = slice(left_out, count - left_out)
     found, done = [], 0
     for part in columns.split(max(1, BLOCK // count), dim=1):

@@ -79,6 +79,21 @@ def tell(denoiser: Denoiser, sigma: float, following: float, rows: slice, clean:
         heard(sigma, following, rows, clean, latents)
 
 
+class RoundingDenoiser(Denoiser, Protocol):
+    """A Denoiser that knows how coarsely its network computes.
+
+    rounding: about how far the network's answers are from exact ones, relative to them; a few times the machine epsilon
+        of the type that it computes in.
+    """
+
+    rounding: float
+
+
+def rounding_of(denoiser: Denoiser) -> float:
+    """The rounding of a `RoundingDenoiser`, 0 for others."""
+    return getattr(denoiser, "rounding", 0.0)
+
+
 class LayeredDenoiser(Denoiser, Protocol):
     """A Denoiser that can be read at several layers."""
 

@@ -1,9 +1,9 @@
 """Plain samples, those that an ordinary sampler draws, as work that can be watched and gone on with."""
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -14,6 +14,13 @@ from ._noise import start_scale, starting_noise
 from ._sampling import stepping
 
 State = TypeVar("State", bound="SamplesState")
+
+
+class Descending(Protocol):
+    """A state of latents on their way down, such as `SamplesState`, which `drawing` works on."""
+
+    latents: Any  # (N, C, H, W), before the step `step`
+    step: int
 
 
 @dataclass
@@ -64,16 +71,16 @@ def draw_samples(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], cou
     return check_finite(state.latents, "The samples", 0.0)
 
 
-def drawing(denoiser: Denoiser, sigmas: Sequence[float], batch: BatchSize, state: SamplesState,
-            before_step: Callable[[int], None] = lambda step: None) -> Generator[Event, None, None]:
+def drawing(denoiser: Denoiser, sigmas: Sequence[float], batch: BatchSize, state: Descending,
+            before_step: Callable[[int], Iterable[Event]] = lambda step: ()) -> Generator[Event, None, None]:
     """The loop of `draw_samples`: works on `state` from where it stands to its end.
 
-    before_step: is called with the number of each step before it is taken.
+    before_step: is given the number of each step, and what it tells of is done before that step is taken.
     """
     steps = len(sigmas) - 1
     for step in range(state.step, steps):
         with at_step(step + 1, steps):
-            before_step(step)
+            yield from before_step(step)
             latents = yield from stepping(denoiser, state.latents, sigmas[step], sigmas[step + 1], batch)
         state.latents, state.step = latents, step + 1
         yield Event("step", 0.0, changed=True, closes=state.step == steps)

@@ -37,6 +37,16 @@ def falling(sigmas: Tensor) -> Tensor:
     return torch.tensor(rising(sigmas)).flip(0)
 
 
+def check_falling(sigmas: Tensor) -> None:
+    """Raise ValueError unless noise levels (S + 1,) are a schedule: two or more, finite, not negative, each below the
+    one before.
+
+    >>> check_falling(torch.tensor([2.0, 1.0, 0.0]))
+    """
+    if rising(sigmas)[0] == sigmas[0]:
+        raise ValueError(f"A schedule falls, but these noise levels rise: {_shown(sigmas)}.")
+
+
 def _shown(sigmas: Tensor) -> str:
     if sigmas.ndim != 1:
         return f"a tensor of the shape {tuple(sigmas.shape)}"

@@ -112,10 +112,16 @@ def check_texts(encoder: ImageEncoder, texts: list[str]) -> None:
         raise ValueError(f"The folder {encoder.name} has no tokenizer: add its tokenizer.json, or vocab.json and "
                          "merges.txt (CLIP), vocab.txt (BLIP), spiece.model (SigLIP), with tokenizer_config.json.")
     longest = encoder.network.config.text_config.max_position_embeddings
-    for text in texts:
-        length = len(encoder.tokenizer(text)["input_ids"])
+    for text, read in zip(texts, as_read(encoder, texts)):
+        length = len(encoder.tokenizer(read)["input_ids"])
         if length > longest:
             raise ValueError(f"{text!r} has {length} tokens, but {encoder.name} reads at most {longest}: shorten it.")
+
+
+def as_read(encoder: ImageEncoder, texts: list[str]) -> list[str]:
+    """Texts as an encoder was trained on them. SigLIPs read small letters alone; SigLIP 1's tokenizer makes them so,
+    SigLIP 2's, a Gemma's, does not."""
+    return [text.lower() for text in texts] if encoder.kind == "siglip" else texts
 
 
 def tokenize(encoder: ImageEncoder, texts: list[str], padding: str | bool) -> dict[str, Tensor]:
@@ -123,7 +129,7 @@ def tokenize(encoder: ImageEncoder, texts: list[str], padding: str | bool) -> di
     where `check_texts` does."""
     check_texts(encoder, texts)
     longest = encoder.network.config.text_config.max_position_embeddings
-    tokens = encoder.tokenizer(texts, padding=padding, max_length=longest if padding == "max_length" else None,
-                               return_tensors="pt")
+    tokens = encoder.tokenizer(as_read(encoder, texts), padding=padding,
+                               max_length=longest if padding == "max_length" else None, return_tensors="pt")
     names = ("input_ids",) if encoder.kind == "siglip" else ("input_ids", "attention_mask")
     return {name: tokens[name].to(encoder.device) for name in names}

@@ -18,14 +18,22 @@ Told = TypeVar("Told")
 FIRST_GUESS_ELEMENTS = 65536
 LARGEST_GUESS = 64
 
+# How allocators and libraries say it that raise no exception of its own for it, in small letters.
+OUT_OF_MEMORY = (
+    "out of memory",  # CUDA, HIP and MPS
+    "can't allocate memory", "not enough memory",  # the CPU's allocator, on Linux and on Windows
+    "alloc_failed", "allocation_failed",  # cuBLAS, cuDNN and their like, for their own workspaces
+    "out_of_device_memory", "out_of_host_memory",  # Intel's Level Zero and Unified Runtime
+    "not enough gpu video memory",  # DirectML
+    "invalid buffer size",  # MPS, of one tensor that is larger than any may be
+)
+
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that a device, or the CPU's allocator, had no memory left."""
+    """Whether an exception says that a device, a library on it, or the CPU's allocator had no memory left."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text
-                                                or "not enough memory" in text)
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in OUT_OF_MEMORY)
 
 
 @dataclass

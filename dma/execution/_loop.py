@@ -16,6 +16,9 @@ from torch import Tensor
 from ._progress import Event
 
 SECONDS_BETWEEN_SAVES = 10.0
+# How many times as long as the last save took there are at least between two within a step: large states on a slow
+# disk would otherwise take much of a run's time, and write terabytes.
+SAVES_APART = 20
 
 Result = TypeVar("Result")
 Told = TypeVar("Told")
@@ -154,22 +157,31 @@ def resumed(unpacked: Callable[[dict[str, Tensor], dict], Result], place: SavedS
 class Checkpoint:
     """A watcher that saves the state: at the end of each step, within one every so many seconds, and at the end.
 
-    place: where to, or a function of the part of the state that is to be saved.
+    place: where to, or a function of the part of the state that is to be saved. seconds: at least so many between two
+    saves within a step, and more where a save takes long, so that they take at most a twentieth of the time; at 0
+    or below the state is saved at every change.
     """
 
     def __init__(self, place: SavedState | Callable[[str], SavedState], *, seconds: float = SECONDS_BETWEEN_SAVES):
         self.place, self.seconds, self.last, self.unsaved = place, seconds, time.monotonic(), False
+        self.took = 0.0  # seconds of the last save
 
     def __call__(self, event: Event, state: Resumable) -> None:
         self.unsaved |= event.changed or event.closes
-        if event.closes or (event.changed and time.monotonic() - self.last > self.seconds):
+        if event.closes or (event.changed and self.due()):
             self.save(state)
+
+    def due(self) -> bool:
+        """Whether it is time for a save within a step."""
+        return self.seconds <= 0 or time.monotonic() - self.last > max(self.seconds, SAVES_APART * self.took)
 
     def close(self, state: Resumable) -> None:
         if self.unsaved:
             self.save(state)
 
     def save(self, state: Resumable) -> None:
+        began = time.monotonic()
         place = self.place(state.part) if callable(self.place) else self.place
         self.unsaved = not place.save(*state.packed())
         self.last = time.monotonic()
+        self.took = self.last - began

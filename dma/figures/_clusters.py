@@ -1,10 +1,12 @@
 """Pictures of clusters, as image tensors (1, H, W, 3) in [0, 1]: contact sheet, scatter plot, BIC curve."""
 from __future__ import annotations
 
+import logging
+
 from torch import Tensor
 
 from ..clustering import Clusters
-from ._sheet import labelled_sheet
+from ._sheet import cell_within, labelled_sheet
 from ._style import drawn, new_figure
 
 LEFT_OUT_COLOUR = "#b0b7c3"
@@ -12,18 +14,26 @@ LEFT_OUT_COLOUR = "#b0b7c3"
 
 def contact_sheet(images: Tensor, clusters: Clusters, *, cell: int = 96, columns: int = 12) -> Tensor:
     """One row for each cluster, the largest on top, with its share; the most typical picture first, left out ones
-    below.
+    below. Pictures are smaller than `cell` pixels where the sheet would have more than 2^27.
 
     Raises ValueError if there are not as many pictures (N, H, W, 3) as labels.
     """
     if len(images) != len(clusters.labels):
         raise ValueError(f"The clusters are of {len(clusters.labels)} pictures, but these are {len(images)}.")
-    rows = [images[list(members)] for members in clusters.members]
+    rows = list(clusters.members)
     captions = [f"mode {index}\n{_share_text(clusters, index)}" for index in range(len(rows))]
     if clusters.left_out:
-        rows.append(images[list(clusters.left_out)])
+        rows.append(clusters.left_out)
         captions.append(f"left out\n{len(clusters.left_out)} pictures")
-    return labelled_sheet([row[..., :3] for row in rows], captions, cell=cell, columns=columns)
+    captions = [f"{caption}\n({columns} of {len(row)})" if len(row) > columns else caption
+                for caption, row in zip(captions, rows)]
+    # Of the pictures that are shown alone, since all of a large batch would be copied.
+    shown = [images[list(row[:columns])][..., :3] for row in rows]
+    fitting = cell_within(shown, columns, cell)
+    if fitting < cell:
+        logging.info("The sheet shows pictures at a height of %d pixels instead of %d, since it would take too much "
+                     "memory.", fitting, cell)
+    return labelled_sheet(shown, captions, cell=fitting, columns=columns)
 
 
 def scatter_plot(clusters: Clusters, *, width: int = 768) -> Tensor:

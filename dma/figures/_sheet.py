@@ -57,6 +57,22 @@ def labelled_sheet(rows: list[Tensor], captions: list[str], *, title: str = "", 
     return torch.from_numpy(np.asarray(sheet).copy()).float()[None] / 255
 
 
+def cell_within(rows: list[Tensor], columns: int, cell: int) -> int:
+    """The height of a picture, at most `cell`, at which a `labelled_sheet` of rows without a title has no more than
+    2^27 pixels, with captions of up to eight lines.
+
+    >>> cell_within([torch.ones(12, 9, 16, 3)] * 8, 12, 96), cell_within([torch.ones(12, 9, 16, 3)] * 8, 12, 1024)
+    (96, 771)
+    """
+    def pixels(cell: int) -> int:
+        width = max(min(len(row), columns) * (_width(row, cell) + MARGIN) for row in rows)
+        return (CAPTION_WIDTH * cell + width + 2 * MARGIN) * (len(rows) * (cell + 8 * 16 + MARGIN) + MARGIN)
+
+    while cell > 1 and pixels(cell) > MOST_PIXELS:
+        cell -= max(1, cell // 100)
+    return cell
+
+
 def ranked_sheet(images: Tensor, captions: list[str], *, title: str = "", cell: int = 192, rows: int = 4) -> Tensor:
     """Pictures (N, H, W, C) one below the other, each with its caption to the left, in columns of `rows` pictures.
 

@@ -115,14 +115,17 @@ class LayerMatching:
 
 
 def aligned_separation(grams: Tensor, matching: LayerMatching | None, kept: list[int]) -> Tensor:
-    """The score of each layer (L,) by the latents in `kept`, from Gram matrices (S, L, P, N, P, N): at most 1, about 0
-    at worst.
+    """The score of each layer (L,) by the latents in `kept`, from Gram matrices (S, L, P, N, P, N): from
+    -1 / (N left) to 1.
 
         score = mean over noise levels of  between / (between + within (left + 1/N))
 
     It is the share of variance that the prompt would explain among mental averages: those of N latents, whose mean has
     an error of within / N, after matching that leaves `left` of the spread. A layer gets a high score if prompts are
-    told apart there and latents can be brought together there. Without matching `left` is 1: the plain share.
+    told apart there and latents can be brought together there. Without matching `left` is 1: the plain share. A layer
+    that does not see the prompt gets about 0, more or less: `between` is then what is left of an error, as negative as
+    -within / N where the prompts' means happen to be the same, and small differences from 0 count the more the less
+    matching leaves.
     """
     found = spread(grams[..., kept, :, :][..., kept])
     left = 1.0 if matching is None else matching.left(kept)

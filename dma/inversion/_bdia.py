@@ -7,7 +7,7 @@ D(x_i -> j) = x_i + (sigma_j - sigma_i) d_i,
     x_{i-1} = gamma x_{i+1} - gamma D(x_i -> i+1) + D(x_i -> i-1)         down
     x_{i+1} = (x_{i-1} - D(x_i -> i-1)) / gamma + D(x_i -> i+1)           up
 
-The first step up is explicit; what it misses is not lost, because the lower of the last two latents is carried along.
+The first step up is explicit; what it misses is not lost, because the last two latents are carried along.
 At gamma 1 this is the leapfrog rule x_{i+1} = x_{i-1} + (sigma_{i+1} - sigma_{i-1}) d_i, of second order.
 """
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from ..diffusion import Parametrization
@@ -29,10 +30,12 @@ from ._velocity import Velocity
 class Bdia:
     """Exact inversion at one model call a step.
 
-    The pair is kept in fp64, in which the relation loses nothing; the model and the noise z are fp32. At gamma 1 what
-    rounding z to fp32 disturbs neither grows nor dies out, and on the demo model comes near 1e-4 of the picture; below,
-    it dies out on the way down, but the error of the first step grows by 1/gamma a step on the way up. 0.95 suits up to
-    about 100 steps; use 0.98 or more beyond.
+    Both latents of the last pair are carried in fp64, in which the relation loses nothing, so that on the way back the
+    model is asked at the very latents of the way up. The noise z in fp32 would not do in place of the upper one: a
+    model of half precision makes 1e-3 a step of what its rounding disturbs. Below gamma 1 the error of the first step
+    grows by 1/gamma a step on the way up. 0.95 suits up to about 100 steps; use 0.98 or more beyond.
+
+    The companion is (B, 2, C, H, W): the highest latent and the one below it.
 
     EDICT (arXiv 2211.12446) was tried beside it. It comes back as exactly, but asks the model twice a step; for as many
     calls BDIA's noise is nearer to that of the ODE, and gives pictures nearer to the source when sampled by plain DDIM.
@@ -51,12 +54,17 @@ class Bdia:
         return (in_double(clean),)
 
     def companion(self, state: State, clean: Tensor) -> Tensor:
-        """The step from the highest latent to the one below it, (B, C, H, W) in fp64."""
-        return state[1] - state[0]
+        return torch.stack(state[:2], dim=1)
 
     def resume(self, latents: Tensor, companion: Tensor | None) -> State:
-        x = in_double(latents)
-        return (x,) if companion is None else (x, x + companion)
+        """The state at the highest level; where there is a companion, it is all in there, and `latents` are what it is
+        found by."""
+        if companion is None:
+            return (in_double(latents),)
+        if companion.ndim != 5:
+            raise ValueError("The trajectory carries one latent for each picture, but BDIA takes the last two along: "
+                             "it was made by an earlier version, invert the pictures again.")
+        return companion[:, 0], companion[:, 1]
 
     def ascend(self, velocity: Velocity, state: State, levels: Sequence[float], index: int) -> Ascent:
         x, (s, t) = state[0], levels[index : index + 2]

@@ -22,7 +22,7 @@ from ._norms import nominal_norms, relative_distances
 from ._report import InversionReport, InvertedStep
 from ._round_trip import round_trip
 from ._state import State, joined, rows_of
-from ._trajectory import Trajectory
+from ._trajectory import Trajectory, ends_of
 from ._velocity import Velocity
 
 
@@ -35,12 +35,14 @@ class Inversion:
 
 
 def invert(denoiser: Denoiser, clean: Tensor, sigmas: Tensor, *, method: Method = Ddim(),
-           batch: BatchSize | None = None, measure: bool = True, watchers: Sequence[Watcher] = ()) -> Inversion:
+           batch: BatchSize | None = None, measure: bool = True, whole: bool = False,
+           watchers: Sequence[Watcher] = ()) -> Inversion:
     """Take clean latents (B, C, H, W) up the noise levels of a schedule `sigmas` (S + 1,), from its end to its start.
 
     With `measure` the report also holds each step's residual (how far a step back from the new latent alone, without
     what the method carries along, misses the old one, relative to the old one's norm) and the error of the whole round
-    trip, at up to three times the model calls. A schedule that was turned round already is taken as well.
+    trip, at up to three times the model calls. A schedule that was turned round already is taken as well. With `whole`
+    the trajectory keeps the latents of all levels, as `optimise_null_text` needs them, and otherwise those of the ends.
 
     Events are of the kind "ascend", one for each micro-batch of each step and for each iteration within it, where a
     method iterates; those of the round trip are "descend".
@@ -51,8 +53,8 @@ def invert(denoiser: Denoiser, clean: Tensor, sigmas: Tensor, *, method: Method 
     method.check(denoiser.parametrization)
     check_clean(clean)
     clean, cost = clean.detach().to("cpu", torch.float32), Cost()
-    return drive(inverting(denoiser, clean, levels, method, choose_batch(batch, clean.shape[1:]), measure, cost), cost,
-                 (Clock(), *watchers))
+    return drive(inverting(denoiser, clean, levels, method, choose_batch(batch, clean.shape[1:]), measure, cost, whole),
+                 cost, (Clock(), *watchers))
 
 
 def check_clean(clean: Tensor) -> None:
@@ -62,7 +64,7 @@ def check_clean(clean: Tensor) -> None:
 
 
 def inverting(denoiser: Denoiser, clean: Tensor, levels: tuple[float, ...], method: Method, batch: BatchSize,
-              measure: bool, cost: Cost) -> Generator[Event, None, Inversion]:
+              measure: bool, cost: Cost, whole: bool) -> Generator[Event, None, Inversion]:
     """The loop of `invert`, along rising `levels`."""
     velocity, state = Velocity(denoiser), method.begin(clean)
     latents, records = [clean], []
@@ -70,7 +72,7 @@ def inverting(denoiser: Denoiser, clean: Tensor, levels: tuple[float, ...], meth
         with at_step(index + 1, len(levels) - 1):
             ascents = yield from step_up(velocity, state, levels, index, method, batch, measure)
         state = joined(state, [ascent.state for ascent in ascents])
-        latents.append(state[0].float())
+        latents = [*(latents if whole else ends_of(latents, 1)), state[0].float()]
         noise = noise_of(denoiser.parametrization, latents[-1], levels[index + 1])
         records.append(InvertedStep(levels[index + 1], _values(ascent.residual for ascent in ascents),
                                     _values(ascent.iterations for ascent in ascents), nominal_norms(noise),

@@ -24,6 +24,7 @@ from ._norms import nominal_norms, relative_distances
 from ._report import InversionReport, InvertedStep
 from ._round_trip import round_trip
 from ._state import State
+from ._trajectory import ends_of
 from ._velocity import Velocity
 
 
@@ -69,14 +70,18 @@ def optimise_null_text(denoiser: EmbeddingDenoiser, inverted: Inversion, *, sett
                        watchers: Sequence[Watcher] = ()) -> Inversion:
     """An inversion with unconditional embeddings (B, S, T, D) for every latent and step as its companion.
 
-    `denoiser` is guided; the pivot was inverted at guidance 1 with the same prompt, and its calls and seconds are
-    counted in. In the report a step's residual is how far the way back, with the embeddings found, is from the pivot,
-    relative to the pivot's norm, and its iterations are those of the optimiser. With `measure` the round trip is taken
-    as well.
+    `denoiser` is guided; the pivot was inverted at guidance 1 with the same prompt and with `whole`, and its calls and
+    seconds are counted in. In the report a step's residual is how far the way back, with the embeddings found, is from
+    the pivot, relative to the pivot's norm, and its iterations are those of the optimiser. With `measure` the round
+    trip is taken as well.
 
     Events are of the kind "fit", one for each iteration and each micro-batch of each step; those of the round trip are
-    "descend". Raises NotFiniteError, a ValueError that names the step, where the model predicts NaN or infinity.
+    "descend". Raises ValueError for a pivot without its latents in between, and, as NotFiniteError that names the step,
+    where the model predicts NaN or infinity.
     """
+    kept, levels = len(inverted.trajectory.latents), len(inverted.trajectory.levels)
+    if kept != levels:
+        raise ValueError(f"The pivot has {levels} noise levels, but latents of {kept} of them: invert with whole=True.")
     batch, cost = choose_batch(batch, inverted.trajectory.latents.shape[2:]), Cost(inverted.report.seconds)
     return drive(optimising(denoiser, inverted, settings, batch, measure, cost), cost, (Clock(), *watchers))
 
@@ -117,7 +122,8 @@ def optimising(denoiser: EmbeddingDenoiser, inverted: Inversion, settings: NullT
         noise = noise_of(pivot.parametrization, pivot.latents[index], levels[index])
         records.insert(0, InvertedStep(levels[index], relative_distances(x, pivot.latents[index - 1]).tolist(), taken,
                                        nominal_norms(noise)))
-    trajectory = replace(pivot, method=settings, companion=embeddings)
+    trajectory = replace(pivot, latents=torch.stack(ends_of(list(pivot.latents))), method=settings,
+                         companion=embeddings)
     error = (yield from round_trip(denoiser, trajectory, batch)) if measure else None
     calls = inverted.report.calls + retries / count + sum(sum(record.iterations) / count + 1 for record in records)
     choices = {"method": settings.name, **asdict(settings), "count": count, "sigmas": list(levels)}

@@ -1,6 +1,7 @@
 """Inverted latents and what the way back needs."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +16,8 @@ from ._norms import relative_distances
 class Trajectory:
     """Inverted latents and what the way back needs.
 
-    latents: (S + 1, B, C, H, W) fp32 on the CPU, from clean to noise. levels: their noise levels (S + 1), rising.
+    latents: fp32 on the CPU, from clean to noise: of all levels, (S + 1, B, C, H, W), or of the first and the last two
+        alone, (3, B, C, H, W), which is all that most need. levels: the noise levels (S + 1), rising.
     companion: one row per latent of whatever `method` carries besides the latent itself, or None.
     start_scale: what noise is multiplied by to be a latent at the highest level, as `diffusion.start_scale` says; None
         is the factor of `diffusion.initial_latent`.
@@ -42,15 +44,19 @@ class Trajectory:
         return self.latents[-1] / self.scale
 
 
+def ends_of(latents: Sequence[Tensor], top: int = 2) -> list[Tensor]:
+    """Of latents from clean to noise the first, and the last `top` of the others.
+
+    >>> ends_of([torch.tensor(level) for level in range(5)])
+    [tensor(0), tensor(3), tensor(4)]
+    """
+    return [latents[0], *latents[max(1, len(latents) - top):]]
+
+
 # Noise that has been saved and read again, or moved between devices and types, is still a trajectory's own.
 OWN_NOISE = 1e-3
 # Rows that differ by less are the same noise: what a method draws may be the same for all pictures.
 SAME_NOISE = 1e-5
-
-
-def check_fit(trajectory: Trajectory, noise: Tensor) -> None:
-    """Raise ValueError where noise (B, C, H, W) cannot be taken back along a trajectory, as `companions_of` does."""
-    companions_of(trajectory, noise)
 
 
 def companions_of(trajectory: Trajectory, noise: Tensor) -> Tensor | None:
@@ -66,16 +72,19 @@ def companions_of(trajectory: Trajectory, noise: Tensor) -> Tensor | None:
                          f"{tuple(trajectory.latents.shape[2:])}: they have to be of the same size.")
     if trajectory.companion is None:
         return None
-    own = trajectory.noise.flatten(1)
+    own, noise = trajectory.noise.flatten(1), noise.detach().to("cpu", torch.float32).flatten(1)
+    # What is asked for nearly always; only rows that may be any of them have to be compared with all.
+    if len(noise) == len(own) and (relative_distances(noise, own) <= SAME_NOISE).all():
+        return trajectory.companion
     rows: list[int] = []
-    for number, row in enumerate(noise.detach().to("cpu", torch.float32).flatten(1), start=1):
+    for number, row in enumerate(noise, start=1):
         distances = relative_distances(row, own)  # (N,)
         nearest = int(distances.argmin())
         if not distances[nearest] <= OWN_NOISE:
             raise ValueError(f"The trajectory carries what the method {trajectory.method.name} needs for "
                              f"{len(own)} latents, but latent {number} of {len(noise)} is none of them: it has been "
                              "mixed or changed since, or comes from another inversion.")
-        alike = [row for row in range(len(own)) if distances[row] <= distances[nearest] + SAME_NOISE]
+        alike = [row for row, near in enumerate(distances <= distances[nearest] + SAME_NOISE) if near]
         if len(alike) > 1 and not all(torch.equal(trajectory.companion[nearest], trajectory.companion[other])
                                       for other in alike):
             if len(noise) != len(own) or number - 1 not in alike:

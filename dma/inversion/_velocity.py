@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from ..diffusion import Denoiser, EmbeddingDenoiser, Parametrization, of_rows, paper_scale
+from ..diffusion import Denoiser, EmbeddingDenoiser, Parametrization, of_rows, paper_scale, rounding_of
 
 # At level 0 a clean prediction says nothing of the velocity, so a model that is to be asked there is asked here.
 SMALLEST_LABEL = 1e-3
@@ -18,6 +18,11 @@ class Velocity:
 
     def __init__(self, denoiser: Denoiser, whole: Velocity | None = None):
         self.denoiser, self.parametrization, self.calls, self.whole = denoiser, denoiser.parametrization, 0, whole
+
+    @property
+    def rounding(self) -> float:
+        """About how far its values are from exact ones, relative to them, as far as the Denoiser knows."""
+        return rounding_of(self.denoiser)
 
     def of(self, rows: slice | Sequence[int]) -> Velocity:
         """The velocity of some of its latents, by their numbers; what it takes counts here as well."""

@@ -19,14 +19,15 @@ from ._trajectory import Trajectory, companions_of
 from ._velocity import Velocity
 
 
-def way_back(denoiser: Denoiser, noise: Tensor, trajectory: Trajectory, *, batch: BatchSize | None = None,
-             watchers: Sequence[Watcher] = ()) -> Tensor:
+def way_back(denoiser: Denoiser, noise: Tensor, trajectory: Trajectory, *, companion: Tensor | None = None,
+             batch: BatchSize | None = None, watchers: Sequence[Watcher] = ()) -> Tensor:
     """Clean latents (B, C, H, W) from the noise z of a trajectory, by the trajectory's own levels and method.
 
-    The noise may have been changed since, unless the trajectory carries something for each of its latents. Raises
-    ValueError as `companions_of` does, and as `sample_back`.
+    The noise may have been changed since, unless the trajectory carries something for each of its latents.
+    companion: what `companions_of` has given for this noise, where it has been asked already.
+    Raises ValueError as `companions_of` does, and as `sample_back`.
     """
-    companion = companions_of(trajectory, noise)
+    companion = companions_of(trajectory, noise) if companion is None else companion
     return drive(descending(denoiser, trajectory.scale * noise, trajectory.levels, trajectory.method, companion,
                             choose_batch(batch, noise.shape[1:])), None, watchers)
 

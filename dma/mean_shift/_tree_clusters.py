@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..clustering import Clusters, Share, principal_components
 from ..precision import in_double
+from ..statistics import blocks
 from ._tree import ModeTree
 from ._tree_report import SEVERAL
 from ._tree_settings import TreeSettings
@@ -74,13 +75,15 @@ def tree_clusters(tree: ModeTree, samples: Tensor, level: int, settings: TreeSet
     found = tree.levels[level]
     if len(samples) != len(found.labels):
         raise ValueError(f"The tree is of {len(found.labels)} samples, but these are {len(samples)}.")
-    flat = in_double(samples).flatten(1)
-    points = in_double(found.points).flatten(1)
-    apart = (flat - points[found.labels]).norm(dim=1)  # (N,)
+    # A few at a time: latents may fill much of the memory, and in fp64 there would be twice as many again of them.
+    apart = torch.cat([
+        (in_double(samples[rows]) - in_double(found.points[found.labels[rows]])).flatten(1).norm(dim=1)
+        for rows in blocks(len(samples), samples[:1].numel())])  # (N,)
+    modes = len(found.points)
     members = tuple(tuple(sorted(torch.nonzero(found.labels == mode).flatten().tolist(),
-                                 key=lambda row: (round(apart[row].item(), 9), row))) for mode in range(len(points)))
+                                 key=lambda row: (round(apart[row].item(), 9), row))) for mode in range(modes))
     shares = tuple(Share.of(size, len(samples)) for size in found.sizes)
-    coordinates, explained = principal_components(flat, DIMENSIONS)
-    responsibilities = in_double(torch.nn.functional.one_hot(found.labels, len(points)))
+    coordinates, explained = principal_components(samples.flatten(1), DIMENSIONS)
+    responsibilities = in_double(torch.nn.functional.one_hot(found.labels, modes))
     return Clusters(found.labels, responsibilities, members, shares, coordinates, explained, (),
                     TreeClusterSettings(found.step, found.sigma, settings))

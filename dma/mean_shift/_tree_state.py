@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -140,13 +140,13 @@ class TreeState:
         self.labels, self.flows = self.labels.clone(), Flows.of(points.clone())
 
     def packed(self) -> tuple[dict[str, Tensor], dict]:
+        tensors = {"labels": self.labels, **{f"flows.{name}": getattr(self.flows, name) for name in FLOWS}}
         # What is not known is infinite here, which no saved state may hold.
-        tensors = {"labels": self.labels, **{f"flows.{name}": torch.where(value.isinf(), UNKNOWN, value)
-                                             for name in FLOWS for value in [getattr(self.flows, name)]}}
+        tensors["flows.pace"] = torch.where(self.flows.pace.isinf(), UNKNOWN, self.flows.pace)
         for number, level in enumerate(self.levels):
             tensors |= {f"{number}.labels": level.labels, f"{number}.points": level.points}
-        levels = [{name: value for name, value in asdict(level).items() if name not in ("labels", "points")}
-                  for level in self.levels]
+        # Not by asdict, which would copy all points of all levels.
+        levels = [{name: getattr(level, name) for name in OF_LEVEL} for level in self.levels]
         moved, move = self.move.packed() if self.move else ({}, None)
         return tensors | under(MOVE, moved), {"levels": levels, "iteration": self.flows.iteration,
                                               "seconds": self.seconds, "pace": self.pace, "move": move}
@@ -166,6 +166,7 @@ class TreeState:
 
 MOVE = "move."  # before the names of its tensors
 FLOWS, UNKNOWN = ("points", "before", "age", "pace", "error"), -1  # distances are never negative
+OF_LEVEL = ("step", "sigma", "iterations", "error", "still")  # what of a level is no tensor
 
 
 def by_size(labels: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ from ._compare_sets import (
     compare_features,
     compare_looks,
     diversity,
-    own_pictures,
     prompt_measure,
     round_trip_measures,
 )
@@ -35,8 +34,8 @@ from ._representativeness import (
     distance_to_mean_of_moments,
     representativeness,
     representativeness_of_moments,
-    same_rows,
 )
+from ._same_rows import own_pictures, same_rows
 from ._sameness import FEWEST_SAMPLES, Sameness, sameness
 from ._unit import unit_rows
 

@@ -19,7 +19,7 @@ from ._measure_table import HIGHER, LOWER, Measure
 from ._pictures import check_pictures
 from ._prompt_similarity import prompt_similarity
 from ._reconstruction import latent_error, picture_psnr
-from ._representativeness import distance_to_mean, representativeness, same_rows
+from ._representativeness import distance_to_mean, representativeness
 from ._unit import unit_pair
 
 STUDENT, JACKKNIFE, DELTA = "Student's interval", "jackknife", "delta method"
@@ -56,7 +56,8 @@ def compare_features(subject: str, features: Tensor, reference: Tensor, *, ensem
 
     Pictures of one ensemble follow one another, `ensemble_size` of them; they are not independent of each other, so
     that every interval is over ensembles. The kernel distance takes random subsets of `subset_size` of both sets, each
-    picture for itself, if that is above 0. `own` is that of `representativeness`. Features are scaled to unit
+    picture for itself, if that is above 0 and one of the sets has more. `own` is that of `representativeness`;
+    distances of all pictures to all are too small where there are own ones, and say so. Features are scaled to unit
     length, and the cubic kernel's scale is 1. Measures that take more pictures than there are have no value, and say
     so.
 
@@ -71,6 +72,8 @@ def compare_features(subject: str, features: Tensor, reference: Tensor, *, ensem
     rows, others = unit_pair(features, reference)
     check_different(torch.cat([rows, others]), "features of pictures", "there is nothing to compare")
     count = len(rows)
+    # Subsets that are all pictures would give one number many times, and a deviation of nothing.
+    whole = f", at once: no set has more than {subset_size}" if subset_size >= max(count, len(others)) else ""
 
     def measure(name: str, function: Callable[[], Estimate], note: str, better: str = LOWER, *, least: int = 1,
                 least_of_both: int = 1) -> Measure:
@@ -90,16 +93,18 @@ def compare_features(subject: str, features: Tensor, reference: Tensor, *, ensem
         *found,
         measure("representativeness", lambda: representativeness(rows, others, own=own, ensemble_size=ensemble_size),
                 _over(JACKKNIFE, count, ensemble_size) + _left_out(own)),
-        measure("distance to the mean", lambda: distance_to_mean(rows, others, ensemble_size=ensemble_size),
-                _over(DELTA, count, ensemble_size)),
+        measure("distance to the mean",
+                lambda: distance_to_mean(rows, others, own=own, ensemble_size=ensemble_size),
+                _over(DELTA if own is None else JACKKNIFE, count, ensemble_size) + _left_out(own)),
         measure("Fréchet distance", lambda: frechet_estimate(_grouped(rows, ensemble_size), _grouped(others)),
-                f"{JACKKNIFE} by ten groups of {_units(ensemble_size)}", least_of_both=2),
-        _kernel_measure(subject, rows, others, subset_size, ensemble_size)
-        if subset_size and min(count, len(others)) > 1 else
+                f"{JACKKNIFE} by ten groups of {_units(ensemble_size)}{_shared(own)}", least_of_both=2),
+        _kernel_measure(subject, rows, others, subset_size, ensemble_size, _shared(own))
+        if subset_size and not whole and min(count, len(others)) > 1 else
         measure("kernel distance", lambda: kernel_estimate(rows, others, scale=1, ensemble_size=ensemble_size),
-                f"{JACKKNIFE} over {_units(ensemble_size)}", least=2 * ensemble_size, least_of_both=2),
+                f"{JACKKNIFE} over {_units(ensemble_size)}{whole}{_shared(own)}", least=2 * ensemble_size,
+                least_of_both=2),
         measure("CMMD", lambda: clip_discrepancy(rows, others, ensemble_size=ensemble_size),
-                f"{JACKKNIFE} over {_units(ensemble_size)}", least_of_both=2),
+                f"{JACKKNIFE} over {_units(ensemble_size)}{_shared(own)}", least_of_both=2),
     ]
 
 
@@ -156,17 +161,18 @@ def moments(values: Tensor, ensemble_size: int = 1) -> RunningMoments:
     return found
 
 
-def own_pictures(pictures: Tensor, reference: Tensor) -> Tensor | None:
-    """Which pictures are in the reference, too, for `own`; None where none is, or where nothing would be left."""
-    own = same_rows(pictures, reference)
-    return own if own.any() and not own.all(1).any() else None
-
-
 def _left_out(own: Tensor | None) -> str:
-    if own is None:
-        return ""
+    return "" if own is None else f"; without itself for {_told(own)} that the reference has, too"
+
+
+def _shared(own: Tensor | None) -> str:
+    """What pictures that are in both sets do to a distance of all to all."""
+    return "" if own is None else f"; too small, because the reference has {_told(own)} of these, too"
+
+
+def _told(own: Tensor) -> str:
     count = int(own.any(1).sum())
-    return f"; without itself for {count} picture{'s' * (count != 1)} that the reference has, too"
+    return f"{count} picture{'s' * (count != 1)}"
 
 
 def _over(method: str, count: int, ensemble_size: int) -> str:
@@ -180,12 +186,13 @@ def _units(ensemble_size: int) -> str:
     return "ensembles" if ensemble_size > 1 else "pictures"
 
 
-def _kernel_measure(subject: str, rows: Tensor, others: Tensor, subset_size: int, ensemble_size: int) -> Measure:
+def _kernel_measure(subject: str, rows: Tensor, others: Tensor, subset_size: int, ensemble_size: int,
+                    remark: str) -> Measure:
     size = min(subset_size, len(rows), len(others))
     found = kernel_subsets(rows, others, size=size, scale=1)
     blind = "; pairs within an ensemble are among them" if ensemble_size > 1 else ""
     return Measure(subject, "kernel distance", found.mean, better=LOWER, count=len(rows),
-                   note=f"mean of {SUBSETS} subsets of {size}, standard deviation {found.deviation:.3g}{blind}")
+                   note=f"mean of {SUBSETS} subsets of {size}, standard deviation {found.deviation:.3g}{blind}{remark}")
 
 
 def _grouped(rows: Tensor, ensemble_size: int = 1) -> GroupedMoments:

@@ -10,6 +10,7 @@ from ..records import Record
 from ._estimate import Estimate
 
 LOWER, HIGHER = "lower", "higher"
+NOTHING, SMALL = 1e-12, 1e-4
 
 
 @dataclass(frozen=True)
@@ -36,19 +37,22 @@ class Measure:
         return cls(subject, name, *found, better, count, note)
 
     def text(self) -> str:
-        """The number with its interval, in three significant digits of the number.
+        """The number with its interval, in three significant digits of the number; in powers of ten below 0.0001.
 
         >>> Measure("average", "FID", 12.3456, 11.1, 13.9).text(), Measure("average", "KID", None).text()
         ('12.3 (11.1 to 13.9)', '-')
+        >>> Measure("average", "latent error", 1.234e-7, 1e-7, 2e-7).text()
+        '1.23e-07 (1e-07 to 2e-07)'
         """
         if self.value is None:
             return "-"
         size = abs(self.value)
-        digits = 3 if size < 1e-12 else min(6, max(0, 2 - math.floor(math.log10(size))))
-        value = f"{self.value:.{digits}f}"
+        digits = 3 if size < NOTHING else max(0, 2 - math.floor(math.log10(size)))
+        written = ".3g" if NOTHING <= size < SMALL else f".{digits}f"
+        value = format(self.value, written)
         if self.low is None or self.high is None:
             return value
-        return f"{value} ({self.low:.{digits}f} to {self.high:.{digits}f})"
+        return f"{value} ({self.low:{written}} to {self.high:{written}})"
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,14 @@ import torch
 from torch import Tensor
 
 from ..choices import check_choice
-from ..diffusion import Parametrization, denoised_from_output, paper_scale
+from ..diffusion import Parametrization, check_falling, denoised_from_output, paper_scale
 from ..precision import in_double
 from ._hooks import output_of
 
 PARAMETRIZATIONS = {"epsilon": Parametrization.EPS, "v_prediction": Parametrization.V}
 AUTO_LAYER = "auto"
 BRANCHES = ("conditional", "unconditional")
+ROUNDINGS = 4  # of the type that a network computes in, in its answers
 # What ComfyUI takes for the last level of a schedule with zero terminal signal, whose sigma would be infinite.
 SMALLEST_CUMULATIVE_ALPHA = 4.8973451890853435e-08
 
@@ -56,6 +57,7 @@ class DiffusersDenoiser:
                                       for side in (prompt, negative))
         self.feature_prompt = self.prompt if branch == "conditional" else self.negative
         self.device = next(network.parameters()).device
+        self.rounding = ROUNDINGS * torch.finfo(network.dtype).eps
         if self.parametrization is not Parametrization.FLOW:
             self.sigmas = _sigmas_of(scheduler.alphas_cumprod)  # (T,), rising with the timestep
         self.timesteps = scheduler.config.num_train_timesteps
@@ -143,12 +145,29 @@ def from_pipeline(pipe: Any, prompt: str, *, negative_prompt: str = "", guidance
 
 
 def ddim_sigmas(scheduler: Any, steps: int) -> Tensor:
-    """The noise levels (steps + 1,) of a diffusers scheduler's timesteps, ending in 0."""
+    """The noise levels (steps + 1,) of a diffusers scheduler's timesteps, falling to 0.
+
+    Each comes once, also where a solver of higher order asks the network several times at a level, or between two;
+    there are fewer than `steps` where a scheduler has rounded timesteps to the same one.
+    Raises ValueError for schedulers whose steps cannot be told from the levels between them, or whose levels rise.
+    """
     scheduler.set_timesteps(steps)
-    if not hasattr(scheduler, "alphas_cumprod"):
-        return scheduler.sigmas.float().cpu()
-    levels = _sigmas_of(scheduler.alphas_cumprod[scheduler.timesteps.cpu().long()])
-    return torch.cat([levels, torch.zeros(1, dtype=torch.float64)]).float()
+    # Heun, KDPM2 and others of the second order list both evaluations of a step, the last one's first alone.
+    order = getattr(scheduler, "order", 1)
+    if hasattr(scheduler, "alphas_cumprod"):
+        # PNDM with skip_prk_steps, as Stable Diffusion 1 has it, lists the second timestep twice.
+        timesteps = scheduler.timesteps[::order].cpu().long().unique_consecutive()
+        # Trailing ones may end in -1, where dividing the table by the steps has been rounded.
+        levels = _sigmas_of(scheduler.alphas_cumprod[timesteps[timesteps >= 0]])
+    else:
+        levels = in_double(scheduler.sigmas.cpu()[:-1:order])
+    if len(levels) > steps:
+        raise ValueError(f"{type(scheduler).__name__} asks the network at {len(levels)} noise levels in {steps} steps, "
+                         "and does not say which of them are steps: use DDIMScheduler.from_config(scheduler.config), "
+                         "whose noise is the same.")
+    levels = torch.cat([levels, torch.zeros(1, dtype=torch.float64)]).float()
+    check_falling(levels)
+    return levels
 
 
 def _sigmas_of(cumulative_alphas: Tensor) -> Tensor:

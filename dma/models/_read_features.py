@@ -21,9 +21,9 @@ def features_of(denoiser: Denoiser, latents: Tensor, sigma: float) -> Tensor:
 
 
 def read_features(denoiser: Denoiser, latents: Tensor, sigma: float, *,
-                  batch: BatchSize | None = None) -> Iterator[tuple[slice, Tensor]]:
-    """The features of latents (K, C, H, W) at one noise level, micro-batch by micro-batch: the rows and their features
-    (b, ...), without gradient, on the device where they come out.
+                  batch: BatchSize | None = None, first: int = 0) -> Iterator[tuple[slice, Tensor]]:
+    """The features of latents (K, C, H, W) at one noise level from row `first` on, micro-batch by micro-batch: the rows
+    and their features (b, ...), without gradient, on the device where they come out.
 
     Each is read when it is asked for and none is kept here, so that features which are summed up or shortened never lie
     in memory together. `batch` None chooses the size.
@@ -36,7 +36,8 @@ def read_features(denoiser: Denoiser, latents: Tensor, sigma: float, *,
     [(0, 2, [2.0, 2.0]), (2, 3, [2.0])]
     """
     batch = choose_batch(batch, latents.shape[1:])
-    yield from spread(denoiser, batch, len(latents), functools.partial(reading, sigma=sigma), latents=latents)
+    yield from spread(denoiser, batch, len(latents), functools.partial(reading, sigma=sigma), first=first,
+                      latents=latents)
 
 
 def reading(denoiser: Denoiser, *, sigma: float) -> Callable[[slice, Tensor], Tensor]:

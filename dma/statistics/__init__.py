@@ -13,6 +13,7 @@ from ._paired_shares import Change, change_of_share
 from ._pairs import mean_product, mean_similarity, pair_products
 from ._ranks import auroc
 from ._references import Calibrated, against_references, fewest_references
+from ._row_digests import row_digests
 from ._shards import Shard, load_shard, merge_shards, save_shard, settings_key
 from ._unit_length import unit_length
 
@@ -21,6 +22,6 @@ __all__ = [
     "RunningMoments", "Shard", "against_references", "among_references", "auroc", "blocks", "bootstrap_interval",
     "cautions", "change_of_share", "check_different", "effective_count", "effective_count_of_sums", "fewest_references",
     "finite_rows", "jackknife_error", "leave_one_out", "listed", "load_shard", "mean_product", "mean_similarity",
-    "merge_shards", "pack_trees", "pair_products", "rows_in_double", "save_shard", "settings_key", "student_quantile",
-    "unit_length", "unpack_trees", "wilson_interval",
+    "merge_shards", "pack_trees", "pair_products", "row_digests", "rows_in_double", "save_shard", "settings_key",
+    "student_quantile", "unit_length", "unpack_trees", "wilson_interval",
 ]

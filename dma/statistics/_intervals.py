@@ -23,7 +23,8 @@ def wilson_interval(count: int, total: int, *, confidence: float = 0.95) -> tupl
     p, scale = count / total, 1 + z * z / total
     centre = p + z * z / (2 * total)
     half = z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    # The share lies within, but where it is 0 or 1 rounding may leave the bound that equals it on its wrong side.
+    return min(p, max(0.0, (centre - half) / scale)), max(p, min(1.0, (centre + half) / scale))
 
 
 def bootstrap_interval(values: Sequence[float], *, draws: int = 2000, seed: int = 0) -> tuple[float, float]:

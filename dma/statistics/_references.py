@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..precision import in_double
+from ..rounding import rounded_down
 
 
 class Calibrated(NamedTuple):
@@ -79,5 +80,5 @@ def against_references(scores: Tensor, references: Tensor, *, false_positive_rat
     # A score is flagged that has fewer than `allowed` references at or above it.
     allowed = (false_positive_rate * (counts + 1) + 1e-9).floor()
     percentiles = torch.where(counts > 0, 100 * (below + same / 2) / counts.clamp_min(1), 50.0)
-    threshold = others.sort().values[-math.floor(false_positive_rate * (len(others) + 1) + 1e-9)].item()
+    threshold = others.sort().values[-rounded_down(false_positive_rate * (len(others) + 1))].item()
     return Calibrated(percentiles, at_least + 1 <= allowed, threshold)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..choices import check_choice
 from ..precision import in_double
-from ..statistics import auroc
+from ..statistics import auroc, row_digests
 
 SCALES = ("difference", "deviation", "unit")
 FEWEST_PICTURES = 2
@@ -148,7 +148,7 @@ def held_out_projections(positive: Tensor, negative: Tensor) -> tuple[Tensor, Te
 def _contents(values: Tensor) -> Tensor:
     """A number (N,) for each row (N, C), from 0 in their order, the same for rows that are the same."""
     known: dict[bytes, int] = {}
-    return torch.tensor([known.setdefault(row.contiguous().numpy().tobytes(), len(known)) for row in values])
+    return torch.tensor([known.setdefault(digest, len(known)) for digest in row_digests(values)])
 
 
 def _deviation(first: Tensor, second: Tensor) -> float:

@@ -5,7 +5,7 @@ import torch
 from comfy_api.latest import io
 
 from ...dma import baselines, statistics
-from ..inputs import FEATURES, category, check_batch, checked, numbers
+from ..inputs import FEATURES, category, check_batch, checked, numbers, on_white
 
 HIGHEST, LOWEST = "highest", "lowest"
 
@@ -54,6 +54,6 @@ class BestOfK(io.ComfyNode):
                 raise ValueError(f"There are {len(images)} pictures but {len(found)} scores: give one number for each, "
                                  "or none.")
         else:
-            found = statistics.mean_similarity(images if features is None else features.values)
+            found = statistics.mean_similarity(on_white(images) if features is None else features.values)
         index = baselines.best_of(found, lowest=best == LOWEST)
         return io.NodeOutput(images[index : index + 1], index, found[index].item())

@@ -4,7 +4,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ...dma import baselines
-from ..inputs import FEATURES, category, check_batch, checked
+from ..inputs import FEATURES, category, check_batch, checked, on_white
 
 
 class MedoidSelect(io.ComfyNode):
@@ -33,5 +33,5 @@ class MedoidSelect(io.ComfyNode):
         if features is not None and len(features.values) != len(images):
             raise ValueError(f"There are {len(images)} pictures but features of {len(features.values)}: connect "
                              "CaptureHSpace to the latents of the same pictures.")
-        index = baselines.medoid(images if features is None else features.values)
+        index = baselines.medoid(on_white(images) if features is None else features.values)
         return io.NodeOutput(images[index : index + 1], index)

@@ -15,6 +15,7 @@ from ._embedding_files import (
 )
 from ._executing import check_no_lists, number_of_call
 from ._files import (
+    check_prefix,
     explaining_what_cannot_be_written,
     fixed_output_path,
     is_writable_prefix,
@@ -51,6 +52,7 @@ from ._progress import ProgressReporter, progress_bar, reading_pictures
 from ._push import Push, pushed_model
 from ._recording import Recorded, recorded, recording_model, remember
 from ._resume import (
+    UNLIKE,
     answers_of,
     checkpoints,
     computed_by,
@@ -62,6 +64,7 @@ from ._resume import (
     tolerance_of,
     tolerance_of_model,
 )
+from ._rounding import rounding_of_model
 from ._run_key import run_key
 from ._running import BRANCHES, with_denoiser
 from ._sampler import DeterministicSampler, own_levels
@@ -82,21 +85,21 @@ from ._weights import identity_of_loaded
 
 __all__ = [
     "ATTENTION", "AUTO_LAYER", "BRANCHES", "CHECKPOINTS", "ENDING", "IMAGE_ENCODERS", "LORAS", "MIDDLE_BLOCK",
-    "NAMES", "ORDINARY_SIGMAS", "OTHER_LAYER", "OWN_LATENTS", "ComfyDenoiser", "DeterministicSampler", "HSpace",
-    "OneCheckpoint", "ProgressReporter", "Prompt", "Push", "Recorded", "SamplingKind", "Stamp", "Steering",
+    "NAMES", "ORDINARY_SIGMAS", "OTHER_LAYER", "OWN_LATENTS", "UNLIKE", "ComfyDenoiser", "DeterministicSampler",
+    "HSpace", "OneCheckpoint", "ProgressReporter", "Prompt", "Push", "Recorded", "SamplingKind", "Stamp", "Steering",
     "advising", "advising_on_gradients", "answers_of", "attached", "check_active", "check_conditioning", "check_fits",
-    "check_model", "check_no_hooks", "check_no_lists", "check_not_coded", "check_one_prompt", "check_rank",
-    "check_readable", "check_template", "check_vae", "checkpoints", "coded_latent", "computed_by", "decoded",
-    "default_layer", "described", "differentiable", "differentiable_encoding", "drawn_shape", "embedding_path",
-    "encoded", "encoded_one_by_one", "encoder_folder", "encoder_names", "encoders",
+    "check_model", "check_no_hooks", "check_no_lists", "check_not_coded", "check_one_prompt", "check_prefix",
+    "check_rank", "check_readable", "check_template", "check_vae", "checkpoints", "coded_latent", "computed_by",
+    "decoded", "default_layer", "described", "differentiable", "differentiable_encoding", "drawn_shape",
+    "embedding_path", "encoded", "encoded_one_by_one", "encoder_folder", "encoder_names", "encoders",
     "explaining_what_cannot_be_written", "finite", "fixed_output_path", "found_again", "free_after",
     "identity_of_loaded", "image_latents", "is_from", "is_writable_prefix", "latent_shape", "latents_into_model",
     "latents_out_of_model", "layer_names", "listed_models", "loaded_with_model", "lora_model", "managed_encoder",
     "name_is_taken", "network_of", "normal_weights", "number_of_call", "output_name", "output_path", "own_levels",
     "parameters_of", "parametrization_of", "places", "plain_name", "progress_bar", "prompt_with_vectors",
     "pushed_model", "readable_fingerprint", "readable_fingerprints", "readable_path", "readable_paths",
-    "reading_pictures", "recorded", "recording_model", "remember", "resolve_layer", "resumed", "run_key",
-    "run_state_folder", "samples_of", "samples_of_size", "saved_run", "saved_without_model", "schedulers",
+    "reading_pictures", "recorded", "recording_model", "remember", "resolve_layer", "resumed", "rounding_of_model",
+    "run_key", "run_state_folder", "samples_of", "samples_of_size", "saved_run", "saved_without_model", "schedulers",
     "semantic_space", "set_positive", "sigmas_of", "stamp", "steered_model", "target_layers", "tolerance_of",
     "tolerance_of_model", "with_denoiser", "with_lora", "with_lora_file", "without_prompt", "works_in_place",
     "write_embedding", "write_output_text", "write_output_texts",

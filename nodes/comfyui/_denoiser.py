@@ -20,6 +20,7 @@ from ._architectures import Place, places
 from ._draws import Draws
 from ._gradients import attention_with_backward
 from ._recording import step_records
+from ._rounding import rounding_of_model
 from ._rows import check_patches, of_latents, per_latent, row_by_row
 from ._sampling_kind import DETERMINISTIC
 
@@ -95,6 +96,7 @@ class ComfyDenoiser:
         self.layer, self.pooling, self.branch = layer, pooling, branch
         self.place = places(guider.inner_model.diffusion_model)[layer] if layer else None
         self.device = guider.model_patcher.load_device
+        self.rounding = rounding_of_model(guider.model_patcher)
         # Where latents are finished: what a node makes itself waits on the CPU, and there is rescaled for the next one.
         self.finishes_on = torch.device("cpu")
         self.single_frame = is_video_shaped(guider.model_patcher)

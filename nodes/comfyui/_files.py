@@ -85,6 +85,14 @@ def is_writable_prefix(prefix: str) -> bool:
         return False
 
 
+def check_prefix(given: str, prefix: str, example: str) -> None:
+    """Raise ValueError, with an example of a name, if files of the `prefix` that save_as, as it was given, leads to
+    could not be written into ComfyUI's output folder."""
+    if not is_writable_prefix(prefix):
+        raise ValueError(f"save_as is {shortened(given)!r}, which is no place for files in ComfyUI's output folder: "
+                         f"use a name, with / for sub-folders, such as {example}.")
+
+
 def readable_path(name: str) -> Path:
     """An existing file named relative to ComfyUI's output or input folder.
 

@@ -15,11 +15,13 @@ import torch
 
 from ...dma import execution, models
 from ._denoiser import ComfyDenoiser
+from ._rounding import computing_type, eps_of, rounding_of_model
 
-# Roundings of the precision that a model computes in, by which its answers to one question may differ: kernels are
-# chosen by size and by free memory. In single precision this is below what a comparison allows anyway.
-ROUNDINGS = 4
-SINGLE_PRECISION = 1e-5
+# Roundings of the precision that weights are stored in, by which the answers of a model with a LoRA may differ: core
+# rounds the changed weights to it where they are loaded whole, and not where they are loaded in part. At most UNLIKE,
+# which is what the answers of one model may be apart at all.
+ROUNDINGS_OF_WEIGHTS = 16
+UNLIKE = 0.1
 
 Found = TypeVar("Found", bound=execution.Resumable)
 
@@ -51,7 +53,7 @@ def answers_of(denoiser: ComfyDenoiser, levels: Sequence[float], shape: tuple[in
 def computed_by(denoiser: ComfyDenoiser) -> dict[str, str]:
     """What a model's answers are rounded by, in words that JSON can hold: where these agree, so do answers of one
     model but for a few roundings."""
-    dtype = _dtype(denoiser.guider.inner_model)
+    dtype = computing_type(denoiser.guider.inner_model)
     return {"device": comfy.model_management.get_torch_device_name(torch.device(denoiser.device)),
             "precision": str(dtype).removeprefix("torch."), "pytorch": torch.__version__,
             "attention": comfy.ldm.modules.attention.optimized_attention.__name__}
@@ -65,24 +67,16 @@ def saved_without_model(key: str) -> execution.RunState:
 
 def tolerance_of(denoiser: ComfyDenoiser) -> float:
     """How far the answers of one model to one question may be apart, relative to them."""
-    return _tolerance(denoiser.guider.inner_model)
+    return tolerance_of_model(denoiser.guider.model_patcher)
 
 
 def tolerance_of_model(model: Any) -> float:
     """`tolerance_of` a Denoiser of a MODEL."""
-    return _tolerance(model.model)
-
-
-def _tolerance(inner: Any) -> float:
-    dtype = _dtype(inner)
-    known = isinstance(dtype, torch.dtype) and dtype.is_floating_point
-    # 8-bit weights are computed with in another precision.
-    eps = torch.finfo(dtype).eps if known and dtype.itemsize > 1 else torch.finfo(torch.bfloat16).eps
-    return max(SINGLE_PRECISION, ROUNDINGS * eps)
-
-
-def _dtype(inner: Any) -> Any:
-    return getattr(inner, "manual_cast_dtype", None) or inner.get_dtype()
+    found = rounding_of_model(model)
+    if model.patches:
+        rounded_to = (model.model.get_dtype(), comfy.model_management.lora_compute_dtype(model.load_device))
+        found = max(found, min(UNLIKE, ROUNDINGS_OF_WEIGHTS * max(map(eps_of, rounded_to))))
+    return found
 
 
 def resumed(title: str, unpacked: Callable[[dict[str, torch.Tensor], dict], Found],

@@ -17,8 +17,12 @@ from torch import Tensor
 Conditions = dict[str, list[dict]]  # of a CFGGuider, by the name of its side
 # What core's patches that draw pictures into blocks call theirs.
 PICTURES_OF_PATCHES = ("image", "inpaint_image", "encoded_image", "mask")
-# Core's functions after guidance that take a mean over the batch, by their names.
-MIXING_ROWS = ("Mahiro.execute.<locals>.mahiro_normd",)
+# Core's functions of guidance, and after it, that take a mean over the batch or cannot take more than one latent, by
+# their names.
+MIXING_ROWS = ("Mahiro.execute.<locals>.mahiro_normd", "PerpNeg.execute.<locals>.cfg_function",
+               "RenormCFG.execute.<locals>.renorm_cfg_func",
+               "TemporalScoreRescaling.execute.<locals>.temporal_score_rescaling")
+GUIDANCE, AFTER_GUIDANCE = "sampler_cfg_function", "sampler_post_cfg_function"
 
 
 def per_latent(conditions: Conditions) -> list[str]:
@@ -70,14 +74,16 @@ def check_patches(model_options: dict) -> None:
 
 
 def row_by_row(options: dict) -> dict:
-    """A sampler's options in which what another node has added after guidance sees one latent at a time, where core
-    would mix those of a batch, so that a latent comes out as it does alone, whatever is evaluated with it."""
-    functions = options["model_options"].get("sampler_post_cfg_function", [])
-    if not any(_mixes(function) for function in functions):
+    """A sampler's options in which another node's guidance, and what one has added after it, sees one latent at a
+    time, where core would mix those of a batch, so that a latent comes out as it does alone, whatever is evaluated
+    with it."""
+    guidance, after = (options["model_options"].get(GUIDANCE), options["model_options"].get(AFTER_GUIDANCE, []))
+    if not any(map(_mixes, (guidance, *after))):
         return options
     model_options = comfy.model_patcher.create_model_options_clone(options["model_options"])
-    model_options["sampler_post_cfg_function"] = [_alone(function) if _mixes(function) else function
-                                                  for function in functions]
+    if _mixes(guidance):
+        model_options[GUIDANCE] = _alone(guidance)
+    model_options[AFTER_GUIDANCE] = [_alone(function) if _mixes(function) else function for function in after]
     return {**options, "model_options": model_options}
 
 
@@ -87,7 +93,7 @@ def _mixes(function: Any) -> bool:
 
 def _alone(function: Callable[[dict], Tensor]) -> Callable[[dict], Tensor]:
     def each(arguments: dict) -> Tensor:
-        count = len(arguments["denoised"])
+        count = len(arguments["input"])
         rows = {name: value.split(1) for name, value in arguments.items()
                 if isinstance(value, Tensor) and value.shape[:1] == (count,)}
         return torch.cat([function({**arguments, **{name: parts[row] for name, parts in rows.items()}})

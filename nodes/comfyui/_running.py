@@ -84,7 +84,7 @@ def with_denoiser(model: Any, positive: list, negative: list, guidance_scale: fl
     `shape` (C, H, W) is that of the latents the Denoiser will see. With `layer` None it has no features, only
     predictions. `save_memory` keeps only the inputs of blocks for the backward pass, which then costs one more forward
     pass; the gradient is the same. With `gradients` inference mode is off inside, and a model in dynamic VRAM is used
-    in its static form; without, for predictions alone, the MODEL runs as it does in a KSampler.
+    in its static form; without, for predictions and reading features, the MODEL runs as it does in a KSampler.
 
     `latents`: how many there are, where they are a batch of the user's own, of which the Denoiser is asked for parts by
     its `of`. Without, ValueError is raised for what holds one entry for each latent, such as a batch of ControlNet

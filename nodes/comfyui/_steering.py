@@ -75,6 +75,8 @@ class Steering:
         if self.conditional and "middle" in executor.class_obj.conds:
             raise ValueError("A Dual CFG Guider asks for its negative prompt first, so that SteerRepresentation would "
                              "take it for the positive one: choose the branch both, or another guider.")
+        # Gone after the sampling, for which core makes a copy of its guider's options.
+        executor.class_obj.model_options["transformer_options"][KEY] = functools.partial(_positive, executor.class_obj)
         return executor(*arguments, **keywords)
 
     def steered_rows(self, law: Any, t: Tensor, options: Mapping[str, Any], count: int) -> Tensor:
@@ -84,7 +86,10 @@ class Steering:
         if self.conditional:
             # Sides are in chunks of the same size, one after the other.
             sides = options.get("cond_or_uncond", [CONDITIONAL])
-            side = torch.tensor([each == CONDITIONAL for each in sides], device=rows.device)
+            # Other nodes ask for a prompt of their own, or the negative one, alone, which then is on that side, too.
+            positive, asked = options.get(KEY, lambda: None)(), options.get("uuids", [None] * len(sides))
+            side = torch.tensor([each == CONDITIONAL and (positive is None or entry in positive)
+                                 for each, entry in zip(sides, asked)], device=rows.device)
             rows = rows & side.repeat_interleave(count // len(sides))
         return rows
 
@@ -98,6 +103,11 @@ class Steering:
                              "model holds in half precision: lower its strength.")
         change = change.to(tokens.device, tokens.dtype)
         return place.shifted(output, size, rows.to(change)[:, None] * change)
+
+
+def _positive(guider: Any) -> set | None:
+    """By which core knows the entries of a guider's positive prompt, as they are now; None where they have nothing."""
+    return {entry.get("uuid") for entry in guider.conds.get("positive", [])} or None
 
 
 def steered_model(model: Any, direction: Direction, layers: list[str], strength: float, start_percent: float,

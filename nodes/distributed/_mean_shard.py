@@ -83,7 +83,7 @@ class MeanShard(io.ComfyNode):
         with comfyui.explaining_what_cannot_be_written(filename_prefix):
             path = comfyui.fixed_output_path(filename_prefix, rows_and_ending(start, stop))
         name, key = comfyui.output_name(path), settings_key(settings, total)
-        there = found_shard(path, key, start, stop)
+        there = found_shard(path, name, key, start, stop)
         reporter = ProgressReporter(mean.model, "MeanShard")
 
         def measure(denoiser: Any) -> Shard | None:
@@ -176,12 +176,18 @@ def rows_and_ending(start: int, stop: int) -> str:
     return f"_{start:07}_{stop:07}{ENDING}"
 
 
-def found_shard(path: Path, key: str, start: int, stop: int) -> Shard | None:
-    """The shard in a file, where it is the whole one of these settings and rows."""
+def found_shard(path: Path, name: str, key: str, start: int, stop: int) -> Shard | None:
+    """The shard in a file, where it is the whole one of these settings and rows.
+
+    Raises ValueError where it is that of another mean, which may have taken a night and is not to be replaced.
+    """
     if not path.is_file():
         return None
     try:
         found = load_shard(path)
     except ValueError:
         return None
-    return found if (found.key, found.start, found.stop) == (key, start, stop) else None
+    if found.key != key:
+        raise ValueError(f"{name} is there already, with rows of another mean, by other settings, prompts or another "
+                         "model: choose another filename_prefix, or move that file away.")
+    return found if (found.start, found.stop) == (start, stop) else None

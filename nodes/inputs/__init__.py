@@ -26,7 +26,7 @@ from ._latents import growing_latents, joined_noise
 from ._layers import LAYERS, chosen_layers, noise_levels, pooling, source_of_directions, source_of_memorisation
 from ._method import method_of, solver_options
 from ._number_text import filled_lines, lines_of, number_of, numbers, words
-from ._pictures import check_one_size, count_of_pictures, latents_of_pictures
+from ._pictures import check_one_size, count_of_pictures, latents_of_pictures, on_white
 from ._reading import draws, levels_to_read, reading_prompt, represented
 from ._references import check_reference_count, sampled_otherwise
 from ._sampling import batch_size, concept, latent_size, negative, resume, scheduler, seed, steps
@@ -69,8 +69,8 @@ __all__ = [
     "count_of", "count_of_pictures", "different_rows", "draws", "encoder_name", "filled_lines", "first_mean",
     "from_saved_file", "growing_latents", "joined_noise", "latent_size", "latents_of_pictures",
     "learning_rate_of_training", "levels_to_read", "lines_of", "lora_target", "method_of", "mode_latents", "negative",
-    "noise_levels", "number_of", "numbers", "picture_embeddings", "pooling", "previewing", "prompt_embedding",
-    "reading_prompt", "reads_prompts", "represented", "resume", "sampled_otherwise", "saved_file", "saved_training",
-    "schedule", "scheduler", "seed", "settings_of_mean", "solver_options", "source_of_directions",
+    "noise_levels", "number_of", "numbers", "on_white", "picture_embeddings", "pooling", "previewing",
+    "prompt_embedding", "reading_prompt", "reads_prompts", "represented", "resume", "sampled_otherwise", "saved_file",
+    "saved_training", "schedule", "scheduler", "seed", "settings_of_mean", "solver_options", "source_of_directions",
     "source_of_memorisation", "steps", "take", "training_batch_size", "training_records", "training_steps", "words",
 ]

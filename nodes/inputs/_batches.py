@@ -1,11 +1,11 @@
 """Batches of pictures and latents: checked, counted, taken apart."""
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import torch
 
+from ...dma import statistics
 from ..comfyui import finite
 
 
@@ -45,8 +45,6 @@ def different_rows(batch: Any) -> list[int]:
     """The numbers of images, or of a LATENT's latents, each once: a copy is no picture of its own."""
     values = batch["samples"] if isinstance(batch, dict) else batch
     found: dict[bytes, int] = {}
-    for row, value in enumerate(values):
-        # By a digest of each: to sort them would take the memory of all again.
-        content = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-        found.setdefault(hashlib.blake2b(content).digest(), row)
+    for row, digest in enumerate(statistics.row_digests(values)):
+        found.setdefault(digest, row)
     return list(found.values())

@@ -23,7 +23,7 @@ INPUTS_OF_MEAN = {"values": "what is averaged (average of MeanShard)", "shape": 
 # By how much the answers of one model to one question may be apart, relative to them: so many times what one machine
 # may round them by, and at most a tenth, which machines may that are not alike. At the first noise level a prediction
 # is the small difference of large numbers, in which half precision leaves some hundredths.
-ROUNDINGS, UNLIKE = 10.0, 0.1
+ROUNDINGS = 10.0
 
 
 def first_mean() -> io.Custom.Input:
@@ -68,7 +68,7 @@ def apart(one: Shard, answers: Tensor, made_by: dict[str, Any]) -> float | None:
     None where they may be those of one model."""
     distance = execution.distance_of_answers(one.answers, answers)
     roundings = ROUNDINGS * max(each.get("tolerance", 0.0) for each in (one.made_by, made_by))
-    allowed = min(UNLIKE, roundings) if _rounding(one.made_by) == _rounding(made_by) else UNLIKE
+    allowed = min(comfyui.UNLIKE, roundings) if _rounding(one.made_by) == _rounding(made_by) else comfyui.UNLIKE
     return None if distance <= allowed else distance
 
 

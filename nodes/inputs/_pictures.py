@@ -4,6 +4,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from .. import comfyui
 from ._batches import check_batch
@@ -21,16 +22,28 @@ def count_of_pictures(model: Any, pictures: Any, vae: Any, name: str) -> int:
     return len(pictures)
 
 
-def check_one_size(given: dict[str, Any]) -> None:
-    """Raise ValueError for two sets of pictures, by the names of their inputs, of two sizes, where both are latents or
-    both are images."""
-    kinds = {isinstance(each, dict) for each in given.values()}
-    one, other = (tuple(each["samples"].shape[-2:] if isinstance(each, dict) else each.shape[1:3])
-                  for each in given.values())
-    if len(kinds) == 1 and one != other:
-        (first, second), kind = given, "latents" if kinds.pop() else "images"
-        raise ValueError(f"{first} holds {kind} of {one[1]} x {one[0]} and {second} of {other[1]} x {other[0]}: "
-                         "sizes are seen in features, too, so connect pictures of one size.")
+def check_one_size(given: dict[str, Any], vae: Any) -> None:
+    """Raise ValueError for two sets of pictures, by the names of their inputs, whose latents are of two sizes."""
+    if len({_latent_size(pictures, vae) for pictures in given.values()}) > 1:
+        first, second = (f"{name} holds {_size_told(pictures, vae)}" for name, pictures in given.items())
+        raise ValueError(f"{first}, but {second}: sizes are seen in features, too, so connect pictures of one size.")
+
+
+def _latent_size(pictures: Any, vae: Any) -> tuple[int, int]:
+    """Width and height of the latents of a set of pictures, before a VAE is asked for them."""
+    if isinstance(pictures, dict):
+        height, width = pictures["samples"].shape[-2:]
+        return width, height
+    height, width = vae.vae_encode_crop_pixels(pictures[:1]).shape[1:3]
+    factor = vae.spacial_compression_encode()
+    return width // factor, height // factor
+
+
+def _size_told(pictures: Any, vae: Any) -> str:
+    width, height = _latent_size(pictures, vae)
+    latents = f"latents of {width} x {height}"
+    return (latents if isinstance(pictures, dict) else
+            f"images of {pictures.shape[2]} x {pictures.shape[1]}, which become {latents}")
 
 
 def latents_of_pictures(pictures: Any, vae: Any) -> dict:
@@ -38,3 +51,12 @@ def latents_of_pictures(pictures: Any, vae: Any) -> dict:
     if isinstance(pictures, dict):
         return pictures
     return {"samples": torch.cat(list(comfyui.encoded_one_by_one(vae, pictures)))}
+
+
+def on_white(pictures: Tensor) -> Tensor:
+    """The colours (N, H, W, 3) that pictures show on a white page: what they hide under an alpha channel is not seen,
+    and a black drawing whose shape is its alpha alone is."""
+    if pictures.shape[-1] != 4:
+        return pictures
+    alpha = pictures[..., 3:].clamp(0, 1)
+    return pictures[..., :3] * alpha + (1 - alpha)

@@ -17,6 +17,10 @@ from ._source_trajectory import SourceTrajectory
 GENERATOR_SEED = 0
 # These follow the ODE of one velocity field, which strong guidance makes too rough for them.
 MADE_FOR_GUIDANCE_1 = ("ddim", "midpoint", "fireflow", "rf_inversion")
+# What a model of half precision rounds is more than this.
+HALF_PRECISION = 1e-4
+# Noise of a level below this share of the model's highest is told of where it is longer than ordinary noise by so much.
+FULL_NOISE, LONG_NOISE = 0.5, 1.1
 
 
 def noise_seed(tooltip: str) -> io.Int.Input:
@@ -96,7 +100,7 @@ class DDIMInvert(io.ComfyNode):
                                  tooltip="The noise z, one per picture, in units of ordinary noise: for DDIMSample, or "
                                          "to be averaged."),
                 TRAJECTORY.Output("trajectory", display_name="trajectory",
-                                  tooltip="All latents between picture and noise and what the method needs for the way "
+                                  tooltip="The latents of picture and noise and what the method needs for the way "
                                           "back, for DDIMSample."),
                 REPORT.Output("report", display_name="report",
                               tooltip="Residuals, norms and the error of the round trip, for PlotReport."),
@@ -137,9 +141,10 @@ class DDIMInvert(io.ComfyNode):
         def monitor(measure: bool, *part: float) -> inversion.InversionMonitor:
             return inversion.InversionMonitor(reporter, len(levels) - 1, measure=measure, part=part)
 
-        def invert(guidance: float, measure: bool, *part: float) -> inversion.Inversion:
+        def invert(guidance: float, measure: bool, *part: float, whole: bool = False) -> inversion.Inversion:
             return run(guidance, lambda denoiser: inversion.invert(denoiser, clean, levels, method=solver,
-                                                                   measure=measure, watchers=[monitor(measure, *part)]))
+                                                                   measure=measure, whole=whole,
+                                                                   watchers=[monitor(measure, *part)]))
 
         def check(denoiser) -> None:
             embedding = denoiser.unconditional_embedding().detach().clone().requires_grad_()
@@ -151,17 +156,17 @@ class DDIMInvert(io.ComfyNode):
 
         if chosen == "null_text":
             run(cfg, check)
-            pivot = invert(1.0, False, 0.0, 0.05)
+            pivot = invert(1.0, False, 0.0, 0.05, whole=True)
             settings = inversion.NullText(iterations=method["iterations"], learning_rate=method["learning_rate"])
             found = run(cfg, lambda denoiser: inversion.optimise_null_text(
                 denoiser, pivot, settings=settings, measure=measure, watchers=[monitor(measure, 0.05, 1.0)]))
         else:
             found = invert(1.0 if chosen == "negative_prompt" else cfg, measure, 0.0, 1.0)
         if isinstance(solver, FixedPoint):
-            missed, total = inversion.unsolved(found.report.steps, solver.tolerance)
-            if missed:
-                warnings.append(f"{missed} of {total} fixed-point steps did not reach the tolerance of "
-                                f"{solver.tolerance:g}: raise iterations, use more steps, or a lower cfg.")
+            warnings.extend(unsolved_steps(found.report.steps, solver, comfyui.rounding_of_model(model)))
+        if sigmas is not None and not isinstance(solver, DpmEncoder):
+            highest = comfyui.sigmas_of(model, "simple", 1)[0].item()
+            warnings.extend(long_noise(found.trajectory, highest))
         for warning in warnings:
             logging.warning("DDIMInvert: %s", warning)
         settings = {**found.report.settings, "method": chosen, "guidance_scale": cfg}
@@ -170,3 +175,32 @@ class DDIMInvert(io.ComfyNode):
         noise = found.trajectory.noise
         latent = comfyui.coded_latent(noise, chosen) if isinstance(solver, DpmEncoder) else {"samples": noise}
         return io.NodeOutput(latent, trajectory, report)
+
+
+def unsolved_steps(steps: list[inversion.InvertedStep], method: FixedPoint, rounding: float) -> list[str]:
+    """What is to be said of fixed-point steps that ended above the tolerance, with a model that rounds so coarsely."""
+    missed, total = inversion.unsolved(steps, method.tolerance)
+    coarse = rounding >= HALF_PRECISION
+    rounded = inversion.at_floor(steps, method) if coarse else []
+    found = []
+    if rounded:
+        found.append(f"{len(rounded)} of {total} fixed-point steps ended at a residual of up to {max(rounded):.1g}, "
+                     f"above the tolerance of {method.tolerance:g}, because the rounding of the model leaves no less. "
+                     "A tolerance of that size saves calls; a model in fp32 comes nearer.")
+    if missed > len(rounded):
+        advice = ("use more steps, a lower cfg, or a model in fp32." if coarse else
+                  "raise iterations, use more steps, or a lower cfg.")
+        found.append(f"{missed - len(rounded)} of {total} fixed-point steps did not reach the tolerance of "
+                     f"{method.tolerance:g}: {advice}")
+    return found
+
+
+def long_noise(trajectory: inversion.Trajectory, highest: float) -> list[str]:
+    """What is to be said of noise of a level below the model's highest, where it holds so much of the pictures that it
+    is longer than ordinary noise."""
+    level, norm = trajectory.levels[-1], max(inversion.nominal_norms(trajectory.noise))
+    if level > FULL_NOISE * highest or norm <= LONG_NOISE:
+        return []
+    return [f"The inversion ends at noise level {level:.3g}, far below the model's highest of {highest:.3g}, and its "
+            f"noise is up to {norm:.2f} times as long as ordinary noise. To average or interpolate it choose nin, "
+            "which keeps that length: fix makes it that of ordinary noise, too short for this level."]

@@ -61,14 +61,16 @@ class DDIMSample(io.ComfyNode):
         shape = comfyui.latent_shape(model, latent, coded)
         noise = comfyui.samples_of(model, latent, coded).float().clone()
         levels = schedule(model, scheduler, steps, sigmas)
+        companion = None
         if trajectory is not None:
             parametrization, asked = comfyui.parametrization_of(model), None if sigmas is None else levels
-            levels, negative = follow(trajectory, parametrization, noise, cfg, asked, negative)
+            levels, negative, companion = follow(trajectory, parametrization, noise, cfg, asked, negative)
         monitor = inversion.InversionMonitor(ProgressReporter(model, "DDIMSample"), len(levels) - 1)
 
         def run(denoiser) -> Tensor:
             if trajectory is not None:
-                return inversion.way_back(denoiser, noise, trajectory.trajectory, watchers=[monitor])
+                return inversion.way_back(denoiser, noise, trajectory.trajectory, companion=companion,
+                                          watchers=[monitor])
             return inversion.sample_back(denoiser, noise, levels, watchers=[monitor])
 
         latents = comfyui.with_denoiser(model, positive, negative, cfg, levels, shape, GENERATOR_SEED, run, layer=None,
@@ -77,16 +79,16 @@ class DDIMSample(io.ComfyNode):
 
 
 def follow(source: SourceTrajectory, parametrization, noise: Tensor, cfg: float, levels: Tensor | None,
-           negative: list) -> tuple[Tensor, list]:
-    """The noise levels (falling) and the negative prompt that a trajectory asks for.
+           negative: list) -> tuple[Tensor, list, Tensor | None]:
+    """The noise levels (falling) and the negative prompt that a trajectory asks for, and what it carries for the noise.
 
     Raises ValueError if it was made for other latents, levels or another kind of model.
     """
     trajectory = source.trajectory
     own = comfyui.own_levels(trajectory, parametrization, levels, "connect only one of the two.")
     with comfyui.advising(comfyui.OWN_LATENTS):
-        inversion.check_fit(trajectory, noise)
+        companion = inversion.companions_of(trajectory, noise)
     if trajectory.method.name == "null_text" and cfg != source.guidance_scale:
         logging.warning("DDIMSample: the trajectory was optimised for cfg %g, but cfg is %g: the pictures will differ "
                         "from their sources.", source.guidance_scale, cfg)
-    return own, source.negative or negative
+    return own, source.negative or negative, companion

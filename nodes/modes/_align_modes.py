@@ -152,11 +152,11 @@ class AlignModes(io.ComfyNode):
         check_training_latents(latents["samples"])
         comfyui.check_model(model)
         check_modes(model, latents, clusters, modes, cls.hidden.dynprompt.get_real_node_id(cls.hidden.unique_id))
-        graph = Unfolded(links, layer, pooling)
+        graph = Unfolded(links, clusters.members, layer, pooling)
         averaged = [graph.average(index, mode) for index, mode in enumerate(modes)]
         captions = [f"mode {mode}: {share.count} of {len(clusters.labels)} ({share.share:.0%})"
                     for mode, share in enumerate(clusters.shares[:shown])]
-        averages, sheet, latent = graph.collect(averaged, captions, with_members=images is not None)
+        averages, sheet, latent = graph.collect(averaged, captions)
         return io.NodeOutput(averages, sheet, latent, expand=graph.nodes.finalize())
 
 
@@ -199,7 +199,7 @@ def check_modes(model: Any, latents: dict, clusters: Clusters, modes: list[Mode]
             layers = comfyui.target_layers(comfyui.network_of(model), target_of(training))
             comfyui.check_rank(layers, training["rank"])
             if training["save_as"]:
-                check_prefix(training["save_as"], saved_name(training["save_as"], index))
+                comfyui.check_prefix(training["save_as"], saved_name(training["save_as"], index), "loras/concept")
         else:
             paths.append(prepare(
                 model, training["clip"], take(latents, list(clusters.members[index])),
@@ -211,10 +211,3 @@ def check_modes(model: Any, latents: dict, clusters: Clusters, modes: list[Mode]
         names = ", ".join(embedding_name(mode.training["name"], index) for index, mode in enumerate(modes))
         raise ValueError(f"Several modes would have their embeddings in one file, because there are links of the names "
                          f"{names}: remove the links, or choose another name.")
-
-
-def check_prefix(given: str, prefix: str) -> None:
-    """Raise ValueError if Save LoRA Weights could not write files of this prefix into ComfyUI's output folder."""
-    if not comfyui.is_writable_prefix(prefix):
-        raise ValueError(f"save_as is {given!r}, which is no place for files in ComfyUI's output folder: use a name, "
-                         "with / for sub-folders, such as loras/concept.")

@@ -44,8 +44,7 @@ class SelectMode(io.ComfyNode):
                              "that was clustered.")
         if mode >= len(clusters.members):
             raise ValueError(f"There is no mode {mode}: these clusters have {len(clusters.members)}, numbered from 0.")
-        members = list(clusters.members[mode])
-        others = sorted(set(range(expected)) - set(members))
+        modes = [take(batch, list(rows)) for rows in clusters.members]
+        others = sorted(set(range(expected)) - set(clusters.members[mode]))
         rest = take(batch, others) if others else ExecutionBlocker(None)
-        return io.NodeOutput(take(batch, members), rest, [take(batch, list(rows)) for rows in clusters.members],
-                             len(members))
+        return io.NodeOutput(modes[mode], rest, modes, len(clusters.members[mode]))

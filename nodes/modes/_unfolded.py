@@ -1,6 +1,7 @@
 """The graph that AlignModes unfolds into."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,12 +48,13 @@ class Unfolded:
     modes."""
 
     links: dict[str, Any]  # the node's own inputs, as the graph has them
+    members: Sequence[Sequence[int]]  # of each mode, the most typical first
     layer: str
     pooling: str
     nodes: GraphBuilder = field(default_factory=GraphBuilder)
 
     def average(self, mode: int, choices: Mode) -> dict[str, list]:
-        """Links to a mode's average as latent and as picture, and to its selected pictures."""
+        """Links to a mode's average as latent and as picture, and to its most typical pictures."""
         links, settings, training = self.links, choices.settings, choices.training
         members = self.nodes.node("SelectMode", f"mode_{mode}_samples", clusters=links["clusters"],
                                   batch=links["latents"], mode=mode).out(0)
@@ -74,9 +76,16 @@ class Unfolded:
         latent = average.out(0)
         return {"latent": latent, "picture": self.nodes.node("VAEDecode", f"mode_{mode}_picture", samples=latent,
                                                              vae=links["vae"]).out(0),
-                "members": self.nodes.node("SelectMode", f"mode_{mode}_members", clusters=links["clusters"],
-                                           batch=links["images"], mode=mode).out(0)
-                if "images" in links else None}
+                "typical": self.typical(mode)}
+
+    def typical(self, mode: int) -> list[list]:
+        """Links to the most typical pictures of a mode. Each is taken out by itself, since SelectMode would hold copies
+        of all pictures for every mode."""
+        if "images" not in self.links:
+            return []
+        return [self.nodes.node("ImageFromBatch", f"mode_{mode}_typical_{place}", image=self.links["images"],
+                                batch_index=row, length=1).out(0)
+                for place, row in enumerate(self.members[mode][:MEMBERS_SHOWN])]
 
     def adapted(self, mode: int, members: list, training: dict[str, Any]) -> tuple[list, list]:
         """Links to the model and the prompt that make pictures of a mode."""
@@ -98,8 +107,7 @@ class Unfolded:
                             prefix=saved_name(training["save_as"], mode))
         return trained.out(1), links["positive"]
 
-    def collect(self, averaged: list[dict[str, list]], captions: list[str],
-                with_members: bool) -> tuple[list, list, list]:
+    def collect(self, averaged: list[dict[str, list]], captions: list[str]) -> tuple[list, list, list]:
         """Links to all pictures in one batch, to their sheet, and to all latents in one batch."""
         pictures = self.nodes.node("BatchImagesNode", "pictures",
                                    **{f"images.image{mode}": found["picture"] for mode, found in enumerate(averaged)})
@@ -108,11 +116,10 @@ class Unfolded:
         rows = {}
         for mode, found in enumerate(averaged):
             row = found["picture"]
-            if with_members:
-                typical = self.nodes.node("ImageFromBatch", f"mode_{mode}_typical", image=found["members"],
-                                          batch_index=0, length=MEMBERS_SHOWN).out(0)
+            if found["typical"]:
                 row = self.nodes.node("BatchImagesNode", f"mode_{mode}_row",
-                                      **{"images.image0": row, "images.image1": typical}).out(0)
+                                      **{f"images.image{place}": picture
+                                         for place, picture in enumerate([row, *found["typical"]])}).out(0)
             rows[f"rows.images{mode}"] = row
         sheet = self.nodes.node("LabelledSheet", "sheet", captions="\n".join(captions), title="", cell=192,
                                 columns=1 + MEMBERS_SHOWN, **rows)

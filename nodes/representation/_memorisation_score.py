@@ -109,12 +109,12 @@ class MemorisationScore(io.ComfyNode):
         said["references"] = [said["references"][row] for row in rows if said["references"]]
         inputs.check_reference_count(counts["references"], "pictures", false_positive_rate, "connect more")
         inputs.check_reference_count(len(rows), "different pictures", false_positive_rate, "connect more")
-        inputs.check_one_size(given)
+        inputs.check_one_size(given, vae)
         read_prompts = conditionings(model, said, score, clip, positive)
         asked = levels_of_guidance(model, guidance_levels) if read_prompts or score == FIT else []
         comfyui.check_active(model, positive, "positive", asked)
         latents = {name: inputs.latents_of_pictures(each, vae) for name, each in given.items()}
-        inputs.check_one_size(latents)
+        inputs.check_one_size(latents, vae)
         reading = Reading(draws, seed, pooling)
         found = {name: inputs.represented(model, positive, latent, sigmas, chosen, reading, batch_size=batch_size,
                                           resume=resume) for name, latent in latents.items()}

@@ -88,9 +88,9 @@ class DirectionFromPictures(io.ComfyNode):
             # Copies would be on both sides where a direction is judged on pictures that it was not made of.
             given[name] = inputs.take(pictures, rows := inputs.different_rows(pictures))
             check_count(len(rows), name, "different ")
-        inputs.check_one_size(given)
+        inputs.check_one_size(given, vae)
         sets = {name: inputs.latents_of_pictures(pictures, vae) for name, pictures in given.items()}
-        inputs.check_one_size(sets)
+        inputs.check_one_size(sets, vae)
         clean = [comfyui.latents_into_model(model, comfyui.samples_of(model, latent)) for latent in sets.values()]
         way = steering.way_between(*clean) if weighting == BY_LEAD else None
         if way is not None:

@@ -93,6 +93,8 @@ class TrainModeLoRA(io.ComfyNode):
 
         def run(denoiser: comfyui.ComfyDenoiser) -> training.Training:
             network, levels = denoiser.guider.inner_model.diffusion_model, denoiser.noise_levels()
+            # Noise levels are drawn from all of the schedule.
+            comfyui.check_active(model, positive, "positive", levels.tolist())
             saved = saved_training(key, denoiser, levels, shape) if resume else None
             # Not the layers from above: a model in dynamic VRAM is trained on in another form, which has its own.
             own = comfyui.target_layers(network, target)

@@ -65,7 +65,8 @@ def test_gradient_is_that_of_the_sum_of_squares():
 
 
 def test_complete_runs_are_read_as_they_were_saved(tmp_path):
-    runs = [support.NaiveRun("red heart", seed, 8, 5.0, [0.5, 0.25], 12.6, torch.arange(4.0) + seed) for seed in (0, 2)]
+    runs = [support.NaiveRun("red heart", seed, 8, 5.0, [0.5, 0.25], 12.6, torch.arange(4.0) + seed,
+                             support.demo_weights()) for seed in (0, 2)]
     for run in runs:
         run.save(tmp_path)
     found = support.naive_runs("red heart", 3, tmp_path)
@@ -76,16 +77,30 @@ def test_complete_runs_are_read_as_they_were_saved(tmp_path):
     assert support.naive_runs("blue heart", 3, tmp_path) == []
 
 
-def test_complete_runs_that_are_kept_are_of_one_size():
-    runs = [run for concept in ("red heart", "cat face", "woman") for run in support.naive_runs(concept, 10)]
-    assert len(runs) == len(list((support.ROOT / "benchmarks" / "naive_pictures").glob("*.json")))
-    assert {(run.count, run.guidance) for run in runs} == {(support.NAIVE_COUNT, support.NAIVE_GUIDANCE)}
-    assert {tuple(run.latents((4, 8, 8)).shape) for run in runs} == {(1, 4, 8, 8)}
+def test_complete_runs_of_other_weights_are_left_out(tmp_path):
+    support.NaiveRun("red heart", 0, 8, 5.0, [0.5], 1.0, torch.zeros(4), "other weights").save(tmp_path)
+    assert support.naive_runs("red heart", 1, tmp_path) == []
 
 
 def test_processes_share_the_cores():
     with support.processes(1) as pool:
         assert pool.submit(torch.get_num_threads).result() >= 1
+
+
+def test_processes_have_no_more_threads_than_this_one():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with support.processes(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_too_small_numbers_are_refused_before_long_work():
+    support.check_least(argparse.Namespace(subsets=2), subsets=2)
+    with pytest.raises(SystemExit, match="--subsets is 1, but the figures take 2 or more"):
+        support.check_least(argparse.Namespace(subsets=1), subsets=2)
 
 
 class TestKept:

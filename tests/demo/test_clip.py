@@ -104,9 +104,10 @@ def test_only_pictures_with_one_tone_are_asked_for_it():
     seen, prompts, scale = torch.eye(5)[[1, 0, 3]], torch.eye(5), torch.tensor(2.0)
     right, wrong = math.log(1 + 4 * math.exp(-2.0)), math.log(math.exp(2.0) + 4)
     for tones, expected in (([1, -1, 3], right), ([1, 2, -1], (right + wrong) / 2), ([-1, -1, -1], 0.0)):
-        assert train_clip.tone_loss(seen, prompts, scale, torch.tensor(tones)).item() == pytest.approx(expected, 1e-5)
+        assert train_clip.label_loss(seen, prompts, scale, torch.tensor(tones)).item() == pytest.approx(expected, 1e-5)
     assert [train_clip.tone_of(Picture(caption, "", "noto", False)) for caption in (
         "woman medium dark skin tone", "kiss light skin tone dark skin tone", "red heart")] == [3, -1, -1]
+    assert [train_clip.kind_of(Picture("", "", "noto", False, kind)) for kind in ("food", None)] == [2, -1]
 
 
 def test_shifts_move_pictures_over_white():
@@ -152,11 +153,32 @@ def train(run, tokenizer, data, *, after_save=lambda step: None, split="split", 
     """The averaged network after a training of a small one."""
     run.mkdir(exist_ok=True)
     arguments = SimpleNamespace(**{**dict(run=run, steps=6, deadline=None, seed=0, batch=8, peak=1e-3, tones=0.5,
-                                          final_batches=1), **change})
+                                          kinds=0.0, final_batches=1), **change})
     model = small_network(tokenizer)
     averaged = copy.deepcopy(model).requires_grad_(False)
     train_clip.train(model, tokenizer, data, arguments, after_save, averaged, split=split)
     return averaged
+
+
+def test_a_run_keeps_its_byte_pairs(tmp_path, monkeypatch):
+    """The library gives pairs that are as frequent in another order each time."""
+    learnt = train_clip.kept_merges(tmp_path, made_up(), by_clock=False)
+    assert ("h", "ea") in learnt
+    monkeypatch.setattr(clip_model, "learn_merges", lambda captions: learnt[::-1])
+    (tmp_path / "clip.pt").touch()
+    assert train_clip.kept_merges(tmp_path, made_up(), by_clock=False) == learnt
+    # What begins anew, as by the clock, learns them from its own captions.
+    assert train_clip.kept_merges(tmp_path, made_up(), by_clock=True) == learnt[::-1]
+
+
+def test_byte_pairs_stay_where_a_training_by_the_clock_is_refused(tmp_path):
+    train_clip.kept_merges(tmp_path, made_up(), by_clock=False)
+    kept = (tmp_path / "clip_merges.json").read_bytes()
+    torch.save({"optimiser": {}}, tmp_path / "clip.pt")
+    with pytest.raises(SystemExit, match="is of a training by steps"):
+        train_clip.run_training(made_up(), SimpleNamespace(run=tmp_path, deadline=1.0))
+    assert (tmp_path / "clip_merges.json").read_bytes() == kept
+    assert {path.name for path in tmp_path.iterdir()} == {"clip.pt", "clip_merges.json"}
 
 
 def test_an_interrupted_training_equals_an_uninterrupted_one(tmp_path, tokenizer, monkeypatch):

@@ -25,14 +25,14 @@ def test_rehearsal(comfyui, tmp_path):
     """Every lever is pulled once. Ten seconds, which a rehearsal has if it is told no other number, are less than the
     trainings need to start, so that each takes a step or a few: the time is that of starting four programs."""
     pictures = [dataset.Picture(f"thing {number} {tone} skin tone", f"thing {number}", ("noto", "twitter")[number % 2],
-                                number % 6 == 0) for number in range(12) for tone in ("light", "dark")]
+                                number % 6 == 0, "food") for number in range(12) for tone in ("light", "dark")]
     images = np.random.default_rng(0).integers(0, 256, (len(pictures), 64, 64, 3), dtype=np.uint8)
     archive.write(tmp_path / "pictures.zip", pictures, images)
     variables = {**child_variables(), "PYTHON": sys.executable, "OMP_NUM_THREADS": "1",
                  "AUTOENCODER": "--relative 0.02 --colours 0.3",
                  "DENOISER": "--noise assigned --weight velocity --captions whole --dropout 0.1 --final-batches 2 "
                              "--styles noto",
-                 "TRANSFORMER": "--noise assigned", "CLIP": "--tones 0.3"}
+                 "TRANSFORMER": "--noise assigned", "CLIP": "--tones 0.3 --kinds 0.3"}
     done = subprocess.run(["bash", str(pack.ROOT / "demo" / "gpu_day.sh"), str(tmp_path / "pictures.zip"),
                            str(tmp_path / "run"), os.environ["MENTAL_AVERAGES_COMFYUI"], "--rehearsal"],
                           capture_output=True, text=True, env=variables, timeout=900)

@@ -311,9 +311,12 @@ def test_a_run_without_an_autoencoder_gets_the_stored_one_with_its_name(comfyui,
     with pytest.raises(SystemExit, match="train the autoencoder first"):
         latents.load_autoencoder(tmp_path, "abc", CPU)
     stored = networks.stored_networks()
+    with pytest.raises(SystemExit, match=r"weights\.safetensors was trained on another split"):
+        latents.load_autoencoder(tmp_path, "abc", CPU, stored)
+    assert not list(tmp_path.iterdir())
     for _ in range(2):
-        found = latents.load_autoencoder(tmp_path, "abc", CPU, stored)
-        assert found.name == stored.autoencoder_name == weights.FIRST_AUTOENCODER
+        assert latents.load_autoencoder(tmp_path, stored.split, CPU, stored).name == stored.autoencoder_name
+    found = latents.load_autoencoder(tmp_path, stored.split, CPU)
     assert torch.equal(found.encoder.state_dict()["0.weight"], stored.autoencoder["0.0.weight"])
     with pytest.raises(SystemExit, match="averaged weights alone"):
         optimise.check_state(tmp_path / "autoencoder.pt", by_clock=False)
@@ -372,6 +375,8 @@ def test_a_decoder_learns_alone_and_takes_the_place_of_its_autoencoders(comfyui,
         latents.load_autoencoder(tmp_path, split, CPU)
     with pytest.raises(SystemExit, match="decoder.pt is of a training with another autoencoder .* or remove it"):
         arguments.train(arguments)
+    with pytest.raises(SystemExit, match="decoder.pt was trained on the latents .* remove it to train the autoencoder"):
+        autoencoding.train_autoencoder(arguments)
 
 
 def test_a_decoder_that_is_trained_by_the_clock_begins_anew(comfyui, small, tmp_path):
@@ -447,13 +452,17 @@ def test_some_pictures_of_some_styles(small, tmp_path):
     assert [picture.held_out for picture in data.held_out_pictures] == [True, True]
 
 
-def test_stored_weights_go_on_as_what_they_are(comfyui, small, tmp_path):
-    """Neither in another architecture nor with fewer steps than they have."""
+def test_stored_weights_go_on_as_what_they_are(comfyui, small, tmp_path, monkeypatch):
+    """Neither on another split, nor in another architecture, nor with fewer steps than they have."""
     path, *_ = small
+    stored = networks.stored_networks()
     words = ["--data", str(path), "--run", str(tmp_path), "--from-weights"]
+    with pytest.raises(SystemExit, match="another split"):
+        train.train_denoiser(options("denoiser", *words))
+    monkeypatch.setattr(training, "split_digest", lambda pictures: stored.split)
     with pytest.raises(SystemExit, match="is 'narrow' and cannot go on as 'late'"):
         train.train_denoiser(options("denoiser", *words, "--architecture", "late"))
-    with pytest.raises(SystemExit, match="7600 steps behind them"):
+    with pytest.raises(SystemExit, match=f"{stored.unet_steps} steps behind them"):
         train.train_denoiser(options("denoiser", *words))
 
 

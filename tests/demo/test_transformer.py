@@ -11,6 +11,7 @@ import pack
 
 sys.path.insert(0, str(pack.ROOT / "demo"))
 import assemble
+import networks
 import optimise
 import train_transformer
 import transformer
@@ -163,8 +164,9 @@ def test_the_file_is_small_and_leaves_out_only_zeros(trained):
 
 
 def test_a_transformer_of_another_autoencoder_is_refused(tmp_path, trained):
-    """The stored two are older than autoencoders' names and belong together."""
-    assert transformer.header()["autoencoder"] == weights.FIRST_AUTOENCODER
+    stored = networks.stored_networks()
+    assert transformer.header()["autoencoder"] == stored.autoencoder_name
+    assert transformer.header()["split"] == stored.split == stored.unet_split
     optimise.save_state(tmp_path / "transformer.pt", step=3, averaged=trained.state_dict(), autoencoder="another",
                         split="abc")
     train_transformer.pack(tmp_path, tmp_path / "packed.safetensors")

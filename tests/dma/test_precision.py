@@ -135,7 +135,7 @@ def test_null_text():
     for device in ("cpu", DEVICE):
         network = Guided(Parametrization.EPS)
         network = network if device == "cpu" else on_device(network)
-        pivot = inversion.invert(network, pictures(), levels)
+        pivot = inversion.invert(network, pictures(), levels, whole=True)
         shifted = dataclasses.replace(pivot.trajectory, latents=1.1 * pivot.trajectory.latents)
         pivot = dataclasses.replace(pivot, trajectory=shifted)
         found.append(inversion.optimise_null_text(network, pivot, settings=inversion.NullText(iterations=3)))

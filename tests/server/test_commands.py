@@ -1,4 +1,5 @@
 """The commands of tools/, as far as they go without preparing anything."""
+import hashlib
 import io
 import os
 import subprocess
@@ -126,6 +127,15 @@ def test_a_decoder_that_was_assembled_is_replaced_when_it_is_old(tmp_path):
     os.utime(target, (0, 0))
     assemble()
     assert target.read_text() == "mine"
+
+
+def test_a_decoder_of_the_first_weights_is_replaced_though_no_record_tells_of_it(tmp_path, monkeypatch):
+    target = workspace.make_base(tmp_path) / "models" / "vae_approx" / workspace.PREVIEWS
+    target.write_text("the first decoder")
+    os.utime(target, (0, 0))
+    monkeypatch.setattr(workspace, "UNRECORDED", {hashlib.sha256(target.read_bytes()).hexdigest()})
+    workspace.assemble(workspace.PREVIEWS, environment.Environment(Path(sys.executable), tmp_path), tmp_path, print)
+    assert target.stat().st_size > 2**20
 
 
 def test_nothing_of_an_archive_is_written_elsewhere(tmp_path):

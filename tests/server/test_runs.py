@@ -92,7 +92,7 @@ def test_template_runs_headless_and_writes_its_pictures(server, checkpoint):
         assert run.entry["outputs"][node_id]["images"], graph[node_id]["_meta"]["title"]
     assert len(run.pictures) == 5  # the sheet, the report's plot, the average by mean shift and both of alignment's
     assert {path.name.rpartition("_0")[0] for path in run.pictures} == {
-        "rocket_sheet", "rocket_report", "rocket_mental_average", "rocket_aligned_average"}
+        "butterfly_sheet", "butterfly_report", "butterfly_mental_average", "butterfly_aligned_average"}
     for number, path in enumerate(run.pictures):
         assert run.pixels(number).std() > 5, path.name
 
@@ -102,7 +102,9 @@ def test_the_page_of_a_changed_template_holds_the_changes(server, checkpoint):
     import page_workflow
 
     graph = json.loads(quickstart.GRAPH.read_text(encoding="utf-8"))
-    quickstart.edit(graph, checkpoint=checkpoint, prompt="a castle", count=3, seed=7, size=1024)
+    quickstart.edit(graph, checkpoint=checkpoint, prompt="a castle", count=3, seed=7, size=1024,
+                    guidance=quickstart.OWN_GUIDANCE)
+    assert {node["inputs"]["cfg"] for node in graph.values() if "cfg" in node["inputs"]} == {quickstart.OWN_GUIDANCE}
     quickstart.save_page(server, graph)
     page = server.get(f"/userdata/workflows%2F{quickstart.WORKFLOW}.json")
     page = page if isinstance(page, dict) else json.loads(page)

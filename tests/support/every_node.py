@@ -54,11 +54,11 @@ def _probe(model, prompts, **change):
                                       "none", layers="middle_block", cached=False, **change).args
 
 
-def _mixture(model, prompts):
+def _mixture(model, prompts, aligned_steps=1):
     from mental_averages.nodes.alignment import AlignMixtureModes
 
-    return AlignMixtureModes.execute(_hspace(model), *prompts, LATENT, 4, {"components": "fixed", "modes": 1}, 4, 1,
-                                     2.0, "normal", 0, "draft", 0.25, minimum_size=1, resume=False).args
+    return AlignMixtureModes.execute(_hspace(model), *prompts, LATENT, 4, {"components": "fixed", "modes": 1}, 4,
+                                     aligned_steps, 2.0, "normal", 0, "draft", 0.25, minimum_size=1, resume=False).args
 
 
 def _zero(model, prompts):
@@ -104,6 +104,8 @@ READING = {"CaptureHSpace": _capture, "ChannelMeans": _represent, "Sparsity": _s
            "MemorisationScore": _memorisation,
            "AlignTrajectories without aligned steps":
            lambda model, prompts: align(model, prompts, aligned_steps=0),
+           "AlignMixtureModes without aligned steps":
+           lambda model, prompts: _mixture(model, prompts, aligned_steps=0),
            "SemanticLayerProbe without matching": lambda model, prompts: _probe(model, prompts, matched=0)}
 EVERY = {**PREDICTING, **DIFFERENTIATING, **READING}
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
+from uuid import uuid4
 
 import graphs
 import torch
@@ -97,7 +98,12 @@ def _sampler(graph: Graph, cfg: float, latent: list, noise: list, up: bool = Fal
     return graph.add("SamplerCustomAdvanced", noise=noise, latent_image=latent,
                      guider=graph.add("CFGGuider", cfg=cfg, **graph.prompted()),
                      sampler=graph.add("DDIMSamplerSelect", **DDIM),
-                     sigmas=graph.add("FlipSigmas", sigmas=sigmas) if up else sigmas)
+                     sigmas=_flipped(graph, sigmas) if up else sigmas)
+
+
+def _flipped(graph: Graph, sigmas: list) -> list:
+    """From 0 on, where FlipSigmas writes 0.0001."""
+    return graph.add("SetFirstSigma", sigmas=graph.add("FlipSigmas", sigmas=sigmas), sigma=0.0)
 
 
 def align(graph: Graph) -> None:
@@ -119,8 +125,10 @@ def average(graph: Graph) -> None:
 
 def shared_average(graph: Graph) -> None:
     average = {"average": "MentalAverage", "average.guidance_share": 0.7}
+    # A MeanShard refuses rows of another model, and these graphs run one after the other on a server.
+    prefix = f"promised/shared_{uuid4().hex}"
     path = graph.add("MeanShard", **graph.on_plain("positive", "negative"), hspace=graph.on["model"],
-                     latent_image=["size", 0], start=0, count=2, total=2, filename_prefix="shared", **average, **SHORT)
+                     latent_image=["size", 0], start=0, count=2, total=2, filename_prefix=prefix, **average, **SHORT)
     graph.save("shared_average", graph.add(
         "MentalAverage", **graph.prompted(), latent_image=["size", 0], count=2, averaged_steps=1,
         first_mean=graph.add("MergeMeans", paths=path), **SHORT))

@@ -11,7 +11,7 @@ Type a word into **Prompt** and press **Run**. The picture is not one sample amo
 the word meet: whatever the seed, it hardly changes.
 
 - **Your model**: choose its checkpoint, and its own size in *Size*: 512 for SD1.5, 1024 for SDXL, 64 for the pack's \
-demo model.
+demo model, which also wants `cfg` 4.
 - **A steadier picture**: raise `count`. It takes longer in proportion.
 - **Next**: template 01 sets it beside other averages, 11 beside plain samples, 12 shows the family tree of a word.
 

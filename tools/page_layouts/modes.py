@@ -25,8 +25,8 @@ put a CLIP, SigLIP or DINOv2 in the format of the transformers library into a fo
         groups=(
             (Group("1. Model and prompt", MODEL, ((NOTE, "1", "2", "3", "4"),)),),
             (Group("2. Many pictures", WORK, (("5", "6"),)), Group("3. Modes", OTHER, (("7", "8"),))),
-            (Group("5. One mode, and all of them", REPORTS, (("13", "17", "14", "15", "16"),)),),
-            (Group("4. What was found", PICTURES, (("9",), ("10", "11"))), Group("6. Numbers", REPORTS, (("12",),))),
+            (Group("4. One mode, and all of them", REPORTS, (("13", "17", "14", "15", "16"),)),),
+            (Group("5. What was found", PICTURES, (("9",), ("10", "11"))), Group("6. Numbers", REPORTS, (("12",),))),
         ),
         widths={NOTE: 360, "9": 620, "10": 420},
         extra_heights={NOTE: 540, "9": 600, "10": 300, "11": 300},
@@ -121,6 +121,7 @@ what tells them apart. In the *Tree* the highest noise level is on top; a branch
 mode, choose later steps in the advanced `levels`; if each is its own, earlier ones.
 - **Which level goes out**: `cut` asks for a number of modes, or for a row of the tree, and costs next to nothing.
 - **Finer modes**: raise `count`.
+- **It takes minutes**: the time left that is shown is the longest that it can be; flows that meet make it shorter.
 - **An adapter for each mode**: *Align Modes* of template 09 takes `clusters` and `samples`.
 """,
         groups=(

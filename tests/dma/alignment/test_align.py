@@ -123,3 +123,12 @@ def test_noise_lost_by_averaging_is_given_back(restored_noise):
     expected = diffusion.restore_noise(denoiser, x, levels[1].item(), noise, restored_noise)
     assert torch.equal(x, expected) == (restored_noise == 0)
     torch.testing.assert_close(found.latents, diffusion.sample(denoiser, expected, levels[1:]), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("levels, message", [
+    ([5.0, 2.0, 2.0, 1.0, 0.0], "do not rise or fall steadily, but are 5, 2, 2, 1, 0"),
+    ([0.0, 1.0, 2.0, 5.0], "A schedule falls, but these noise levels rise: 0, 1, 2, 5")])
+def test_noise_levels_that_do_not_fall_are_refused(levels, message):
+    """At a level that comes twice an aligned step would change nothing."""
+    with pytest.raises(ValueError, match=message):
+        align(LinearGaussian(), torch.tensor(levels), SHAPE, SETTINGS)

@@ -5,7 +5,7 @@ import torch
 from two_modes import LEVEL, LEVELS, MIXTURE, SETTINGS, SHAPE, TwoModes, first_latents, sampled
 
 from mental_averages.dma.alignment import align_mixture
-from mental_averages.dma.alignment._mixture import LARGEST_GRID, explore_given, read_pooled
+from mental_averages.dma.alignment._mixture_state import Exploration
 from mental_averages.dma.clustering import ClusterSettings
 from mental_averages.dma.diffusion import salted_seed, starting_noise
 from mental_averages.dma.execution import BatchSize
@@ -55,7 +55,7 @@ def test_samples_of_the_same_seed_do_not_get_back_what_they_were_made_of():
     denoiser, sigma = TwoModes(), LEVELS[LEVEL].item()
     samples = sampled(denoiser, first_latents(), LEVELS)
     for seed in (3, 4):  # that of the samples, and another
-        noise = (explore_given(denoiser, sigma, samples, seed).latents - samples) / sigma
+        noise = (Exploration.of_samples(denoiser, samples, sigma, seed, 10).at_level - samples) / sigma
         alike = torch.nn.functional.cosine_similarity(noise.flatten(), starting_noise(40, SHAPE, 3).flatten(), dim=0)
         assert noise.std().item() == pytest.approx(1, abs=0.05) and alike.abs() < 0.15
 
@@ -86,16 +86,3 @@ def test_bad_settings_are_refused_before_any_work(change, level, message):
     denoiser.denoise = None
     with pytest.raises(ValueError, match=message):
         align_mixture(denoiser, LEVELS, SHAPE, dataclasses.replace(SETTINGS, **change), MIXTURE, level)
-
-
-def test_features_of_large_maps_are_averaged_over_a_grid():
-    class Maps:
-        device = torch.device("cpu")
-
-        def features(self, x, sigma):
-            return x.repeat_interleave(4, 2).repeat_interleave(8, 3)
-
-    x = starting_noise(3, (2, LARGEST_GRID, LARGEST_GRID), 0)
-    torch.testing.assert_close(read_pooled(Maps(), x, 1.0, BatchSize(2)), x.flatten(1))
-    small = starting_noise(3, (2, 1, 1), 0)  # maps of 4 x 8
-    assert torch.equal(read_pooled(Maps(), small, 1.0, BatchSize(2)), Maps().features(small, 1.0).flatten(1))

@@ -51,6 +51,17 @@ def test_a_resumed_run_knows_the_time_left_at_once():
     assert events[0].seconds_left is not None and 0 <= events[0].seconds_left <= meta["seconds_left"] + 1e-6
 
 
+def test_a_run_that_is_gone_on_with_while_its_latents_are_finished_shows_what_is_behind_it():
+    settings, memory, whole, rest = dataclasses.replace(SETTINGS, count=20), Memory(), [], []
+    align(LinearGaussian(), sigmas(), SHAPE, settings, batch=BatchSize(1),
+          watchers=[Checkpoint(memory, seconds=-1), Monitor(whole.append, settings, sigmas())])
+    save = next(save for save in memory.saves if save[1]["step"] == 5)
+    align(LinearGaussian(), sigmas(), SHAPE, settings, batch=BatchSize(1), state=State.unpacked(*copied(*save)),
+          watchers=[Monitor(rest.append, settings, sigmas())])
+    assert len(rest) == 2 * 3
+    assert [progress.fraction for progress in rest] == [progress.fraction for progress in whole[-6:]]
+
+
 def test_its_lines_tell_what_is_done():
     told, settings = [], dataclasses.replace(SETTINGS, count=20)
     align(LinearGaussian(), sigmas(4), SHAPE, settings, batch=BatchSize(10),

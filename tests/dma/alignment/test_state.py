@@ -65,17 +65,19 @@ def test_a_state_comes_back_from_a_file_as_it_was_at_any_time():
     assert {(state.step, state.update) for state in about} == {(0, 0), (0, 1), (1, 0), (1, 1)}, "a mean is dear"
     assert {(state.step, state.update) for state in midst if state.matched == 9} == {(0, 0), (0, 1), (1, 0), (1, 1)}
     between = [state for state in states if not state.tally and state.target is None and state.records
-               and not state.finished]
+               and not state.kept]
     assert all((state.matched, state.update) == (0, 0) for state in between) and len(between) == 2
+    kept = [(state.step, state.finished) for state in states if state.kept]
+    assert kept == [*((step, False) for step in range(2, 9)), (8, True)]
     assert states[-1].finished and len(states[-1].latents) == 3 and len(states[-1].records) == 2
 
 
 def test_what_earlier_versions_did_not_save_is_unknown():
     tensors, meta = State(4, latents=torch.zeros(2, *SHAPE)).packed()
-    for name in ("mean_error", "seconds_left"):
+    for name in ("mean_error", "seconds_left", "kept"):
         del meta[name]
     found = State.unpacked(tensors, meta)
-    assert found.mean_error == 0 and found.seconds_left is None and math.isnan(found.initial_spread)
+    assert found.mean_error == 0 and not found.kept and found.seconds_left is None and math.isnan(found.initial_spread)
 
 
 def test_a_step_from_its_target_to_its_record():
@@ -95,7 +97,9 @@ def test_a_step_from_its_target_to_its_record():
     assert (state.step, state.update, state.matched, state.tally, state.records) == (1, 0, 0, {}, [record])
     state.take_target(torch.ones(5), 0.25)
     assert state.measured(1.0, 1.0).mean_count == 2, "later means are over those that are carried"
-    state.close(torch.ones(1, *SHAPE))
+    state.keep(torch.ones(1, *SHAPE))
+    assert state.kept and not state.finished and len(state.latents) == 1
+    state.close()
     state.seconds = 1.5
     found = state.report({"count": 7})
     assert state.finished and found.steps == [record] and found.settings == {"count": 7} and found.seconds == 1.5
@@ -168,3 +172,45 @@ def test_a_first_mean_that_was_taken_elsewhere_is_gone_on_from(size):
     torch.testing.assert_close(found.latents, expected.latents, rtol=1e-5, atol=1e-5)
     assert found.report.steps[0].mean_error == pytest.approx(expected.report.steps[0].mean_error, rel=1e-6)
     assert denoiser.feature_rows == reference.feature_rows - 40 and found.report.steps[0].mean_count == 40
+
+
+class Predicting(LinearGaussian):
+    """Counts the latents that it predicts."""
+
+    predicted = 0
+
+    def denoise(self, x, sigma):
+        self.predicted += len(x)
+        return super().denoise(x, sigma)
+
+
+@pytest.mark.parametrize("aligned_steps, restored", [(2, 0.0), (2, 0.5), (0, 0.0)])
+def test_latents_that_are_kept_are_gone_on_with_after_each_step_and_given_their_noise_once(aligned_steps, restored):
+    """Eight steps, of which those that are not aligned are plain."""
+    settings = AlignmentSettings(count=9, aligned_steps=aligned_steps, keep=3, seed=3, restored_noise=restored,
+                                 solver=LBFGS(iterations=4))
+    whole, memory = Predicting(), Memory()
+    reference = align(whole, sigmas(), SHAPE, settings, batch=BatchSize(2),
+                      watchers=[Checkpoint(memory, seconds=-1)])
+    kept = [save for save in memory.saves if save[1]["kept"]]
+    assert [meta["step"] for _, meta in kept] == [*range(aligned_steps, 9), 8]
+    for tensors, meta in kept:
+        denoiser = Predicting()
+        found = align(denoiser, sigmas(), SHAPE, settings, batch=BatchSize(2),
+                      state=State.unpacked(*copied(tensors, meta)))
+        assert torch.equal(found.latents, reference.latents) and found.report.steps == reference.report.steps
+        assert denoiser.predicted == 3 * (8 - meta["step"])
+
+
+def test_a_state_that_an_earlier_version_saved_before_the_plain_steps_leads_to_the_same_end():
+    settings = AlignmentSettings(count=9, aligned_steps=2, keep=3, seed=3, restored_noise=0.5,
+                                 solver=LBFGS(iterations=4))
+    memory = Memory()
+    reference = align(LinearGaussian(), sigmas(), SHAPE, settings, watchers=[Checkpoint(memory, seconds=-1)])
+    tensors, meta = [save for save in memory.saves if not save[1]["kept"]][-1]
+    assert meta["step"] == 2
+    for finished, latents in ((False, tensors["latents"]), (True, reference.latents)):
+        earlier = {name: value for name, value in meta.items() if name != "kept"} | {"finished": finished}
+        found = align(LinearGaussian(), sigmas(), SHAPE, settings,
+                      state=State.unpacked(*copied({**tensors, "latents": latents}, earlier)))
+        assert torch.equal(found.latents, reference.latents)

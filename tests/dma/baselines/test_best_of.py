@@ -18,6 +18,13 @@ def test_the_first_of_equals_is_the_best():
     assert best_of(scores) == 1 and best_of(scores, lowest=True) == 3
 
 
+def test_of_two_the_first_is_the_most_typical_whatever_the_rounding():
+    for seed in range(50):
+        pair = torch.randn(2, 300, generator=torch.Generator().manual_seed(seed))
+        assert medoid(pair) == medoid(pair.flip(0)) == 0
+    assert best_of(torch.tensor([1.0, 1.0 + 1e-9], dtype=torch.float64)) == 1
+
+
 @pytest.mark.parametrize("scores, message", [(torch.tensor([]), "one number for each"),
                                              (torch.ones(2, 2), "one number for each"),
                                              (torch.tensor([1.0, float("nan")]), "NaN or infinite")])

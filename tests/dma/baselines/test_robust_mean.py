@@ -4,6 +4,12 @@ import torch
 from mental_averages.dma.baselines import mean_of, trimmed_mean
 
 
+def test_as_many_are_left_out_as_it_says():
+    """0.29 of 100 is 28.999999999999996 in fp64."""
+    squares = torch.arange(100.0)[:, None] ** 2
+    assert trimmed_mean(squares, 0.29).item() == pytest.approx(squares[29:71].mean().item())
+
+
 def test_without_trimming_it_is_the_mean():
     batch = torch.rand(7, 5, 4, 3)
     torch.testing.assert_close(trimmed_mean(batch, 0.0), mean_of(batch))

@@ -5,7 +5,14 @@ import pytest
 import torch
 from toys import LinearGaussian
 
-from mental_averages.dma.diffusion import Denoiser, EmbeddingDenoiser, LayeredDenoiser, Parametrization, of_rows
+from mental_averages.dma.diffusion import (
+    Denoiser,
+    EmbeddingDenoiser,
+    LayeredDenoiser,
+    Parametrization,
+    of_rows,
+    rounding_of,
+)
 from mental_averages.dma.models import DiffusersDenoiser
 
 
@@ -41,3 +48,10 @@ def test_rows_of_a_batch_do_not_know_of_each_other():
     assert denoiser.parametrization is Parametrization.EPS
     for method in (denoiser.denoise, denoiser.features):
         torch.testing.assert_close(method(x, 1.5)[1:2], method(x[1:2], 1.5))
+
+
+def test_rounding_is_nothing_where_a_denoiser_does_not_know_it():
+    class Coarse:
+        rounding = 0.03
+
+    assert rounding_of(Coarse()) == 0.03 and rounding_of(object()) == 0.0

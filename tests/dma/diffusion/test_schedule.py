@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from mental_averages.dma.diffusion import falling, rising
+from mental_averages.dma.diffusion import check_falling, falling, rising
 
 
 @pytest.mark.parametrize("sigmas", [[3.0, 1.0, 0.0], [0.0, 1.0, 3.0]])
@@ -20,7 +20,13 @@ def test_either_direction_is_put_in_order(sigmas):
     ([2.0, 1.0, 1.0, 0.0], "steadily"), ([2.0, 1.0, 1.5, 0.0], "steadily"), ([1.0, 1.0], "steadily"),
     (list(range(20)) + [0.0], r"6, 7, \.\.\."),
 ])
-@pytest.mark.parametrize("order", [rising, falling])
+@pytest.mark.parametrize("order", [rising, falling, check_falling])
 def test_what_is_no_schedule_is_refused(order, sigmas, message):
     with pytest.raises(ValueError, match=message):
         order(torch.tensor(sigmas))
+
+
+def test_a_schedule_that_rises_is_told_from_one_that_falls():
+    check_falling(torch.tensor([3.0, 1.0, 0.0]))
+    with pytest.raises(ValueError, match="noise levels rise: 0, 1, 3"):
+        check_falling(torch.tensor([0.0, 1.0, 3.0]))

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -59,6 +61,19 @@ def test_texts_are_those_of_the_library(folders):
             embed_texts(load_encoder(folders[kind]), ["dark", "light"])
     with pytest.raises(ValueError, match="has no tokenizer"):
         embed_texts(load_encoder(folders["siglip"]), ["dark", "light"])
+
+
+def test_a_siglip_reads_small_letters_whatever_its_tokenizer_does(folders):
+    """SigLIP 2's is a Gemma's, which tells capitals apart that the network never saw."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1, "a": 2, "dark": 3, "A": 4, "Dark": 5}, "[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    encoder = dataclasses.replace(load_encoder(folders["siglip"]), tokenizer=PreTrainedTokenizerFast(
+        tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]"))
+    found = embed_texts(encoder, ["A Dark", "a dark", "dark a"])
+    assert torch.equal(found[0], found[1]) and not torch.equal(found[1], found[2])
 
 
 @pytest.mark.parametrize("bad, message",

@@ -40,6 +40,14 @@ def test_nothing_left_is_no_call():
     (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB."), True),
     (RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"), True),
     (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."), True),
+    (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+    (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), True),
+    (RuntimeError("level_zero backend failed with error: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)"), True),
+    (RuntimeError("level_zero backend failed with error: 38 (UR_RESULT_ERROR_OUT_OF_HOST_MEMORY)"), True),
+    (RuntimeError("Could not allocate tensor with 234881024 bytes. There is not enough GPU video memory available!"),
+     True),
+    (RuntimeError("Invalid buffer size: 16.00 GiB"), True),
+    (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm(handle)`"), False),
     (RuntimeError("shape mismatch"), False), (ValueError("out of memory"), False)])
 def test_what_is_out_of_memory(error, out_of_memory):
     assert is_out_of_memory(error) == out_of_memory

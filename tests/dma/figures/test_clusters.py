@@ -1,11 +1,14 @@
 import dataclasses
+import logging
 
 import pytest
 import torch
+from peak_memory import largest_made_by
 from pictures import check_picture
 
 from mental_averages.dma import figures
 from mental_averages.dma.clustering import ClusterSettings, cluster
+from mental_averages.dma.figures import _sheet
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +36,20 @@ def test_sheet_shows_each_picture_once_in_the_row_of_its_cluster(blobs, found):
     assert below == sorted(below)
     cut = figures.contact_sheet(images, found, cell=32, columns=2)[0]
     assert [(cut == colour).all(-1).sum().item() for colour in colours] == [2 * 32 * 32, 2 * 32 * 32, 32 * 32]
+
+
+def test_of_a_large_batch_only_what_is_shown_is_copied(blobs, found):
+    images = torch.rand(11, 256, 256, 3, generator=torch.Generator().manual_seed(0))
+    most = largest_made_by(lambda: figures.contact_sheet(images, found, cell=16, columns=2))
+    assert most < images.element_size() * images.numel() / 3
+
+
+def test_a_sheet_that_would_be_too_large_shows_smaller_pictures(found, monkeypatch, caplog):
+    """It comes after all the work, which must not be lost with it."""
+    monkeypatch.setattr(_sheet, "MOST_PIXELS", 2**17)
+    with caplog.at_level(logging.INFO):
+        sheet = figures.contact_sheet(torch.rand(11, 9, 16, 3), found, cell=256)[0]
+    assert 2**14 < sheet.shape[0] * sheet.shape[1] <= 2**17 and "instead of 256" in caplog.text
 
 
 def test_pictures_of_others_are_refused(found):

@@ -118,6 +118,17 @@ def test_score_is_the_share_explained_after_matching():
     assert matched[0] > plain[0] > plain[1]
 
 
+def test_the_least_score_is_that_of_prompts_whose_means_are_the_same():
+    """However far latents are brought together; features without any signal come near to it."""
+    grams, everyone = two_layers(between=3.0), list(range(6))
+    rows = torch.randn(4, 6, 20, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    grams = torch.cat([grams, hspace.gram(rows - rows.mean(1, keepdim=True))[None, None]], dim=1)
+    index = torch.zeros(4, 1, dtype=torch.int64)
+    matching = hspace.LayerMatching(torch.ones(1, 3, 4, 1), torch.full((1, 3, 4, 1), 0.05), index)
+    found = hspace.aligned_separation(grams, matching, everyone)
+    assert found[2].item() == pytest.approx(-1 / (6 * 0.05)) and -1 / (6 * 0.05) < found[1] < found[0] <= 1
+
+
 def test_choice_prefers_the_layer_that_separates_and_errors_say_by_how_much():
     """The error by the jackknife is the spread of scores over independent draws."""
     grams = [two_layers(between=0.5, count=12, seed=seed) for seed in range(40)]

@@ -22,7 +22,7 @@ def test_every_step_equals_the_inverse_scheduler_of_diffusers(prediction):
     network = Network(EPS if prediction == "epsilon" else V, table)
     levels = torch.cat([torch.zeros(1), table[up.timesteps]])
     z = pictures()
-    trajectory = invert(network, z, levels, measure=False).trajectory
+    trajectory = invert(network, z, levels, measure=False, whole=True).trajectory
     assert network.told == up.timesteps.tolist()
     for timestep, sigma, x in zip(up.timesteps, trajectory.levels[1:], trajectory.latents[1:]):
         z = up.step(network.output(z, timestep), timestep, z).prev_sample
@@ -46,7 +46,7 @@ def test_every_step_equals_the_flow_scheduler_of_diffusers():
     down = FlowMatchEulerDiscreteScheduler(shift=3.0)
     down.set_timesteps(20)
     up.sigmas, up.timesteps = levels, 1000 * levels[:-1]
-    trajectory = invert(network, z, levels, method=Ddim("source"), measure=False).trajectory
+    trajectory = invert(network, z, levels, method=Ddim("source"), measure=False, whole=True).trajectory
     for timestep, x in zip(up.timesteps, trajectory.latents[1:]):
         z = up.step(network.output(z, timestep), timestep, z).prev_sample
         assert relative(x, z) < 1e-4
@@ -60,7 +60,7 @@ def test_every_step_equals_the_flow_scheduler_of_diffusers():
 
 def test_flow_told_the_target_starts_at_level_zero():
     network, clean = Network(FLOW), pictures()
-    trajectory = invert(network, clean, schedule(FLOW, 4), measure=False).trajectory
+    trajectory = invert(network, clean, schedule(FLOW, 4), measure=False, whole=True).trajectory
     torch.testing.assert_close(trajectory.latents[1], clean + 0.25 * network.output(clean, 250), rtol=1e-5, atol=1e-5)
     assert torch.isfinite(trajectory.noise).all() and torch.equal(trajectory.noise, trajectory.latents[-1])
 

@@ -7,7 +7,7 @@ from ode_toys import Network, pictures, schedule
 
 from mental_averages.dma.diffusion import Parametrization
 from mental_averages.dma.execution import BatchSize
-from mental_averages.dma.inversion import Ddim, FixedPoint, InvertedStep, invert, unsolved
+from mental_averages.dma.inversion import Ddim, FixedPoint, InvertedStep, at_floor, invert, unsolved
 
 EPS, FLOW = Parametrization.EPS, Parametrization.FLOW
 
@@ -59,6 +59,58 @@ def test_settings_that_make_no_sense():
 def test_steps_of_single_latents_that_did_not_arrive():
     steps = [InvertedStep(0.5, [1e-6, 2e-3], [3, 4], [1.0, 1.0]), InvertedStep(1.0, [1e-5, 1e-4], [3, 4], [1.0, 1.0])]
     assert unsolved(steps, 1e-5) == (2, 4)
+
+
+class Noisy(Network):
+    """A Network whose answers are rounded as a deep one of bfloat16 rounds them: otherwise at every latent."""
+
+    rounding = 2**-5
+
+    def output(self, z, timestep):
+        found = super().output(z, timestep)
+        generator = torch.Generator().manual_seed(int(1e9 * z.double().abs().sum().item()) % 2**31)
+        return found * (1 + 2**-8 * torch.randn(found.shape, generator=generator))
+
+
+@pytest.mark.parametrize("history", [0, 3])
+def test_a_latent_stops_where_the_rounding_of_the_model_leaves_it(parametrization, history, monkeypatch):
+    clean, levels, method = pictures(1, size=16), schedule(parametrization, 20), FixedPoint(history=history)
+    found = invert(Noisy(parametrization), clean, levels, method=method, measure=False).report
+    monkeypatch.setattr(Noisy, "rounding", 0.0)
+    longer = invert(Noisy(parametrization), clean, levels, method=method, measure=False).report
+    residuals = at_floor(found.steps, method)
+    assert found.calls < 250 < 400 < longer.calls
+    assert len(residuals) == unsolved(found.steps, method.tolerance)[0] > 15
+    for step, other in zip(found.steps, longer.steps):
+        assert step.residual[0] < max(2 * other.residual[0], 1.01e-5), "as near as more corrections come"
+
+
+@pytest.mark.parametrize("strength, steps, history", [(1.5, 8, 3), (6.0, 20, 0)])
+def test_an_iteration_that_pauses_goes_on_in_single_precision(strength, steps, history):
+    """Steps that are hard to solve, whose residuals stand still for a while and then fall to the tolerance."""
+    class Hard(Network):
+        rounding = 1e-5
+
+    network = Hard(EPS)
+    network.strength = strength
+    clean, levels, method = pictures(), schedule(EPS, steps), FixedPoint(history=history)
+    found = invert(network, clean, levels, method=method, measure=False).report
+    network.rounding = 0.0
+    longest = invert(network, clean, levels, method=method, measure=False).report
+    assert [step.residual for step in found.steps] == [step.residual for step in longest.steps]
+
+
+@pytest.mark.parametrize("contraction, history", [(0.98, 0), (-0.98, 0), (0.9, 0), (0.98, 3), (0.99, 0)])
+def test_a_slow_contraction_is_not_taken_for_the_floor(contraction, history):
+    class Slow:
+        device, parametrization, rounding = torch.device("cpu"), FLOW, 1e-5
+
+        def denoise(self, x, sigma):
+            return x - sigma * (contraction * x + 1e-2)  # a step of length 1 has this contraction
+
+    levels, method = torch.tensor([1.0, 0.0]), FixedPoint(1e-5, 2000, history)
+    found = invert(Slow(), pictures(size=16), levels, method=method, measure=False).report
+    assert max(found.steps[0].residual) <= 1e-5 and not at_floor(found.steps, method)
 
 
 @pytest.mark.parametrize("beyond", [math.nan, math.inf])

@@ -17,12 +17,21 @@ def test_trajectory_and_inputs(parametrization):
     kept, levels = clean.clone(), schedule(parametrization, 5)
     found = invert(network, clean, levels)
     trajectory = found.trajectory
-    assert trajectory.latents.shape == (6, 3, 4, 3, 3) and trajectory.latents.dtype == torch.float32
+    assert trajectory.latents.shape == (3, 3, 4, 3, 3) and trajectory.latents.dtype == torch.float32
     assert torch.equal(trajectory.latents[0], clean) and torch.equal(clean, kept)
     assert torch.equal(invert(network, clean, levels.flip(0)).trajectory.latents, trajectory.latents)
     restored = initial_latent(parametrization, trajectory.noise, trajectory.levels[-1])
     torch.testing.assert_close(restored, trajectory.latents[-1])
     assert found.report.calls == 5 and len(found.report.steps) == 5 and len(found.report.steps[0].residual) == 3
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 6])
+def test_a_trajectory_keeps_the_latents_of_its_ends_unless_all_are_asked_for(steps):
+    network, levels = Network(FLOW), schedule(FLOW, steps)
+    some, every = (invert(network, pictures(), levels, measure=False, whole=whole).trajectory.latents
+                   for whole in (False, True))
+    assert len(every) == steps + 1 and len(some) == min(3, steps + 1)
+    assert torch.equal(some[0], every[0]) and torch.equal(some[-2:], every[-2:])
 
 
 @pytest.mark.parametrize("levels",

@@ -13,7 +13,6 @@ from mental_averages.dma.inversion import (
     FixedPoint,
     RFInversion,
     Trajectory,
-    check_fit,
     companions_of,
     invert,
     sample_back,
@@ -32,7 +31,7 @@ def test_way_back_refuses_latents_of_others():
     with pytest.raises(ValueError, match="of the same size"):
         way_back(network, torch.zeros(1, 4, 5, 5), plain)
     with pytest.raises(ValueError, match="of the same size"):
-        check_fit(plain, torch.zeros(1, 4, 5, 5))
+        companions_of(plain, torch.zeros(1, 4, 5, 5))
     assert way_back(network, plain.noise[:2], plain).shape == (2, 4, 3, 3)
 
 
@@ -56,6 +55,31 @@ def test_what_belongs_to_a_picture_follows_it_through_any_order():
     halved = found.noise.half()
     torch.testing.assert_close(companions_of(found, halved), found.companion)
     assert companions_of(dataclasses.replace(found, companion=None), torch.zeros(7, 4, 3, 3)) is None
+
+
+def test_noise_in_its_own_order_is_not_compared_with_that_of_every_picture(monkeypatch):
+    from mental_averages.dma.inversion import _trajectory
+
+    compared, distances = [], _trajectory.relative_distances
+
+    def counting(x, reference):
+        compared.append(len(reference))
+        return distances(x, reference)
+
+    found = invert(Network(FLOW), pictures(6), schedule(FLOW, 3), method=Bdia(), measure=False).trajectory
+    monkeypatch.setattr(_trajectory, "relative_distances", counting)
+    assert companions_of(found, found.noise) is found.companion and sum(compared) == 6
+    assert torch.equal(companions_of(found, found.noise.flip(0)), found.companion.flip(0))
+
+
+def test_what_the_noise_has_been_asked_for_is_not_asked_again():
+    network, levels = Network(FLOW), schedule(FLOW, 3)
+    found = invert(network, pictures(), levels, method=Bdia(), measure=False).trajectory
+    moved = 1.01 * found.noise
+    with pytest.raises(ValueError, match="none of them"):
+        way_back(network, moved, found)
+    assert torch.equal(way_back(network, moved, found, companion=companions_of(found, found.noise)),
+                       way_back(network, found.noise, found))
 
 
 def test_pictures_whose_noise_is_the_same_keep_their_own():

@@ -3,8 +3,9 @@ import json
 import pytest
 import torch
 from families import FAMILY, LEVELS, STEPS
+from peak_memory import largest_made_by
 
-from mental_averages.dma.mean_shift import Cut, TreeSettings, mode_tree, tree_clusters
+from mental_averages.dma.mean_shift import Cut, ModeTree, TreeLevel, TreeSettings, mode_tree, tree_clusters
 from mental_averages.dma.statistics import wilson_interval
 
 SETTINGS = TreeSettings(steps=STEPS, count=64, iterations=40)
@@ -32,6 +33,18 @@ def test_the_sample_that_is_nearest_to_where_a_mode_stands_is_the_most_typical(t
     for mode, rows in enumerate(found.members):
         apart = (SAMPLES[list(rows)] - tree.levels[0].points[mode]).flatten(1).norm(dim=1)
         assert torch.equal(apart, apart.sort().values) and {int(OWN[row]) for row in rows} == {int(OWN[rows[0]])}
+
+
+def test_no_copy_of_all_samples_is_made():
+    """In fp64 there were three of them."""
+    samples = torch.rand(16, 2, 1024, 1024, generator=torch.Generator().manual_seed(0))
+    level = TreeLevel(3, 1.0, torch.arange(16) % 2, samples[:2] + 0.1, 5, 0.1, True)
+    found = []
+    most = largest_made_by(lambda: found.append(tree_clusters(ModeTree((level,), 1.0), samples, 0, SETTINGS)))
+    assert most < 1.8 * samples.nbytes
+    apart = [(sample.double() - level.points[row % 2].double()).norm().item() for row, sample in enumerate(samples)]
+    assert [list(rows) for rows in found[0].members] == [sorted(range(mode, 16, 2), key=apart.__getitem__)
+                                                         for mode in (0, 1)]
 
 
 def test_clusters_are_written_down_with_how_they_were_found(tree):

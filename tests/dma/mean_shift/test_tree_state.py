@@ -1,5 +1,6 @@
 import pytest
 import torch
+from peak_memory import largest_made_by
 
 from mental_averages.dma.execution import RunState
 from mental_averages.dma.mean_shift import TreeState
@@ -75,3 +76,13 @@ def test_a_packed_state_comes_back():
     again = TreeState.unpacked(*state.packed())
     assert torch.equal(again.labels, state.labels) and torch.equal(again.flows.points, state.flows.points)
     assert again.flows.iteration == 0 and again.levels[0].step == 3 and again.levels[0].sizes == state.levels[0].sizes
+
+
+def test_nothing_is_copied_to_be_packed(monkeypatch):
+    """The flows, and all modes of all levels, were at every save."""
+    state = TreeState.of(torch.rand(4, 2, 64, 64, generator=torch.Generator().manual_seed(0)))
+    state.close_level(3, 0.5, still=True)
+    monkeypatch.setattr(torch.Tensor, "__deepcopy__", lambda *arguments: pytest.fail("a tensor was copied"))
+    packed = []
+    assert largest_made_by(lambda: packed.append(state.packed())) < state.flows.points.nbytes / 2
+    assert packed[0][1]["levels"] == [{"step": 3, "sigma": 0.5, "iterations": 0, "error": 0.0, "still": True}]

@@ -72,16 +72,31 @@ def test_subsets():
     expected = metrics.kernel_subsets(ONE, OTHERS, size=4, scale=1)
     assert found.value == pytest.approx(expected.mean) and found.low is None
     assert found.note == f"mean of 100 subsets of 4, standard deviation {expected.deviation:.3g}"
-    smaller = by_name(compare_features("set", FEATURES, REFERENCE, subset_size=1000))["kernel distance"]
-    assert "subsets of 6" in smaller.note
+    smaller = by_name(compare_features("set", FEATURES, REFERENCE, subset_size=len(REFERENCE) - 1))["kernel distance"]
+    assert f"subsets of {len(FEATURES)}" in smaller.note
+
+
+def test_subsets_that_would_be_all_pictures():
+    """A hundred times the same number has no deviation to tell of: the distance of all has its interval."""
+    found, whole = (by_name(compare_features("set", FEATURES, REFERENCE, subset_size=size))["kernel distance"]
+                    for size in (1000, 0))
+    assert (found.value, found.low, found.high) == (whole.value, whole.low, whole.high) and found.low is not None
+    assert found.note == f"{whole.note}, at once: no set has more than 1000"
 
 
 def test_pictures_that_the_reference_has_too_are_not_compared_with_themselves():
     reference = torch.rand(20, 4, 4, 3, generator=torch.Generator().manual_seed(0))
     own = own_pictures(reference[[2, 5]], reference)
-    found = by_name(compare_features("set", REFERENCE[[2, 5]], REFERENCE, own=own))["representativeness"]
-    assert values(found) == pytest.approx(metrics.representativeness(REFERENCE[[2, 5]], REFERENCE, own=own))
-    assert found.note.endswith("without itself for 2 pictures that the reference has, too")
+    found = by_name(compare_features("set", REFERENCE[[2, 5]], REFERENCE, own=own))
+    for name, function in (("representativeness", metrics.representativeness),
+                           ("distance to the mean", metrics.distance_to_mean)):
+        assert values(found[name]) == pytest.approx(function(REFERENCE[[2, 5]], REFERENCE, own=own))
+        assert found[name].note.endswith("without itself for 2 pictures that the reference has, too")
+    subsets = by_name(compare_features("set", REFERENCE[[2, 5]], REFERENCE, own=own, subset_size=2))
+    for row in (found["Fréchet distance"], found["CMMD"], found["kernel distance"], subsets["kernel distance"]):
+        assert row.note.endswith("; too small, because the reference has 2 pictures of these, too")
+    assert "too" not in found["consistency"].note
+    assert not any("; too" in row.note for row in compare_features("set", FEATURES, REFERENCE))
     assert own_pictures(reference[:2] + 1, reference) is None
     # A picture whose reference is nothing but itself would be left with nothing.
     assert own_pictures(reference[:1], reference[[0, 0]]) is None

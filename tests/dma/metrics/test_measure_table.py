@@ -37,7 +37,8 @@ def test_csv_is_what_a_reader_reads():
 
 @pytest.mark.parametrize("measure, text", [
     (Measure("a", "b", 0.0123456, 0.01, 0.02), "0.0123 (0.0100 to 0.0200)"), (Measure("a", "b", 0.0), "0.000"),
-    (Measure("a", "b", -1234.5), "-1234"), (Measure("a", "b", None), "-"), (Measure("a", "b", 1e-9), "0.000000"),
-    (Measure("a", "b", 2.0, 1.0), "2.00")])
+    (Measure("a", "b", -1234.5), "-1234"), (Measure("a", "b", None), "-"), (Measure("a", "b", 2.0, 1.0), "2.00"),
+    (Measure("a", "b", 1.24e-7, 1e-9, 0.2), "1.24e-07 (1e-09 to 0.2)"), (Measure("a", "b", 1.5e-4), "0.000150"),
+    (Measure("a", "b", 3e-17, -1e-16, 1e-16), "0.000 (-0.000 to 0.000)")])
 def test_numbers_in_words(measure, text):
     assert measure.text() == text

@@ -11,7 +11,6 @@ from mental_averages.dma.metrics import (
     moments_of,
     representativeness,
     representativeness_of_moments,
-    same_rows,
     unit_rows,
 )
 from mental_averages.dma.statistics import jackknife_error, leave_one_out, student_quantile
@@ -53,34 +52,39 @@ def test_moments_of_machines_add_up():
     assert distance_to_mean_of_moments(moments_of(rows), one) == pytest.approx(distance_to_mean(rows, others))
 
 
-def test_own_samples_are_left_out_of_the_reference():
+@pytest.mark.parametrize("measure", PLAIN)
+def test_own_samples_are_left_out_of_the_reference(measure):
     others = normal(12, 5) + 1
     rows, own = others[[3, 7]], torch.zeros(2, 12, dtype=torch.bool)
     own[0, 3] = own[1, 7] = True
-    found = representativeness(rows, others, own=own)
-    plain = torch.stack([by_pairs(others[[k]], others[[n for n in range(12) if n != k]]) for k in (3, 7)]).mean()
-    assert found.value == pytest.approx(plain.item(), rel=1e-12)
-    assert found.value > representativeness(rows, others).value
-    assert torch.equal(same_rows(rows, others), own)
+    found, plain = measure(rows, others, own=own), PLAIN[measure]
+    expected = torch.stack([plain(others[[k]], others[[n for n in range(12) if n != k]]) for k in (3, 7)]).mean()
+    assert found.value == pytest.approx(expected.item(), rel=1e-12)
+    assert found.value > measure(rows, others).value
 
 
-def test_nothing_left_out_is_the_same_as_no_own():
-    rows, others = normal(4, 5) + 1, normal(15, 5, seed=1) + 1
-    nothing = torch.zeros(4, 15, dtype=torch.bool)
-    assert representativeness(rows, others, own=nothing) == pytest.approx(representativeness(rows, others), rel=1e-9)
+@pytest.mark.parametrize("measure", PLAIN)
+def test_nothing_left_out_is_the_same_as_no_own(measure):
+    rows, others = normal(4, 5) + 1, normal(35, 5, seed=1) + 1
+    nothing = torch.zeros(4, 35, dtype=torch.bool)
+    found, expected = measure(rows, others, own=nothing), measure(rows, others)
+    assert found.value == pytest.approx(expected.value, rel=1e-12)
+    # The distance to the mean has the delta method's interval without own pictures, and the jackknife's with them.
+    assert found == pytest.approx(expected, rel=1e-9 if measure is representativeness else 0.02)
 
 
-def test_the_interval_with_own_samples_is_the_jackknifes():
+@pytest.mark.parametrize("measure", PLAIN)
+def test_the_interval_with_own_samples_is_the_jackknifes(measure):
     rows, others = normal(3, 5) + 1, normal(10, 5, seed=1) + 1
     own = torch.arange(10)[None] // 2 == torch.arange(3)[:, None]
 
     def plain(kept_rows, kept):
-        return torch.stack([by_pairs(rows[[r]], others[[n for n in kept if not own[r, n]]])
+        return torch.stack([PLAIN[measure](rows[[r]], others[[n for n in kept if not own[r, n]]])
                             for r in kept_rows]).mean()
 
     errors = [jackknife_error(leave_one_out(lambda kept: plain(range(3), kept), 10)),
               jackknife_error(leave_one_out(lambda kept: plain(kept, range(10)), 3))]
-    found = representativeness(rows, others, own=own)
+    found = measure(rows, others, own=own)
     least, most = torch.stack(errors).norm().item(), torch.stack(errors).sum().item()  # independent, and one
     assert student_quantile(2) * least * (1 - 1e-9) <= found.high - found.value <= student_quantile(2) * most
 
@@ -99,15 +103,16 @@ def test_the_interval_of_samples_among_themselves_holds_the_truth_as_often_as_it
     assert 0.91 < held / trials < 0.99
 
 
-def test_many_averages_and_pictures_are_compared_in_blocks(monkeypatch):
+@pytest.mark.parametrize("measure", PLAIN)
+def test_many_averages_and_pictures_are_compared_in_blocks(measure, monkeypatch):
     rows, others, own = normal(7, 5) + 1, normal(9, 5, seed=1) + 1, torch.zeros(7, 9, dtype=torch.bool)
     own[0, 3] = own[5, 1] = True
-    expected = representativeness(rows, others, own=own)
+    expected = measure(rows, others, own=own)
     taken = []
     from mental_averages.dma.metrics import _representativeness
     monkeypatch.setattr(_representativeness, "blocks", lambda count, width: taken.append(width) or [
         slice(0, 3), slice(3, 6), slice(6, 7)])
-    assert representativeness(rows, others, own=own) == pytest.approx(expected, rel=1e-12) and taken == [9, 9]
+    assert measure(rows, others, own=own) == pytest.approx(expected, rel=1e-12) and taken == [9, 9]
 
 
 @pytest.mark.parametrize("size", [1, 2])
@@ -150,23 +155,10 @@ def test_sets_that_have_no_distance_are_refused(measure, rows, others, complaint
 def test_a_reference_without_a_mean_and_an_own_that_does_not_fit_are_refused():
     with pytest.raises(ValueError, match="mean of the reference's features is 0"):
         distance_to_mean(torch.ones(1, 1), torch.tensor([[1.0], [-1.0]]))
-    with pytest.raises(ValueError, match="of 1 averages and 2 pictures"):
-        representativeness(torch.ones(1, 2), torch.ones(2, 2), own=torch.zeros(2, 1))
-    with pytest.raises(ValueError, match="no picture of the reference"):
-        representativeness(torch.ones(1, 2), torch.ones(2, 2), own=torch.ones(1, 2))
-
-
-def test_pictures_of_other_sizes_are_not_the_same():
-    assert not same_rows(torch.ones(2, 3, 3), torch.ones(4, 2, 2)).any()
-    # Equal sums of other numbers.
-    assert not same_rows(torch.tensor([[1.0, 2.0]]), torch.tensor([[2.0, 1.0]])).any()
-
-
-def test_single_picture_is_found_in_its_batch():
-    """Sums over one row and over many are rounded differently on several threads; the comparison must not be."""
-    pictures = torch.rand(12, 256, 256, 3, generator=torch.Generator().manual_seed(0)) ** 3
-    for row, picture in enumerate(pictures):
-        assert same_rows(picture[None], pictures)[0].nonzero().tolist() == [[row]]
-    white = torch.ones(3, 64, 64, 3)
-    white[1, 31, 30, 1] = 0.0  # between the numbers that are looked at first
-    assert same_rows(white[:2], white).tolist() == [[True, False, True], [False, True, False]]
+    with pytest.raises(ValueError, match="mean of the reference's features is 0"):
+        distance_to_mean(torch.ones(1, 1), torch.tensor([[1.0], [1.0], [-1.0]]), own=torch.tensor([[1, 0, 0]]))
+    for measure in PLAIN:
+        with pytest.raises(ValueError, match="of 1 averages and 2 pictures"):
+            measure(torch.ones(1, 2), torch.ones(2, 2), own=torch.zeros(2, 1))
+        with pytest.raises(ValueError, match="no picture of the reference"):
+            measure(torch.ones(1, 2), torch.ones(2, 2), own=torch.ones(1, 2))

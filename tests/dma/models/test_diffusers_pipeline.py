@@ -82,6 +82,64 @@ def test_a_schedule_without_terminal_signal_stays_finite():
     assert torch.isfinite(sigmas).all() and sigmas[0] > 4000
 
 
+def of_stable_diffusion(name, **options):
+    """A scheduler of diffusers, with the noise of Stable Diffusion."""
+    import diffusers
+
+    return getattr(diffusers, name)(num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012,
+                                    beta_schedule="scaled_linear", **options)
+
+
+# Schedulers of diffusers make NumPy arrays of tensors in a way that NumPy asks to change.
+from_tensors = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
+
+
+@from_tensors
+@pytest.mark.parametrize("name, options", [
+    ("DDIMScheduler", dict(steps_offset=1)), ("PNDMScheduler", dict(steps_offset=1, skip_prk_steps=True)),
+    ("EulerDiscreteScheduler", {}), ("HeunDiscreteScheduler", {}), ("KDPM2DiscreteScheduler", {}),
+    ("KDPM2AncestralDiscreteScheduler", {}), ("DPMSolverMultistepScheduler", {})])
+def test_every_scheduler_has_one_noise_level_a_step(name, options):
+    """Also those that ask the network twice at a noise level, or between two: of the levels between, none is left."""
+    schedule = of_stable_diffusion(name, **options)
+    sigmas = ddim_sigmas(schedule, 8)
+    assert len(sigmas) == 9 and (sigmas.diff() < 0).all() and sigmas[-1] == 0
+    timesteps = [int((((1 - schedule.alphas_cumprod) / schedule.alphas_cumprod).sqrt() - sigma).abs().argmin())
+                 for sigma in sigmas[:-1]]
+    steps = torch.tensor(timesteps).diff()
+    assert steps.min() >= steps.max() - 3, "equal steps, but for rounding"
+
+
+def test_flow_schedules_have_one_noise_level_a_step():
+    from diffusers import FlowMatchEulerDiscreteScheduler, FlowMatchHeunDiscreteScheduler
+
+    plain, second = (ddim_sigmas(make(shift=3.0), 8)
+                     for make in (FlowMatchEulerDiscreteScheduler, FlowMatchHeunDiscreteScheduler))
+    assert torch.equal(plain, second) and len(plain) == 9 and (plain.diff() < 0).all() and plain[-1] == 0
+
+
+@from_tensors
+def test_timesteps_that_are_rounded_to_the_same_one_are_one_step():
+    sigmas = ddim_sigmas(of_stable_diffusion("EulerDiscreteScheduler", use_karras_sigmas=True), 30)
+    assert 20 < len(sigmas) <= 31 and (sigmas.diff() < 0).all()
+
+
+def test_a_timestep_below_the_first_is_no_level():
+    """Dividing 1000 timesteps by 61 steps from the end is rounded to one too many, which would be the last of the
+    table."""
+    schedule = of_stable_diffusion("DDIMScheduler", timestep_spacing="trailing")
+    sigmas = ddim_sigmas(schedule, 61)
+    assert len(sigmas) == 62 and len(schedule.timesteps) == 62 and schedule.timesteps[-1] == -1
+    assert (sigmas.diff() < 0).all()
+
+
+def test_schedulers_without_a_schedule_of_steps_are_refused():
+    with pytest.raises(ValueError, match="PNDMScheduler asks the network at 11 noise levels in 8 steps"):
+        ddim_sigmas(of_stable_diffusion("PNDMScheduler"), 8)
+    with pytest.raises(ValueError, match="do not rise or fall steadily"):
+        ddim_sigmas(of_stable_diffusion("DDIMInverseScheduler"), 8)
+
+
 def test_what_is_not_supported_is_named(network, texts):
     with pytest.raises(ValueError, match="There is no branch 'guided'"):
         DiffusersDenoiser(network, scheduler(), *texts, branch="guided")

@@ -16,6 +16,13 @@ def test_rows_and_their_features_cover_all_latents(size):
     torch.testing.assert_close(torch.cat([features for _, features in found]), denoiser.features(latents, 1.5))
 
 
+def test_rows_that_are_known_are_not_read_again():
+    denoiser, latents = LinearGaussian(), torch.randn(5, 2, 3, 3, generator=torch.Generator().manual_seed(0))
+    found = list(read_features(denoiser, latents, 1.5, batch=BatchSize(2), first=2))
+    assert [(rows.start, rows.stop) for rows, _ in found] == [(2, 4), (4, 5)] and denoiser.feature_rows == 3
+    torch.testing.assert_close(torch.cat([features for _, features in found]), denoiser.features(latents[2:], 1.5))
+
+
 def test_no_gradient_is_recorded_and_the_mode_outside_stays():
     latents = torch.ones(3, 2, 3, 3, requires_grad=True)
     with torch.enable_grad():

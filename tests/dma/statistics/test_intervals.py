@@ -15,7 +15,14 @@ def test_wilson_bounds_solve_their_equation(count, total):
     for bound in (low, high):
         if 1e-9 < bound < 1 - 1e-9:
             assert abs(count / total - bound) == pytest.approx(z * math.sqrt(bound * (1 - bound) / total))
-    assert 0 <= low <= count / total <= high + 1e-12 <= 1 + 1e-12 and low < high
+    assert 0 <= low <= count / total <= high <= 1 and low < high
+
+
+def test_wilson_holds_the_share_to_the_last_bit():
+    for total in range(1, 200):
+        for count in (0, total):
+            low, high = statistics.wilson_interval(count, total)
+            assert 0 <= low <= count / total <= high <= 1
 
 
 def test_wilson_covers_more_with_more_confidence():

@@ -12,7 +12,7 @@ from mental_averages.dma.alignment import PRESETS
 
 
 def test_aligned_latents_agree_and_plain_ones_do_not(hspace, prompts, empty_latent):
-    latent, report = run_align(hspace, prompts, empty_latent)
+    latent, report = run_align(hspace, prompts, empty_latent, iterations=50)
     plain, _ = run_align(hspace, prompts, empty_latent, aligned_steps=0)
     apart = lambda samples: (samples[0] - samples[1]).norm().item()  # noqa: E731
     assert latent["samples"].shape == (2, 4, 8, 8) and latent["samples"].dtype == torch.float32
@@ -20,6 +20,7 @@ def test_aligned_latents_agree_and_plain_ones_do_not(hspace, prompts, empty_late
     for step in report.steps:
         assert all(after <= before for before, after in zip(step.residual_before, step.residual_after))
     assert report.steps[0].spread < 0.8 * report.initial_spread
+    assert report.steps[1].spread < 0.8 * report.steps[0].spread
     assert report.settings["layer"] == "middle_block" and report.settings["guidance_scale"] == 4.0
     assert 0 <= report.settings["gradient_error"] < 0.01
 

@@ -154,6 +154,35 @@ def test_in_half_precision_a_state_is_found_whatever_memory_is_free(bridge, fold
     assert len(saved_states(folders)) == 1
 
 
+@pytest.mark.parametrize("computing", [torch.bfloat16, torch.float32])
+def test_a_model_with_a_lora_is_found_again_loaded_whole_or_in_part(bridge, folders, computing):
+    """Loaded whole core rounds the changed weights to the precision that they are stored in, in part it does not."""
+    from comfy.patcher_extension import WrappersMP
+
+    from mental_averages.dma.execution import distance_of_answers
+
+    changed = lora(MODELS["SD1.5"].build(torch.bfloat16, manual_cast=computing), 0.1)
+    found = []
+    for in_part in (False, True):
+        model = changed.clone()
+        if in_part:
+            model.add_wrapper(WrappersMP.PREPARE_SAMPLING, loaded_in_part)
+        found.append(bridge.with_denoiser(model, *prompts(), 4.0, torch.tensor([5.0, 0.0]), (4, 8, 8), 0,
+                                          lambda denoiser: bridge.saved_run("key", denoiser, [5.0, 1.0], (4, 8, 8))))
+    distance = distance_of_answers(found[0].fingerprint, found[1].fingerprint)
+    assert distance > 1e-4 and distance < found[1].tolerance == pytest.approx(0.1)
+    found[0].save({"done": torch.ones(1)}, {})
+    assert found[1].load() is not None
+
+
+def loaded_in_part(executor, patcher, *arguments, **options):
+    """Around the preparation of a sampling: all weights are cast and changed at each layer."""
+    result = executor(patcher, *arguments, **options)
+    patcher.load(patcher.load_device, lowvram_model_memory=1)
+    assert patcher.model.model_lowvram
+    return result
+
+
 def test_the_question_is_answered_as_a_plain_prediction_is(bridge, unet):
     """Asked one prompt at a time, in single precision, the model says the same."""
     from mental_averages.dma.models import fingerprint

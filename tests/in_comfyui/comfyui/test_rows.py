@@ -1,9 +1,12 @@
 """What holds one entry for each latent of a batch: dealt out as core does it however the batch is split, or refused."""
+import importlib
+
 import pytest
 import torch
 from controls import controlled
 from core_predictions import prompts, with_option
 from inversions import invert, method, sample
+from small_models import MODELS
 
 MANY = 66  # latents of 4 x 8 x 8, of which 64 make a micro-batch
 LAST = slice(MANY - 1, MANY)
@@ -166,10 +169,13 @@ def test_changed_copies_of_a_denoiser_make_their_parts_anew(bridge, unet):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-def test_mahiro_does_not_mix_the_latents_of_a_batch(bridge, unet):
-    from comfy_extras.nodes_mahiro import Mahiro
-
-    patched = Mahiro.execute(unet).args[0]
+@pytest.mark.parametrize("name, module, options", [
+    ("Mahiro", "mahiro", ()), ("PerpNeg", "perpneg", (MODELS["SD1.5"].conditioning(3), 1.0)),
+    ("RenormCFG", "lumina2", (100.0, 0.5)), ("TemporalScoreRescaling", "eps", (0.5, 1.0))])
+def test_guidance_of_a_batch_is_that_of_each_latent_alone(bridge, unet, name, module, options):
+    """Core's nodes that take a mean over the batch, or cannot take one of several latents."""
+    node = getattr(importlib.import_module(f"comfy_extras.nodes_{module}"), name)
+    patched = node.execute(unet, *options).args[0]
     x = torch.randn((3, 4, 6, 4), generator=torch.Generator().manual_seed(4))
 
     def by_us(rows):
@@ -177,5 +183,8 @@ def test_mahiro_does_not_mix_the_latents_of_a_batch(bridge, unet):
                                     lambda denoiser: denoiser.denoise(x[rows], 5.0))
 
     together = by_us(slice(None))
+    plain = bridge.with_denoiser(unet, *prompts(), 4.0, torch.tensor([5.0, 0.0]), (4, 6, 4), 0,
+                                 lambda denoiser: denoiser.denoise(x, 5.0))
+    assert (together - plain).abs().max() > 1e-3
     for row in range(3):
         torch.testing.assert_close(together[row: row + 1], by_us(slice(row, row + 1)), rtol=1e-4, atol=1e-4)

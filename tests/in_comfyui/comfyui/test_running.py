@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 from alignments import align, steps_of_ksampler
-from every_node import DIFFERENTIATING, PREDICTING, run
+from every_node import DIFFERENTIATING, PREDICTING, READING, run
 
 LEVELS = torch.tensor([5.0, 0.0])
 
@@ -129,6 +129,15 @@ def test_a_model_in_dynamic_vram_stays_there_for_predictions(small, node):
     model, prompts = small
     other, kind = in_dynamic_vram(model)
     assert torch.equal(run(node, other, prompts), run(node, model, prompts)) and kind.asked == 0
+
+
+@pytest.mark.parametrize("node", list(READING))
+def test_features_are_read_beside_adapters_in_dynamic_vram(small, node):
+    """Nothing is differentiated, so that nothing has to be loaded in another form."""
+    other, kind = in_dynamic_vram(small[0])
+    other.set_injections("bypass_lora", [])
+    run(node, other, small[1])
+    assert kind.asked == 0
 
 
 @pytest.mark.parametrize("node", list(DIFFERENTIATING))

@@ -100,13 +100,23 @@ def test_what_is_there_is_not_done_again(small, folders, kind):
     calls = Calls(model)
     asked, again = calls.during(on, calls.model)
     assert asked <= 3 and again == name and path.stat().st_mtime_ns == before, "only what model it is has been asked"
-    content = load_file(path)
-    for change in ({"seed": 2}, {"total": 48}, {"cfg": 5.0}):
-        assert calls.during(on, calls.model, **change)[0] > 0, "another mean takes the place of the old one"
-    on(model)
+    content = {name: value.clone() for name, value in load_file(path).items()}  # not the bytes of the file below
     path.write_bytes(path.read_bytes()[:-1])
     assert calls.during(on, calls.model)[0] > 0 and load_file(path).keys() == content.keys()
     assert all(torch.equal(load_file(path)[name], value) for name, value in content.items())
+
+
+def test_a_shard_of_another_mean_is_not_replaced(small, folders):
+    model, prompts = small
+    name = shard(model, prompts, SHIFT, 0, 16)
+    path = folders / "output" / name
+    before, idle = path.read_bytes(), untouched(model)
+    for change in ({"seed": 2}, {"total": 48}, {"cfg": 5.0}, {"prompts": prompts[::-1]}):
+        given = change.pop("prompts", prompts)
+        with pytest.raises(ValueError, match=f"{name} is there already, with rows of another mean.*filename_prefix"):
+            shard(idle, given, SHIFT, 0, 16, **change)
+    assert path.read_bytes() == before
+    assert shard(model, prompts, SHIFT, 0, 16, seed=2, filename_prefix="castle/other") != name
 
 
 def test_an_interrupted_shard_goes_on_where_it_was(small, folders):

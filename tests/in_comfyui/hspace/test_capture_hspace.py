@@ -1,6 +1,8 @@
 """CaptureHSpace, and MedoidSelect on its features."""
 import pytest
 import torch
+from small_models import MODELS
+from stopping import untouched
 
 
 def test_capture_and_medoid(demo, hspace, prompts, folders):
@@ -69,3 +71,48 @@ def test_latents_that_are_not_finite_are_refused(hspace, prompts):
     latent["samples"][1, 0, 0, 0] = torch.nan
     with pytest.raises(ValueError, match="This latent contains NaN"):
         CaptureHSpace.execute(hspace, prompts[0], latent, 0.5, 0)
+
+
+@pytest.mark.parametrize("save_as", ["../../x", "a" * 300, "taken/x"])
+def test_a_name_that_cannot_be_written_is_refused_before_anything_is_read(demo, prompts, folders, save_as):
+    from mental_averages.nodes.hspace import CaptureHSpace, HSpaceHook
+
+    (folders / "output" / "taken").write_text("a file")
+    hspace = HSpaceHook.execute(untouched(demo[0]), "auto", "none").args[0]
+    with pytest.raises(ValueError, match="save_as is '.*', which is no place for files"):
+        CaptureHSpace.execute(hspace, prompts[0], {"samples": torch.ones(2, 4, 8, 8)}, 0.5, 0, save_as)
+
+
+def test_features_are_not_lost_with_their_file(hspace, prompts, folders, monkeypatch, caplog):
+    import os
+
+    from mental_averages.nodes.hspace import CaptureHSpace
+
+    def refuse(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with torch.inference_mode():
+        found = CaptureHSpace.execute(hspace, prompts[0], {"samples": torch.ones(2, 4, 8, 8)}, 0.5, 0, "heart")
+    assert len(found.args[0].values) == 2 and not list((folders / "output").iterdir())
+    assert "features go on without a file" in caplog.text and "No space left" in caplog.text
+    assert found.ui.as_dict()["text"][0].startswith("Not saved: 'heart' cannot be written")
+
+
+def test_latents_that_a_flow_sees_nothing_of_are_refused_before_anything_is_read(built):
+    """At the start of a flow all rows would be the features of one and the same noise."""
+    from mental_averages.nodes.hspace import CaptureHSpace, HSpaceHook
+
+    def captured(name, latents, percent, model=None):
+        hspace = HSpaceHook.execute(model or built(name), "auto", "none").args[0]
+        with torch.inference_mode():
+            return CaptureHSpace.execute(hspace, MODELS[name].conditioning(1), {"samples": latents}, percent,
+                                         0).args[0].values
+
+    flow = torch.randn(3, 16, 6, 4, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match="All 3 latents with their noise are the same: at percent 0 .* raise percent"):
+        captured("SD3", flow, 0.0, untouched(built("SD3")))
+    for values in (captured("SD3", flow, 0.01), captured("SD1.5", flow[:, :4], 0.0)):
+        assert not torch.equal(values[0], values[1])
+    assert len(captured("SD3", flow[:1], 0.0)) == 1
+    assert len(captured("SD3", flow[:1].expand(2, -1, -1, -1), 0.0)) == 2, "these are the same anyway"

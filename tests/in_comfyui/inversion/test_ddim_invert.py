@@ -5,6 +5,7 @@ import pytest
 import torch
 from diffusers_models import diffusers_unet
 from inversions import SHAPE, invert, method, pictures, relative, sample
+from patched_models import lora
 from small_models import MODELS
 from stopping import Calls
 
@@ -73,10 +74,52 @@ def test_negative_prompt_inversion_ignores_the_guidance_of_the_way_back(tiny_mod
 def test_fixed_point_says_where_it_did_not_arrive(tiny_model, texts):
     _, _, report = invert(tiny_model, texts, pictures(), method=method("fixed_point", tolerance=0.0, iterations=1))
     assert "12 of 12 fixed-point steps" in report.warnings[0]
+    _, _, report = invert(tiny_model, texts, pictures(), method=method("fixed_point", tolerance=0.0, iterations=20))
+    assert "raise iterations" in report.warnings[0] and "a model in fp32" not in report.warnings[0]
+
+
+def test_a_lora_on_weights_of_half_precision_is_no_rounding_of_a_model_that_computes_in_single(comfyui):
+    kind = MODELS["SD1.5"]
+    model = lora(kind.build(torch.bfloat16, manual_cast=torch.float32), 0.1)
+    _, _, report = invert(model, (kind.conditioning(1), kind.conditioning(2)), pictures(),
+                          method=method("fixed_point", tolerance=0.0, iterations=20), measure=False)
+    assert "raise iterations" in report.warnings[0] and "a model in fp32" not in report.warnings[0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_fixed_point_in_half_precision_stops_and_says_what_would_help(comfyui, dtype):
+    kind = MODELS["SD1.5"]
+    prompts, model = (kind.conditioning(1), kind.conditioning(2)), kind.build(dtype)
+    chosen = method("fixed_point", tolerance=1e-7, iterations=20)
+    _, _, report = invert(model, prompts, pictures(), method=chosen, measure=False)
+    assert "rounding of the model leaves no less" in report.warnings[0] and report.calls < 6 * 15
+    assert not any("raise iterations" in warning for warning in report.warnings)
+    _, _, few = invert(model, prompts, pictures(), method={**chosen, "iterations": 1}, measure=False)
+    assert "or a model in fp32" in few.warnings[0] and "iterations" not in few.warnings[0]
+
+
+def test_noise_of_a_low_level_is_longer_than_ordinary_noise_and_said_to_be(tiny_model, texts, caplog):
+    from mental_averages.nodes import comfyui
+
+    levels = comfyui.sigmas_of(tiny_model, "ddim_uniform", 30)
+    bright = {"samples": 2 * pictures()["samples"]}
+    noise, _, report = invert(tiny_model, texts, bright, sigmas=levels[20:], measure=False)
+    lengths = noise["samples"].flatten(1).square().mean(1).sqrt()
+    top = levels[20].item()
+    expected = [math.hypot(1, top) / top * norm for norm in report.steps[-1].norm]
+    assert lengths.tolist() == pytest.approx(expected, rel=1e-3)
+    assert lengths.max() > 1.1 and top < 1
+    assert "far below the model's highest of 14.6" in report.warnings[0] and "choose nin" in caplog.text
+    for given in (levels, None):
+        assert not invert(tiny_model, texts, bright, steps=30, scheduler="ddim_uniform", sigmas=given,
+                          measure=False)[2].warnings
 
 
 def test_demo_model_against_the_inverse_scheduler_of_diffusers(demo, prompts):
     from diffusers import DDIMInverseScheduler
+
+    from mental_averages.dma import inversion
+    from mental_averages.nodes import comfyui
 
     scheduler = DDIMInverseScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
                                      clip_sample=False, set_alpha_to_one=True, steps_offset=1)
@@ -84,7 +127,14 @@ def test_demo_model_against_the_inverse_scheduler_of_diffusers(demo, prompts):
     table = ((1 - scheduler.alphas_cumprod) / scheduler.alphas_cumprod).sqrt()
     sigmas = torch.cat([torch.zeros(1), table[scheduler.timesteps]])
     latent = {"samples": 5 * torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(0))}
-    latents = invert(demo[0], prompts, latent, sigmas=sigmas, measure=False)[1].trajectory.latents
+    clean = comfyui.latents_into_model(demo[0], latent["samples"])
+    with torch.inference_mode():
+        latents = comfyui.with_denoiser(
+            demo[0], *prompts, 1.0, sigmas.flip(0), SHAPE, 0, lambda denoiser: inversion.invert(
+                denoiser, clean, sigmas, measure=False, whole=True),
+            layer=None, latents=1, gradients=False).trajectory.latents
+    kept = invert(demo[0], prompts, latent, sigmas=sigmas, measure=False)[1].trajectory.latents
+    torch.testing.assert_close(kept, latents[[0, -2, -1]])
     unet, prompt = diffusers_unet(demo[0]), prompts[0][0][0].float().clone()
     z = latents[0].clone()
     for timestep, x in zip(scheduler.timesteps, latents[1:]):

@@ -34,3 +34,16 @@ def test_every_node_of_the_unfolded_graph_has_the_inputs_of_its_schema(values, r
         if "mode_1_" in name:
             assert all(value[0] == "given" or "mode_1_" in value[0]
                        for value in node["inputs"].values() if isinstance(value, list))
+
+
+def test_of_pictures_only_the_most_typical_are_held(values, registered):
+    """SelectMode would hold all of a batch again for every mode."""
+    found = unfolded(values, NONE)
+    clusters, graph = next(value for value in values if hasattr(value, "members")), found.expand
+    for mode, members in enumerate(clusters.members):
+        row = graph[f"modes.0.0.mode_{mode}_row"]["inputs"]
+        taken = [graph[link[0]] for name, link in row.items() if name != "images.image0"]
+        assert {node["class_type"] for node in taken} == {"ImageFromBatch"}
+        assert [node["inputs"]["batch_index"] for node in taken] == list(members[:5])
+        assert all(node["inputs"]["length"] == 1 for node in taken)
+    assert sum(node["class_type"] == "SelectMode" for node in graph.values()) == len(clusters.members)

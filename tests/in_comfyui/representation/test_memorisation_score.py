@@ -204,7 +204,7 @@ def test_a_copy_is_no_reference_of_its_own(built):
     (dict(pictures={"samples": torch.zeros(0, 4, 8, 8)}), "empty batch"),
     (dict(references={"samples": torch.full((3, 4, 8, 8), torch.nan)}), "NaN"),
     (dict(pictures=latents(2, shape=(16, 8, 8))), "16 channels"),
-    (dict(pictures=latents(2, shape=(4, 8, 6))), "pictures holds latents of 6 x 8 and references of 8 x 8"),
+    (dict(pictures=latents(2, shape=(4, 8, 6))), "pictures holds latents of 6 x 8, but references holds latents of 8"),
     (dict(layers="joint_blocks"), "No layer of this model fits 'joint_blocks'"),
     (dict(score="guidance"), "write prompts and reference_prompts, or choose one of deviation, norm, spikiness, fit"),
     (dict(score="loudness"), "score"), (dict(prompts="cat"), "There are prompts but no reference_prompts"),

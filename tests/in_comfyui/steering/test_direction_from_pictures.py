@@ -169,21 +169,32 @@ def test_a_vae_of_videos_does_not_take_a_set_for_one_film(built):
         torch.testing.assert_close(found.layers[layer].vector, each.vector, rtol=1e-3, atol=1e-5)
 
 
-def test_nothing_is_encoded_where_one_set_will_not_do(demo):
+def test_nothing_is_encoded_where_one_set_will_not_do(demo, monkeypatch):
     model, _, vae = demo
     seen = []
-
-    class Vae:
-        latent_channels = vae.latent_channels
-
-        def encode(self, pictures):
-            seen.append(len(pictures))
-
+    monkeypatch.setattr(vae, "encode", lambda pictures: seen.append(len(pictures)))
     with pytest.raises(ValueError, match="without_it holds 1 picture"):
-        made(untouched(model), torch.rand(3, 64, 64, 3), torch.rand(1, 64, 64, 3), vae=Vae())
-    with pytest.raises(ValueError, match="with_it holds images of 64 x 64 and without_it of 64 x 48"):
-        made(untouched(model), torch.rand(3, 64, 64, 3), torch.rand(2, 48, 64, 3), vae=Vae())
+        made(untouched(model), torch.rand(3, 64, 64, 3), torch.rand(1, 64, 64, 3), vae=vae)
+    with pytest.raises(ValueError, match="with_it holds images of 64 x 64, which become latents of 8 x 8, but "
+                       "without_it holds images of 64 x 48, which become latents of 8 x 6: sizes are seen"):
+        made(untouched(model), torch.rand(3, 64, 64, 3), torch.rand(2, 48, 64, 3), vae=vae)
+    with pytest.raises(ValueError, match="with_it holds images of 71 x 64, which become latents of 8 x 8, but "
+                       "without_it holds latents of 8 x 9"):
+        made(untouched(model), torch.rand(3, 64, 71, 3), latents(2, shape=(4, 9, 8)), vae=vae)
     assert not seen
+
+
+def test_sizes_that_the_vae_crops_to_the_same_are_the_same(demo, prompts):
+    """64 and 65 pixels are both eight latents, also beside eight latents that were given."""
+    model, _, vae = demo
+    larger = torch.rand(4, 65, 64, 3, generator=torch.Generator().manual_seed(3))
+    arguments = dict(layers="middle_block", draws=1, weighting="equal", vae=vae)
+    with torch.inference_mode():
+        encoded = {"samples": vae.encode(larger[2:])}
+    expected, found, mixed = (made(model, larger[:2, :64], others, prompts[1], **arguments)[0].layers["middle_block"]
+                              for others in (larger[2:, :64], larger[2:], encoded))
+    torch.testing.assert_close(found.vector, expected.vector, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(mixed.vector, expected.vector, rtol=1e-3, atol=1e-5)
 
 
 def test_steering_by_it_moves_features_by_it(built, bridge):
@@ -230,7 +241,7 @@ def test_it_goes_on_from_what_was_read(built, folders):
     (dict(with_it={"samples": torch.cat([torch.zeros(1, 4, 8, 8), latents(1)["samples"]])}), "empty"),
     (dict(with_it={"samples": latents(1)["samples"].repeat(3, 1, 1, 1)}), "with_it holds 1 different picture, but"),
     (dict(with_it=latents(2, shape=(16, 8, 8))), "16 channels"),
-    (dict(with_it=latents(2, shape=(4, 8, 6))), "with_it holds latents of 6 x 8 and without_it of 8 x 8"),
+    (dict(with_it=latents(2, shape=(4, 8, 6))), "with_it holds latents of 6 x 8, but without_it holds latents of 8"),
     (dict(layers="joint_blocks"), "No layer of this model fits 'joint_blocks'"),
     (dict(percent=1.5), "percent"), (dict(draws=0), "draws"), (dict(scale="norm"), "scale"),
     (dict(weighting="auroc"), "weighting"), (dict(scale="unit"), "the weighting 'lead' scales layers itself")])

@@ -305,6 +305,41 @@ def test_the_side_that_a_dual_guider_asks_for_first_is_not_taken_for_the_positiv
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
 
 
+def test_a_negative_prompt_that_another_node_asks_for_alone_is_not_steered(built):
+    """SelfAttentionGuidance asks for the negative prompt alone, PerpNeg for one of its own: core then calls it the
+    first side."""
+    from comfy_extras.nodes_perpneg import PerpNeg
+
+    model = built("SD1.5")
+    towards = direction(model, ["middle_block"])
+    empty = MODELS["SD1.5"].conditioning(3)
+
+    def alone(arguments):
+        import comfy.samplers
+
+        negative, = comfy.samplers.calc_cond_batch(arguments["model"], [arguments["uncond"]], arguments["input"],
+                                                   arguments["sigma"], arguments["model_options"])
+        return arguments["denoised"] + 0.5 * (arguments["uncond_denoised"] - negative)
+
+    with_alone = model.clone()
+    with_alone.set_model_sampler_post_cfg_function(alone)
+    found = ksampler(steered(with_alone, towards, branch="conditional"))
+    torch.testing.assert_close(found, ksampler(steered(model, towards, branch="conditional")), rtol=1e-3, atol=1e-3)
+
+    def only_the_first(model):
+        """Steering by core's patch points of what is asked for on two sides at once, and nothing else."""
+        patched = by_core(model, "SD1.5", "middle_block", towards.layers["middle_block"].vector, sides=(0,))
+        change, = patched.model_options["transformer_options"]["patches"]["middle_block_after_patch"]
+        patched = model.clone()
+        patched.set_model_middle_block_after_patch(
+            lambda found: change(found) if len(found["transformer_options"]["cond_or_uncond"]) == 2 else found)
+        return patched
+
+    torch.testing.assert_close(
+        ksampler(PerpNeg.execute(steered(model, towards, branch="conditional"), empty, 1.0).args[0], count=1),
+        ksampler(PerpNeg.execute(only_the_first(model), empty, 1.0).args[0], count=1), rtol=1e-3, atol=1e-3)
+
+
 def test_a_reference_picture_is_not_steered_in_place_of_the_sample(built):
     import node_helpers
     import nodes

@@ -1,6 +1,7 @@
 """TrainModeLoRA: on small models with every prediction, and on the demo model with core's own nodes around it."""
 import pytest
 import torch
+from core_predictions import with_option
 from small_models import MODELS
 from stopping import Calls, untouched
 
@@ -179,6 +180,26 @@ def test_other_inputs_that_cannot_be_used_are_refused(comfyui):
     with torch.inference_mode():
         model.model.diffusion_model.out[2].weight[0, 0, 0, 0] = float("nan")
     refuse(model, latents, positive, "The weight out.2.weight of this model contains NaN")
+
+
+@pytest.mark.parametrize("ranges", [[(0.3, 1.0)], [(0.0, 0.5)], [(0.0, 0.4), (0.6, 1.0)]])
+def test_a_prompt_that_covers_part_of_the_schedule_is_refused(comfyui, ranges):
+    """Where no prompt is active core predicts zeros, of which nothing can be learned."""
+    model, latents, positive = small_case("SD1.5")
+    refuse(model, latents, in_ranges(positive, *ranges), "No part of the positive conditioning is active")
+
+
+def test_prompts_that_together_cover_the_schedule_are_trained_on_as_one(comfyui):
+    model, latents, positive = small_case("SD1.5")
+    parts = in_ranges(positive, (0.0, 0.5), (0.5, 1.0))
+    whole, found = (train(model, latents, prompt, steps=4)[2]["loss"] for prompt in (positive, parts))
+    assert found == pytest.approx(whole, rel=1e-4)
+
+
+def in_ranges(conditioning, *ranges):
+    """A prompt's copies by Conditioning Set Timestep Range, combined."""
+    return [copy for start, end in ranges
+            for copy in with_option(conditioning, start_percent=start, end_percent=end)]
 
 
 def refuse(model, latents, positive, message, **change):
