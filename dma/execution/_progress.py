@@ -64,13 +64,15 @@ class Iteration:
 class Progress:
     """Where a run stands: the share of its planned work, a line for the log, and perhaps a clean latent to show.
 
-    seconds_left is what is to be expected from the pace so far, where it is known.
+    seconds_left is what is to be expected from the pace so far, where it is known; at_most says that it is what is left
+    if nothing ends early.
     """
 
     fraction: float
     message: str
     preview: Tensor | None = None
     seconds_left: float | None = None
+    at_most: bool = False
 
 
 class Timed(Protocol):

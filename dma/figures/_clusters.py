@@ -21,7 +21,7 @@ def contact_sheet(images: Tensor, clusters: Clusters, *, cell: int = 96, columns
     if len(images) != len(clusters.labels):
         raise ValueError(f"The clusters are of {len(clusters.labels)} pictures, but these are {len(images)}.")
     rows = list(clusters.members)
-    captions = [f"mode {index}\n{_share_text(clusters, index)}" for index in range(len(rows))]
+    captions = [f"mode {index}\n" + _share_text(clusters, index).replace(" (", "\n(") for index in range(len(rows))]
     if clusters.left_out:
         rows.append(clusters.left_out)
         captions.append(f"left out\n{len(clusters.left_out)} pictures")

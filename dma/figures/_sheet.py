@@ -28,7 +28,7 @@ def labelled_sheet(rows: list[Tensor], captions: list[str], *, title: str = "", 
     from PIL import Image, ImageDraw
 
     _check(rows, cell, columns)
-    small, large = Lettering(max(11, cell // 11)), Lettering(max(13, cell // 8))
+    small, large = Lettering(max(12, cell // 7)), Lettering(max(14, cell // 6))
     captions = [*captions, *[""] * len(rows)][: len(rows)]
     captions = [f"{caption}\n({columns} of {len(row)})".strip() if len(row) > columns else caption
                 for caption, row in zip(captions, rows)]

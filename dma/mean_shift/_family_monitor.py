@@ -48,4 +48,5 @@ class FamilyMonitor:
 
     def report(self, done: float, left: float, message: str, event: Event, state: Any) -> None:
         self.fraction = max(self.fraction, min(1.0, done / max(1.0, done + left)))
-        self.tell(Progress(self.fraction, message, event.clean, seconds_for(state.pace, "predict", left)))
+        self.tell(Progress(self.fraction, message, event.clean, seconds_for(state.pace, "predict", left),
+                           at_most=True))

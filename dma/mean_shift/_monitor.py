@@ -32,4 +32,5 @@ class MeanShiftMonitor:
             self.sampled += int(event.amount)
             done, message = self.averaging + self.sampled, "sampling the average"
         left = seconds_for(state.pace, "predict", self.total - done)
-        self.tell(Progress(min(1.0, done / self.total), message, event.clean, left))
+        early = level < levels and self.settings.mean_error > 0
+        self.tell(Progress(min(1.0, done / self.total), message, event.clean, left, at_most=early))

@@ -43,8 +43,8 @@ def drawn_shape(model: Any, latent: dict, title: str) -> tuple[int, ...]:
     side, factor = picture_side(model), model.model.latent_format.spacial_downscale_ratio
     height, width = shape[1] * factor, shape[2] * factor
     if side is not None and math.sqrt(height * width) < FAR_BELOW * side:
-        tell(title, f"The size is {width} x {height}, but this model was made for about {side} x {side}: it draws "
-                    "blots at so small a size. Set the size in Empty Latent Image.")
+        # The classic page shows about fifty letters of it.
+        tell(title, f"{width} x {height} gives blots: this model draws {side} x {side}. Change the size of its latents.")
     return shape
 
 

@@ -52,7 +52,7 @@ class ProgressReporter:
 
     def time_left(self, event: Progress, now: float) -> str:
         if event.seconds_left is not None:
-            return f"about {duration(event.seconds_left)} left"
+            return f"{'at most' if event.at_most else 'about'} {duration(event.seconds_left)} left"
         gained = event.fraction - self.first_fraction
         if gained <= 0:
             return "time left unknown"

@@ -16,7 +16,7 @@ from ..inputs import CLUSTERS, REPORT, check_training_latents, checked
 
 STANDARD = mean_shift.FamilySettings()
 SEEKING_GUIDANCE, LEVELS = 1.0, "5"
-TYPICAL = 7  # samples of a mode on the sheet
+TYPICAL = 4  # samples of a mode on the sheet
 
 
 class ModeTree(io.ComfyNode):

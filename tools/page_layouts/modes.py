@@ -129,7 +129,7 @@ mode, choose later steps in the advanced `levels`; if each is its own, earlier o
             (Group("2. The tree", WORK, (("5",),)), Group("4. One mode, and numbers", OTHER, (("8", "9", "11"),))),
             (Group("3. Pictures", PICTURES, (("6",), ("7", "10"))),),
         ),
-        widths={NOTE: 360, "5": 300, "6": 800, "7": 480},
+        widths={NOTE: 360, "5": 300, "6": 760, "7": 560},
         extra_heights={NOTE: 540, "6": 800, "7": 440, "10": 300},
     ),
     "17_what_the_network_sees_and_has_by_heart": Layout(

@@ -23,3 +23,4 @@ def test_progress_only_rises_and_says_what_is_done(given):
     assert any(message.startswith("level 1 of 3, move 1 of at most 30: 12 modes") for message in messages)
     assert messages[-1] == "averaging the modes"
     assert all(progress.preview.shape == (1, *SHAPE) and progress.seconds_left >= 0 for progress in told)
+    assert all(progress.at_most for progress in told), "flows that meet end it early"

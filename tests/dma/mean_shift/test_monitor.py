@@ -16,6 +16,7 @@ def test_progress_rises_to_one():
     assert told[0].message.startswith("averaged level 1 of 3: 20 of at most 48 noises, error ")
     assert told[-1].message == "sampling the average" and told[0].preview.shape == (1, *SHAPE)
     assert told[-1].seconds_left == 0 and all(progress.seconds_left is not None for progress in told)
+    assert not any(progress.at_most for progress in told), "every level takes all its noises"
 
 
 def test_levels_that_need_fewer_noises_count_as_done():
@@ -24,3 +25,4 @@ def test_levels_that_need_fewer_noises_count_as_done():
                watchers=[MeanShiftMonitor(told.append, settings, 8)])
     fractions = [progress.fraction for progress in told]
     assert fractions == sorted(fractions) and fractions[-1] == 1 and len(told) < 50
+    assert told[0].at_most and not told[-1].at_most

@@ -39,6 +39,19 @@ def test_the_preview_of_a_node_is_moved_to_the_previewer(comfyui, monkeypatch, f
     assert previewer.seen == 2
 
 
+def test_time_left_that_may_be_less_is_said_to_be_the_most(comfyui, monkeypatch):
+    import latent_preview
+
+    from mental_averages.nodes.comfyui import ProgressReporter
+
+    monkeypatch.setattr(latent_preview, "get_previewer", lambda device, latent_format: None)
+    latent_format = types.SimpleNamespace(latent_dimensions=2)
+    model = types.SimpleNamespace(load_device=DEVICE, model=types.SimpleNamespace(latent_format=latent_format))
+    reporter = ProgressReporter(model, "a node")
+    assert reporter.time_left(Progress(0.5, "half", seconds_left=90.0), 0.0) == "about 90 s left"
+    assert reporter.time_left(Progress(0.5, "half", seconds_left=300.0, at_most=True), 0.0) == "at most 5 min left"
+
+
 def test_the_preview_of_the_sampler_is_moved_too(comfyui):
     """Core's callback hands it to the previewer as it is."""
     from mental_averages.nodes.comfyui._sampler import _Callback
