@@ -39,8 +39,9 @@ class CompareSets(io.ComfyNode):
                                  tooltip="Picture i of images belongs to picture i of the reference, as after a round "
                                          "trip: adds the PSNR."),
                 io.Int.Input("subset_size", default=0, min=0, max=100000,
-                             tooltip="0: the kernel distance of all pictures at once, with an interval. Else the mean "
-                                     "over 100 random subsets of this size, as papers report KID."),
+                             tooltip="0, or no set has more pictures: the kernel distance of all at once, with an "
+                                     "interval. Else the mean over 100 random subsets of this size, as papers report "
+                                     "KID."),
                 io.ClipVision.Input("clip_vision", optional=True,
                                     tooltip="Compare pictures by ComfyUI's CLIP Vision. Without it and without "
                                             "image_encoder only sharpness, brightness and errors are measured."),
