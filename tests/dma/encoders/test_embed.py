@@ -73,7 +73,9 @@ def test_a_siglip_reads_small_letters_whatever_its_tokenizer_does(folders):
     encoder = dataclasses.replace(load_encoder(folders["siglip"]), tokenizer=PreTrainedTokenizerFast(
         tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]"))
     found = embed_texts(encoder, ["A Dark", "a dark", "dark a"])
-    assert torch.equal(found[0], found[1]) and not torch.equal(found[1], found[2])
+    # The same text in two rows of a batch may be rounded otherwise, as it is without vector extensions.
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-5)
+    assert (found[1] - found[2]).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("bad, message",
