@@ -104,14 +104,18 @@ def measure_concept(concept: str, arguments) -> dict:
         within = np.mean([pairwise_distance(rows) for rows in features]) if features.shape[1] > 1 else 0.0
         measured[method] = {**worth(pictures[:, 0], features[:, 0], plain, reference, own)._asdict(), "within": within,
                             "to_zero": float(1 - (features[:, 0] @ zero.T).mean())}
-    shown = torch.cat([plain[:4], *[found[method][: 2 if "average" in method or method == SHIFTED else 1, 0]
-                                    for method in methods(arguments)[1:]]])
+    shown = torch.cat([plain[:4], *[found[method][: pictures_of(method), 0] for method in methods(arguments)[1:]]])
     print(f"{concept}: {time.monotonic() - started:.0f} s, " + ", ".join(
         f"{method} {measured[method]['consistency']:.3f}/{measured[method]['sharpness']:.2f}" for method in measured),
           flush=True)
     return {"measured": measured, "shown": shown, "seconds": {name: np.mean(took) for name, took in seconds.items()},
             "residuals": [[np.mean(step.residual_after) for step in report.steps] for report in reports],
             "iterations": np.mean([sum(np.mean(step.iterations) for step in report.steps) for report in reports])}
+
+
+def pictures_of(method: str) -> int:
+    """How many pictures of a method the sheet shows, of as many seeds."""
+    return 2 if "average" in method or method == SHIFTED else 1
 
 
 def main() -> None:
@@ -156,9 +160,8 @@ def main() -> None:
                              f"{measures[m]['sharpness'][i]:.2f}" for m in compared)]
                  for i, concept in enumerate(concepts)])
     if arguments.sheet:
-        save_sheet([result["shown"] for result in results], concepts,
-                   "4 plain samples, medoid, pixel mean, latent mean, zero latent, 2 aligned averages"
-                   + (", 2 large ones" if arguments.large_count else "") + ", 2 by mean shift", arguments.sheet)
+        headings = [*["plain sample"] * 4, *(method for method in compared[1:] for _ in range(pictures_of(method)))]
+        save_sheet([result["shown"] for result in results], concepts, "", arguments.sheet, headings=headings)
     mean = lambda method, name: float(np.mean(measures[method][name]))  # noqa: E731
     keys = {"plain": "plain sample", "average": ALIGNED, "mean_shift": SHIFTED, "medoid": "medoid",
             "zero_latent": "zero latent", "pixel_mean": "pixel mean", "latent_mean": "latent mean",

@@ -141,8 +141,8 @@ def main() -> None:
                   f"{means[method]['representativeness']:.3f}", f"{representative:.3f}", f"{reward:.3f}"]
                  for method, (name, clip, dreamsim, representative, reward) in PAPER.items()])
     if arguments.sheet:
-        save_sheet([result["shown"] for result in results], concepts,
-                   ", ".join(compared) + "; two ensembles each", arguments.sheet, columns=2 * len(compared))
+        save_sheet([result["shown"] for result in results], concepts, "", arguments.sheet,
+                   headings=[method for method in compared for _ in range(2)])
     keys = {key: method for key, method in KEYS.items() if method in compared}
     several = {key: method for key, method in keys.items() if not np.isnan(means[method]["within"])}
     write_figures({
