@@ -104,7 +104,7 @@ def measure_concept(concept: str, arguments) -> dict:
         within = np.mean([pairwise_distance(rows) for rows in features]) if features.shape[1] > 1 else 0.0
         measured[method] = {**worth(pictures[:, 0], features[:, 0], plain, reference, own)._asdict(), "within": within,
                             "to_zero": float(1 - (features[:, 0] @ zero.T).mean())}
-    shown = torch.cat([plain[:4], *[found[method][: pictures_of(method), 0] for method in methods(arguments)[1:]]])
+    shown = torch.cat([plain[:4], *[found[method][: columns_of(method), 0] for method in methods(arguments)[1:]]])
     print(f"{concept}: {time.monotonic() - started:.0f} s, " + ", ".join(
         f"{method} {measured[method]['consistency']:.3f}/{measured[method]['sharpness']:.2f}" for method in measured),
           flush=True)
@@ -113,7 +113,7 @@ def measure_concept(concept: str, arguments) -> dict:
             "iterations": np.mean([sum(np.mean(step.iterations) for step in report.steps) for report in reports])}
 
 
-def pictures_of(method: str) -> int:
+def columns_of(method: str) -> int:
     """How many pictures of a method the sheet shows, of as many seeds."""
     return 2 if "average" in method or method == SHIFTED else 1
 
@@ -160,7 +160,7 @@ def main() -> None:
                              f"{measures[m]['sharpness'][i]:.2f}" for m in compared)]
                  for i, concept in enumerate(concepts)])
     if arguments.sheet:
-        headings = [*["plain sample"] * 4, *(method for method in compared[1:] for _ in range(pictures_of(method)))]
+        headings = [*["plain sample"] * 4, *(method for method in compared[1:] for _ in range(columns_of(method)))]
         save_sheet([result["shown"] for result in results], concepts, "", arguments.sheet, headings=headings)
     mean = lambda method, name: float(np.mean(measures[method][name]))  # noqa: E731
     keys = {"plain": "plain sample", "average": ALIGNED, "mean_shift": SHIFTED, "medoid": "medoid",

@@ -46,6 +46,7 @@ def _heading(text: str, cell: int) -> Tensor:
     from PIL import Image, ImageDraw, ImageFont
 
     picture = Image.new("RGB", (cell, cell), "white")
-    ImageDraw.Draw(picture).multiline_text((0, cell - 2), "\n".join(textwrap.wrap(text, cell // (HEADING // 2))), anchor="ld",
-                                           fill="#202124", font=ImageFont.load_default(HEADING))
+    wrapped = "\n".join(textwrap.wrap(text, cell // (HEADING // 2)))
+    ImageDraw.Draw(picture).multiline_text((0, cell - 2), wrapped, anchor="ld", fill="#202124",
+                                           font=ImageFont.load_default(HEADING))
     return torch.from_numpy(np.asarray(picture).copy()).float()[None] / 255

@@ -102,7 +102,7 @@ def test_headings_stand_over_the_columns_of_a_sheet(tmp_path):
 
     rows = [torch.rand(3, 8, 8, 3) for _ in range(2)]
     support.save_sheet(rows, ["one", "two"], "", tmp_path / "plain.png", cell=64)
-    support.save_sheet(rows, ["one", "two"], "", tmp_path / "headed.png", cell=64, headings=["first", "second", "third"])
+    support.save_sheet(rows, ["one", "two"], "", tmp_path / "headed.png", cell=64, headings=["first", "next", "third"])
     plain, headed = (np.asarray(Image.open(tmp_path / f"{name}.png")) for name in ("plain", "headed"))
     assert (headed[-(len(plain) - 20):] == plain[-(len(plain) - 20):]).all(), "the rows are as they were"
     written = (headed[: len(headed) - len(plain)] < 128).any(axis=(0, 2)).nonzero()[0]
