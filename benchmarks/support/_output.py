@@ -36,7 +36,10 @@ def save_sheet(rows: list[Tensor], captions: list[str], title: str, path: Path, 
     if headings:
         rows, captions = [torch.cat([_heading(text, cell) for text in headings]), *rows], ["", *captions]
         columns = max(columns, len(headings))
-    sheet = labelled_sheet(rows, captions, title=title, cell=cell, columns=columns)[0]
+    sheet = labelled_sheet(rows, captions, title=title, cell=cell, columns=columns)[0]  # (H, W, 3)
+    if headings and not title:
+        written = (sheet < 1).flatten(1).any(1).nonzero()[0, 0]
+        sheet = sheet[max(0, written - HEADING):]
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray((sheet * 255).round().byte().numpy()).save(path)
 
