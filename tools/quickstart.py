@@ -74,8 +74,8 @@ def edit(graph: dict[str, Any], *, checkpoint: str | None = None, prompt: str | 
             inputs["count"] = count
         if size is not None and kind == "EmptyLatentImage":
             inputs["width"] = inputs["height"] = size
-        if size is not None and kind == "ImageScale":
-            inputs["width"] = size  # what enlarges small pictures leaves these as they are
+        if size is not None and kind == "ImageScale":  # what enlarges small pictures leaves these as they are
+            inputs["width"], inputs["height"] = size, inputs["height"] and size
         if guidance is not None and "cfg" in inputs:
             inputs["cfg"] = guidance
         # A seed may be one that a choice brings, such as method.seed. One that comes through a link is a list, and is

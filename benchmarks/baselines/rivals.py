@@ -64,18 +64,18 @@ def measure_concept(concept: str, arguments) -> dict:
         references.append(samples)
     features = [judge(samples.pictures) for samples in references]
     plain_sharpness = float(sharpness(torch.cat([samples.pictures for samples in references])).mean())
-    measured, shown = {}, []
+    measured, shown = {}, {}
     for method in KEYS.values():
         seeds = [seed for seed, found in enumerate(repetitions) if method in found]
         if not seeds:
             continue
         made = [repetitions[seed][method] for seed in seeds]
         measured[method] = measure(made, seeds, features, plain_sharpness, judge, prompt)
-        shown += [each.picture for each in made[:2]]
+        shown[method] = torch.cat([each.picture for each in made[:2]])
     print(f"{concept}: {time.monotonic() - started:.0f} s, " + ", ".join(
         f"{method} {values['consistency']:.3f}/{values['representativeness']:.3f}"
         for method, values in measured.items()), flush=True)
-    return {"measured": measured, "shown": torch.cat(shown),
+    return {"measured": measured, "shown": shown,
             "samples": float(np.median([samples.seconds for samples in references]))}
 
 
@@ -141,8 +141,10 @@ def main() -> None:
                   f"{means[method]['representativeness']:.3f}", f"{representative:.3f}", f"{reward:.3f}"]
                  for method, (name, clip, dreamsim, representative, reward) in PAPER.items()])
     if arguments.sheet:
-        save_sheet([result["shown"] for result in results], concepts, "", arguments.sheet,
-                   headings=[method for method in compared for _ in range(2)])
+        blank = torch.ones_like(next(iter(results[0]["shown"].values())))  # where a method has no picture of a concept
+        rows = [torch.cat([torch.cat([result["shown"].get(method, blank[:0]), blank])[:2] for method in compared])
+                for result in results]
+        save_sheet(rows, concepts, "", arguments.sheet, headings=[method for method in compared for _ in range(2)])
     keys = {key: method for key, method in KEYS.items() if method in compared}
     several = {key: method for key, method in keys.items() if not np.isnan(means[method]["within"])}
     write_figures({

@@ -2,14 +2,10 @@
 from __future__ import annotations
 
 import json
-import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
 from torch import Tensor
-
-HEADING = 12  # height of the letters over a column, in pixels
 
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:
@@ -27,29 +23,14 @@ def write_figures(figures: dict[str, float], path: Path | None) -> None:
 
 
 def save_sheet(rows: list[Tensor], captions: list[str], title: str, path: Path, cell: int = 96,
-               columns: int = 12, headings: list[str] | None = None) -> None:
+               columns: int = 12, headings: Sequence[str] = ()) -> None:
     """A picture file with rows of pictures (N, H, W, 3), each beside its caption, and `headings` over the columns."""
     from PIL import Image
 
     from mental_averages.dma.figures import labelled_sheet
 
-    if headings:
-        rows, captions = [torch.cat([_heading(text, cell) for text in headings]), *rows], ["", *captions]
-        columns = max(columns, len(headings))
-    sheet = labelled_sheet(rows, captions, title=title, cell=cell, columns=columns)[0]  # (H, W, 3)
-    if headings and not title:
-        written = (sheet < 1).flatten(1).any(1).nonzero()[0, 0]
-        sheet = sheet[max(0, written - HEADING):]
+    columns = max(columns, len(headings))
+    sheet = labelled_sheet(rows, captions, title=title, cell=cell, columns=columns, headings=headings)[0]
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray((sheet * 255).round().byte().numpy()).save(path)
 
-
-def _heading(text: str, cell: int) -> Tensor:
-    """A text at the foot of a white picture (1, cell, cell, 3)."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    picture = Image.new("RGB", (cell, cell), "white")
-    wrapped = "\n".join(textwrap.wrap(text, cell // (HEADING // 2)))
-    ImageDraw.Draw(picture).multiline_text((0, cell - 2), wrapped, anchor="ld", fill="#202124",
-                                           font=ImageFont.load_default(HEADING))
-    return torch.from_numpy(np.asarray(picture).copy()).float()[None] / 255

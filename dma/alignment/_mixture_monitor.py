@@ -37,7 +37,8 @@ class MixtureMonitor:
             self.modes = event.rows
         elif event.kind == "fit":
             start = f", start {event.iteration} of the next" if event.iteration else ""
-            self.tell(Progress(self.share, f"fitting mixtures, {event.row} of {event.rows}{start}", event.clean))
+            self.tell(Progress(self.share, f"fitting mixtures, {event.row} of {event.rows}{start}", event.clean,
+                               at_most=True))
         elif state.part == DISTANCES:
             left = event.rows - event.row
             self.tell(Progress(1 - self.measured * left / event.rows,
@@ -51,9 +52,11 @@ class MixtureMonitor:
             self.monitor(event, state.current)
         elif event.kind == "predict":
             message = f"sampling {event.rows} latents, step {state.exploration.step + 1} of {self.steps}"
-            self.tell(Progress(self.explored(state, event.row / event.rows), message, event.clean))
+            self.tell(Progress(self.explored(state, event.row / event.rows), message, event.clean,
+                               at_most=True))
         elif event.kind == "read":
-            self.tell(Progress(self.explored(state), f"reading features, {event.row} of {event.rows}"))
+            self.tell(Progress(self.explored(state), f"reading features, {event.row} of {event.rows}",
+                               at_most=True))
 
     def explored(self, state: MixtureState, of_step: float = 0.0) -> float:
         """The share of the whole that lies behind samples of which so much of a step is done."""

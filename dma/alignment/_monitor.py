@@ -41,7 +41,8 @@ class Monitor:
         message = self.message(event, state)
         if message:
             clean = self.preview(event, state, now)
-            self.tell(Progress(min(1.0, done / plan.total), message, clean, state.seconds_left))
+            self.tell(Progress(min(1.0, done / plan.total), message, clean, state.seconds_left,
+                               at_most=state.seconds_left is None))
 
     def expect(self, event: Event, state: State, plan: Plan, done: float, now: float) -> None:
         """Estimate anew when the run will end, where something new is known of it."""

@@ -64,8 +64,8 @@ class Iteration:
 class Progress:
     """Where a run stands: the share of its planned work, a line for the log, and perhaps a clean latent to show.
 
-    seconds_left is what is to be expected from the pace so far, where it is known; at_most says that it is what is left
-    if nothing ends early.
+    seconds_left is what is to be expected from the pace so far, where it is known; at_most says that the work that is
+    left is the most that there can be.
     """
 
     fraction: float

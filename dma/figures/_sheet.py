@@ -1,6 +1,7 @@
 """Sheets of pictures with captions."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ CAPTION_WIDTH, LEAST_TITLE_WIDTH = 2, 8  # in heights of a picture
 MOST_PIXELS = 2**27  # 1.6 GB in fp32
 
 
-def labelled_sheet(rows: list[Tensor], captions: list[str], *, title: str = "", cell: int = 192,
-                   columns: int = 8) -> Tensor:
+def labelled_sheet(rows: list[Tensor], captions: list[str], *, title: str = "", cell: int = 192, columns: int = 8,
+                   headings: Sequence[str] = ()) -> Tensor:
     """Batches of pictures (N, H, W, C) in rows, each with its caption to the left; missing captions stay empty.
+
+    `headings` stand over the columns, which are as wide as the first row's pictures.
 
     C is 1 for grey pictures or 3; what follows a third channel is left out. Every picture is scaled to `cell` pixels
     height. Rows longer than `columns` are cut, and the caption says so. Captions and title are wrapped, also within
@@ -28,7 +31,7 @@ def labelled_sheet(rows: list[Tensor], captions: list[str], *, title: str = "", 
     from PIL import Image, ImageDraw
 
     _check(rows, cell, columns)
-    small, large = Lettering(max(12, cell // 7)), Lettering(max(14, cell // 6))
+    small, large = _letters(cell), Lettering(max(14, cell // 6))
     captions = [*captions, *[""] * len(rows)][: len(rows)]
     captions = [f"{caption}\n({columns} of {len(row)})".strip() if len(row) > columns else caption
                 for caption, row in zip(captions, rows)]
@@ -40,14 +43,22 @@ def labelled_sheet(rows: list[Tensor], captions: list[str], *, title: str = "", 
     title_lines = large.wrapped(writable(title), max(left + pictures_width - 2 * MARGIN, LEAST_TITLE_WIDTH * cell))
     title_width = int(max(map(large.width, title_lines), default=0)) + 2 * MARGIN
     title_height = len(title_lines) * large.height + MARGIN if title_lines else 0
-    size = (max(left + pictures_width, title_width), title_height + MARGIN + sum(heights) + len(rows) * MARGIN)
+    across = _width(rows[0], cell)
+    headed = [small.wrapped(writable(heading), across) for heading in headings[:columns]]
+    heading_height = max(map(len, headed), default=0) * small.height
+    size = (max(left + pictures_width, title_width),
+            title_height + MARGIN + heading_height + sum(heights) + len(rows) * MARGIN)
     if size[0] * size[1] > MOST_PIXELS:
         raise ValueError(f"The sheet would be {size[0]} x {size[1]} pixels, which takes too much memory: choose a "
                          "smaller cell, or fewer columns or rows.")
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
     large.draw(draw, MARGIN, MARGIN, title_lines)
-    top = title_height + MARGIN
+    top = title_height + MARGIN + heading_height
+    for index, block in enumerate(headed):
+        for line, text in enumerate(block):
+            place = left + index * (across + MARGIN) + (across - small.width(text)) / 2
+            small.draw(draw, place, top - (len(block) - line) * small.height, [text])
     for row, block, height in zip(rows, lines, heights):
         small.draw(draw, MARGIN, top + (height - len(block) * small.height) / 2, block)
         for index, picture in enumerate(row[:columns]):
@@ -66,7 +77,8 @@ def cell_within(rows: list[Tensor], columns: int, cell: int) -> int:
     """
     def pixels(cell: int) -> int:
         width = max(min(len(row), columns) * (_width(row, cell) + MARGIN) for row in rows)
-        return (CAPTION_WIDTH * cell + width + 2 * MARGIN) * (len(rows) * (cell + 8 * 16 + MARGIN) + MARGIN)
+        height = max(cell, 8 * _letters(cell).height)
+        return (CAPTION_WIDTH * cell + width + 2 * MARGIN) * (len(rows) * (height + MARGIN) + MARGIN)
 
     while cell > 1 and pixels(cell) > MOST_PIXELS:
         cell -= max(1, cell // 100)
@@ -88,6 +100,11 @@ def ranked_sheet(images: Tensor, captions: list[str], *, title: str = "", cell: 
     height = max(column.shape[1] for column in columns)
     return torch.cat([torch.nn.functional.pad(column, (0, 0, 0, 0, 0, height - column.shape[1]), value=1.0)
                       for column in columns], dim=2)
+
+
+def _letters(cell: int) -> Lettering:
+    """Those of captions beside pictures of a height."""
+    return Lettering(max(12, cell // 7))
 
 
 def _check(rows: list[Tensor], cell: int, columns: int) -> None:

@@ -44,7 +44,7 @@ def drawn_shape(model: Any, latent: dict, title: str) -> tuple[int, ...]:
     height, width = shape[1] * factor, shape[2] * factor
     if side is not None and math.sqrt(height * width) < FAR_BELOW * side:
         # The classic page shows about fifty letters of it.
-        tell(title, f"{width} x {height} gives blots: this model draws {side} x {side}. Change the latents' size.")
+        tell(title, f"{width} x {height} gives blots: made for about {side} x {side}. Change the latents' size.")
     return shape
 
 

@@ -52,11 +52,13 @@ class ProgressReporter:
 
     def time_left(self, event: Progress, now: float) -> str:
         if event.seconds_left is not None:
-            return f"{'at most' if event.at_most else 'about'} {duration(event.seconds_left)} left"
-        gained = event.fraction - self.first_fraction
-        if gained <= 0:
-            return "time left unknown"
-        return f"at most {duration((now - self.started) * (1 - event.fraction) / gained)} left"
+            left = event.seconds_left
+        else:
+            gained = event.fraction - self.first_fraction
+            if gained <= 0:
+                return "time left unknown"
+            left = (now - self.started) * (1 - event.fraction) / gained
+        return f"{'at most ' if event.at_most else ''}about {duration(left)} left"
 
 
 def as_shown(latent: Tensor, device: torch.device, single_frame: bool) -> Tensor:

@@ -97,18 +97,6 @@ def test_processes_have_no_more_threads_than_this_one():
         torch.set_num_threads(before)
 
 
-def test_headings_stand_over_the_columns_of_a_sheet(tmp_path):
-    from PIL import Image
-
-    rows = [torch.rand(3, 8, 8, 3) for _ in range(2)]
-    support.save_sheet(rows, ["one", "two"], "", tmp_path / "plain.png", cell=64)
-    support.save_sheet(rows, ["one", "two"], "", tmp_path / "headed.png", cell=64, headings=["first", "next", "third"])
-    plain, headed = (np.asarray(Image.open(tmp_path / f"{name}.png")) for name in ("plain", "headed"))
-    assert (headed[-(len(plain) - 20):] == plain[-(len(plain) - 20):]).all(), "the rows are as they were"
-    written = (headed[: len(headed) - len(plain)] < 128).any(axis=(0, 2)).nonzero()[0]
-    assert (np.diff(written) > 20).sum() == 2, "three texts, with room between them"
-
-
 def test_too_small_numbers_are_refused_before_long_work():
     support.check_least(argparse.Namespace(subsets=2), subsets=2)
     with pytest.raises(SystemExit, match="--subsets is 1, but the figures take 2 or more"):

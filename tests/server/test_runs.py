@@ -83,16 +83,17 @@ def test_template_runs_headless_and_writes_its_pictures(server, checkpoint):
     for node in graph.values():
         node["inputs"].update(small.get(node["class_type"], {}))
     assert [node["_meta"]["title"] for node in graph.values() if node["class_type"].startswith("Save")] == [
-        "Average by mean shift"]
+        "Save the average"]
     shown = {node_id for node_id, node in graph.items() if node["class_type"] in ("SaveImage", "PreviewImage")}
     quickstart.name_pictures(graph)
     run = graphs.run(server, graph)
 
     for node_id in shown:
         assert run.entry["outputs"][node_id]["images"], graph[node_id]["_meta"]["title"]
-    assert len(run.pictures) == 5  # the sheet, the report's plot, the average by mean shift and both of alignment's
+    assert len(run.pictures) == 6  # the sheet, the report's plot, the average by mean shift twice, both of alignment's
     assert {path.name.rpartition("_0")[0] for path in run.pictures} == {
-        "butterfly_sheet", "butterfly_report", "butterfly_mental_average", "butterfly_aligned_average"}
+        "butterfly_sheet", "butterfly_report", "butterfly_mental_average", "butterfly_average_by_mean_shift",
+        "butterfly_aligned_average"}
     for number, path in enumerate(run.pictures):
         assert run.pixels(number).std() > 5, path.name
 

@@ -38,7 +38,7 @@ the model's semantic space. That its pictures look alike is the check.
 The sheet sets both beside what else could be called an average: the means of pixels and of latents, the most central \
 sample, and a sample that starts from zero.
 
-- **Your model**: choose its checkpoint, and its own size in *Size*. *Enlarge* is for small pictures: bypass it.
+- **Your model**: choose its checkpoint, and its own size in *Size*.
 - **Steadier**: raise `count`.
 - **Another seed**: give all nodes the same one.
 """,
@@ -46,12 +46,12 @@ sample, and a sample that starts from zero.
             (Group("1. Model and prompt", MODEL, ((NOTE, "1", "2", "3", "4"),)),),
             (Group("2. The mental average, in two ways", OTHER, (("25", "24"), ("10", "16", "15"))),),
             (Group("3. Samples and their averages", WORK, (("7", "12", "6", "11", "9", "14", "13", "5", "8"),)),),
-            (Group("4. Pictures", PICTURES, (("27", "26", "19"), ("18",))),
+            (Group("4. Pictures", PICTURES, (("26", "27", "28", "19"), ("18",))),
              Group("5. For the sheet, and what was measured", REPORTS, (("17",), ("22", "23")))),
         ),
-        widths={NOTE: 350, "26": 420, "18": 600, "17": 330, "23": 600},
-        extra_heights={NOTE: 510, "26": 360, "18": 680, "23": 120},
-        folded=frozenset({"13", "22", "27"}),
+        widths={NOTE: 350, "28": 420, "18": 600, "17": 330, "23": 600},
+        extra_heights={NOTE: 510, "28": 360, "18": 680, "23": 120},
+        folded=frozenset({"13", "22", "26", "27"}),
     ),
     "10_find_the_layer_that_stands_for_meaning": Layout(
         note="""## Which layer stands for meaning?
@@ -84,7 +84,7 @@ it. The sheet shows it beside plain samples and once more from another seed: tha
 Where looks differ is bright in its last row: what the prompt leaves open.
 
 - **Your model**: choose its checkpoint or loader, quantised ones too, and its own size in *Size*. Nothing needs a \
-gradient. *Enlarge* is for small pictures: bypass it.
+gradient.
 - **Softer or stronger**: the advanced `guidance_share`.
 - **Steadier**: raise `count`.
 """,
@@ -92,11 +92,11 @@ gradient. *Enlarge* is for small pictures: bypass it.
             (Group("1. Model and prompt", MODEL, ((NOTE, "1", "2", "3", "4"),)),),
             (Group("2. The average, of two seeds", OTHER, (("9", "10", "7", "8"),)),),
             (Group("3. Plain samples", WORK, (("5", "6"),)), Group("5. For the sheet", REPORTS, (("13", "11"),))),
-            (Group("4. Pictures", PICTURES, (("16", "15"), ("14", "12"))),),
+            (Group("4. Pictures", PICTURES, (("15", "16", "17"), ("14", "12"))),),
         ),
-        widths={NOTE: 350, "15": 480, "12": 620},
-        extra_heights={NOTE: 470, "12": 400, "14": 320, "15": 480},
-        folded=frozenset({"9", "16"}),
+        widths={NOTE: 350, "17": 480, "12": 620},
+        extra_heights={NOTE: 470, "12": 400, "14": 320, "17": 480},
+        folded=frozenset({"9", "15", "16"}),
     ),
     "13_more_typical_or_more_unusual_samples": Layout(
         note="""## Typical and unusual
@@ -206,10 +206,10 @@ A shard that is there already is not made again. The picture is the same for any
             (Group("1. Model and prompt", MODEL, ((NOTE, "1", "2", "3", "4"),)),),
             (Group("2. Two shards of the mean", WORK, (("5", "6"),)),),
             (Group("3. The average of both", OTHER, (("7", "8", "9", "10"),)),),
-            (Group("4. The picture", PICTURES, (("11",),)),),
+            (Group("4. The picture", PICTURES, (("11", "12", "13"),)),),
         ),
-        widths={NOTE: 360, "11": 560},
-        extra_heights={NOTE: 430, "11": 500},
-        folded=frozenset({"7"}),
+        widths={NOTE: 360, "13": 560},
+        extra_heights={NOTE: 430, "13": 500},
+        folded=frozenset({"7", "11", "12"}),
     ),
 }

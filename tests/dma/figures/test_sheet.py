@@ -33,6 +33,26 @@ def test_captions_and_title_are_written():
     assert long.shape[2] < 32 * 4, "captions are wrapped to twice the height of a picture"
 
 
+@pytest.mark.parametrize("width, title", [(8, ""), (16, "a title")])
+def test_headings_stand_over_their_columns(width, title):
+    rows = [torch.full((3, 8, width, 3), 0.5), torch.full((1, 8, width, 3), 0.5)]
+    sheet = figures.labelled_sheet(rows, ["one", "two"], title=title, cell=64, columns=3,
+                                   headings=["a", "two lines of a heading", "c", "of no column"])[0]
+    plain = figures.labelled_sheet(rows, ["one", "two"], title=title, cell=64, columns=3)[0]
+    added = len(sheet) - len(plain)
+    assert added >= 30 and torch.equal(sheet[-140:], plain[-140:]), "two lines, and rows as they were"
+    pictures = (plain == 128 / 255).all(-1).sum(0) > 64  # columns of the sheet in which both rows have a picture
+    first = int(pictures.nonzero()[0])
+    top = int((sheet == 128 / 255).all(-1).any(1).nonzero()[0])
+    for column in range(3):
+        left = first + column * (64 * width // 8 + 10)
+        written = (sheet[top - added : top, left - 5 : left + 64 * width // 8 + 5] < 0.5).any(-1).any(0).nonzero()
+        middle = float(written.min() + written.max()) / 2 - 5
+        assert abs(middle - 32 * width / 8) < 4, "in the middle over its pictures"
+    letters = (sheet[top - added : top, :first] < 0.5).sum()
+    assert letters == 0, "none over the captions"
+
+
 def test_values_beyond_the_range_are_cut():
     sheet = figures.labelled_sheet([torch.tensor([-3.0, 0.5, 7.0]).expand(1, 16, 16, 3)], [], cell=16)
     assert sheet.ndim == 4 and sheet.shape[3] == 3 and sheet.isfinite().all() and 0 <= sheet.min() and sheet.max() == 1

@@ -43,7 +43,7 @@ def test_models_of_full_size_are_known_and_warn_below_half(comfyui, caplog, kind
         assert caplog.records == []
         drawn_shape(model, {"samples": torch.zeros(1, 4, 8, 16)}, "Node")
     message, = (record.getMessage() for record in caplog.records)
-    assert message.startswith(f"Node: 128 x 64 gives blots: this model draws {side} x {side}.")
+    assert message.startswith(f"Node: 128 x 64 gives blots: made for about {side} x {side}.")
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))

@@ -49,7 +49,11 @@ def test_time_left_that_may_be_less_is_said_to_be_the_most(comfyui, monkeypatch)
     model = types.SimpleNamespace(load_device=DEVICE, model=types.SimpleNamespace(latent_format=latent_format))
     reporter = ProgressReporter(model, "a node")
     assert reporter.time_left(Progress(0.5, "half", seconds_left=90.0), 0.0) == "about 90 s left"
-    assert reporter.time_left(Progress(0.5, "half", seconds_left=300.0, at_most=True), 0.0) == "at most 5 min left"
+    most = Progress(0.5, "half", seconds_left=300.0, at_most=True)
+    assert reporter.time_left(most, 0.0) == "at most about 5 min left"
+    reporter.first_fraction, reporter.started = 0.25, 100.0
+    assert reporter.time_left(Progress(0.5, "half"), 150.0) == "about 100 s left", "by the share that is done"
+    assert reporter.time_left(Progress(0.5, "half", at_most=True), 150.0) == "at most about 100 s left"
 
 
 def test_the_preview_of_the_sampler_is_moved_too(comfyui):
