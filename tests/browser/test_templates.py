@@ -58,7 +58,7 @@ def test_a_template_opens_lies_well_and_is_queued_as_its_api_twin_says_also_when
     ("01_mental_average_beside_other_averages", "AlignTrajectories",
      [("Size", "batch_size", 2), ("Align trajectories", "count", 2), ("Align trajectories", "preset", "draft"),
       ("Mental average by mean shift", "count", 2)],
-     {"Sheet": 7 * 128, "Aligned average": 64, "Average by mean shift": 64, "Report": 64}),
+     {"Sheet": 7 * 128, "Aligned average": 64, "Average by mean shift": 512, "Report": 64}),
     ("12_family_tree_of_a_prompt", "ModeTree",
      [("Family tree", name, value) for name, value in (("count", 4), ("steps", 8), ("cut.modes", 2), ("noises", 4),
                                                        ("iterations", 4), ("levels", "2"))],
