@@ -33,4 +33,3 @@ def save_sheet(rows: list[Tensor], captions: list[str], title: str, path: Path, 
     sheet = labelled_sheet(rows, captions, title=title, cell=cell, columns=columns, headings=headings)[0]
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray((sheet * 255).round().byte().numpy()).save(path)
-

@@ -133,5 +133,6 @@ class PassMonitor:
         if event.iteration:
             message += f", iteration {event.iteration}"
         behind = self.ended + (event.row + event.under_way) / event.rows
-        self.tell(Progress(behind / self.passes, message, event.clean))
+        # Iterations end early, passes do not.
+        self.tell(Progress(behind / self.passes, message, event.clean, at_most=event.iteration > 0))
         self.ended += event.row == event.rows

@@ -29,4 +29,4 @@ class ReconstructionMonitor:
             message += f", iteration {event.iteration} of the next"
         if event.value is not None:
             message += f", distance {event.value:.3f}"
-        self.tell(Progress(fraction, message, event.clean))
+        self.tell(Progress(fraction, message, event.clean, at_most=True))
