@@ -73,7 +73,7 @@ def cell_within(rows: list[Tensor], columns: int, cell: int) -> int:
     2^27 pixels, with captions of up to eight lines.
 
     >>> cell_within([torch.ones(12, 9, 16, 3)] * 8, 12, 96), cell_within([torch.ones(12, 9, 16, 3)] * 8, 12, 1024)
-    (96, 771)
+    (96, 722)
     """
     def pixels(cell: int) -> int:
         width = max(min(len(row), columns) * (_width(row, cell) + MARGIN) for row in rows)
