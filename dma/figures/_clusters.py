@@ -6,7 +6,7 @@ import logging
 from torch import Tensor
 
 from ..clustering import Clusters
-from ._sheet import cell_within, labelled_sheet
+from ._sheet import captions_of_cut, cell_within, labelled_sheet
 from ._style import drawn, new_figure
 
 LEFT_OUT_COLOUR = "#b0b7c3"
@@ -25,8 +25,7 @@ def contact_sheet(images: Tensor, clusters: Clusters, *, cell: int = 96, columns
     if clusters.left_out:
         rows.append(clusters.left_out)
         captions.append(f"left out\n{len(clusters.left_out)} pictures")
-    captions = [f"{caption}\n({columns} of {len(row)})" if len(row) > columns else caption
-                for caption, row in zip(captions, rows)]
+    captions = captions_of_cut(captions, map(len, rows), columns)
     # Of the pictures that are shown alone, since all of a large batch would be copied.
     shown = [images[list(row[:columns])][..., :3] for row in rows]
     fitting = cell_within(shown, columns, cell)

@@ -1,7 +1,7 @@
 """Sheets of pictures with captions."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,8 +33,7 @@ def labelled_sheet(rows: list[Tensor], captions: list[str], *, title: str = "", 
     _check(rows, cell, columns)
     small, large = _letters(cell), Lettering(max(14, cell // 6))
     captions = [*captions, *[""] * len(rows)][: len(rows)]
-    captions = [f"{caption}\n({columns} of {len(row)})".strip() if len(row) > columns else caption
-                for caption, row in zip(captions, rows)]
+    captions = captions_of_cut(captions, map(len, rows), columns)
     lines = [small.wrapped(writable(caption), CAPTION_WIDTH * cell) for caption in captions]
     caption_width = max((int(small.width(line)) for block in lines for line in block), default=0)
     left = MARGIN + (caption_width + MARGIN if caption_width else 0)
@@ -66,6 +65,16 @@ def labelled_sheet(rows: list[Tensor], captions: list[str], *, title: str = "", 
             sheet.paste(scaled(picture, cell), place)
         top += height + MARGIN
     return torch.from_numpy(np.asarray(sheet).copy()).float()[None] / 255
+
+
+def captions_of_cut(captions: Iterable[str], counts: Iterable[int], columns: int) -> list[str]:
+    """Captions of rows of so many pictures, which say where no more than `columns` of them are shown.
+
+    >>> captions_of_cut(["few", "many", ""], [2, 9, 4], 3)
+    ['few', 'many\\n(3 of 9)', '(3 of 4)']
+    """
+    return [f"{caption}\n({columns} of {count})".strip() if count > columns else caption
+            for caption, count in zip(captions, counts)]
 
 
 def cell_within(rows: list[Tensor], columns: int, cell: int) -> int:
