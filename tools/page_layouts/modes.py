@@ -121,7 +121,7 @@ what tells them apart. In the *Tree* the highest noise level is on top; a branch
 mode, choose later steps in the advanced `levels`; if each is its own, earlier ones.
 - **Which level goes out**: `cut` asks for a number of modes, or for a row of the tree, and costs next to nothing.
 - **Finer modes**: raise `count`.
-- **It takes minutes**: the time left that is shown is the longest that it can be; flows that meet make it shorter.
+- **It takes minutes**: the time left that is shown is about the most that it can be; flows that meet make it shorter.
 - **An adapter for each mode**: *Align Modes* of template 09 takes `clusters` and `samples`.
 """,
         groups=(
