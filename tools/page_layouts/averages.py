@@ -50,7 +50,7 @@ sample, and a sample that starts from zero.
              Group("5. For the sheet, and what was measured", REPORTS, (("17",), ("22", "23")))),
         ),
         widths={NOTE: 350, "28": 420, "18": 600, "17": 330, "23": 600},
-        extra_heights={NOTE: 510, "28": 360, "18": 680, "23": 120},
+        extra_heights={NOTE: 490, "28": 340, "18": 660, "23": 120},
         folded=frozenset({"13", "22", "26", "27"}),
     ),
     "10_find_the_layer_that_stands_for_meaning": Layout(
