@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .. import clustering
 from ..clustering import Clusters, ClusterSettings
-from ..diffusion import Denoiser
+from ..diffusion import Denoiser, check_falling
 from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive
 from ..precision import in_double
 from ..statistics import effective_count
@@ -67,8 +67,9 @@ def align_mixture(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], se
     with a state of its own: `restored` gives what was saved of a part, to go on from. Results do not depend on `batch`
     beyond rounding.
 
-    Raises ValueError where `check_mixture` and `clustering.cluster` do.
+    Raises ValueError for noise levels that do not fall, and where `check_mixture` and `clustering.cluster` do.
     """
+    check_falling(sigmas)
     check_mixture(settings, mixture, level, len(sigmas) - 1)
     state = MixtureState(restored)
     batch = choose_batch(batch, shape)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..diffusion import Denoiser, add_noise, check_latents, salted_seed, sampling, starting_noise
+from ..diffusion import Denoiser, add_noise, check_falling, check_latents, salted_seed, sampling, starting_noise
 from ..execution import BatchSize, Watcher, choose_batch, drive
 from ..rounding import rounded_down
 
@@ -33,8 +33,8 @@ def d4m_samples(denoiser: Denoiser, sigmas: Tensor, centroids: Tensor, *, streng
 
     What is a guess: how the mental-average paper ran D4M. Here one centroid of the samples stands for a concept.
 
-    Raises ValueError where `check_strength` does, and for centroids that are not finite; and, as NotFiniteError that
-    names the step, where the model predicts NaN or infinity.
+    Raises ValueError where `check_strength` does, for noise levels that do not fall and for centroids that are not
+    finite; and, as NotFiniteError that names the step, where the model predicts NaN or infinity.
 
     >>> import torch
     >>> from mental_averages.dma.diffusion import Parametrization
@@ -44,6 +44,7 @@ def d4m_samples(denoiser: Denoiser, sigmas: Tensor, centroids: Tensor, *, streng
     >>> d4m_samples(Constant(), torch.tensor([9.0, 3.0, 1.0, 0.0]), torch.zeros(1, 1, 1, 1)).item()
     3.0
     """
+    check_falling(sigmas)
     check_strength(strength, len(sigmas) - 1)
     check_latents(centroids)
     first = first_step(len(sigmas) - 1, strength)

@@ -11,6 +11,7 @@ from ..diffusion import (
     Denoiser,
     add_noise,
     at_step,
+    check_falling,
     check_finite,
     check_latents,
     noise_in,
@@ -55,8 +56,8 @@ def mode_guided_samples(denoiser: Denoiser, sigmas: Tensor, modes: Tensor, *, st
     What is a guess: the step's variance, which DiT learns between `fixed_small` and a little more; mode guidance on a
     flow model; and how the mental-average paper ran MGD3. Here one centroid of the samples stands for a concept.
 
-    Raises ValueError for a strength that is not finite, a guided_share outside 0 ... 1 and modes that are not finite;
-    and, as NotFiniteError that names the step, where the model predicts NaN or infinity.
+    Raises ValueError for a strength that is not finite, a guided_share outside 0 ... 1, noise levels that do not fall
+    and modes that are not finite; and, as NotFiniteError that names the step, where the model predicts NaN or infinity.
 
     >>> from mental_averages.dma.diffusion import Parametrization
     >>> class Constant:
@@ -69,6 +70,7 @@ def mode_guided_samples(denoiser: Denoiser, sigmas: Tensor, modes: Tensor, *, st
         raise ValueError(f"strength is {strength}: it must be a finite number ({MODE_GUIDANCE} is the authors').")
     if not 0 <= guided_share <= 1:
         raise ValueError(f"guided_share is {guided_share}: it must lie between 0 (no step) and 1 (every step).")
+    check_falling(sigmas)
     check_latents(modes)
     return drive(_guiding(denoiser, sigmas.tolist(), modes.detach().cpu().float(), strength,
                           round(guided_share * (len(sigmas) - 1)), torch.Generator("cpu").manual_seed(seed),

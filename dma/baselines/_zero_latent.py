@@ -14,7 +14,7 @@ def zero_latent_sample(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...
     """The deterministic sample (1, C, H, W) that starts from noise_scale times the seed's first noise.
 
     sigmas: the noise levels (S + 1,), falling. shape: (C, H, W). noise_scale: 0 starts from zero, whatever the seed; 1
-    is a plain sample. watchers: those of `diffusion.sample`.
+    is a plain sample. watchers: those of `diffusion.sample`, which also says what is raised.
     """
     noise = noise_scale * starting_noise(1, shape, seed)
     start = start_scale(denoiser, sigmas[0].item()) * noise

@@ -12,6 +12,7 @@ from ._denoiser import Denoiser
 from ._latents import at_step, check_finite
 from ._noise import start_scale, starting_noise
 from ._sampling import stepping
+from ._schedule import check_falling
 
 State = TypeVar("State", bound="SamplesState")
 
@@ -63,8 +64,10 @@ def draw_samples(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], cou
     state: where to go on, instead of at the noise of the seed. Events are those of `sample`, and "step" after each
     step.
 
-    Raises NotFiniteError, a ValueError that names the step, where the model predicts NaN or infinity.
+    Raises ValueError for noise levels that do not fall, and, as NotFiniteError that names the step, where the model
+    predicts NaN or infinity.
     """
+    check_falling(sigmas)
     if state is None:
         state = SamplesState.from_noise(denoiser, sigmas[0].item(), count, shape, seed)
     drive(drawing(denoiser, sigmas.tolist(), choose_batch(batch, shape), state), state, (Clock(), *watchers))

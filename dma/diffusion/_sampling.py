@@ -11,6 +11,7 @@ from ..execution import BatchSize, Event, Watcher, choose_batch, drive
 from ._denoiser import Denoiser, tell
 from ._latents import at_step, check_finite
 from ._noise import noise_in, shell_norm
+from ._schedule import check_falling
 from ._spreading import spread
 
 
@@ -18,8 +19,8 @@ def sample(denoiser: Denoiser, latents: Tensor, sigmas: Tensor, *, batch: BatchS
            watchers: Sequence[Watcher] = ()) -> Tensor:
     """Follow the deterministic ODE from `sigmas[0]` down to `sigmas[-1]` with latents (K, C, H, W); on the CPU.
 
-    Events are of the kind "predict", one for each micro-batch of each step. Raises NotFiniteError, a ValueError that
-    names the step, where the model predicts NaN or infinity.
+    Events are of the kind "predict", one for each micro-batch of each step. Raises ValueError for noise levels that do
+    not fall, and, as NotFiniteError that names the step, where the model predicts NaN or infinity.
 
     >>> class Zero:
     ...     device = torch.device("cpu")
@@ -27,6 +28,7 @@ def sample(denoiser: Denoiser, latents: Tensor, sigmas: Tensor, *, batch: BatchS
     >>> sample(Zero(), torch.ones(1, 1, 1, 1), torch.tensor([4.0, 2.0, 1.0])).item()
     0.25
     """
+    check_falling(sigmas)
     return drive(sampling(denoiser, latents, sigmas.tolist(), choose_batch(batch, latents.shape[1:])), None, watchers)
 
 

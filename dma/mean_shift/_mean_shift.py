@@ -33,6 +33,7 @@ from ..diffusion import (
     NoisePairs,
     add_noise,
     at_step,
+    check_falling,
     check_finite,
     salted_seed,
     sampling,
@@ -92,9 +93,10 @@ def mean_shift(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], setti
     than in the end, because it is applied again and again; `denoiser` itself if left out. start: a clean latent to go
     on from instead of nothing. The result does not depend on `batch` beyond rounding.
 
-    Raises ValueError for settings that make no sense, for a start of another shape, and, as NotFiniteError that names
-    the step, where the model predicts NaN or infinity.
+    Raises ValueError for settings that make no sense, for noise levels that do not fall, for a start of another shape,
+    and, as NotFiniteError that names the step, where the model predicts NaN or infinity.
     """
+    check_falling(sigmas)
     settings.check(len(sigmas) - 1, first=start.first if start else 0)
     if start is not None and tuple(start.mean.shape) != (1, *shape):
         raise ValueError(f"The start has the shape {tuple(start.mean.shape[1:])}, but the average {tuple(shape)}.")

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..diffusion import Denoiser, NoisePairs, add_noise, at_step, check_finite, salted_seed
+from ..diffusion import Denoiser, NoisePairs, add_noise, at_step, check_falling, check_finite, salted_seed
 from ..execution import BatchSize, Clock, Event, Watcher, choose_batch, drive
 from ._tree_move import Move
 from ._tree_settings import TreeSettings
@@ -59,9 +59,10 @@ def mode_tree(denoiser: Denoiser, clean: Tensor, sigmas: Tensor, settings: TreeS
     denoiser: the prompt at low guidance. The result does not depend on `batch` beyond rounding. Costs at most N * K *
     iterations predictions at the lowest level, and less at each higher one.
 
-    Raises ValueError for settings that make no sense and for samples that are not finite, and, as NotFiniteError that
-    names the step, where the model predicts NaN or infinity.
+    Raises ValueError for settings that make no sense, for noise levels that do not fall and for samples that are not
+    finite, and, as NotFiniteError that names the step, where the model predicts NaN or infinity.
     """
+    check_falling(sigmas)
     settings.check(len(clean), len(sigmas) - 1)
     clean = check_finite(clean.detach().cpu().float(), "The samples", 0.0)
     state = state or TreeState.of(clean)
