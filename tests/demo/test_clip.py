@@ -240,11 +240,11 @@ def encoder(tmp_path_factory):
 
 
 def test_the_stored_network_is_light_and_knows_a_cat_when_it_sees_one(encoder):
-    """The pictures that come with the pack, of a cat, a dog, a bear and a panda."""
+    """The animals among the pictures that come with the pack."""
     assert clip_model.PATH.stat().st_size <= 5 * 2**20
-    pictures = sorted((pack.ROOT / "demo" / "pictures").glob("*.png"))
+    names = {"demo_cat_face": "cat face", "demo_dog_face": "dog face", "demo_bear": "bear", "demo_panda": "panda"}
+    pictures = [pack.ROOT / "demo" / "pictures" / f"{name}.png" for name in names]
     images = torch.stack([torch.from_numpy(np.array(Image.open(path).convert("RGB").resize((64, 64))))
                           for path in pictures]).float() / 255
-    names = {"demo_cat_face": "cat face", "demo_dog_face": "dog face", "demo_bear": "bear", "demo_panda": "panda"}
     scored = prompt_scores(encoder, images, [*names.values(), "red heart", "pizza", "house", "rocket"])
-    assert list(scored.answers) == [names[path.stem] for path in pictures]
+    assert list(scored.answers) == list(names.values())

@@ -33,7 +33,7 @@ falling ones.
         note="""## The average of four pictures
 
 The pictures are inverted to their noise, the noise is averaged, and the average is sampled. The result is a sharp \
-picture again, not a blend of pixels: of a cat, a dog, a bear and a panda, an animal between them.
+picture again, not a blend of pixels: of a woman, a man, a boy and a girl, a person between them.
 
 1. **mean of their noise**: too short for noise, because what differs cancels
 2. **fix**: scaled to the norm of ordinary noise
