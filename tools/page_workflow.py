@@ -38,8 +38,9 @@ MODELS = {"v1-5-pruned-emaonly-fp16.safetensors": {
 # What the quickstart makes. No ComfyUI has it otherwise, and no pack can bring a checkpoint or a picture to be loaded.
 OF_THE_DEMO = re.compile(r"mental_averages_demo\w*(\.safetensors)?|demo_\w+\.png|demo_clip")
 MISSING = ("**Something red or orange?** This opens with the pack's demo model, 64 pixels small. Choose your own files "
-           "in those nodes, your model's own size and its `cfg` (often 7), or run `python "
+           "in those nodes, your model's own size{guidance}, or run `python "
            "tools/quickstart.py --serve` in a copy of the pack's repository, which brings them.")
+OWN_GUIDANCE = " and its `cfg` (often 7)"
 BRANCHING = "COMFY_DYNAMICCOMBO_V3"  # a choice that brings inputs of its own
 MATCHING = "COMFY_MATCHTYPE_V3"  # takes the type of what is connected
 SHOWN_TEXT = 180  # what the page adds to a PreviewAny
@@ -95,8 +96,12 @@ def page_from_api(graph: dict[str, Any], object_info: dict[str, Any], layout: La
 def note_of(graph: dict[str, Any], layout: Layout) -> str:
     """The note of a workflow. What to do where the demo model is missing stands right below its title."""
     title, rest = layout.note.strip().split("\n", 1)
-    given = (value for node in graph.values() for value in node["inputs"].values() if isinstance(value, str))
-    parts = [title, MISSING] if any(map(OF_THE_DEMO.search, given)) else [title]
+    inputs = [each for node in graph.values() for each in node["inputs"].items()]
+    parts = [title]
+    if any(isinstance(value, str) and OF_THE_DEMO.search(value) for _, value in inputs):
+        # An inversion and its way back have cfg 1 for every model.
+        guided = any(name == "cfg" and value != 1 for name, value in inputs)
+        parts.append(MISSING.format(guidance=OWN_GUIDANCE if guided else ""))
     return "\n\n".join([*parts, rest.strip()])
 
 

@@ -12,6 +12,7 @@ from ..diffusion import (
     Denoiser,
     LayeredDenoiser,
     at_step,
+    check_falling,
     check_finite,
     paper_scale,
     start_scale,
@@ -113,13 +114,19 @@ class ProbeState:
 
 @dataclass(frozen=True)
 class Probe:
-    """What is read of a model, all prompts alike: its layers by name, along falling `sigmas`, on latents of `shape`."""
+    """What is read of a model, all prompts alike: its layers by name, along falling `sigmas`, on latents of `shape`.
+
+    Raises ValueError for noise levels that do not fall.
+    """
 
     layers: tuple[str, ...]
     sigmas: tuple[float, ...]
     shape: tuple[int, ...]
     prompts: int
     settings: ProbeSettings
+
+    def __post_init__(self) -> None:
+        check_falling(torch.tensor(self.sigmas))
 
     def noise(self, prompt: int) -> Tensor:
         """The starting noise (N, C, H, W) under a prompt: its own, because shared noise would be taken for what the

@@ -10,6 +10,8 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
+from ...dma.diffusion import check_falling
+from ._advice import advising
 from ._architectures import AUTO_LAYER, architecture_of, default_layer, places
 from ._denoiser import parametrization_of
 
@@ -81,7 +83,8 @@ def schedulers() -> list[str]:
 
 
 def sigmas_of(model: Any, scheduler: str, steps: int) -> Tensor:
-    """The noise levels (steps + 1,) of core's scheduler for this MODEL, falling to 0.
+    """The noise levels of core's scheduler for this MODEL, falling to 0: steps + 1, but fewer where it repeats some, as
+    those of a distilled model do with more steps than it has levels.
 
     Raises ValueError for schedules that cannot be sampled along: kl_optimal, for one, gives NaN for a single step.
     """
@@ -89,4 +92,7 @@ def sigmas_of(model: Any, scheduler: str, steps: int) -> Tensor:
     if len(levels) < 2 or not torch.isfinite(levels).all():
         raise ValueError(f"The scheduler {scheduler!r} has no noise levels for {steps} "
                          f"{'step' if steps == 1 else 'steps'}: use more steps or another scheduler.")
+    levels = levels.unique_consecutive()  # a step between equal levels is none
+    with advising("Use another scheduler, or fewer steps."):
+        check_falling(levels)
     return levels

@@ -28,8 +28,8 @@ class HSpaceHook(io.ComfyNode):
                                "layout; a map with fewer pixels than cells a side stays whole."),
             ],
             outputs=[HSPACE.Output("hspace", display_name="hspace",
-                                   tooltip="The model with its semantic layer, for AlignTrajectories and "
-                                           "CaptureHSpace.")],
+                                   tooltip="The model with its semantic layer, for AlignTrajectories, "
+                                           "AlignMixtureModes, CaptureHSpace and MeanShard.")],
         )
 
     @classmethod

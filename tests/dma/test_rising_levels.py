@@ -6,6 +6,7 @@ from mental_averages.dma.alignment import AlignmentSettings, align, align_mixtur
 from mental_averages.dma.baselines import d4m_samples, mode_guided_samples, zero_latent_sample
 from mental_averages.dma.clustering import ClusterSettings
 from mental_averages.dma.diffusion import Parametrization, draw_samples, sample
+from mental_averages.dma.hspace import Probe, ProbeSettings
 from mental_averages.dma.mean_shift import (
     FamilySettings,
     MeanShiftSettings,
@@ -42,6 +43,7 @@ LOOPS = {
     "family_tree": lambda: family_tree(MODEL, RISING, SHAPE, FAMILY, seeking=MODEL, averaging=MODEL, samples=LATENTS),
     "d4m_samples": lambda: d4m_samples(MODEL, RISING, LATENTS),
     "mode_guided_samples": lambda: mode_guided_samples(MODEL, RISING, LATENTS),
+    "a probe of layers": lambda: Probe(("one",), tuple(RISING.tolist()), SHAPE, 1, ProbeSettings()),
     "zero_latent_sample": lambda: zero_latent_sample(MODEL, RISING, SHAPE),
 }
 

@@ -95,7 +95,7 @@ def test_note_says_what_to_choose_where_the_demo_model_is_named(name):
     page = page_workflow.read_page(name)
     note, = (node["widgets_values"][0] for node in page["nodes"] if node["type"] == "MarkdownNote")
     api = (page_workflow.FOLDER / "api" / f"{name}.json").read_text(encoding="utf-8")
-    assert (page_workflow.MISSING in note) == ("mental_averages_demo" in api)
+    assert ("Something red or orange?" in note) == ("mental_averages_demo" in api)
     assert note.startswith("## ") and note.count("## ") == 1
 
 
