@@ -1,9 +1,10 @@
 """Centroids of inverted real pictures: how the bias grows with their number, and how good the pictures stay.
 
 Pictures of one class are inverted by DDIM at guidance 1 with the class as prompt. Centroids of N of them, in random
-subsets, are sampled with guidance and judged against all real pictures of the class in the features of an independent
-ImageNet network (EfficientNet-Lite0, unit length): KID with the kernel (1 + cosine)^3 by class, FID's formula in all
-features and in their first 16 principal components over all classes together, and 1 - cosine to the mean of the class.
+subsets, are sampled with guidance and judged against up to 384 real pictures of the class, the inverted ones among
+them, in the features of an independent ImageNet network (EfficientNet-Lite0, unit length): KID with the kernel
+(1 + cosine)^3 by class, FID's formula in all features and in their first 16 principal components over all classes
+together, and 1 - cosine to the mean of the class.
 By the demo CLIP, which was trained on such pictures: the CLIP distance of figure 7, which is 1 - cosine to the mean of
 the class, and CMMD, by class. FID and CMMD are too large for few pictures: they compare ways and N, of which all have
 as many. Intervals are 95 % bootstrap over classes, of FID's formula by the jackknife over classes.
@@ -55,6 +56,7 @@ COUNTS, QUICK_COUNTS, COMPARED = [2, 4, 8, 16, 32, 64, 96], [2, 16, 64], 64
 MEASURES = {"fid": "FID's formula", "clip": "CLIP distance to the class mean", "kid": "KID", "cmmd": "CMMD",
             "frechet": "Fréchet distance, 16 components", "cosine": "1 - cosine to the class mean"}
 BY_CLASS = ("kid", "cosine", "clip", "cmmd")
+COLOURS = 10  # of matplotlib's cycle
 NORM_GUIDED, NORM_GUIDED_COUNTS = "norm-guided (NAO)", (2, 4)
 
 
@@ -131,9 +133,10 @@ def plot(quality: dict, counts: list[int], path: Path) -> None:
             present = [count for count in counts if (name, count) in quality]
             middle, low, high = np.array([quality[name, count][measure] for count in present]).T
             line = "-" if "chm" in name or "low" in name else "--"
-            axes.plot(present, middle, line, marker="os"[number // 10], markersize=3, color=f"C{number}", label=name,
+            colour = f"C{number}" if number < COLOURS else "black"
+            axes.plot(present, middle, line, marker="os"[number // COLOURS], markersize=3, color=colour, label=name,
                       linewidth=2 if name == OURS else 1.2)
-            axes.fill_between(present, low, high, color=f"C{number}", alpha=0.07, linewidth=0)
+            axes.fill_between(present, low, high, color=colour, alpha=0.07, linewidth=0)
         axes.axhline(quality[FRESH, counts[0]][measure][0], color="#999999", linestyle=":", label=FRESH)
         axes.set_xscale("log", base=2)
         axes.set_xticks(counts, counts)

@@ -83,8 +83,8 @@ def schedulers() -> list[str]:
 
 
 def sigmas_of(model: Any, scheduler: str, steps: int) -> Tensor:
-    """The noise levels of core's scheduler for this MODEL, falling to 0: steps + 1, but fewer where it repeats some, as
-    those of a distilled model do with more steps than it has levels.
+    """The noise levels of core's scheduler for this MODEL, falling to 0: mostly steps + 1, but fewer where it repeats
+    some, as that of a distilled model does with more steps than it has levels.
 
     Raises ValueError for schedules that cannot be sampled along: kl_optimal, for one, gives NaN for a single step.
     """

@@ -31,7 +31,8 @@ def kind_of(guider: Any, sampler: str, sigmas: Tensor) -> SamplingKind:
     model, guidance = guider.model_patcher, getattr(guider, "cfg", None)
     prompts = conditioning_key(model, getattr(guider, "original_conds", {}))
     return SamplingKind(run_key(model, "recorded sampling", {}, {}), prompts,
-                        None if guidance is None else float(guidance), sampler, len(sigmas) - 1, float(sigmas[0]))
+                        None if guidance is None else float(guidance), sampler, len(sigmas.unique_consecutive()) - 1,
+                        float(sigmas[0]))  # a step between equal levels is none
 
 
 def name_of(sampler: Any) -> str:
