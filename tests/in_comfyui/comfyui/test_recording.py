@@ -92,3 +92,15 @@ def test_predictions_wait_on_the_device_as_long_as_they_fit(small, bridge, monke
             wrapper(Executor(), noise, noise, None, torch.tensor([4.0, 3.0, 2.0, 1.0, 0.0]))
             found.append([each.score for each in bridge.recorded(noise)])
     assert seen == [{DEVICE}, {torch.device("cpu")}] and found[0] == found[1] and found[0][0] > 0
+
+
+def test_levels_that_a_scheduler_repeats_are_counted_once(small, bridge):
+    """As this pack's own sampling counts them: a step between equal levels is none."""
+    import comfy.samplers
+
+    from mental_averages.nodes.comfyui import _sampling_kind
+
+    guider = comfy.samplers.CFGGuider(small[0])
+    once, twice = (_sampling_kind.kind_of(guider, "euler", torch.tensor(levels))
+                   for levels in ([3.0, 1.0, 0.0], [3.0, 1.0, 1.0, 0.0]))
+    assert once == twice and once.steps == 2
