@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..clustering import Clusters
-from ..diffusion import Denoiser, SamplesState, check_falling, draw_samples, salted_seed
+from ..diffusion import Denoiser, SamplesState, draw_samples, salted_seed
 from ..execution import BatchSize, Watcher
 from ..statistics import check_different
 from ._mean_shift import ALGORITHM, MeanShift, Start, mean_shift
@@ -130,7 +130,6 @@ def family_tree(denoiser: Denoiser, sigmas: Tensor, shape: tuple[int, ...], sett
     finite, of another shape or all the same, and, as NotFiniteError that names the step, where the model predicts NaN
     or infinity.
     """
-    check_falling(sigmas)
     steps = len(sigmas) - 1
     settings.check(settings.samples if samples is None else len(samples), steps)
     if samples is None:
