@@ -44,7 +44,7 @@ class AlignmentSettings:
             raise ValueError(f"count is {self.count}: a mental average needs at least 1 latent (64 is a good start).")
         if not 0 <= self.aligned_steps <= steps:
             raise ValueError(f"aligned_steps is {self.aligned_steps}, but there are only {steps} steps: "
-                             "lower aligned_steps or raise steps.")
+                             "lower aligned_steps, or raise steps if the model has more noise levels than that.")
         if not 1 <= self.keep:
             raise ValueError(f"keep is {self.keep}: at least 1 finished latent has to be returned.")
         if self.target_updates < 1:

@@ -37,6 +37,17 @@ def falling(sigmas: Tensor) -> Tensor:
     return torch.tensor(rising(sigmas)).flip(0)
 
 
+def distinct_levels(sigmas: Tensor) -> Tensor:
+    """Noise levels without those that repeat the one before: a step between equal levels is none.
+
+    Schedulers repeat levels where a model has fewer of them than steps are asked for, as distilled models have.
+
+    >>> distinct_levels(torch.tensor([2.0, 1.0, 1.0, 0.0]))
+    tensor([2., 1., 0.])
+    """
+    return sigmas.unique_consecutive() if sigmas.ndim == 1 else sigmas
+
+
 def check_falling(sigmas: Tensor) -> None:
     """Raise ValueError unless noise levels (S + 1,) are a schedule: two or more, finite, not negative, each below the
     one before.

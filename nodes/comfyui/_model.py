@@ -10,7 +10,7 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
-from ...dma.diffusion import check_falling
+from ...dma.diffusion import check_falling, distinct_levels
 from ._advice import advising
 from ._architectures import AUTO_LAYER, architecture_of, default_layer, places
 from ._denoiser import parametrization_of
@@ -92,7 +92,7 @@ def sigmas_of(model: Any, scheduler: str, steps: int) -> Tensor:
     if len(levels) < 2 or not torch.isfinite(levels).all():
         raise ValueError(f"The scheduler {scheduler!r} has no noise levels for {steps} "
                          f"{'step' if steps == 1 else 'steps'}: use more steps or another scheduler.")
-    levels = levels.unique_consecutive()  # a step between equal levels is none
+    levels = distinct_levels(levels)
     with advising("Use another scheduler, or fewer steps."):
         check_falling(levels)
     return levels

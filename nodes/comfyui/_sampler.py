@@ -16,7 +16,7 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
-from ...dma.diffusion import Parametrization, clean_estimate, falling, start_scale
+from ...dma.diffusion import Parametrization, clean_estimate, distinct_levels, falling, start_scale
 from ...dma.execution import Event
 from ...dma.inversion import (
     InversionMonitor,
@@ -53,6 +53,7 @@ class DeterministicSampler(comfy.samplers.Sampler):
     def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
                disable_pbar=False):
         model, law = model_wrap.inner_model, model_wrap.inner_model.model_sampling
+        sigmas = distinct_levels(sigmas)
         with advising(ORDINARY_SIGMAS):
             schedule = falling(sigmas.cpu())
         if denoise_mask is not None:

@@ -7,6 +7,7 @@ from typing import Any
 import comfy.samplers
 from torch import Tensor
 
+from ...dma.diffusion import distinct_levels
 from ._run_key import conditioning_key, run_key
 
 # What this pack's own loops take, with the name that core has for these steps.
@@ -31,8 +32,8 @@ def kind_of(guider: Any, sampler: str, sigmas: Tensor) -> SamplingKind:
     model, guidance = guider.model_patcher, getattr(guider, "cfg", None)
     prompts = conditioning_key(model, getattr(guider, "original_conds", {}))
     return SamplingKind(run_key(model, "recorded sampling", {}, {}), prompts,
-                        None if guidance is None else float(guidance), sampler, len(sigmas.unique_consecutive()) - 1,
-                        float(sigmas[0]))  # a step between equal levels is none
+                        None if guidance is None else float(guidance), sampler, len(distinct_levels(sigmas)) - 1,
+                        float(sigmas[0]))
 
 
 def name_of(sampler: Any) -> str:

@@ -10,7 +10,8 @@ from .. import comfyui
 
 
 def schedule(model: Any, scheduler: str, steps: int, sigmas: Tensor | None) -> Tensor:
-    """Noise levels (S + 1,), falling. Raises ValueError unless they are strictly monotone."""
-    levels = comfyui.sigmas_of(model, scheduler, steps) if sigmas is None else sigmas.float().cpu()
+    """Noise levels (S + 1,), falling, each once. Raises ValueError unless they are monotone."""
+    if sigmas is None:
+        return comfyui.sigmas_of(model, scheduler, steps)
     with comfyui.advising(comfyui.ORDINARY_SIGMAS):
-        return diffusion.falling(levels)
+        return diffusion.falling(diffusion.distinct_levels(sigmas.float().cpu()))

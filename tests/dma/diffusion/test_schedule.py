@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from mental_averages.dma.diffusion import check_falling, falling, rising
+from mental_averages.dma.diffusion import check_falling, distinct_levels, falling, rising
 
 
 @pytest.mark.parametrize("sigmas", [[3.0, 1.0, 0.0], [0.0, 1.0, 3.0]])
@@ -30,3 +30,11 @@ def test_a_schedule_that_rises_is_told_from_one_that_falls():
     check_falling(torch.tensor([3.0, 1.0, 0.0]))
     with pytest.raises(ValueError, match="noise levels rise: 0, 1, 3"):
         check_falling(torch.tensor([0.0, 1.0, 3.0]))
+
+
+@pytest.mark.parametrize("sigmas, expected", [
+    ([3.0, 1.0, 1.0, 0.0], [3, 1, 0]), ([0.0, 0.0, 1.0, 3.0, 3.0], [0, 1, 3]), ([3.0, 1.0, 3.0], [3, 1, 3]), ([], []),
+    ([[1.0, 0.0], [1.0, 0.0]], [[1, 0], [1, 0]]),  # no schedule, which those that check one are to see
+])
+def test_a_step_between_equal_levels_is_none(sigmas, expected):
+    assert distinct_levels(torch.tensor(sigmas)).tolist() == expected

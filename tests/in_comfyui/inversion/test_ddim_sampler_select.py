@@ -103,3 +103,23 @@ def test_sampler_takes_noise_as_core_does(tiny_model, texts):
         custom(tiny_model, texts, "ddim", levels, {**pictures(), "noise_mask": torch.ones(1, 8, 8)})
     with pytest.raises(ValueError, match="rise or fall steadily"):
         custom(tiny_model, texts, "ddim", torch.tensor([0.0, 2.0, 1.0, 3.0]), pictures())
+
+
+def test_levels_that_a_scheduler_repeats_are_taken_once_in_both_directions(tiny_model, texts):
+    """Core's scheduler gives a distilled model some of its 50 levels twice for more steps."""
+    import comfy_extras.nodes_custom_sampler as core
+    from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+
+    distilled = ModelSamplingDiscrete().patch(tiny_model, "lcm", False)[0]
+    repeating = core.BasicScheduler.execute(distilled, "simple", 60, 1.0).args[0]
+    once = repeating.unique_consecutive()
+    assert len(once) < len(repeating)
+    noise = core.RandomNoise.execute(3).args[0]
+    for levels, latent, more in ((lambda sigmas: sigmas, {"samples": torch.zeros(1, *SHAPE)}, {"noise": noise}),
+                                 (lambda sigmas: core.FlipSigmas.execute(sigmas.clone()).args[0], pictures(), {})):
+        found, expected = (custom(distilled, texts, "ddim", levels(sigmas), latent, **more)[0]["samples"]
+                           for sigmas in (repeating, once))
+        assert torch.isfinite(found).all() and torch.equal(found, expected)
+    noise, trajectory, _ = invert(distilled, texts, pictures(), "exact", sigmas=repeating, measure=False)
+    back = custom(distilled, texts, "ddim", repeating, noise, trajectory=trajectory)[0]["samples"]
+    torch.testing.assert_close(back, pictures()["samples"], rtol=1e-3, atol=1e-3)
