@@ -47,6 +47,7 @@ from ._latents import (
 )
 from ._model import HSpace, check_model, layer_names, network_of, resolve_layer, schedulers, semantic_space, sigmas_of
 from ._model_files import CHECKPOINTS, LORAS, OneCheckpoint, Stamp, free_after, listed_models, stamp, with_lora_file
+from ._noise_law import noise_law, rounded_level
 from ._picture_size import drawn_shape
 from ._progress import ProgressReporter, progress_bar, reading_pictures
 from ._push import Push, pushed_model
@@ -84,10 +85,10 @@ from ._text_encoder import (
 from ._weights import identity_of_loaded
 
 __all__ = [
-    "ATTENTION", "AUTO_LAYER", "BRANCHES", "CHECKPOINTS", "ENDING", "IMAGE_ENCODERS", "LORAS", "MIDDLE_BLOCK",
-    "NAMES", "ORDINARY_SIGMAS", "OTHER_LAYER", "OWN_LATENTS", "UNLIKE", "ComfyDenoiser", "DeterministicSampler",
-    "HSpace", "OneCheckpoint", "ProgressReporter", "Prompt", "Push", "Recorded", "SamplingKind", "Stamp", "Steering",
-    "advising", "advising_on_gradients", "answers_of", "attached", "check_active", "check_conditioning", "check_fits",
+    "ATTENTION", "AUTO_LAYER", "BRANCHES", "CHECKPOINTS", "ENDING", "IMAGE_ENCODERS", "LORAS", "MIDDLE_BLOCK", "NAMES",
+    "ORDINARY_SIGMAS", "OTHER_LAYER", "OWN_LATENTS", "UNLIKE", "ComfyDenoiser", "DeterministicSampler", "HSpace",
+    "OneCheckpoint", "ProgressReporter", "Prompt", "Push", "Recorded", "SamplingKind", "Stamp", "Steering", "advising",
+    "advising_on_gradients", "answers_of", "attached", "check_active", "check_conditioning", "check_fits",
     "check_model", "check_no_hooks", "check_no_lists", "check_not_coded", "check_one_prompt", "check_prefix",
     "check_rank", "check_readable", "check_template", "check_vae", "checkpoints", "coded_latent", "computed_by",
     "decoded", "default_layer", "described", "differentiable", "differentiable_encoding", "drawn_shape",
@@ -95,12 +96,12 @@ __all__ = [
     "explaining_what_cannot_be_written", "finite", "fixed_output_path", "found_again", "free_after",
     "identity_of_loaded", "image_latents", "is_from", "is_writable_prefix", "latent_shape", "latents_into_model",
     "latents_out_of_model", "layer_names", "listed_models", "loaded_with_model", "lora_model", "managed_encoder",
-    "name_is_taken", "network_of", "normal_weights", "number_of_call", "output_name", "output_path", "own_levels",
-    "parameters_of", "parametrization_of", "places", "plain_name", "progress_bar", "prompt_with_vectors",
+    "name_is_taken", "network_of", "noise_law", "normal_weights", "number_of_call", "output_name", "output_path",
+    "own_levels", "parameters_of", "parametrization_of", "places", "plain_name", "progress_bar", "prompt_with_vectors",
     "pushed_model", "readable_fingerprint", "readable_fingerprints", "readable_path", "readable_paths",
-    "reading_pictures", "recorded", "recording_model", "remember", "resolve_layer", "resumed", "rounding_of_model",
-    "run_key", "run_state_folder", "samples_of", "samples_of_size", "saved_run", "saved_without_model", "schedulers",
-    "semantic_space", "set_positive", "sigmas_of", "stamp", "steered_model", "target_layers", "tolerance_of",
-    "tolerance_of_model", "with_denoiser", "with_lora", "with_lora_file", "without_prompt", "works_in_place",
-    "write_embedding", "write_output_text", "write_output_texts",
+    "reading_pictures", "recorded", "recording_model", "remember", "resolve_layer", "resumed", "rounded_level",
+    "rounding_of_model", "run_key", "run_state_folder", "samples_of", "samples_of_size", "saved_run",
+    "saved_without_model", "schedulers", "semantic_space", "set_positive", "sigmas_of", "stamp", "steered_model",
+    "target_layers", "tolerance_of", "tolerance_of_model", "with_denoiser", "with_lora", "with_lora_file",
+    "without_prompt", "works_in_place", "write_embedding", "write_output_text", "write_output_texts",
 ]

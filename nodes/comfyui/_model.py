@@ -14,6 +14,7 @@ from ...dma.diffusion import check_falling, distinct_levels
 from ._advice import advising
 from ._architectures import AUTO_LAYER, architecture_of, default_layer, places
 from ._denoiser import parametrization_of
+from ._noise_law import noise_law
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def sigmas_of(model: Any, scheduler: str, steps: int) -> Tensor:
 
     Raises ValueError for schedules that cannot be sampled along: kl_optimal, for one, gives NaN for a single step.
     """
-    levels = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps).cpu()
+    levels = comfy.samplers.calculate_sigmas(noise_law(model), scheduler, steps).cpu()
     if len(levels) < 2 or not torch.isfinite(levels).all():
         raise ValueError(f"The scheduler {scheduler!r} has no noise levels for {steps} "
                          f"{'step' if steps == 1 else 'steps'}: use more steps or another scheduler.")

@@ -9,11 +9,16 @@ import torch
 # chosen by size and by free memory. In single precision this is below what a comparison allows anyway.
 ROUNDINGS = 4
 SINGLE_PRECISION = 1e-5
+# Convolutions in single precision round what goes in to ten bits on cards, as half precision does, unless torch is told
+# otherwise.
+TENSOR_FLOAT_32 = torch.finfo(torch.float16).eps
 
 
 def rounding_of_model(model: Any) -> float:
     """How far the precision that a MODEL computes in moves its answers, relative to them."""
-    return max(SINGLE_PRECISION, ROUNDINGS * eps_of(computing_type(model.model)))
+    dtype = computing_type(model.model)
+    on_card = dtype is torch.float32 and torch.device(model.load_device).type == "cuda"
+    return max(SINGLE_PRECISION, ROUNDINGS * (TENSOR_FLOAT_32 if on_card else eps_of(dtype)))
 
 
 def eps_of(dtype: Any) -> float:

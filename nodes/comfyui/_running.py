@@ -28,6 +28,7 @@ from ._model import resolve_layer
 
 # A backward pass holds several times the memory of the forward pass that ComfyUI estimates.
 BACKWARD_MEMORY = 4
+STATIC_FORM = "_mental_averages_static_form"
 BRANCHES = ("conditional", "unconditional", "guided")
 Result = TypeVar("Result")
 
@@ -128,8 +129,18 @@ def with_weights_that_stay(model: Any) -> Any:
                          "which cannot be used with gradients together: load the LoRA with Load LoRA, which changes "
                          "weights, or start ComfyUI with --disable-dynamic-vram.")
     try:
-        return model.get_non_dynamic_delegate()
+        return _static_form(model)
     except RuntimeError as error:
         raise ValueError("This model or CLIP is in dynamic VRAM, and the node that loaded it cannot load it in "
                          "another way, which gradients need. Load it with one of ComfyUI's own loaders, or start "
                          f"ComfyUI with --disable-dynamic-vram ({error})") from error
+
+
+def _static_form(model: Any) -> Any:
+    # Core keeps it for one MODEL alone: each that LoRAs and other patches make of it would load the checkpoint again
+    # and keep a network of its own. So it lies beside the weights that all of them share.
+    if getattr(model, "non_dynamic_delegate_model", None) is None:
+        model.non_dynamic_delegate_model = getattr(model.model, STATIC_FORM, None)
+    found = model.get_non_dynamic_delegate()
+    setattr(model.model, STATIC_FORM, model.non_dynamic_delegate_model)
+    return found

@@ -8,6 +8,7 @@ import comfy.samplers
 from torch import Tensor
 
 from ...dma.diffusion import distinct_levels
+from ._noise_law import rounded_level
 from ._run_key import conditioning_key, run_key
 
 # What this pack's own loops take, with the name that core has for these steps.
@@ -33,7 +34,7 @@ def kind_of(guider: Any, sampler: str, sigmas: Tensor) -> SamplingKind:
     prompts = conditioning_key(model, getattr(guider, "original_conds", {}))
     return SamplingKind(run_key(model, "recorded sampling", {}, {}), prompts,
                         None if guidance is None else float(guidance), sampler, len(distinct_levels(sigmas)) - 1,
-                        float(sigmas[0]))
+                        rounded_level(float(sigmas[0])))
 
 
 def name_of(sampler: Any) -> str:

@@ -45,7 +45,7 @@ class CaptureHSpace(io.ComfyNode):
             comfyui.check_prefix(save_as, save_as, "features/concept")
         comfyui.check_conditioning(positive, "positive")
         model, shape = hspace.model, comfyui.latent_shape(hspace.model, latent)
-        sampling = model.get_model_object("model_sampling")
+        sampling = comfyui.noise_law(model)
         # At 0 percent core answers with a level beyond any schedule.
         sigma = min(float(sampling.percent_to_sigma(percent)), float(sampling.sigma_max))
         clean = comfyui.latents_into_model(model, comfyui.samples_of(model, latent))

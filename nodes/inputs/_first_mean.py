@@ -36,7 +36,7 @@ def settings_of_mean(values: str, model: Any, positive: list, negative: list, sh
                      seed: int, guidance_scale: float, **further: Any) -> dict[str, Any]:
     """All that the rows of a first mean depend on, as what JSON can hold: `values` is FEATURES_OF_MEAN or
     PREDICTIONS_OF_MEAN, and `further` says where features are read."""
-    settings = {"values": values, "shape": list(shape), "sigma": sigmas[0].item(), "seed": seed,
+    settings = {"values": values, "shape": list(shape), "sigma": comfyui.rounded_level(sigmas[0].item()), "seed": seed,
                 "guidance_scale": guidance_scale, **further}
     content = comfyui.run_key(model, ALGORITHM, {}, {"positive": positive, "negative": negative})
     return {**settings, BY_MODEL: content}

@@ -74,7 +74,7 @@ def noise_levels(model: Any, text: str) -> list[float]:
     if not all(0 <= share <= 1 for share in shares):
         raise ValueError(f"The levels {text!r} are not shares of sampling: write numbers from 0 (pure noise) to 1 "
                          "(clean), for example 0.5, 0.8.")
-    sampling = model.get_model_object("model_sampling")
+    sampling = comfyui.noise_law(model)
     # Some laws (EDM) ask the network about the logarithm of a level, and know nothing below their lowest.
     at_zero = sampling.timestep(torch.zeros(1, device=sampling.sigmas.device))
     lowest = 0.0 if at_zero.isfinite().all() else float(sampling.sigma_min)

@@ -1,6 +1,7 @@
 """HallucinationFlag: which samples still moved unusually much at the end of their sampling."""
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -113,11 +114,16 @@ def recorded_in(latent: dict, name: str) -> list[comfyui.Recorded]:
 def check_same_levels(found: list[comfyui.Recorded], usual: list[comfyui.Recorded]) -> None:
     """Raise ValueError unless all latents were recorded at the same noise levels."""
     for name, each in [*(("latents", each) for each in found), *(("references", each) for each in usual)]:
-        if each.levels != usual[0].levels:
+        if not same_levels(each.levels, usual[0].levels):
             raise ValueError(
                 f"The first of references was recorded in its last {described(usual[0].levels)}, but one of {name} in "
                 f"its last {described(each.levels)}, and their scores cannot be compared: sample both with the same "
                 "steps, scheduler and last_steps.")
+
+
+def same_levels(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Whether noise levels are those of one schedule: a card and a CPU give them other last bits."""
+    return len(one) == len(other) and all(math.isclose(*pair, rel_tol=1e-5) for pair in zip(one, other))
 
 
 def described(levels: tuple[float, ...]) -> str:

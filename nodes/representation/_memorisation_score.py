@@ -160,9 +160,12 @@ def prompts_of(text: str, count: int, name: str, of: str) -> list[str]:
     """A prompt for each of `count` pictures, from the lines of a text; none of an empty text. Raises ValueError for
     another number of lines than 1 and that of the pictures."""
     lines = [line.strip() for line in text.splitlines()]
-    if len(lines) != count:
-        while lines and not lines[-1]:
-            lines.pop()
+    said = len(lines)
+    while lines and not lines[-1]:
+        lines.pop()
+    # Empty ones at the end are prompts of the last pictures, but not beside a single one, which is for all.
+    if len(lines) > 1 and said == count:
+        lines += [""] * (said - len(lines))
     if not any(lines):
         return []
     if len(lines) not in (1, count):

@@ -122,6 +122,14 @@ def test_other_levels_cannot_be_compared(remembered):
         flag(remembered([1.0], 10, (0.5, 0.2, 0.1)), remembered([1.0] * 19, 11))
 
 
+def test_levels_of_one_schedule_may_differ_in_their_last_bits(remembered):
+    """As those of the first sampling after a start do, before the model has gone to a card."""
+    levels = tuple(torch.nextafter(torch.tensor([0.5, 0.2]), torch.ones(())).tolist())
+    assert flag(remembered([1.0], 10, levels), remembered([1.0] * 19, 11))[2].flagged == [False]
+    with pytest.raises(ValueError, match="scores cannot be compared"):
+        flag(remembered([1.0], 12, (0.5, 0.201)), remembered([1.0] * 19, 11))
+
+
 @pytest.mark.parametrize("kind, words", [
     (dict(model="another"), "2 by another model, LoRA or patch"), (dict(prompts="another"), "2 with other prompts"),
     (dict(guidance=7.5), "2 at guidance 7.5 instead of 4"), (dict(guidance=None), "2 at guidance none instead of 4"),

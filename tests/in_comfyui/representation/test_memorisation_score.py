@@ -230,6 +230,9 @@ def test_lines_of_prompts():
 
     assert prompts_of("a\n\nb", 3, "prompts", "pictures") == ["a", "", "b"]
     assert prompts_of("a\nb\n\n", 2, "prompts", "pictures") == ["a", "b"]
+    # A single one is for all, however many empty lines are behind it.
+    assert all(prompts_of("a" + ends * "\n", 2, "prompts", "pictures") == ["a", "a"] for ends in range(5))
+    assert prompts_of("a\nb\n\n", 3, "prompts", "pictures") == ["a", "b", ""]
     assert prompts_of(" a \n", 2, "prompts", "pictures") == ["a", "a"] and prompts_of(" \n", 2, "", "") == []
 
 
