@@ -125,7 +125,8 @@ class AlignTrajectories(io.ComfyNode):
                                           or (begun and begun())))
 
         average = comfyui.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, align, hspace.layer,
-                                            hspace.pooling, branch, save_memory, gradients=settings.aligned_steps > 0)
+                                            hspace.pooling, branch, save_memory, gradients=settings.aligned_steps > 0,
+                                            at_once=batch_size)
         average.report.settings.update(choices, preset=preset["preset"])
         return io.NodeOutput(comfyui.latents_out_of_model(model, average.latents), average.report)
 

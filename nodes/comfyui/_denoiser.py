@@ -18,6 +18,7 @@ from ...dma.diffusion import Parametrization
 from ...dma.models import output_of, outputs_of, pooled
 from ._architectures import Place, places
 from ._draws import Draws
+from ._dynamic_vram import asking
 from ._gradients import attention_with_backward
 from ._recording import step_records
 from ._rounding import rounding_of_model
@@ -125,7 +126,7 @@ class ComfyDenoiser:
 
     def denoise(self, x: Tensor, sigma: float) -> Tensor:
         self._begin(x, sigma)
-        with torch.no_grad():
+        with torch.no_grad(), asking(self.guider):
             return self._as_pictures(self.guider(self._as_model(x), self._levels(x, sigma), **self.options))
 
     def stepped(self, sigma: float, following: float, rows: slice, clean: Tensor, latents: Tensor) -> None:
@@ -156,7 +157,7 @@ class ComfyDenoiser:
         (entry,) = self.guider.conds["negative"]
         kind = type(entry["model_conds"]["c_crossattn"])
         replaced = {**entry, "model_conds": {**entry["model_conds"], "c_crossattn": kind(embedding)}}
-        with self.recording():
+        with self.recording(), asking(self.guider):
             return self._as_pictures(comfy.samplers.sampling_function(
                 self.guider.inner_model, self._as_model(x), self._levels(x, sigma), [replaced],
                 self.guider.conds["positive"], self.guider.cfg, self._differentiable()))
@@ -183,7 +184,7 @@ class ComfyDenoiser:
         # Core asks the first row alone which entries are active.
         together = (len(x) if not any({"timestep_start", "timestep_end", "control"} & entry.keys() for entry in entries)
                     else 1)
-        with self.recording():
+        with self.recording(), asking(self.guider):
             return torch.cat([self._as_pictures(comfy.samplers.calc_cond_batch(
                 self.guider.inner_model, [entries], self._as_model(rows), levels, self._differentiable())[0])
                 for rows, levels in zip(x.split(together), sigma.split(together))])
@@ -254,7 +255,7 @@ class ComfyDenoiser:
     def _early_exit(self) -> Iterator[None]:
         """Around a forward pass that ends in mid-network."""
         try:
-            with self.recording():
+            with self.recording(), asking(self.guider):
                 yield
         finally:
             # Core's ControlNets of blocks carry something from block to block, with which the next pass would begin.

@@ -21,7 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from ._draws import generator_states, generators_kept, set_generators
+from ._dynamic_vram import forget_casts
 from ._held_tensors import HeldTensors
+
+# What core notes at a weight of a network in dynamic VRAM: the type that it is cast to.
+OF_DYNAMIC_VRAM = "_model_dtype"
 
 
 def attention_with_backward(attention: Callable, *arguments: Any, **options: Any) -> Tensor:
@@ -37,19 +41,19 @@ def normal_weights(networks: Iterable[nn.Module], patches: Any = None) -> Iterat
     Concerned are the weights of `networks`, those that hang in `patches` (a MODEL's `model_options`), and those of
     functions that another node has put in the place of a layer's own. Each inference tensor is replaced by a normal
     tensor on the same memory (through DLPack; a copy where a type or a device has no DLPack form), and the very same
-    tensors are put back afterwards. Tensors of classes of their own, such as those of quantised checkpoints, stay:
-    their layers make fresh tensors of them. Enter with inference mode off.
+    tensors are put back afterwards, unless core has put others in their place. Tensors of classes of their own, such as
+    those of quantised checkpoints, stay: their layers make fresh tensors of them. Enter with inference mode off.
     """
-    replaced: list[tuple[Callable[[Any], None], Tensor]] = []
+    put_back: list[Callable[[], None]] = []
     kept: set[int] = set()
 
-    def prepare(value: Tensor, put: Callable[[Any], None]) -> None:
+    def prepare(value: Tensor, put: Callable[[Any], None], get: Callable[[], Any] | None = None) -> None:
         if type(value) not in (Tensor, nn.Parameter):
             return
         if value.is_inference():
-            replaced.append((put, value))
-            value = _normal_alias(value)
-            put(value)
+            alias = _normal_alias(value)
+            put_back.append(functools.partial(_put_back, put, get, value, alias, alias.data_ptr()))
+            put(value := alias)
         kept.add(value.untyped_storage().data_ptr())
 
     def prepare_network(network: nn.Module) -> None:
@@ -58,7 +62,8 @@ def normal_weights(networks: Iterable[nn.Module], patches: Any = None) -> Iterat
             for table in (module._parameters, module._buffers):
                 for name, value in list(table.items()):
                     if value is not None:
-                        prepare(value, functools.partial(table.__setitem__, name))
+                        prepare(value, functools.partial(table.__setitem__, name), functools.partial(table.get, name))
+            forget_casts([module])
             # What has taken the layer's place, such as an adapter beside it.
             held.visit([vars(module).get("forward"), *module._forward_pre_hooks.values(),
                         *module._forward_hooks.values()])
@@ -70,8 +75,16 @@ def normal_weights(networks: Iterable[nn.Module], patches: Any = None) -> Iterat
         held.visit(patches)
         yield frozenset(kept)
     finally:
-        for put, value in reversed(replaced):
-            put(value)
+        for back in reversed(put_back):
+            back()
+
+
+def _put_back(put: Callable[[Any], None], get: Callable[[], Any] | None, value: Tensor, alias: Tensor,
+              address: int) -> None:
+    # Core has loaded or unloaded parts of a network meanwhile, as for a ControlNet that needs a VAE: what it has put in
+    # the place of the alias, or the memory that it has moved it to, is what it reckons with.
+    if get is None or (get() is alias and alias.data_ptr() == address):
+        put(value)
 
 
 def _normal_alias(value: Tensor) -> Tensor:
@@ -79,7 +92,11 @@ def _normal_alias(value: Tensor) -> Tensor:
         alias = torch.from_dlpack(value.detach())
     except (BufferError, RuntimeError, TypeError, ValueError):  # the last for devices that DLPack does not know
         alias = value.detach().clone()
-    return nn.Parameter(alias, requires_grad=False) if isinstance(value, nn.Parameter) else alias
+    if isinstance(value, nn.Parameter):
+        alias = nn.Parameter(alias, requires_grad=False)
+    if hasattr(value, OF_DYNAMIC_VRAM):
+        setattr(alias, OF_DYNAMIC_VRAM, getattr(value, OF_DYNAMIC_VRAM))
+    return alias
 
 
 def memory_of(networks: Iterable[nn.Module]) -> frozenset[int]:

@@ -71,6 +71,17 @@ def check_patches(model_options: dict) -> None:
                 raise ValueError(f"A patch of this model ({type(patch).__name__}) holds {len(held)} pictures, "
                                  "one for each latent, which cannot be dealt out: connect one picture to the node that "
                                  "made it.")
+        # IPAdapter's batches, one picture for each latent evaluated together, counted from the first every time.
+        for given in _dicts(getattr(patch, "kwargs", None)):
+            pictures = given.get("cond")
+            if given.get("unfold_batch") and isinstance(pictures, Tensor) and len(pictures) > 1:
+                raise ValueError(f"An IPAdapter of this model unfolds a batch of {len(pictures)} pictures, one for "
+                                 "each latent, which cannot be dealt out: connect one picture, or switch unfold_batch "
+                                 "off.")
+
+
+def _dicts(value: Any) -> list[dict]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def row_by_row(options: dict) -> dict:

@@ -22,13 +22,13 @@ from ._architectures import AUTO_LAYER, called_modules, works_in_place
 from ._conditioning import normal_tensors
 from ._denoiser import CACHES, ComfyDenoiser, is_video_shaped, parametrization_of, without_wrappers
 from ._draws import Draws, seeded_as_core
+from ._dynamic_vram import networks_of, with_weights_that_stay
 from ._fit import explaining_misfits, missing_part
 from ._gradients import checkpointed, differentiable, normal_weights
 from ._model import resolve_layer
 
 # A backward pass holds several times the memory of the forward pass that ComfyUI estimates.
 BACKWARD_MEMORY = 4
-STATIC_FORM = "_mental_averages_static_form"
 BRANCHES = ("conditional", "unconditional", "guided")
 Result = TypeVar("Result")
 
@@ -60,12 +60,8 @@ class _DenoiserSampler(comfy.samplers.Sampler):
         """Make ready for gradients all that takes part, until the stack is closed; gives the context of a forward
         pass."""
         network = model_wrap.inner_model.diffusion_model
-        controls = [entry["control"] for entries in model_wrap.conds.values()
-                    for entry in entries if entry.get("control") is not None]
-        others = [*(patcher for control in controls for patcher in control.get_models()),
-                  *model_wrap.model_patcher.model_patches_models()]
-        resident = stack.enter_context(normal_weights([network, *(patcher.model for patcher in others)],
-                                                      model_options))
+        controls = any(entry.get("control") is not None for entries in model_wrap.conds.values() for entry in entries)
+        resident = stack.enter_context(normal_weights(networks_of(model_wrap), model_options))
         # Other nodes' patches, FreeU for one, and ControlNets add in place; buffers of weights that do not fit the
         # device are written to again.
         patches = {"patches", "patches_replace"} & model_options.get("transformer_options", {}).keys()
@@ -79,7 +75,7 @@ def with_denoiser(model: Any, positive: list, negative: list, guidance_scale: fl
                   shape: tuple[int, ...], seed: int, function: Callable[[ComfyDenoiser], Result],
                   layer: str | None = AUTO_LAYER, pooling: str = "none", branch: str = "conditional",
                   save_memory: bool = False, latents: int | None = None, draws_in_turn: bool = False,
-                  gradients: bool = True) -> Result:
+                  gradients: bool = True, at_once: int = 0) -> Result:
     """Call `function` on the Denoiser of a MODEL and return what it returns.
 
     `shape` (C, H, W) is that of the latents the Denoiser will see. With `layer` None it has no features, only
@@ -91,6 +87,8 @@ def with_denoiser(model: Any, positive: list, negative: list, guidance_scale: fl
     its `of`. Without, ValueError is raised for what holds one entry for each latent, such as a batch of ControlNet
     hints. What patches draw from PyTorch's global generators follows from the seed and the noise level, or with
     `draws_in_turn`, for a single latent, is what they would draw in a KSampler; the generators are left as they were.
+    `at_once`: how many latents the model sees at once at most, where the user has said it: ComfyUI frees memory for as
+    many. 0: for as many as the pack begins with by itself.
     """
     choices = dict(parametrization=parametrization_of(model), layer=resolve_layer(model, layer) if layer else None,
                    pooling=pooling, branch=branch, draws=Draws(seed, draws_in_turn), latents=latents)
@@ -103,7 +101,7 @@ def with_denoiser(model: Any, positive: list, negative: list, guidance_scale: fl
         guider.set_conds(normal_tensors(positive), normal_tensors(negative))
         guider.set_cfg(guidance_scale)
         # Only its shape matters: ComfyUI frees memory for that many latents.
-        rows = BatchSize.automatic(torch.Size(shape).numel()).value * (BACKWARD_MEMORY if gradients else 1)
+        rows = (at_once or BatchSize.automatic(torch.Size(shape).numel()).value) * (BACKWARD_MEMORY if gradients else 1)
         noise = torch.zeros((1, shape[0], *([1] if is_video_shaped(model) else []), *shape[1:]))
         noise = noise.expand(rows, *noise.shape[1:])
         try:
@@ -116,31 +114,3 @@ def with_denoiser(model: Any, positive: list, negative: list, guidance_scale: fl
                 raise
             raise lacking from error
         return sampler.result
-
-
-def with_weights_that_stay(model: Any) -> Any:
-    """The MODEL itself, or its static form: dynamic VRAM may rewrite weights between a forward and its backward
-    pass."""
-    if not model.is_dynamic():
-        return model
-    if model.injections:
-        # They belong to the layers of the form in dynamic VRAM, and the static one would run without them.
-        raise ValueError("This model or CLIP is in dynamic VRAM, and another node has put adapters beside its layers, "
-                         "which cannot be used with gradients together: load the LoRA with Load LoRA, which changes "
-                         "weights, or start ComfyUI with --disable-dynamic-vram.")
-    try:
-        return _static_form(model)
-    except RuntimeError as error:
-        raise ValueError("This model or CLIP is in dynamic VRAM, and the node that loaded it cannot load it in "
-                         "another way, which gradients need. Load it with one of ComfyUI's own loaders, or start "
-                         f"ComfyUI with --disable-dynamic-vram ({error})") from error
-
-
-def _static_form(model: Any) -> Any:
-    # Core keeps it for one MODEL alone: each that LoRAs and other patches make of it would load the checkpoint again
-    # and keep a network of its own. So it lies beside the weights that all of them share.
-    if getattr(model, "non_dynamic_delegate_model", None) is None:
-        model.non_dynamic_delegate_model = getattr(model.model, STATIC_FORM, None)
-    found = model.get_non_dynamic_delegate()
-    setattr(model.model, STATIC_FORM, model.non_dynamic_delegate_model)
-    return found

@@ -25,8 +25,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ._denoiser import ComfyDenoiser
+from ._dynamic_vram import with_weights_that_stay
 from ._gradients import checkpointed, differentiable, normal_weights
-from ._running import with_weights_that_stay
 
 PLACEHOLDER = "{}"
 MARK = 1000.0  # no entry of a token's vector comes near it

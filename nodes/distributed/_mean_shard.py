@@ -108,7 +108,8 @@ class MeanShard(io.ComfyNode):
 
         shard = comfyui.with_denoiser(mean.model, positive, mean.negative, mean.guidance_scale, sigmas, shape, seed,
                                       measure, mean.reading.get("layer"), mean.reading.get("pooling", "none"),
-                                      mean.reading.get("branch", "conditional"), gradients=bool(mean.reading))
+                                      mean.reading.get("branch", "conditional"), gradients=bool(mean.reading),
+                                      at_once=batch_size)
         if shard is None:
             return io.NodeOutput(name, ui=ui.PreviewText(f"{name} is there already"))
         with comfyui.explaining_what_cannot_be_written(filename_prefix):

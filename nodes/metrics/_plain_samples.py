@@ -40,4 +40,5 @@ def drawn(sampling: tuple, count: int, batch: execution.BatchSize | None, tell: 
         return diffusion.draw_samples(denoiser, sigmas, shape, count, seed, batch=batch,
                                       watchers=[*checkpoints(place), monitor], state=state)
 
-    return comfyui.with_denoiser(*sampling, draw, layer=None, gradients=False), before
+    return comfyui.with_denoiser(*sampling, draw, layer=None, gradients=False,
+                                 at_once=0 if batch is None else batch.value), before

@@ -35,7 +35,7 @@ def weighted_direction(model: Any, positive: list, direction: Direction, sets: S
         return comfyui.with_denoiser(
             patched, positive, positive, 1.0, torch.tensor([*sigmas, 0.0]), shape, seed,
             lambda denoiser: execution.drive(steering.mean_predictions(denoiser, clean, noise, sigmas, batch), None,
-                                             [monitor]), layer=None, gradients=False)
+                                             [monitor]), layer=None, gradients=False, at_once=batch_size)
 
     usual = predicted(model)  # (S, C, H, W)
 

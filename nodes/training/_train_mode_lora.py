@@ -123,7 +123,8 @@ class TrainModeLoRA(io.ComfyNode):
             trained_on = model.clone()
             trained_on.set_model_compute_dtype(PRECISIONS[precision])
         sigmas = comfyui.sigmas_of(model, "normal", PREVIEW_STEPS)
-        trained = comfyui.with_denoiser(trained_on, positive, positive, 1.0, sigmas, shape, seed, run, layer=None)
+        trained = comfyui.with_denoiser(trained_on, positive, positive, 1.0, sigmas, shape, seed, run, layer=None,
+                                        at_once=batch_size)
         lora = comfyui.lora_model(list(layers), trained.parameters, alpha)
         report = dataclasses.replace(trained.report, settings={
             **trained.report.settings, **choices, "latents": len(clean), "layers": len(layers),

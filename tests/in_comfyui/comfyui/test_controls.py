@@ -106,3 +106,25 @@ def test_a_block_patch_with_several_pictures_is_refused(bridge):
             2, 64, 0, 32, operations=comfy.ops.manual_cast), (1,), pictures)
         with pytest.raises(ValueError, match="DiffSynthCnetPatch. holds 2 pictures.*connect one picture"):
             by_us(bridge, patched, *prompts("Qwen-Image"), 4.0, 0.6, shape, "auto")
+
+
+def test_an_ip_adapter_that_unfolds_a_batch_is_refused(bridge):
+    """As ComfyUI_IPAdapter_plus holds what it is given: a list of dicts at a patch of cross-attention."""
+    class Patch:
+        def __init__(self, **kwargs):
+            self.kwargs = [kwargs]
+
+        def __call__(self, q, k, v, extra_options):
+            raise AssertionError("It was not refused.")
+
+    def patched(**kwargs):
+        model = MODELS["SD1.5"].build()
+        model.set_model_attn2_replace(Patch(**kwargs), "middle", 0, 0)
+        return model
+
+    for refused, kwargs in ((True, dict(cond=torch.zeros(2, 4, 8), unfold_batch=True)),
+                            (False, dict(cond=torch.zeros(1, 4, 8), unfold_batch=True)),
+                            (False, dict(cond=torch.zeros(2, 4, 8), unfold_batch=False))):
+        with pytest.raises(ValueError, match=("unfolds a batch of 2 pictures.*unfold_batch off" if refused
+                                              else "It was not refused")):
+            by_us(bridge, patched(**kwargs), *prompts(), 4.0, 5.0, (4, 6, 4), "auto")

@@ -198,60 +198,6 @@ def test_weights_that_do_not_fit_the_device(comfyui, name):
     assert error_of(model, MODELS[name]) < 1e-3 and lowvram == [True]
 
 
-def test_dynamic_vram_without_a_way_back_is_explained(comfyui, monkeypatch):
-    """Core makes no dynamic patcher on a CPU, so its way back to a static one is called on an ordinary patcher here."""
-    import comfy.model_patcher
-
-    small = MODELS["SD3"]
-    model = small.build()
-    way_back = comfy.model_patcher.ModelPatcherDynamic.get_non_dynamic_delegate
-    for name, value in dict(is_dynamic=lambda: True, non_dynamic_delegate_model=None, cached_patcher_init=None,
-                            get_non_dynamic_delegate=lambda: way_back(model)).items():
-        monkeypatch.setattr(model, name, value, raising=False)
-    with pytest.raises(ValueError, match="dynamic VRAM.*--disable-dynamic-vram"):
-        error_of(model, small)
-    # What core's own loaders leave behind: how to load the same model once more.
-    model.cached_patcher_init = (lambda disable_dynamic: small.build(), ())
-    assert error_of(model, small) < 1e-3
-
-
-def test_dynamic_vram_has_one_static_form_of_a_checkpoint(comfyui):
-    """Core keeps it for a single MODEL and not for those that LoRAs make of it. As above, its own methods are called on
-    an ordinary patcher."""
-    import comfy.model_patcher
-
-    from mental_averages.nodes.comfyui._running import with_weights_that_stay
-
-    class Dynamic(comfy.model_patcher.ModelPatcher):
-        get_non_dynamic_delegate = comfy.model_patcher.ModelPatcherDynamic.get_non_dynamic_delegate
-
-        def __init__(self, *arguments, **options):
-            super().__init__(*arguments, **options)
-            self.non_dynamic_delegate_model = None
-
-        def is_dynamic(self):
-            return True
-
-    small, loads = MODELS["SD3"], []
-    first = small.build()
-    model = Dynamic(first.model, first.load_device, first.offload_device)
-    model.cached_patcher_init = (lambda disable_dynamic: loads.append(disable_dynamic) or small.build(), ())
-    weight = next(name for name, each in model.model.named_parameters() if each.ndim == 2)
-    adapted = [model.clone() for _ in range(3)]
-    for strength, each in enumerate(adapted):
-        each.add_patches({weight: ("diff", (torch.ones_like(model.model.get_parameter(weight)),))}, float(strength))
-    forms = [with_weights_that_stay(each) for each in (adapted[0], model, *adapted)]
-    assert loads == [True] and len({id(each.model) for each in forms}) == 1 and forms[0].model is not model.model
-    # Each has its own patches.
-    assert [len(each.patches) for each in forms] == [1, 0, 1, 1, 1]
-    assert [each.patches[weight][0][0] for each in forms[2:]] == [0.0, 1.0, 2.0]
-    # Another checkpoint has another.
-    second = small.build()
-    other = Dynamic(second.model, second.load_device, second.offload_device)
-    other.cached_patcher_init = model.cached_patcher_init
-    assert with_weights_that_stay(other).model is not forms[0].model and len(loads) == 2
-
-
 def test_weights_of_classes_of_their_own_are_left_alone(comfyui):
     """GGUF and others keep packed weights in a subclass of Tensor: an alias of the bare memory would lose how to read
     it."""

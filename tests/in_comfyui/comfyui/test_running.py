@@ -153,3 +153,21 @@ def test_adapters_beside_the_layers_are_not_lost_with_dynamic_vram(small):
     other.set_injections("bypass_lora", [])
     with pytest.raises(ValueError, match="adapters beside its layers.*Load LoRA"):
         run("AlignTrajectories", other, small[1])
+
+
+@pytest.mark.parametrize("asked, gradients, rows", [(0, False, 64), (3, False, 3), (0, True, 256), (3, True, 12)])
+def test_core_frees_memory_for_as_many_latents_as_the_user_asks_for(bridge, tiny_model, monkeypatch, asked, gradients,
+                                                                    rows):
+    import comfy.sampler_helpers
+
+    prepare, shapes = comfy.sampler_helpers.prepare_sampling, []
+
+    def noted(model, noise_shape, *arguments, **options):
+        shapes.append(tuple(noise_shape))
+        return prepare(model, noise_shape, *arguments, **options)
+
+    monkeypatch.setattr(comfy.sampler_helpers, "prepare_sampling", noted)
+    text = [[torch.zeros(1, 7, 16), {}]]
+    bridge.with_denoiser(tiny_model, text, text, 1.0, torch.tensor([5.0, 0.0]), (4, 8, 8), 0, lambda denoiser: None,
+                         layer=None, gradients=gradients, at_once=asked)
+    assert shapes == [(rows, 4, 8, 8)]
