@@ -105,7 +105,7 @@ class DirectionFromPictures(io.ComfyNode):
             features[layer] = above.rows(), below.rows()
         direction = steering.direction_from(features, scale=scale)
         if way is not None:
-            direction = weighted_direction(model, positive, direction, clean, way, seed, batch_size)
+            direction = weighted_direction(model, positive, direction, clean, way, seed, batch_size, resume)
         return io.NodeOutput(direction, table_of(direction), direction.separation)
 
 

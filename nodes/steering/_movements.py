@@ -1,8 +1,9 @@
 """How far a direction moves what a MODEL predicts, and its layers weighted by it."""
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,13 +18,16 @@ from ..comfyui import progress_bar
 # Shares of sampling. Before, there is no picture yet; behind, what is added hardly changes it any more.
 LEVELS = "0.3, 0.45, 0.6"
 SHOWN = 8  # pictures of either set that are predicted
+# Part of the key of every saved prediction. Raise the number when the same settings give others than before.
+ALGORITHM = "movements 1"
 
 
 def weighted_direction(model: Any, positive: list, direction: Direction, sets: Sequence[Tensor], way: Tensor, seed: int,
-                       batch_size: int) -> Direction:
+                       batch_size: int, resume: bool) -> Direction:
     """The direction with layers weighted so that together they lead along a way (C, H, W) between two sets of clean
     latents (N, C, H, W): by how far predictions of some of them move, at each of `LEVELS`, when the vector of a layer
-    is added once. `lead` and `cosine` are measured with all layers together.
+    is added once. `lead` and `cosine` are measured with all layers together. With `resume` every prediction is kept on
+    disk as soon as it is there.
     """
     clean = torch.cat([spaced(each, SHOWN) for each in sets])
     sigmas, shape = inputs.noise_levels(model, LEVELS), tuple(clean.shape[1:])
@@ -31,17 +35,27 @@ def weighted_direction(model: Any, positive: list, direction: Direction, sets: S
     batch = execution.choose_batch(execution.batch_of(batch_size), shape)  # one that was too large stays smaller
     monitor = PassMonitor(progress_bar(), "where layers lead", passes=(len(direction.layers) + 2) * len(sigmas))
 
-    def predicted(patched: Any) -> Tensor:
-        return comfyui.with_denoiser(
-            patched, positive, positive, 1.0, torch.tensor([*sigmas, 0.0]), shape, seed,
-            lambda denoiser: execution.drive(steering.mean_predictions(denoiser, clean, noise, sigmas, batch), None,
-                                             [monitor]), layer=None, gradients=False, at_once=batch_size)
+    def asked(patched: Any, function: Callable[[Any], Any]) -> Any:
+        return comfyui.with_denoiser(patched, positive, positive, 1.0, torch.tensor([*sigmas, 0.0]), shape, seed,
+                                     function, layer=None, gradients=False, at_once=batch_size)
 
-    usual = predicted(model)  # (S, C, H, W)
+    def predicted(patched: Any) -> Tensor:
+        return asked(patched, lambda denoiser: execution.drive(
+            steering.mean_predictions(denoiser, clean, noise, sigmas, batch), None, [monitor]))
+
+    kept = None
+    if resume:
+        key = comfyui.run_key(model, ALGORITHM, {"sigmas": list(sigmas), "shape": list(shape), "seed": seed},
+                              {"positive": positive}, {"clean": clean})
+        kept = _Kept(asked(model, lambda denoiser: comfyui.saved_run(key, denoiser, sigmas, shape)), monitor)
+    usual = _found_or_made(kept, "", lambda: predicted(model))  # (S, C, H, W)
 
     def moved_by(changed: Direction, layers: list[str]) -> Tensor:
+        patched = comfyui.steered_model(model, changed, layers, 1.0, 0.0, 1.0, False)
+        added = execution.run_key({layer: changed.layers[layer].weight for layer in layers},
+                                  {layer: changed.layers[layer].vector for layer in layers})
         try:
-            found = predicted(comfyui.steered_model(model, changed, layers, 1.0, 0.0, 1.0, False)) - usual
+            found = _found_or_made(kept, added, lambda: predicted(patched)) - usual
         except ValueError as error:
             raise ValueError(f"Where the direction leads at {', '.join(layers)} cannot be told: {error}") from error
         return found.float()  # kept of every layer: in fp64 twice as much
@@ -49,7 +63,35 @@ def weighted_direction(model: Any, positive: list, direction: Direction, sets: S
     found = steering.weighted_to_lead(direction, {layer: moved_by(direction, [layer]) for layer in direction.layers},
                                       way)
     moved = moved_by(found, list(found.layers))
+    if kept is not None and kept.found:
+        logging.info("DirectionFromPictures: %d of %d predictions of where layers lead were found again.", kept.found,
+                     len(direction.layers) + 2)
     return replace(found, lead=steering.lead(moved, way), cosine=steering.straightness(moved, way))
+
+
+@dataclass
+class _Kept:
+    """The predictions of one run on disk, a file for each: what is kept of all layers is large."""
+
+    place: execution.RunState
+    monitor: PassMonitor
+    found: int = 0
+
+
+def _found_or_made(kept: _Kept | None, added: str, make: Callable[[], Tensor]) -> Tensor:
+    """Mean predictions (S, C, H, W) with the vectors of the key `added`, from disk or made and written there."""
+    if kept is None:
+        return make()
+    own = replace(kept.place, key=f"{kept.place.key}-{added[:16]}")
+    saved = own.load()
+    if saved is not None:
+        means = saved[0]["means"]
+        kept.found += 1
+        kept.monitor.ended += len(means)
+        return means
+    means = make()
+    own.save({"means": means}, {})
+    return means
 
 
 def check_predicted(model: Any, positive: list, shape: tuple[int, ...], seed: int) -> None:

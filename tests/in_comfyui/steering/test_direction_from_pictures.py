@@ -233,6 +233,29 @@ def test_it_goes_on_from_what_was_read(built, folders):
                                same[0].layers["middle_block"].vector)
 
 
+def test_where_layers_lead_is_gone_on_with(built, folders, caplog):
+    """It is the larger part: a sampling for each layer."""
+    from stopping import Calls
+
+    calls, sets = Calls(built("SD1.5")), (latents(3, 1.0, 1), latents(4, 0.0, 2))
+    count, expected = calls.during(made, calls.model, *sets)
+    with pytest.raises(calls.stop_when(lambda number: number == count)):
+        made(calls.model, *sets, resume=True)
+    rest, found = calls.during(made, calls.model, *sets, resume=True)
+    again, same = calls.during(made, calls.model, *sets, resume=True)
+    with caplog.at_level("INFO"):
+        other = made(calls.model, *sets, resume=True, seed=1)
+    # A run that keeps what it has takes `again` more calls, by which the model is known again. What was not taken when
+    # it was stopped remains, and the three levels of the layer that was under way.
+    assert again < count / 2 and again < rest <= 2 * again + 3
+    for each in (found, same):
+        assert each[1:] == expected[1:] and list(each[0].layers) == list(expected[0].layers)
+        for name, layer in expected[0].layers.items():
+            assert torch.equal(each[0].layers[name].vector, layer.vector)
+            assert each[0].layers[name].weight == layer.weight
+    assert other[1] != expected[1] and "found again" not in caplog.text
+
+
 @pytest.mark.parametrize("change, complaint", [
     (dict(with_it=latents(1)), "with_it holds 1 picture, but a direction takes at least 2"),
     (dict(without_it=torch.rand(1, 64, 64, 3)), "without_it holds images: connect the vae"),
