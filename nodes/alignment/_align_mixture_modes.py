@@ -153,7 +153,7 @@ class AlignMixtureModes(io.ComfyNode):
                 restored=lambda part: comfyui.found_again("AlignMixtureModes", part, saved(part) if resume else None))
 
         found = comfyui.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, align, hspace.layer,
-                                          hspace.pooling, gradients=aligned_steps > 0, at_once=batch_size)
+                                          hspace.pooling, gradients=aligned_steps > 0, at_once=min(batch_size, count))
         found.report.settings.update(choices, preset=preset)
         return io.NodeOutput(comfyui.latents_out_of_model(model, torch.cat(found.latents)), found.clusters,
                              comfyui.latents_out_of_model(model, found.samples), found.report)

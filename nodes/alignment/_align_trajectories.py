@@ -126,7 +126,7 @@ class AlignTrajectories(io.ComfyNode):
 
         average = comfyui.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, align, hspace.layer,
                                             hspace.pooling, branch, save_memory, gradients=settings.aligned_steps > 0,
-                                            at_once=batch_size)
+                                            at_once=min(batch_size, settings.count))
         average.report.settings.update(choices, preset=preset["preset"])
         return io.NodeOutput(comfyui.latents_out_of_model(model, average.latents), average.report)
 

@@ -6,9 +6,11 @@ anything else is asked of the network.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import comfy.model_patcher
 import comfy.model_prefetch
 import torch
 from torch import Tensor, nn
@@ -38,24 +40,42 @@ def with_weights_that_stay(model: Any) -> Any:
 
 def _static_form(model: Any) -> Any:
     # Core keeps it for one MODEL alone: each that LoRAs and other patches make of it would load the checkpoint again
-    # and keep a network of its own. So it lies beside the weights that all of them share.
-    if getattr(model, "non_dynamic_delegate_model", None) is None:
-        model.non_dynamic_delegate_model = getattr(model.model, STATIC_FORM, None)
+    # and keep a network of its own. So a patcher of it, without patches, lies beside the weights that all share.
+    root = getattr(model.model, STATIC_FORM, None)
+    if root is not None:
+        model.non_dynamic_delegate_model = root.get_clone_model_override()
     found = model.get_non_dynamic_delegate()
-    setattr(model.model, STATIC_FORM, model.non_dynamic_delegate_model)
-    _cast_as_chosen(found.model)
+    if root is None:
+        root = comfy.model_patcher.ModelPatcher(found.model, found.load_device, found.offload_device)
+        root.backup, root.backup_buffers, root.object_patches_backup, root.pinned = found.get_clone_model_override()[1]
+        setattr(model.model, STATIC_FORM, root)
+    # Of what core has loaded it holds the parent when a patcher is gone: that of the dynamic form, and it could not
+    # unload the static one.
+    found.parent = root
+    _cast_as_chosen(found)
     return found
 
 
-def _cast_as_chosen(network: nn.Module) -> None:
+def _cast_as_chosen(form: Any) -> None:
     """Give plain weights the type that core has chosen for them: with dynamic VRAM switched on its layers keep that of
     the file, and only the dynamic form casts it in their turn."""
+    cast: dict[int, nn.Parameter] = {}  # tied weights stay tied
+
+    def as_chosen(module: nn.Module, name: str, value: Any) -> Any:
+        dtype = getattr(module, f"{name}_comfy_model_dtype", None)
+        if type(value) not in (Tensor, nn.Parameter) or dtype is None or value.dtype == dtype:
+            return value
+        if id(value) not in cast:
+            cast[id(value)] = nn.Parameter(value.to(dtype), requires_grad=False)
+        return cast[id(value)]
+
     with torch.inference_mode(False), torch.no_grad():
-        for module in network.modules():
+        for module in form.model.modules():
             for name, value in module._parameters.items():
-                dtype = getattr(module, f"{name}_comfy_model_dtype", None)
-                if type(value) is nn.Parameter and dtype is not None and value.dtype != dtype:
-                    module._parameters[name] = nn.Parameter(value.to(dtype), requires_grad=False)
+                module._parameters[name] = as_chosen(module, name, value)
+        for key, kept in form.backup.items():
+            place, _, name = key.rpartition(".")
+            form.backup[key] = kept._replace(weight=as_chosen(form.model.get_submodule(place), name, kept.weight))
 
 
 def networks_of(guider: Any) -> list[nn.Module]:
@@ -72,17 +92,28 @@ def networks_of(guider: Any) -> list[nn.Module]:
 def asking(guider: Any) -> Iterator[None]:
     """Around whatever asks the networks of a guider.
 
-    Where memory runs out while core casts a layer's weights, the layer would count as cast from then on, with what
-    other layers write into the same buffer meanwhile: wrong numbers in all that follows, and no error.
+    Where memory runs out while core casts a layer's weights, the layer would count as cast from then on, without its
+    LoRA or with what other layers write into the same buffer meanwhile: wrong numbers in all that follows, and no
+    error.
     """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
-            for network in networks_of(guider):
-                comfy.model_prefetch.cleanup_prefetched_modules(
-                    [module for module in network.modules() if hasattr(module, "_prefetch")])
+            try:
+                _forget_begun_casts(networks_of(guider))
+            except Exception as failure:
+                logging.warning("After memory ran out, weights that were being cast could not be given up: %s", failure)
         raise
+
+
+def _forget_begun_casts(networks: Iterable[nn.Module]) -> None:
+    for network in networks:
+        begun = [module for module in network.modules() if getattr(module, "_prefetch", None) is not None]
+        for module in begun:
+            if not module._prefetch.get("resident"):
+                module._v_signature = None
+        comfy.model_prefetch.cleanup_prefetched_modules(begun)
 
 
 def forget_casts(modules: Iterable[nn.Module]) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 from ...dma.execution import is_out_of_memory
 from ...dma.models import UnusableGradient
 from ._denoiser import ComfyDenoiser
+from ._dynamic_vram import asking
 
 # What torch and core raise where sizes, names or types do not fit.
 FAILURES = (RuntimeError, KeyError, IndexError, TypeError, AttributeError, AssertionError, ValueError)
@@ -79,7 +80,7 @@ def _misfit(denoiser: ComfyDenoiser, x: Tensor, sigmas: Tensor) -> tuple[ValueEr
 def _failure(denoiser: ComfyDenoiser, entry: dict, x: Tensor, level: Tensor, options: dict) -> BaseException | None:
     options = comfy.model_patcher.create_model_options_clone(options)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), asking(denoiser.guider):
             comfy.samplers.calc_cond_batch(denoiser.guider.inner_model, [[entry]], x, level, options)
     except FAILURES as error:
         return None if is_out_of_memory(error) else error

@@ -87,8 +87,8 @@ def with_denoiser(model: Any, positive: list, negative: list, guidance_scale: fl
     its `of`. Without, ValueError is raised for what holds one entry for each latent, such as a batch of ControlNet
     hints. What patches draw from PyTorch's global generators follows from the seed and the noise level, or with
     `draws_in_turn`, for a single latent, is what they would draw in a KSampler; the generators are left as they were.
-    `at_once`: how many latents the model sees at once at most, where the user has said it: ComfyUI frees memory for as
-    many. 0: for as many as the pack begins with by itself.
+    `at_once`: how many latents the model sees at once at most, where the user has said it, and not more than there are:
+    ComfyUI frees memory for as many. 0: for as many as the pack begins with by itself.
     """
     choices = dict(parametrization=parametrization_of(model), layer=resolve_layer(model, layer) if layer else None,
                    pooling=pooling, branch=branch, draws=Draws(seed, draws_in_turn), latents=latents)

@@ -90,7 +90,7 @@ class MeanShard(io.ComfyNode):
             asked = inputs.asked_for_mean(denoiser, settings)
             if there is not None and inputs.apart(there, **asked) is None:
                 return None
-            sigma, features = settings["sigma"], bool(mean.reading)
+            sigma, features = sigmas[0].item(), bool(mean.reading)
             place = execution.run_key({"shard": key, "start": start, "stop": stop}, {})
             saved = comfyui.saved_run(place, denoiser, [sigma], shape, answers=asked["answers"]) if resume else None
             state = comfyui.resumed("MeanShard", distributed.MeanState.unpacked, saved) or distributed.MeanState()
@@ -109,7 +109,7 @@ class MeanShard(io.ComfyNode):
         shard = comfyui.with_denoiser(mean.model, positive, mean.negative, mean.guidance_scale, sigmas, shape, seed,
                                       measure, mean.reading.get("layer"), mean.reading.get("pooling", "none"),
                                       mean.reading.get("branch", "conditional"), gradients=bool(mean.reading),
-                                      at_once=batch_size)
+                                      at_once=min(batch_size, stop - start))
         if shard is None:
             return io.NodeOutput(name, ui=ui.PreviewText(f"{name} is there already"))
         with comfyui.explaining_what_cannot_be_written(filename_prefix):

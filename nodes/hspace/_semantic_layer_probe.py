@@ -114,7 +114,7 @@ class SemanticLayerProbe(io.ComfyNode):
         def ask(prompt: int, function: Callable) -> Any:
             """What `function` returns for the Denoiser of a prompt; features are those under the prompt."""
             return comfyui.with_denoiser(model, connected[prompt][1], negative, cfg, sigmas, shape, seed, function,
-                                         layers[-1], pooling, gradients=matched > 0, at_once=batch_size)
+                                         layers[-1], pooling, gradients=matched > 0, at_once=min(batch_size, samples))
 
         saved = None
         if cached:

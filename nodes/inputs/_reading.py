@@ -57,4 +57,5 @@ def represented(model: Any, positive: list, latent: dict, sigmas: Sequence[float
                                               state=comfyui.resumed("Reading", MeansState.unpacked, saved))
 
     return comfyui.with_denoiser(model, positive, positive, 1.0, torch.tensor([*sigmas, 0.0]), shape, reading.seed,
-                                 read, layers[-1], latents=len(clean), gradients=False, at_once=batch_size)
+                                 read, layers[-1], latents=len(clean), gradients=False,
+                                 at_once=min(batch_size, len(clean) * reading.draws))

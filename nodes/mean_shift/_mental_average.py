@@ -139,7 +139,7 @@ class MentalAverage(io.ComfyNode):
 
         # In a sampling of its own: it goes down the schedule, from where keyframes of hooks never come back.
         saved = comfyui.with_denoiser(*sampling, place, layer=None, gradients=False) if resume else None
-        found = comfyui.with_denoiser(*sampling, average, layer=None, gradients=False, at_once=batch_size)
+        found = comfyui.with_denoiser(*sampling, average, layer=None, gradients=False, at_once=min(batch_size, count))
         found.report.settings.update(choices)
         variety = figures.heat_map(found.spread, factor=model.model.latent_format.spacial_downscale_ratio)
         return io.NodeOutput(comfyui.latents_out_of_model(model, found.latents), variety, found.report)

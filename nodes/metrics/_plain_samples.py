@@ -41,4 +41,4 @@ def drawn(sampling: tuple, count: int, batch: execution.BatchSize | None, tell: 
                                       watchers=[*checkpoints(place), monitor], state=state)
 
     return comfyui.with_denoiser(*sampling, draw, layer=None, gradients=False,
-                                 at_once=0 if batch is None else batch.value), before
+                                 at_once=0 if batch is None else min(batch.value, count)), before

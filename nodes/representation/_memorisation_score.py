@@ -231,7 +231,8 @@ def told_by_prompts(model: Any, empty: list, latent: dict, prompts: list[str], c
 
         told = comfyui.with_denoiser(model, empty if prompt is None else conditionings[prompt], empty, 1.0,
                                      torch.tensor([*sigmas, 0.0]), shape, reading.seed, ask, layer=None,
-                                     latents=len(clean), gradients=False, at_once=batch_size)
+                                     latents=len(clean), gradients=False,
+                                     at_once=min(batch_size, len(clean) * reading.draws))
         for score, values in found.items():
             values[rows] = told[score]
     return found

@@ -105,4 +105,4 @@ def reconstructed(model, positive, found: representation.Representation, setting
             state=comfyui.resumed("ReconstructFromRepresentation", ReconstructionState.unpacked, saved))
 
     return comfyui.with_denoiser(model, positive, positive, 1.0, torch.tensor([*levels, 0.0]), found.shape,
-                                 settings.seed, draw, layer, at_once=batch_size)
+                                 settings.seed, draw, layer, at_once=min(batch_size, settings.count))

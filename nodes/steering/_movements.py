@@ -37,7 +37,7 @@ def weighted_direction(model: Any, positive: list, direction: Direction, sets: S
 
     def asked(patched: Any, function: Callable[[Any], Any]) -> Any:
         return comfyui.with_denoiser(patched, positive, positive, 1.0, torch.tensor([*sigmas, 0.0]), shape, seed,
-                                     function, layer=None, gradients=False, at_once=batch_size)
+                                     function, layer=None, gradients=False, at_once=min(batch_size, len(clean)))
 
     def predicted(patched: Any) -> Tensor:
         return asked(patched, lambda denoiser: execution.drive(
@@ -45,9 +45,14 @@ def weighted_direction(model: Any, positive: list, direction: Direction, sets: S
 
     kept = None
     if resume:
-        key = comfyui.run_key(model, ALGORITHM, {"sigmas": list(sigmas), "shape": list(shape), "seed": seed},
-                              {"positive": positive}, {"clean": clean})
-        kept = _Kept(asked(model, lambda denoiser: comfyui.saved_run(key, denoiser, sigmas, shape)), monitor)
+        def place(denoiser: Any) -> execution.RunState:
+            # What computes is in the key: a movement is the small difference of two predictions.
+            key = comfyui.run_key(model, ALGORITHM, {
+                "sigmas": list(sigmas), "shape": list(shape), "seed": seed, **comfyui.computed_by(denoiser)},
+                {"positive": positive}, {"clean": clean})
+            return comfyui.saved_run(key, denoiser, sigmas, shape)
+
+        kept = _Kept(asked(model, place), monitor)
     usual = _found_or_made(kept, "", lambda: predicted(model))  # (S, C, H, W)
 
     def moved_by(changed: Direction, layers: list[str]) -> Tensor:

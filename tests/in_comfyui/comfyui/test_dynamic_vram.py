@@ -59,28 +59,29 @@ def sampled(model, texts):
         return nodes.KSampler().sample(model, 0, 3, 7.0, "euler", "normal", *texts, LATENT)[0]["samples"]
 
 
-def dynamic_with_lora():
-    """A small model in dynamic VRAM without room for its weights, with a LoRA on one layer."""
+def dynamic_with_lora(resident):
+    """A small model in dynamic VRAM with a LoRA on one layer; `resident`: there is room for its weights."""
     import comfy.model_patcher
 
     model = MODELS["SD1.5"].build()
     patched = lora(model, 1.0)
-    dynamic_vram.make_dynamic(model.model.diffusion_model, resident=False)
+    dynamic_vram.make_dynamic(model.model.diffusion_model, resident)
     layer = model.model.get_submodule(LAYER)
     layer.weight_lowvram_function = comfy.model_patcher.LowVramPatch(f"{LAYER}.weight", patched.patches)
     layer.weight_lowvram_function._pin_state = {}
     return model, layer
 
 
-def test_memory_that_runs_out_in_the_middle_of_a_cast_leaves_nothing_behind(casting, monkeypatch):
+@pytest.mark.parametrize("resident", [True, False])
+def test_memory_that_runs_out_in_the_middle_of_a_cast_leaves_nothing_behind(casting, monkeypatch, resident):
     """Core notes at a layer that its weights are being cast; if the note stayed, the layer would go on with whatever
     others write into the shared buffer."""
     from comfy.model_patcher import LowVramPatch
 
     texts, failed = prompts(), []
-    whole, sample = average(dynamic_with_lora()[0], texts, 4), sampled(dynamic_with_lora()[0], texts)
+    whole, sample = average(dynamic_with_lora(resident)[0], texts, 4), sampled(dynamic_with_lora(resident)[0], texts)
     plain = MODELS["SD1.5"].build()
-    dynamic_vram.make_dynamic(plain.model.diffusion_model, resident=False)
+    dynamic_vram.make_dynamic(plain.model.diffusion_model, resident)
     assert not torch.allclose(average(plain, texts, 4), whole, atol=0.1)  # the LoRA shows
     applied = LowVramPatch.__call__
 
@@ -91,7 +92,7 @@ def test_memory_that_runs_out_in_the_middle_of_a_cast_leaves_nothing_behind(cast
         return applied(self, weight)
 
     monkeypatch.setattr(LowVramPatch, "__call__", without_memory_once)
-    model, layer = dynamic_with_lora()
+    model, layer = dynamic_with_lora(resident)
     torch.testing.assert_close(average(model, texts, 4), whole, rtol=1e-4, atol=1e-4)
     assert failed and not hasattr(layer, "_prefetch")
     torch.testing.assert_close(sampled(model, texts), sample, rtol=1e-4, atol=1e-4)
@@ -159,6 +160,52 @@ def test_there_is_one_static_form_of_a_checkpoint(comfyui):
     # Another checkpoint has another.
     other = dynamic_patcher(small.build(), load)
     assert with_weights_that_stay(other).model is not forms[0].model and len(loads) == 2
+
+
+def test_core_can_unload_the_static_form(comfyui):
+    """Core holds what it has loaded weakly, and by its parent when it is gone."""
+    import comfy.model_management as management
+
+    from mental_averages.nodes.comfyui._dynamic_vram import with_weights_that_stay
+
+    small = MODELS["SD3"]
+    model = dynamic_patcher(small.build(), lambda disable_dynamic: small.build())
+    for _ in range(3):
+        form = with_weights_that_stay(model.clone())
+        management.load_models_gpu([form])
+        network = form.model
+        del form
+    held = [each.model for each in management.current_loaded_models if each.model is not None]
+    assert [each.model for each in held if each.model in (network, model.model)] == [network]
+    assert network.model_loaded_weight_memory > 0
+    management.unload_all_models()
+    assert network.model_loaded_weight_memory == 0
+
+
+def test_a_patched_static_form_goes_back_to_the_chosen_type(comfyui):
+    """Core has made the static form itself, as it does for hooks, and has patched it."""
+    import comfy.model_management
+
+    from mental_averages.nodes.comfyui._dynamic_vram import with_weights_that_stay
+
+    def load(disable_dynamic):
+        found = MODELS["SD1.5"].build()
+        layer = found.model.get_submodule(LAYER)
+        layer.weight_comfy_model_dtype = torch.bfloat16
+        found.model.diffusion_model.tied = torch.nn.Module()
+        found.model.diffusion_model.tied.weight_comfy_model_dtype = torch.bfloat16
+        found.model.diffusion_model.tied.weight = layer.weight
+        return found
+
+    model = dynamic_patcher(load(True), load)
+    patched = lora(model, 1.0)
+    comfy.model_management.load_models_gpu([patched.get_non_dynamic_delegate()])
+    form = with_weights_that_stay(patched)
+    assert form.backup[f"{LAYER}.weight"].weight.dtype == torch.bfloat16
+    form.unpatch_model(form.offload_device)
+    assert form.model.get_submodule(LAYER).weight.dtype == torch.bfloat16
+    clean = with_weights_that_stay(dynamic_patcher(load(True), load)).model
+    assert clean.get_submodule(LAYER).weight is clean.diffusion_model.tied.weight
 
 
 def test_the_static_form_has_the_type_that_core_has_chosen(comfyui, monkeypatch):
