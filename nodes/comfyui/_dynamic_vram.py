@@ -48,11 +48,11 @@ def _static_form(model: Any) -> Any:
     if root is None:
         root = comfy.model_patcher.ModelPatcher(found.model, found.load_device, found.offload_device)
         root.backup, root.backup_buffers, root.object_patches_backup, root.pinned = found.get_clone_model_override()[1]
+        _cast_as_chosen(root)
         setattr(model.model, STATIC_FORM, root)
     # Of what core has loaded it holds the parent when a patcher is gone: that of the dynamic form, and it could not
     # unload the static one.
     found.parent = root
-    _cast_as_chosen(found)
     return found
 
 
@@ -116,9 +116,9 @@ def _forget_begun_casts(networks: Iterable[nn.Module]) -> None:
         comfy.model_prefetch.cleanup_prefetched_modules(begun)
 
 
-def forget_casts(modules: Iterable[nn.Module]) -> None:
-    """Let weights be cast anew that a sampling has cast in inference mode, where autograd could not save them."""
-    for module in modules:
-        held = (getattr(module, name, None) for name in ("_v_weight", "_v_bias"))
-        if any(isinstance(value, Tensor) and value.is_inference() for value in held):
-            module._v_signature = None
+def forget_cast(module: nn.Module) -> None:
+    """Let weights of a layer be cast anew that a sampling has cast in inference mode, where autograd could not save
+    them."""
+    held = (getattr(module, name, None) for name in ("_v_weight", "_v_bias"))
+    if any(isinstance(value, Tensor) and value.is_inference() for value in held):
+        module._v_signature = None

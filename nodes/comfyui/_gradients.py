@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ._draws import generator_states, generators_kept, set_generators
-from ._dynamic_vram import forget_casts
+from ._dynamic_vram import forget_cast
 from ._held_tensors import HeldTensors
 
 # What core notes at a weight of a network in dynamic VRAM: the type that it is cast to.
@@ -53,7 +53,8 @@ def normal_weights(networks: Iterable[nn.Module], patches: Any = None) -> Iterat
         if value.is_inference():
             alias = _normal_alias(value)
             put_back.append(functools.partial(_put_back, put, get, value, alias, alias.data_ptr()))
-            put(value := alias)
+            put(alias)
+            value = alias
         kept.add(value.untyped_storage().data_ptr())
 
     def prepare_network(network: nn.Module) -> None:
@@ -63,7 +64,7 @@ def normal_weights(networks: Iterable[nn.Module], patches: Any = None) -> Iterat
                 for name, value in list(table.items()):
                     if value is not None:
                         prepare(value, functools.partial(table.__setitem__, name), functools.partial(table.get, name))
-            forget_casts([module])
+            forget_cast(module)
             # What has taken the layer's place, such as an adapter beside it.
             held.visit([vars(module).get("forward"), *module._forward_pre_hooks.values(),
                         *module._forward_hooks.values()])

@@ -159,14 +159,11 @@ def layers_of(model: Any, text: str) -> list[str]:
 def prompts_of(text: str, count: int, name: str, of: str) -> list[str]:
     """A prompt for each of `count` pictures, from the lines of a text; none of an empty text. Raises ValueError for
     another number of lines than 1 and that of the pictures."""
-    lines = [line.strip() for line in text.splitlines()]
-    said = len(lines)
-    while lines and not lines[-1]:
-        lines.pop()
+    lines, filled = ([line.strip() for line in each.splitlines()] for each in (text, text.rstrip()))
     # Empty ones at the end are prompts of the last pictures, but not beside a single one, which is for all.
-    if len(lines) > 1 and said == count:
-        lines += [""] * (said - len(lines))
-    if not any(lines):
+    if len(filled) < 2 or len(lines) != count:
+        lines = filled
+    if not lines:
         return []
     if len(lines) not in (1, count):
         raise ValueError(f"{name} has {len(lines)} lines, but {of} holds {count}: write one line for each, or a single "

@@ -56,10 +56,10 @@ def weighted_direction(model: Any, positive: list, direction: Direction, sets: S
     usual = _found_or_made(kept, "", lambda: predicted(model))  # (S, C, H, W)
 
     def moved_by(changed: Direction, layers: list[str]) -> Tensor:
-        patched = comfyui.steered_model(model, changed, layers, 1.0, 0.0, 1.0, False)
         added = execution.run_key({layer: changed.layers[layer].weight for layer in layers},
                                   {layer: changed.layers[layer].vector for layer in layers})
         try:
+            patched = comfyui.steered_model(model, changed, layers, 1.0, 0.0, 1.0, False)
             found = _found_or_made(kept, added, lambda: predicted(patched)) - usual
         except ValueError as error:
             raise ValueError(f"Where the direction leads at {', '.join(layers)} cannot be told: {error}") from error

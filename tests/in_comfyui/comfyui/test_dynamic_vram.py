@@ -124,19 +124,6 @@ def test_gradients_through_a_control_net_that_is_computed_in_another_type_than_i
     assert align(model, steered).isfinite().all()
 
 
-def test_without_a_way_back_it_is_explained(comfyui):
-    from mental_averages.nodes.comfyui._dynamic_vram import with_weights_that_stay
-
-    small = MODELS["SD3"]
-    model = dynamic_patcher(small.build(), None)
-    model.cached_patcher_init = None
-    with pytest.raises(ValueError, match="dynamic VRAM.*--disable-dynamic-vram"):
-        with_weights_that_stay(model)
-    # What core's own loaders leave behind: how to load the same model once more.
-    model.cached_patcher_init = (lambda disable_dynamic: small.build(), ())
-    assert with_weights_that_stay(model).model is not model.model
-
-
 def test_there_is_one_static_form_of_a_checkpoint(comfyui):
     """Core keeps it for a single MODEL, and not for those that LoRAs make of it."""
     from mental_averages.nodes.comfyui._dynamic_vram import with_weights_that_stay

@@ -198,6 +198,23 @@ def test_weights_that_do_not_fit_the_device(comfyui, name):
     assert error_of(model, MODELS[name]) < 1e-3 and lowvram == [True]
 
 
+def test_dynamic_vram_without_a_way_back_is_explained(comfyui, monkeypatch):
+    """Core makes no dynamic patcher on a CPU, so its way back to a static one is called on an ordinary patcher here."""
+    import comfy.model_patcher
+
+    small = MODELS["SD3"]
+    model = small.build()
+    way_back = comfy.model_patcher.ModelPatcherDynamic.get_non_dynamic_delegate
+    for name, value in dict(is_dynamic=lambda: True, non_dynamic_delegate_model=None, cached_patcher_init=None,
+                            get_non_dynamic_delegate=lambda: way_back(model)).items():
+        monkeypatch.setattr(model, name, value, raising=False)
+    with pytest.raises(ValueError, match="dynamic VRAM.*--disable-dynamic-vram"):
+        error_of(model, small)
+    # What core's own loaders leave behind: how to load the same model once more.
+    model.cached_patcher_init = (lambda disable_dynamic: small.build(), ())
+    assert error_of(model, small) < 1e-3
+
+
 def test_weights_of_classes_of_their_own_are_left_alone(comfyui):
     """GGUF and others keep packed weights in a subclass of Tensor: an alias of the bare memory would lose how to read
     it."""
