@@ -40,7 +40,7 @@ def with_weights_that_stay(model: Any) -> Any:
 
 def _static_form(model: Any) -> Any:
     # Core keeps it for one MODEL alone: each that LoRAs and other patches make of it would load the checkpoint again
-    # and keep a network of its own. So a patcher of it, without patches, lies beside the weights that all share.
+    # and keep a network of its own. So a patcher of it lies beside the weights that all share.
     root = getattr(model.model, STATIC_FORM, None)
     if root is not None:
         model.non_dynamic_delegate_model = root.get_clone_model_override()
@@ -51,8 +51,10 @@ def _static_form(model: Any) -> Any:
         _cast_as_chosen(root)
         setattr(model.model, STATIC_FORM, root)
     # Of what core has loaded it holds the parent when a patcher is gone: that of the dynamic form, and it could not
-    # unload the static one.
+    # unload the static one. What is loaded is patched as `found` is, so that parts of it are unloaded and come back so.
     found.parent = root
+    root.patches, root.patches_uuid, root.force_cast_weights = (found.patches, found.patches_uuid,
+                                                                found.force_cast_weights)
     return found
 
 

@@ -150,7 +150,7 @@ class ModeTree(io.ComfyNode):
                 restored=lambda part: comfyui.found_again("ModeTree", part, saved(part)))
 
         family = comfyui.with_denoiser(model, positive, negative, cfg, sigmas, shape, seed, grow, layer=None,
-                                       gradients=False, at_once=min(batch_size, max(count, noises)))
+                                       gradients=False, at_once=min(batch_size, count * max(noises, 1)))
         family.report.settings.update(choices, samples=count, chosen=last_first(family, family.chosen))
         for level in family.report.levels:
             if not level.still:

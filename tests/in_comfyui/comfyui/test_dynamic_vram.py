@@ -169,6 +169,31 @@ def test_core_can_unload_the_static_form(comfyui):
     assert network.model_loaded_weight_memory == 0
 
 
+def test_a_lora_stays_where_parts_of_the_static_form_are_unloaded_meanwhile(comfyui):
+    """Another model needs room after a run, and core unloads a part by what it holds of the form: its parent."""
+    import comfy.model_management as management
+
+    from mental_averages.nodes.comfyui._dynamic_vram import with_weights_that_stay
+
+    texts = prompts()
+    expected = sampled(lora(MODELS["SD1.5"].build(), 1.0), texts)
+    assert not torch.equal(sampled(MODELS["SD1.5"].build(), texts), expected)
+    model = lora(dynamic_patcher(MODELS["SD1.5"].build(), lambda disable_dynamic: MODELS["SD1.5"].build()), 1.0)
+    form = with_weights_that_stay(model)
+    management.load_models_gpu([form])
+    network = form.model
+    del form
+    (held,) = [each.model for each in management.current_loaded_models
+               if each.model is not None and each.model.model is network]
+    assert held.partially_unload(held.offload_device, 1e30) > 0
+    patches = network.get_submodule(LAYER).weight_function
+    assert [type(each).__name__ for each in patches] == ["LowVramPatch"]
+    again = with_weights_that_stay(model)
+    held.detach(unpatch_all=False)
+    again.partially_load(again.load_device, 0)
+    torch.testing.assert_close(sampled(again, texts), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_a_patched_static_form_goes_back_to_the_chosen_type(comfyui):
     """Core has made the static form itself, as it does for hooks, and has patched it."""
     import comfy.model_management
