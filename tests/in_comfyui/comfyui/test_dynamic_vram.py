@@ -98,6 +98,31 @@ def test_memory_that_runs_out_in_the_middle_of_a_cast_leaves_nothing_behind(cast
     torch.testing.assert_close(sampled(model, texts), sample, rtol=1e-4, atol=1e-4)
 
 
+def test_memory_that_runs_out_where_a_misfit_is_looked_for_leaves_nothing_behind(casting, bridge, monkeypatch):
+    """After any failure forward passes ask what does not fit: they find less memory than anything else."""
+    from comfy.model_patcher import LowVramPatch
+
+    texts, asked = prompts(), []
+    sample = sampled(dynamic_with_lora(True)[0], texts)
+    applied = LowVramPatch.__call__
+
+    def without_memory_once(self, weight):
+        asked.append(hasattr(layer, "_prefetch"))
+        if len(asked) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        return applied(self, weight)
+
+    def failing(denoiser):
+        monkeypatch.setattr(LowVramPatch, "__call__", without_memory_once)
+        raise KeyError("something else")
+
+    model, layer = dynamic_with_lora(True)
+    with pytest.raises(KeyError, match="something else"):
+        bridge.with_denoiser(model, *texts, 3.0, torch.tensor([5.0, 0.0]), (4, 6, 4), 0, failing)
+    assert asked[0] and not hasattr(layer, "_prefetch")
+    torch.testing.assert_close(sampled(model, texts), sample, rtol=1e-4, atol=1e-4)
+
+
 def test_gradients_through_a_control_net_in_dynamic_vram(casting):
     """A KSampler leaves weights that were cast in inference mode, which autograd cannot save."""
     model, texts = MODELS["SD1.5"].build(), prompts()

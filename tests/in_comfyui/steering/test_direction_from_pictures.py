@@ -256,6 +256,26 @@ def test_where_layers_lead_is_gone_on_with(built, folders, caplog):
     assert other[1] != expected[1] and "found again" not in caplog.text
 
 
+@pytest.mark.parametrize("part, other", [("device", "another card"), ("pytorch", "3.0.0")])
+def test_movements_of_another_computer_are_not_taken(built, folders, caplog, monkeypatch, part, other):
+    """A movement is the small difference of two predictions: of two that round otherwise it would be of roundings."""
+    from stopping import Calls
+
+    calls, sets = Calls(built("SD1.5")), (latents(3, 1.0, 1), latents(4, 0.0, 2))
+    arguments = dict(layers="middle_block, output_blocks.0", resume=True)
+    made(calls.model, *sets, **arguments)
+    with caplog.at_level("INFO"):
+        again, _ = calls.during(made, calls.model, *sets, **arguments)
+        assert "4 of 4 predictions of where layers lead were found again" in caplog.text
+        caplog.clear()
+        if part == "device":
+            monkeypatch.setattr("comfy.model_management.get_torch_device_name", lambda device: other)
+        else:
+            monkeypatch.setattr(torch, "__version__", other)
+        anew, _ = calls.during(made, calls.model, *sets, **arguments)
+    assert "found again" not in caplog.text and anew > again
+
+
 @pytest.mark.parametrize("change, complaint", [
     (dict(with_it=latents(1)), "with_it holds 1 picture, but a direction takes at least 2"),
     (dict(without_it=torch.rand(1, 64, 64, 3)), "without_it holds images: connect the vae"),
