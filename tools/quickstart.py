@@ -24,7 +24,8 @@ from page_layouts import LAYOUTS
 
 TEMPLATE = "01_mental_average_beside_other_averages"
 WORKFLOW = "mental_averages_quickstart"  # the name of what is saved for the page
-OWN_GUIDANCE = 7.0  # of a checkpoint of the user's own; the template's suits the demo model
+# Of a checkpoint of the user's own; what the template has suits the demo model and its small pictures.
+OWN_GUIDANCE, OWN_CELL = 7.0, 256
 LOOK_AT_FIRST = ("mental_average", "sheet")  # of the pictures, by what their names end with
 GRAPH = workspace.PACK / "example_workflows" / "api" / f"{TEMPLATE}.json"
 
@@ -39,7 +40,7 @@ def main(arguments: list[str]) -> int:
     base = workspace.default_base()
     if checkpoint:
         edit(graph, checkpoint=workspace.add_checkpoint(base, checkpoint),
-             size=checkpoint_header.picture_size(checkpoint), guidance=OWN_GUIDANCE)
+             size=checkpoint_header.picture_size(checkpoint), guidance=OWN_GUIDANCE, cell=OWN_CELL)
     else:
         edit(graph, checkpoint=workspace.demo_checkpoint(environment, base, say).name)
     edit(graph, prompt=options.prompt, count=options.count, seed=options.seed)
@@ -62,8 +63,10 @@ def main(arguments: list[str]) -> int:
 
 
 def edit(graph: dict[str, Any], *, checkpoint: str | None = None, prompt: str | None = None, count: int | None = None,
-         seed: int | None = None, size: int | None = None, guidance: float | None = None) -> None:
-    """Change what is given in a graph in API format; `size` is the pictures' width and height in pixels."""
+         seed: int | None = None, size: int | None = None, guidance: float | None = None,
+         cell: int | None = None) -> None:
+    """Change what is given in a graph in API format; `size` is the pictures' width and height in pixels, `cell` the
+    height of a picture on sheets."""
     for node in graph.values():
         kind, inputs = node["class_type"], node["inputs"]
         if checkpoint is not None and kind == "CheckpointLoaderSimple":
@@ -76,6 +79,8 @@ def edit(graph: dict[str, Any], *, checkpoint: str | None = None, prompt: str | 
             inputs["width"] = inputs["height"] = size
         if size is not None and kind == "ImageScale":  # what enlarges small pictures leaves these as they are
             inputs["width"], inputs["height"] = size, inputs["height"] and size
+        if cell is not None and kind == "LabelledSheet":
+            inputs["cell"] = cell
         if guidance is not None and "cfg" in inputs:
             inputs["cfg"] = guidance
         # A seed may be one that a choice brings, such as method.seed. One that comes through a link is a list, and is

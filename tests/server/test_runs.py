@@ -104,7 +104,8 @@ def test_the_page_of_a_changed_template_holds_the_changes(server, checkpoint):
 
     graph = json.loads(quickstart.GRAPH.read_text(encoding="utf-8"))
     quickstart.edit(graph, checkpoint=checkpoint, prompt="a castle", count=3, seed=7, size=1024,
-                    guidance=quickstart.OWN_GUIDANCE)
+                    guidance=quickstart.OWN_GUIDANCE, cell=quickstart.OWN_CELL)
+    assert {node["inputs"]["cell"] for node in graph.values() if "cell" in node["inputs"]} == {quickstart.OWN_CELL}
     assert {node["inputs"]["cfg"] for node in graph.values() if "cfg" in node["inputs"]} == {quickstart.OWN_GUIDANCE}
     assert {node["inputs"]["width"] for node in graph.values() if "width" in node["inputs"]
             and node["class_type"] != "PlotReport"} == {1024}, "nothing is enlarged or reduced after it is drawn"
