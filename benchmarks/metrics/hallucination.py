@@ -12,6 +12,7 @@ among the plain samples of their concept.
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from support import (
     print_table,
     processes,
     results_of,
+    save_sheet,
     shifted_average,
     with_interval,
     write_figures,
@@ -47,6 +49,8 @@ RATE, REFERENCES = 0.05, 199
 SEED, HALFWAY = 777, 10  # of 20 steps
 TOYS = {"20 steps": (20, [2, 3, 5, 8]), "100 steps": (100, [3, 5, 10, 30]), "1000 steps": (1000, [10, 30, 100])}
 LAST, DEFAULT = [2, 3, 5, 8], 2  # of the demo model's 20 steps
+NAMES = {"unet": "U-Net", "transformer": "transformer"}
+SHOWN = 12  # blends of a pair on the sheet
 
 
 def judged(scores: torch.Tensor, inside: torch.Tensor, outside: torch.Tensor) -> tuple[float, float, float]:
@@ -121,9 +125,10 @@ def scores_of(demo: DemoModel, latents: torch.Tensor) -> torch.Tensor:
     return torch.tensor([each.score for each in found])
 
 
-def on_concept(task: tuple[str, str, str], arguments: Any) -> tuple[dict[int, float], dict[str, tuple[float, float]]]:
+def on_concept(task: tuple[str, str, str], arguments: Any) -> tuple[dict[int, float], dict[str, tuple[float, float]],
+                                                                    torch.Tensor]:
     """On one demo model: how well blends of two concepts are told from plain samples of the first, by so many last
-    steps, and percentile and flag of the averages of the first."""
+    steps, percentile and flag of the averages of the first, and pictures (SHOWN, H, W, 3) of the blends."""
     model, first, second = task
     demo, _ = demo_and_judge(model == "transformer")
     from mental_averages.nodes import comfyui  # there once ComfyUI has been loaded
@@ -135,21 +140,21 @@ def on_concept(task: tuple[str, str, str], arguments: Any) -> tuple[dict[int, fl
     usual, told = scores_of(demo, plain), {}
     for last in [DEFAULT] if arguments.quick else LAST:
         recording = comfyui.recording_model(demo.model, last)
-        blends = scores_of(demo, finished(demo, recording, "", (plain + other) / 2))
-        told[last] = auroc(blends, scores_of(demo, finished(demo, recording, "", plain)))
+        blends = finished(demo, recording, "", (plain + other) / 2)
+        told[last] = auroc(scores_of(demo, blends), scores_of(demo, finished(demo, recording, "", plain)))
     averages = {}
     for name, latents in made(demo, usual_recording, first, plain).items():
         ranks = against_references(scores_of(demo, latents), usual,
                                    false_positive_rate=max(RATE, 1 / (arguments.samples + 1)))
         averages[name] = ranks.percentiles[0].item(), float(ranks.flags[0].item())
     print(f"{model}, {first}: done", flush=True)
-    return told, averages
+    return told, averages, demo.decode(blends[:SHOWN])
 
 
 def on_demo(model: str, results: list[tuple], arguments: Any) -> dict[str, float]:
     """Print the tables of a demo model; its figures."""
-    told = {last: np.array([found[last] for found, _ in results]) for last in results[0][0]}
-    averages = {name: np.array([found[name] for _, found in results]) for name in results[0][1]}  # (concepts, 2)
+    told = {last: np.array([found[last] for found, *_ in results]) for last in results[0][0]}
+    averages = {name: np.array([found[name] for _, found, _ in results]) for name in results[0][1]}  # (concepts, 2)
     print(f"\n{model}: blends of two concepts against plain samples, both from the middle of {STEPS} steps; "
           f"{len(results)} pairs, {arguments.samples} of each\n")
     print_table(["last steps", "AUROC"], [[str(last), with_interval(values)] for last, values in told.items()])
@@ -185,19 +190,25 @@ def main() -> None:
         __doc__.splitlines()[0], networks=dict(type=int), training=dict(type=int), points=dict(type=int),
         concepts=dict(type=int), samples=dict(type=int), toys=dict(nargs="+", choices=list(TOYS)),
         models=dict(nargs="*", choices=["unet", "transformer"]),
-        workers=dict(type=int, default=2, help="processes that share networks and concepts"))
+        workers=dict(type=int, default=2, help="processes that share networks and concepts"),
+        sheet=dict(type=Path, help="write a sheet of blends: one row a model and pair of concepts"))
     fill_in(arguments, networks=(5, 1), training=(10000, 2500), points=(100000, 20000), concepts=(len(CONCEPTS), 2),
             samples=(64, 19), toys=(list(TOYS), ["20 steps", "100 steps"]), models=(["unet", "transformer"], ["unet"]))
     concepts = CONCEPTS[: arguments.concepts]
     pairs = list(zip(concepts, [*concepts[1:], concepts[0]]))
     with processes(arguments.workers) as pool:
         networks = results_of(pool, of_network, range(arguments.networks), arguments)
-        results = results_of(pool, on_concept, [(model, *pair) for model in arguments.models for pair in pairs],
-                             arguments)
+        tasks = [(model, *pair) for model in arguments.models for pair in pairs]
+        results = results_of(pool, on_concept, tasks, arguments)
     figures = toy(networks, arguments)
     for number, model in enumerate(arguments.models):
         figures |= on_demo(model, results[number * len(pairs) : (number + 1) * len(pairs)], arguments)
     write_figures(figures, arguments.json)
+    if arguments.sheet:
+        save_sheet([pictures for *_, pictures in results],
+                   [f"{first} and {second}, {NAMES[model]}" for model, first, second in tasks],
+                   "Means of two samples, noised to the middle of sampling and finished without a prompt",
+                   arguments.sheet, columns=SHOWN)
 
 
 if __name__ == "__main__":
