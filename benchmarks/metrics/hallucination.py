@@ -151,13 +151,15 @@ def on_concept(task: tuple[str, str, str], arguments: Any) -> tuple[dict[int, fl
     return told, averages, demo.decode(blends[:SHOWN])
 
 
-def on_demo(model: str, results: list[tuple], arguments: Any) -> dict[str, float]:
+def on_demo(model: str, pairs: list[tuple[str, str]], results: list[tuple], arguments: Any) -> dict[str, float]:
     """Print the tables of a demo model; its figures."""
     told = {last: np.array([found[last] for found, *_ in results]) for last in results[0][0]}
     averages = {name: np.array([found[name] for _, found, _ in results]) for name in results[0][1]}  # (concepts, 2)
     print(f"\n{model}: blends of two concepts against plain samples, both from the middle of {STEPS} steps; "
           f"{len(results)} pairs, {arguments.samples} of each\n")
-    print_table(["last steps", "AUROC"], [[str(last), with_interval(values)] for last, values in told.items()])
+    print_table(["last steps", "AUROC", *map(" and ".join, pairs)],
+                [[str(last), with_interval(values), *(f"{value:.3f}" for value in values)]
+                 for last, values in told.items()])
     print(f"\n{model}: averages among {arguments.samples} plain samples of their concept, last {DEFAULT} steps\n")
     print_table(["average", "percentile", "flagged"],
                 [[name, with_interval(values[:, 0]), with_interval(values[:, 1])] for name, values in averages.items()])
@@ -202,7 +204,7 @@ def main() -> None:
         results = results_of(pool, on_concept, tasks, arguments)
     figures = toy(networks, arguments)
     for number, model in enumerate(arguments.models):
-        figures |= on_demo(model, results[number * len(pairs) : (number + 1) * len(pairs)], arguments)
+        figures |= on_demo(model, pairs, results[number * len(pairs) : (number + 1) * len(pairs)], arguments)
     write_figures(figures, arguments.json)
     if arguments.sheet:
         save_sheet([pictures for *_, pictures in results],

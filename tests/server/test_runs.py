@@ -1,5 +1,6 @@
 """Whole graphs on a real ComfyUI, over its API and its websocket."""
 import asyncio
+import contextlib
 import io
 import json
 import struct
@@ -113,6 +114,25 @@ def test_the_page_of_a_changed_template_holds_the_changes(server, checkpoint):
     page = server.get(f"/userdata/workflows%2F{quickstart.WORKFLOW}.json")
     page = page if isinstance(page, dict) else json.loads(page)
     assert page_workflow.differences(graph, page, server.get("/object_info")) == []
+
+
+def test_a_checkpoint_of_ones_own_gets_what_suits_it(tmp_path, monkeypatch):
+    """The template's guidance, size and sheet suit the demo model, whose pictures are small."""
+    import pack
+
+    graphs_made = []
+    monkeypatch.delenv("COMFYUI_PATH", raising=False)
+    monkeypatch.setattr(quickstart.environments, "prepare", lambda say: None)
+    monkeypatch.setattr(workspace, "default_base", lambda: tmp_path / "base")
+    monkeypatch.setattr(quickstart.comfy_server, "start", lambda *arguments: contextlib.nullcontext())
+    monkeypatch.setattr(quickstart, "_make", lambda server, graph, out: graphs_made.append(graph) or [])
+    assert quickstart.main(["--checkpoint", str(pack.demo_checkpoint()), "--out", str(tmp_path / "out")]) == 0
+    (graph,) = graphs_made
+    inputs = {node["class_type"]: node["inputs"] for node in graph.values()}
+    assert (tmp_path / "base" / "models" / "checkpoints" / inputs["CheckpointLoaderSimple"]["ckpt_name"]).is_file()
+    assert inputs["EmptyLatentImage"]["width"] == inputs["EmptyLatentImage"]["height"] == 512
+    assert inputs["MentalAverage"]["cfg"] == inputs["KSampler"]["cfg"] == quickstart.OWN_GUIDANCE
+    assert inputs["LabelledSheet"]["cell"] == quickstart.OWN_CELL
 
 
 @pytest.mark.parametrize("name, seeds", [
