@@ -163,7 +163,11 @@ def on_demo(model: str, pairs: list[tuple[str, str]], results: list[tuple], argu
     print(f"\n{model}: averages among {arguments.samples} plain samples of their concept, last {DEFAULT} steps\n")
     print_table(["average", "percentile", "flagged"],
                 [[name, with_interval(values[:, 0]), with_interval(values[:, 1])] for name, values in averages.items()])
-    figures = {f"blend_auroc_{model}_last_{last}": float(values.mean()) for last, values in told.items()}
+    figures = {}
+    for last, values in told.items():
+        figures[f"blend_auroc_{model}_last_{last}"] = float(values.mean())
+        figures |= {f"blend_auroc_{model}_{'_and_'.join(pair)}_last_{last}".replace(" ", "_"): float(value)
+                    for pair, value in zip(pairs, values)}
     for name, values in averages.items():
         key = name.replace(",", "").replace(" ", "_")
         figures |= {f"percentile_{key}_{model}": float(values[:, 0].mean()),

@@ -29,7 +29,7 @@ class HallucinationFlag(io.ComfyNode):
         return io.Schema(
             node_id="HallucinationFlag", display_name="Hallucination Flag", category=category(),
             description="Flags samples and averages that still moved unusually much in the last steps of their "
-                        "sampling, as blends of two modes do that the model has never seen.",
+                        "sampling, as some blends of two modes do that the model has never seen.",
             search_aliases=["hallucination", "artifact", "blend", "mode interpolation", "quality", "filter",
                             "extra fingers"],
             inputs=[

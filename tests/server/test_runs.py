@@ -117,7 +117,8 @@ def test_the_page_of_a_changed_template_holds_the_changes(server, checkpoint):
 
 
 def test_a_checkpoint_of_ones_own_gets_what_suits_it(tmp_path, monkeypatch):
-    """The template's guidance, size and sheet suit the demo model, whose pictures are small."""
+    """Guidance, the model's size, which nothing enlarges, and larger cells: the template suits the demo model."""
+    import checkpoint_header
     import pack
 
     graphs_made = []
@@ -130,8 +131,10 @@ def test_a_checkpoint_of_ones_own_gets_what_suits_it(tmp_path, monkeypatch):
     (graph,) = graphs_made
     inputs = {node["class_type"]: node["inputs"] for node in graph.values()}
     assert (tmp_path / "base" / "models" / "checkpoints" / inputs["CheckpointLoaderSimple"]["ckpt_name"]).is_file()
-    assert inputs["EmptyLatentImage"]["width"] == inputs["EmptyLatentImage"]["height"] == 512
-    assert inputs["MentalAverage"]["cfg"] == inputs["KSampler"]["cfg"] == quickstart.OWN_GUIDANCE
+    size = checkpoint_header.DEFAULT_SIZE
+    assert inputs["EmptyLatentImage"] == {**inputs["EmptyLatentImage"], "width": size, "height": size}
+    assert inputs["ImageScale"]["width"] == size
+    assert {each["cfg"] for each in inputs.values() if "cfg" in each} == {quickstart.OWN_GUIDANCE}
     assert inputs["LabelledSheet"]["cell"] == quickstart.OWN_CELL
 
 

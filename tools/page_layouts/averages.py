@@ -179,7 +179,7 @@ thirty or more of each, and the VAE.
             (Group("4. Samples by strength", WORK, (("15", "18", "21", "16", "22"),
                                                     ("24", "19", "17", "20", "23", "25", "26"))),),
             (Group("5. Pictures", PICTURES, (("30",), ("31",))),
-             Group("6. Which of the steered are blends", REPORTS, (("32", "33"),))),
+             Group("6. Which the model is unsure of", REPORTS, (("32", "33"),))),
         ),
         widths={NOTE: 350, "31": 420, "33": 660},
         extra_heights={NOTE: 510, "11": 100, "31": 460, "33": 300},
