@@ -54,7 +54,7 @@ BLUEPRINTS = {
         {("2", "text"): "prompt", ("4", "width"): "width", ("4", "height"): "height", ("5", "count"): "count",
          ("5", "cfg"): "cfg", ("5", "seed"): "seed"},
         (("6", 0, "image"), ("5", 1, "variety"), ("5", 2, "report")),
-        "One clear picture of what the model thinks a prompt looks like, the same for every seed."),
+        "One clear picture of what the model thinks a prompt looks like, nearly the same for every seed."),
     "Family tree of a prompt": Blueprint(
         "12_family_tree_of_a_prompt", (("2", "3", "4"), ("5",)), CHECKPOINT,
         {("2", "text"): "prompt", ("4", "width"): "width", ("4", "height"): "height", ("5", "count"): "count",

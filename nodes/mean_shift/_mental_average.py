@@ -22,8 +22,9 @@ class MentalAverage(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="MentalAverage", display_name="Mental Average", category=inputs.category(),
-            description="One clear picture of what the model thinks a prompt looks like, the same for every seed: one "
-                        "clean latent, noised again and again and moved to the mean of what the model sees in it.",
+            description="One clear picture of what the model thinks a prompt looks like, nearly the same for every "
+                        "seed: one clean latent, noised again and again and moved to the mean of what the model sees "
+                        "in it.",
             search_aliases=["mean shift", "average", "average face", "prototype", "typical", "concept", "bias", "DMA"],
             inputs=[
                 io.Model.Input("model", tooltip="Any model that a KSampler takes, quantised ones included."),
