@@ -126,9 +126,10 @@ def scores_of(demo: DemoModel, latents: torch.Tensor) -> torch.Tensor:
 
 
 def on_concept(task: tuple[str, str, str], arguments: Any) -> tuple[dict[int, float], dict[str, tuple[float, float]],
-                                                                    torch.Tensor]:
+                                                                    torch.Tensor | None]:
     """On one demo model: how well blends of two concepts are told from plain samples of the first, by so many last
-    steps, percentile and flag of the averages of the first, and pictures (SHOWN, H, W, 3) of the blends."""
+    steps, percentile and flag of the averages of the first, and pictures (SHOWN, H, W, 3) of the blends for
+    the sheet."""
     model, first, second = task
     demo, _ = demo_and_judge(model == "transformer")
     from mental_averages.nodes import comfyui  # there once ComfyUI has been loaded
@@ -148,7 +149,7 @@ def on_concept(task: tuple[str, str, str], arguments: Any) -> tuple[dict[int, fl
                                    false_positive_rate=max(RATE, 1 / (arguments.samples + 1)))
         averages[name] = ranks.percentiles[0].item(), float(ranks.flags[0].item())
     print(f"{model}, {first}: done", flush=True)
-    return told, averages, demo.decode(blends[:SHOWN])
+    return told, averages, demo.decode(blends[:SHOWN]) if arguments.sheet else None
 
 
 def on_demo(model: str, pairs: list[tuple[str, str]], results: list[tuple], arguments: Any) -> dict[str, float]:

@@ -13,6 +13,7 @@ from typing import Any
 import comfy.model_patcher
 import comfy.model_prefetch
 import torch
+from comfy.patcher_extension import CallbacksMP
 from torch import Tensor, nn
 
 from ...dma.execution import is_out_of_memory
@@ -51,11 +52,19 @@ def _static_form(model: Any) -> Any:
         _cast_as_chosen(root)
         setattr(model.model, STATIC_FORM, root)
     # Of what core has loaded it holds the parent when a patcher is gone: that of the dynamic form, and it could not
-    # unload the static one. What is loaded is patched as `found` is, so that parts of it are unloaded and come back so.
+    # unload the static one.
     found.parent = root
-    root.patches, root.patches_uuid, root.force_cast_weights = (found.patches, found.patches_uuid,
-                                                                found.force_cast_weights)
+    found.add_callback(CallbacksMP.ON_LOAD, _patch_root_alike)
     return found
+
+
+def _patch_root_alike(form: Any, *_: Any) -> None:
+    """Parts of what is loaded are unloaded, and come back, patched as the root is, when the form itself is gone."""
+    root = form
+    while root.parent is not None:
+        root = root.parent
+    root.patches, root.patches_uuid, root.force_cast_weights = (form.patches, form.patches_uuid,
+                                                                form.force_cast_weights)
 
 
 def _cast_as_chosen(form: Any) -> None:

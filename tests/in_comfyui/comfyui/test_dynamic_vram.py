@@ -208,11 +208,14 @@ def test_a_lora_stays_where_parts_of_the_static_form_are_unloaded_meanwhile(comf
     management.load_models_gpu([form])
     network = form.model
     del form
+    # Another form is made meanwhile, and not loaded.
+    with_weights_that_stay(lora(model.clone(), 3.0))
     (held,) = [each.model for each in management.current_loaded_models
                if each.model is not None and each.model.model is network]
     assert held.partially_unload(held.offload_device, 1e30) > 0
     patches = network.get_submodule(LAYER).weight_function
     assert [type(each).__name__ for each in patches] == ["LowVramPatch"]
+    assert [strength for strength, *_ in patches[0].patches[f"{LAYER}.weight"]] == [1.0]
     again = with_weights_that_stay(model)
     held.detach(unpatch_all=False)
     again.partially_load(again.load_device, 0)
