@@ -23,6 +23,7 @@ from _work import measure_work, work_table
 from support import DemoModel, fill_in, parse_arguments, write_figures
 
 CONCEPTS = ["red heart", "cat face", "woman", "red apple"]
+PARTS = ["work", "pictures", "full_size"]
 
 
 def main() -> None:
@@ -37,7 +38,7 @@ def main() -> None:
         counts=dict(type=int, nargs="+", help="every K of the table of work"),
         sheet=dict(type=Path, help="write a sheet of all recipes"),
         memory_of=dict(nargs=2, metavar=("RECIPE", "COUNT"), help="used by the memory measurement"),
-        work_only=dict(action="store_true", help="leave out the pictures"))
+        parts=dict(nargs="+", choices=PARTS, default=PARTS, help="what is measured"))
     if arguments.memory_of:
         recipe, count = arguments.memory_of
         return memory_of(CONCEPTS[0], recipe, int(count))
@@ -54,14 +55,17 @@ def main() -> None:
         return _levers.carried_table(demo, concepts, repetitions, arguments.count)
     if arguments.formats:
         return _levers.format_table(demo, concepts[0])
-    # A quick run measures the naive recipe on the first 32 latents only; all latents cost the same.
-    rounds, rows = (3, BATCH) if arguments.quick else (2, 0)
-    figures = work_table({count: measure_work(demo, concepts, count, rounds, naive_rows=rows)
-                          for count in arguments.counts}, concepts)
-    figures |= memory_figures(__file__)
-    if not arguments.work_only:
+    figures: dict[str, float] = {}
+    if "work" in arguments.parts:
+        # A quick run measures the naive recipe on the first 32 latents only; all latents cost the same.
+        rounds, rows = (3, BATCH) if arguments.quick else (2, 0)
+        figures |= work_table({count: measure_work(demo, concepts, count, rounds, naive_rows=rows)
+                               for count in arguments.counts}, concepts)
+        figures |= memory_figures(__file__)
+    if "pictures" in arguments.parts:
         measure_pictures(demo, concepts, repetitions, not arguments.quick, figures, arguments.sheet)
-    _full_size.measure()
+    if "full_size" in arguments.parts:
+        _full_size.measure()
     write_figures(figures, arguments.json)
 
 
