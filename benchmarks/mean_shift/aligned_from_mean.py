@@ -19,6 +19,7 @@ from support import (
     parse_arguments,
     plain_samples,
     preset_settings,
+    print_each,
     print_table,
     processes,
     results_of,
@@ -93,6 +94,7 @@ def main() -> None:
           f"{arguments.guidance:g}\n")
     print_table(["average", *MEASURES],
                 [[names[name], *(f"{value:.3f}" for value in values)] for name, values in means.items()])
+    print_each("average", MEASURES, {concept: result["measured"] for concept, result in zip(concepts, results)}, names)
     if arguments.sheet:
         save_sheet([result["shown"] for result in results], concepts,
                    f"3 plain samples, then 2 each: {', '.join(names.values())}", arguments.sheet)

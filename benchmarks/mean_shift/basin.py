@@ -21,6 +21,7 @@ from support import (
     demo_and_judge,
     fill_in,
     look_teller,
+    pairwise_distance,
     parse_arguments,
     plain_samples,
     preset_settings,
@@ -103,11 +104,13 @@ def main() -> None:
             frequent.setdefault((name, kind), []).append(float(np.mean(ends == most)))
             shares.setdefault((name, kind), []).append(float(np.mean([share[look] for look in ends])))
             row.append(", ".join(f"{look} {share[look]:.2f}" for look in dict.fromkeys(ends.tolist())))
+        row += [f"{pairwise_distance(torch.from_numpy(result['features'][name])):.3f}"
+                for name in ("plain", ALIGNED, SHIFTED)]
         rows.append(row)
     print(f"\nShares of looks among {arguments.samples} plain samples; {arguments.repetitions} averages of each kind, "
           f"guidance {arguments.guidance:g}\n")
-    print_table(["looks", "concept", "most frequent look", f"looks of {ALIGNED}s", f"looks of averages by {SHIFTED}"],
-                rows)
+    print_table(["looks", "concept", "most frequent look", f"looks of {ALIGNED}s", f"looks of averages by {SHIFTED}",
+                 "distance between plain samples", f"between {ALIGNED}s", f"between averages by {SHIFTED}"], rows)
     print()
     print_table(["looks", "average", "has the most frequent look", "share of its look", "share of the most frequent"],
                 [[kind, name, with_interval(np.array(values)), with_interval(np.array(shares[name, kind])),

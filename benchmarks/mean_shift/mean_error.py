@@ -18,6 +18,7 @@ from support import (
     fill_in,
     pairwise_distance,
     parse_arguments,
+    print_each,
     print_table,
     processes,
     results_of,
@@ -75,6 +76,10 @@ def main() -> None:
                      *map(with_interval, columns[1:])])
         figures |= {f"{name}_k{count}_error{error:g}": float(values.mean()) for name, values in zip(NAMES, columns)}
     print_table(["K at most", "mean_error", "noises of each level", *NAMES[1:]], rows)
+    print_each("K at most, mean_error, noises of each level", NAMES[1:],
+               {concept: {f"{count}, {error:g}, {' '.join(f'{each:.0f}' for each in by_level)}": values[1:]
+                          for (count, error), (values, by_level) in result["measured"].items()}
+                for concept, result in zip(concepts, results)})
     if arguments.sheet:
         save_sheet([result["shown"] for result in results], concepts, "2 plain samples, then the rows of the table, 2 "
                    "pictures each", arguments.sheet, cell=64, columns=2 * (1 + len(arguments.choices)))

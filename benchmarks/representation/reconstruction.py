@@ -25,6 +25,7 @@ from support import (
     pairwise_distance,
     parse_arguments,
     plain_samples,
+    print_each,
     print_table,
     processes,
     results_of,
@@ -141,7 +142,9 @@ def main() -> None:
             rows.append([way, *("" if np.isnan(column).any() else with_interval(column) for column in columns)])
             figures |= {f"{name}_{way.replace(' ', '_')}": float(column.mean())
                         for name, column in zip(names, columns) if not np.isnan(column).any()}
-        print_table([title, *(name.replace("_", " ") for name in names)], rows)
+        words = [name.replace("_", " ") for name in names]
+        print_table([title, *words], rows)
+        print_each(title, words, {concept: result[kind] for concept, result in zip(concepts, results)})
         print()
     if arguments.sheet:
         save_sheet([result["shown"] for result in results], concepts,

@@ -28,6 +28,7 @@ from support import (
     fill_in,
     look_teller,
     parse_arguments,
+    print_each,
     print_table,
     processes,
     results_of,
@@ -163,7 +164,11 @@ def report(target: Target, name: str, found: dict, direction, arguments) -> dict
         rows.append([f"{way.strength:g}", title, *(with_interval(each) if len(each) else "" for each in told)])
         key = f"{name}_{title.replace(' ', '_').translate(UNSAID) or format(way.strength, 'g')}"
         figures |= {f"{field}_{key}": float(each.mean()) for field, each in zip(Measured._fields, told) if len(each)}
-    print_table(["strength", "choice", f"share {target.name}", "recognised", "distance to plain", "sharpness"], rows)
+    measures = [f"share {target.name}", "recognised", "distance to plain", "sharpness"]
+    print_table(["strength", "choice", *measures], rows)
+    print_each("strength and choice", measures,
+               {prompt: {way: found[way, prompt] for way in arguments.ways} for prompt in prompts},
+               {way: f"{way.strength:g} {titles.get(way, '')}".strip() for way in arguments.ways})
     return figures
 
 

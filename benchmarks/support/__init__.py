@@ -23,7 +23,7 @@ from ._labels import (
 from ._looks import LOOKS, STYLE, TONE, look_teller
 from ._memory import PeakMemory
 from ._naive_runs import NAIVE_COUNT, NaiveRun, demo_weights, naive_path, naive_runs
-from ._output import print_table, save_sheet, write_figures
+from ._output import print_each, print_table, save_sheet, write_figures
 from ._random_models import ARCHITECTURES, RandomModel, random_model, random_prompt
 from ._recipes import plain_samples, preset_settings, shifted_average
 from ._recognition import Recogniser, choose_concepts, features_by_concept
@@ -39,7 +39,8 @@ __all__ = [
     "check_least", "choose_concepts", "demo_and_judge", "demo_weights", "features_by_concept", "fill_in",
     "interval", "labelled_pictures", "labels_of", "load_encoder", "look_teller", "median_seconds", "naive_path",
     "naive_runs", "on_model", "pairwise_distance", "parse_arguments", "picture_psnr", "plain_samples",
-    "preset_settings", "print_table", "processes", "random_model", "random_prompt", "results_of", "save_sheet",
+    "preset_settings", "print_each", "print_table", "processes", "random_model", "random_prompt", "results_of",
+    "save_sheet",
     "sharpness", "shifted_average", "timed", "wait_for_gpu", "with_gradient", "with_interval", "worth",
     "write_figures",
 ]

@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -14,6 +16,17 @@ def print_table(header: list[str], rows: list[list[str]]) -> None:
     print("|" + " --- |" * len(header))
     for row in rows:
         print("| " + " | ".join(row) + " |", flush=True)
+
+
+def print_each(title: str, measures: Sequence[str], found: Mapping[str, Mapping[Any, Sequence[float]]],
+               names: Mapping[Any, str] | None = None) -> None:
+    """What stands behind a table of means: a row for each way of each concept, `found[concept][way]`, in the order of
+    the measures; a way is called `names[way]`, or as it is."""
+    print("\nEach concept by itself:\n")
+    print_table(["concept", title, *measures],
+                [[concept, (names or {}).get(way, str(way)),
+                  *("" if math.isnan(value) else f"{value:.3f}" for value in values)]
+                 for concept, ways in found.items() for way, values in ways.items()])
 
 
 def write_figures(figures: dict[str, float], path: Path | None) -> None:

@@ -31,7 +31,7 @@ class MentalAverage(io.ComfyNode):
                 inputs.concept(),
                 inputs.latent_size(),
                 io.Int.Input("count", default=STANDARD.count, min=1, max=100000,
-                             tooltip="K: how many noises the mean of a level is taken over. Below 16 the "
+                             tooltip="K: how many noises the mean of a level is taken over. Below 8 the "
                                      "seed begins to show; the error of the mean falls with the square root of K."),
                 inputs.steps(),
                 io.Int.Input("averaged_steps", default=STANDARD.averaged_steps, min=1, max=1000,
