@@ -37,8 +37,7 @@ class Bdia:
 
     The companion is (B, 2, C, H, W): the highest latent and the one below it.
 
-    EDICT (arXiv 2211.12446) was tried beside it. It comes back as exactly, but asks the model twice a step; for as many
-    calls BDIA's noise is nearer to that of the ODE, and gives pictures nearer to the source when sampled by plain DDIM.
+    EDICT (arXiv 2211.12446) comes back as exactly, but asks the model twice a step.
 
     Without the step that is carried along, as for an average of several noises, the way back is plain DDIM.
     """

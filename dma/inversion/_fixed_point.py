@@ -34,7 +34,8 @@ class FixedPoint(EulerWayBack):
     correction is made from then on.
 
     history: how many earlier differences Anderson acceleration mixes; 0 is the plain iteration. On the demo model it
-        saves calls, and solves first steps at which g does not contract and the plain iteration does not arrive.
+        saves some calls and comes back nearer; with the weights before it also solved first steps at which g does not
+        contract and the plain iteration does not arrive.
     """
 
     tolerance: float = 1e-5

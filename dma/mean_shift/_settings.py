@@ -35,7 +35,7 @@ class MeanShiftSettings:
     mean_error: a level stops adding noises when the standard error of its mean, relative to the mean's norm, is at most
         this. 0 always takes all.
     restored_noise: s, the share (0 ... 1) of a level's own noise that the average is given before it is sampled to the
-        end. 0 adds none: every seed then ends in one picture.
+        end. 0 adds none: seeds then differ by the error of the mean alone.
     shared_noise: whether that noise is the same for every seed, or drawn from the run's own.
     keep: pictures to finish, each with a noise of its own; more than one only where there is noise to tell them apart.
     """

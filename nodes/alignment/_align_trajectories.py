@@ -34,8 +34,8 @@ class AlignTrajectories(io.ComfyNode):
                 inputs.negative(),
                 inputs.latent_size(),
                 io.DynamicCombo.Input("preset", options=presets(),
-                                      tooltip="How much work goes into the average. standard: what the paper's method "
-                                              "gives, for less than a thousandth of its work. draft: one picture, to "
+                                      tooltip="How much work goes into the average. standard: nearly what the paper's "
+                                              "method gives, for 1/300 of its work or less. draft: one picture, to "
                                               "try out prompts. paper: the published recipe. custom: numbers of your "
                                               "own, from those of standard on. The help page has them all."),
                 io.Int.Input("count", default=64, min=1, max=100000,
@@ -174,8 +174,8 @@ def presets() -> list[io.DynamicCombo.Option]:
                                "same, so one is returned."),
         io.Int.Input("carried", default=STANDARD.carried, min=0, max=100000, display_name="carried on",
                      tooltip="How many latents are matched and carried on after the first mean has been taken over all "
-                             "count of them. 0: all, as in the paper. 4 with a large count cost little more than 4 "
-                             "alone; at least keep are carried."),
+                             "count of them. 0: all, as in the paper. Each costs some hundred passes, one that is not "
+                             "carried a short one; at least keep are carried."),
         keep(),
     ]
     return [io.DynamicCombo.Option("standard", [keep()]), io.DynamicCombo.Option("draft", []),

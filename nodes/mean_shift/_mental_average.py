@@ -36,7 +36,7 @@ class MentalAverage(io.ComfyNode):
                 inputs.steps(),
                 io.Int.Input("averaged_steps", default=STANDARD.averaged_steps, min=1, max=1000,
                              tooltip="How many of the first steps take a mean; the rest is plain sampling. "
-                                     "6 of 20 is measured; more make the picture softer."),
+                                     "6 of 20 is measured; more make the picture softer or let the seed show."),
                 io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1,
                                tooltip="Guidance scale of the plain sampling in the end, from which that of the "
                                        "averaged levels follows."),

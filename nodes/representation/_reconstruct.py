@@ -22,7 +22,7 @@ class ReconstructFromRepresentation(io.ComfyNode):
             node_id="ReconstructFromRepresentation", display_name="Reconstruct From Representation",
             category=inputs.category("representation"),
             description="Draws pictures that the model represents as it does a given one, or as the mean of several: "
-                        "they share content and differ in layout.",
+                        "they share content; how much of the layout they share depends on model and layer.",
             search_aliases=["stochastic reconstruction", "centroid", "representation", "variations", "channel means"],
             inputs=[
                 io.Model.Input("model", tooltip="The model that the representation was read with. It is not changed."),
@@ -39,7 +39,7 @@ class ReconstructFromRepresentation(io.ComfyNode):
                                      "match at all, to compare with."),
                 io.Float.Input("learning_rate", default=ADAM.learning_rate, min=1e-6, max=1.0, step=0.001, round=False,
                                tooltip="Adam's learning rate, in units in which a noisy latent has variance 1."),
-                inputs.seed("Seed of the noise: another one, another layout."),
+                inputs.seed("Seed of the noise: another one, another picture."),
                 io.Float.Input("share", default=ADAM.share, min=0.0, max=1.0, step=0.005, round=False, optional=True,
                                advanced=True,
                                tooltip="A picture is matched at a level when the squared distance is at most this "

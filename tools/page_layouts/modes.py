@@ -141,7 +141,7 @@ middle block.
 
 - *Pictures that lie together*: clusters of these means
 - *Over the depth*: how many channels are active for a picture in each block
-- *The ladder*: averages matched in the whole map, in 2 × 2 cells, and in channel means, which leave open where \
+- *The ladder*: averages matched in the whole map, in 2 × 2 cells, and in channel means, which say little of where \
 things stand
 - *Beside pictures without a prompt*: spiky features may be learnt by heart; it is no proof
 - *Same features, other noise*: pictures from the mean of all
