@@ -29,8 +29,8 @@ class TypicalityGuidance(io.ComfyNode):
                 io.Float.Input("strength", default=0.3, min=-10.0, max=10.0, step=0.05, round=False,
                                tooltip="Above 0 away from the typical, below 0 towards it. 0.3 to 0.6 is seen well; "
                                        "from 1 on colours saturate. -0.5 is clearly more typical, -1 gives the "
-                                       "average. 0 changes nothing. With second: 1 is about half the way, 2 is there, "
-                                       "below 0 the other way."),
+                                       "average. 0 changes nothing. With second begin with 1 as well: how far it leads "
+                                       "depends on the two, and below 0 it is the other way."),
                 io.Float.Input("start_percent", default=0.0, min=0.0, max=1.0, step=0.01, round=False,
                                tooltip="Where in sampling pushing begins, as in ConditioningSetTimestepRange."),
                 io.Float.Input("end_percent", default=0.4, min=0.0, max=1.0, step=0.01, round=False,
