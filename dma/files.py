@@ -17,7 +17,8 @@ def replacing(path: Path) -> Generator[Path]:
     it is removed, and what was at `path` stays.
 
     Its name ends in .tmp and is one that nobody else writes to, neither another thread or process nor one of the same
-    numbers on another machine or in another container. The folder has to be there.
+    numbers on another machine or in another container. The folder has to be there. Who may read the file is what the
+    system says of new ones (umask), whatever the one that writes it makes of that: safetensors lets its owner alone.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -31,7 +32,13 @@ def replacing(path: Path) -> Generator[Path]:
     # A name that is as long as names may be leaves no room for more.
     temporary = path.with_name(f"{path.name[:LONGEST_SHARE]}.{own}.tmp")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        with contextlib.suppress(OSError):  # what is not written is not there
+            temporary.unlink()
         yield temporary
+        with contextlib.suppress(OSError):  # some systems know no modes
+            temporary.chmod(mode)
         os.replace(temporary, path)
     finally:
         # What ended the writing, a disk that has become read-only for one, may forbid this too, and is what to tell of.

@@ -81,8 +81,8 @@ def weighted_to_lead(direction: Direction, moved: Mapping[str, Tensor], way: Ten
         w = argmin_w  |sum_l w_l m_l - way|^2 / (S |way|^2) + rho |w|^2,    rho = 0.01
 
     What a layer moves besides the way is paid for, so that layers which change all of a picture at once, near the input
-    and the output of a network, do not carry it alone; a layer that leads back is mostly turned round. The ridge keeps weights
-    where adding is still as good as linear.
+    and the output of a network, do not carry it alone; a layer that leads back is mostly turned round. The ridge keeps
+    weights where adding is still as good as linear.
 
     moved: by layer, how far adding its vector once moves mean predictions (`mean_predictions`). Raises ValueError if
     they are not finite, or all 0.

@@ -3,11 +3,12 @@ from ._adapters import ATTENTION, NAMES, attached, check_rank, lora_model, param
 from ._advice import ORDINARY_SIGMAS, OTHER_LAYER, OWN_LATENTS, advising, advising_on_gradients
 from ._architectures import AUTO_LAYER, MIDDLE_BLOCK, default_layer, places, works_in_place
 from ._conditioning import check_active, check_conditioning, check_no_hooks, check_one_prompt, without_prompt
-from ._denoiser import ComfyDenoiser, parametrization_of
+from ._denoiser import ComfyDenoiser
 from ._embedding_files import (
     ENDING,
     check_readable,
     embedding_path,
+    embedding_stamps,
     is_from,
     name_is_taken,
     plain_name,
@@ -47,7 +48,7 @@ from ._latents import (
 )
 from ._model import HSpace, check_model, layer_names, network_of, resolve_layer, schedulers, semantic_space, sigmas_of
 from ._model_files import CHECKPOINTS, LORAS, OneCheckpoint, Stamp, free_after, listed_models, stamp, with_lora_file
-from ._noise_law import noise_law, rounded_level
+from ._noise_law import noise_law, parametrization_of, rounded_level
 from ._picture_size import drawn_shape
 from ._progress import ProgressReporter, progress_bar, reading_pictures
 from ._push import Push, pushed_model
@@ -92,8 +93,8 @@ __all__ = [
     "check_model", "check_no_hooks", "check_no_lists", "check_not_coded", "check_one_prompt", "check_prefix",
     "check_rank", "check_readable", "check_template", "check_vae", "checkpoints", "coded_latent", "computed_by",
     "decoded", "default_layer", "described", "differentiable", "differentiable_encoding", "drawn_shape",
-    "embedding_path", "encoded", "encoded_one_by_one", "encoder_folder", "encoder_names", "encoders",
-    "explaining_what_cannot_be_written", "finite", "fixed_output_path", "found_again", "free_after",
+    "embedding_path", "embedding_stamps", "encoded", "encoded_one_by_one", "encoder_folder", "encoder_names",
+    "encoders", "explaining_what_cannot_be_written", "finite", "fixed_output_path", "found_again", "free_after",
     "identity_of_loaded", "image_latents", "is_from", "is_writable_prefix", "latent_shape", "latents_into_model",
     "latents_out_of_model", "layer_names", "listed_models", "loaded_with_model", "lora_model", "managed_encoder",
     "name_is_taken", "network_of", "noise_law", "normal_weights", "number_of_call", "output_name", "output_path",

@@ -9,7 +9,6 @@ from typing import Any
 
 import comfy.model_management
 import comfy.model_patcher
-import comfy.model_sampling
 import comfy.samplers
 import torch
 from torch import Tensor
@@ -18,39 +17,17 @@ from ...dma.diffusion import Parametrization
 from ...dma.models import output_of, outputs_of, pooled
 from ._architectures import Place, places
 from ._draws import Draws
-from ._dynamic_vram import asking
+from ._dynamic_vram import asking, forget_passes
 from ._gradients import attention_with_backward
+from ._noise_law import parametrization_of
 from ._recording import step_records
 from ._rounding import rounding_of_model
-from ._rows import check_patches, of_latents, per_latent, row_by_row
+from ._rows import check_patches, conditions_of, give_conditions, mixes_latents, of_latents, per_latent, row_by_row
 from ._sampling_kind import DETERMINISTIC
 
 # What core's EasyCache and LazyCache wrap around a model. They take every call for the next step of one sampling, while
 # those of a Denoiser are micro-batches, readings of features and previews.
 CACHES = ("easycache", "lazycache")
-
-
-def parametrization_of(model: Any) -> Parametrization:
-    """How the MODEL's latents and predictions are to be read. Raises ValueError for noise laws that are not
-    supported."""
-    sampling = model.get_model_object("model_sampling")
-    law, plain = type(sampling), comfy.model_sampling
-    flow = isinstance(sampling, plain.CONST)
-    known = law.noise_scaling is plain.CONST.noise_scaling if flow else law.calculate_input is plain.EPS.calculate_input
-    if not known:
-        # Core puts the class of a schedule, a module, and that of a law, which is none, together.
-        name = next((base.__name__ for base in law.__mro__[:-1] if not issubclass(base, torch.nn.Module)), law.__name__)
-        raise ValueError(f"The noise law {name} of this model is not supported: connect a model with eps, v or flow "
-                         "prediction.")
-    if flow and getattr(sampling, "noise_scale", 1.0) != 1.0:
-        raise ValueError(f"This model scales its noise by {sampling.noise_scale:g} (noise_scale), which is not "
-                         "supported: connect a model whose noise scale is 1.")
-    if not flow and getattr(sampling, "sigma_data", 1.0) != 1.0:
-        raise ValueError(f"This model is made for data of standard deviation {sampling.sigma_data:g} (sigma_data), "
-                         "which is not supported: connect a model whose sigma_data is 1.")
-    if flow:
-        return Parametrization.FLOW
-    return Parametrization.V if isinstance(sampling, plain.V_PREDICTION) else Parametrization.EPS
 
 
 def without_wrappers(guider: comfy.samplers.CFGGuider, options: dict,
@@ -87,13 +64,15 @@ class ComfyDenoiser:
         self.guider, self.options, self.recording, self.parametrization = guider, options, recording, parametrization
         self.draws, self.options = draws, row_by_row(draws.through(options))
         check_patches(self.options["model_options"])
-        differing = per_latent(guider.conds)
+        self.alone = mixes_latents(guider, self.options["model_options"])
+        self.conditions = conditions_of(guider)
+        differing = per_latent(self.conditions)
         if differing and latents is None:
             raise ValueError(f"{differing[0]}, one for each latent of a batch, but here all latents are samples of the "
                              "same thing. Connect one.")
         # The numbers of the latents in the user's batch, where that matters, and Denoisers of parts of it.
         self.rows: Sequence[int] | None = range(latents) if differing and latents is not None else None
-        self.conditions, self.parts = guider.conds, {}
+        self.parts: dict[tuple[int, ...], ComfyDenoiser] | None = {}
         self.layer, self.pooling, self.branch = layer, pooling, branch
         self.place = places(guider.inner_model.diffusion_model)[layer] if layer else None
         self.device = guider.model_patcher.load_device
@@ -111,7 +90,7 @@ class ComfyDenoiser:
         if chosen in (self.parts or ()):
             return self.parts[chosen]
         part = self.changed(rows=chosen, parts=None, guider=copy.copy(self.guider))
-        part.guider.conds = of_latents(self.conditions, chosen)
+        give_conditions(part.guider, of_latents(self.conditions, chosen))
         if self.parts is not None:
             # Micro-batches come again at every step, and a ControlNet has encoded their hints; parts of them do not.
             self.parts[chosen] = part
@@ -126,6 +105,8 @@ class ComfyDenoiser:
 
     def denoise(self, x: Tensor, sigma: float) -> Tensor:
         self._begin(x, sigma)
+        if self.alone and len(x) > 1:
+            return torch.cat([self.of([row]).denoise(x[row : row + 1], sigma) for row in range(len(x))])
         with torch.no_grad(), asking(self.guider):
             return self._as_pictures(self.guider(self._as_model(x), self._levels(x, sigma), **self.options))
 
@@ -154,6 +135,10 @@ class ComfyDenoiser:
         """`denoise` with the negative prompt's embedding replaced by `embedding` (1 or B, T, D), differentiable in
         it."""
         self._begin(x, sigma)
+        if self.alone and len(x) > 1:
+            each = embedding.expand(len(x), -1, -1)
+            return torch.cat([self.of([row]).denoise_with(x[row : row + 1], sigma, each[row : row + 1])
+                              for row in range(len(x))])
         (entry,) = self.guider.conds["negative"]
         kind = type(entry["model_conds"]["c_crossattn"])
         replaced = {**entry, "model_conds": {**entry["model_conds"], "c_crossattn": kind(embedding)}}
@@ -181,9 +166,11 @@ class ComfyDenoiser:
         """
         self._begin(x, None)
         entries = self.guider.conds["positive"]
-        # Core asks the first row alone which entries are active.
-        together = (len(x) if not any({"timestep_start", "timestep_end", "control"} & entry.keys() for entry in entries)
-                    else 1)
+        # Core asks the first row alone which entries are active, and other nodes' patches at which level they are.
+        patched = any(self.options["model_options"].get("transformer_options", {}).get(name)
+                      for name in ("patches", "patches_replace"))
+        together = (1 if patched or any({"timestep_start", "timestep_end", "control"} & entry.keys()
+                                        for entry in entries) else len(x))
         with self.recording(), asking(self.guider):
             return torch.cat([self._as_pictures(comfy.samplers.calc_cond_batch(
                 self.guider.inner_model, [entries], self._as_model(rows), levels, self._differentiable())[0])
@@ -258,9 +245,7 @@ class ComfyDenoiser:
             with self.recording(), asking(self.guider):
                 yield
         finally:
-            # Core's ControlNets of blocks carry something from block to block, with which the next pass would begin.
-            # Being moved, even to where they are, they forget it.
-            self.guider.model_patcher.model_patches_to(self.device)
+            forget_passes(self.guider.model_patcher)
 
     def _features_of(self, name: str, x: Tensor, sigma: float) -> Tensor:
         """Features under one side's prompt: the mean over its entries that are active at this noise level."""

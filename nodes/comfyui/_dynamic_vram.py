@@ -104,8 +104,8 @@ def asking(guider: Any) -> Iterator[None]:
     """Around whatever asks the networks of a guider.
 
     Where memory runs out while core casts a layer's weights, the layer would count as cast from then on, without its
-    LoRA or with what other layers write into the same buffer meanwhile: wrong numbers in all that follows, and no
-    error.
+    LoRA or with what other layers write into the same buffer meanwhile; and core's ControlNets of blocks would begin
+    the next pass with what the one that failed has left: wrong numbers in all that follows, and no error.
     """
     try:
         yield
@@ -113,9 +113,16 @@ def asking(guider: Any) -> Iterator[None]:
         if is_out_of_memory(error):
             try:
                 _forget_begun_casts(networks_of(guider))
+                forget_passes(guider.model_patcher)
             except Exception as failure:
                 logging.warning("After memory ran out, weights that were being cast could not be given up: %s", failure)
         raise
+
+
+def forget_passes(model: Any) -> None:
+    """Have core's ControlNets of blocks forget what they carry from block to block of a pass that has not come to its
+    end, by being moved, even to where they are."""
+    model.model_patches_to(model.load_device)
 
 
 def _forget_begun_casts(networks: Iterable[nn.Module]) -> None:

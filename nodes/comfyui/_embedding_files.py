@@ -101,6 +101,7 @@ def write_embedding(name: str, path: Path, content: dict[str, Tensor], settings:
                          "again: with resume on, nothing is trained twice.") from error
 
 
+NAMED, WEIGHT = re.compile(r"embedding:([^\s()]+)"), re.compile(r":[\d.]+$")
 ENDINGS = ("", ".safetensors", ".pt", ".bin")  # those that core tries for `embedding:name`
 
 
@@ -109,3 +110,13 @@ def embeddings_named(name: str) -> list[Path]:
     folders = comfy.sd1_clip.expand_directory_list(folder_paths.get_folder_paths("embeddings"))
     candidates = (Path(folder) / f"{name}{ending}" for folder, ending in itertools.product(folders, ENDINGS))
     return sorted({path.resolve() for path in candidates if path.is_file()})
+
+
+def embedding_stamps(*texts: str) -> list[tuple[str, int, int]]:
+    """What tells the contents of the embeddings that prompts name (`embedding:name`) from others without reading them:
+    path, size and time of change of each file."""
+    # In `(embedding:name:1.2)` the name ends before the weight, and core looks without commas, too.
+    named = {name.strip(",") for text in texts for found in NAMED.findall(text)
+             for name in (found, WEIGHT.sub("", found))}
+    files = {path: path.stat() for name in sorted(named) for path in embeddings_named(name)}
+    return [(str(path), found.st_size, found.st_mtime_ns) for path, found in files.items()]

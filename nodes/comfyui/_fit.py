@@ -59,7 +59,8 @@ def explaining_misfits(denoiser: ComfyDenoiser, x: Tensor, sigmas: Tensor) -> It
 
 def _misfit(denoiser: ComfyDenoiser, x: Tensor, sigmas: Tensor) -> tuple[ValueError, BaseException] | None:
     """What does not fit, and how it failed: the prompt by itself, with its ControlNet, or with other nodes' patches."""
-    guider, options = denoiser.guider, denoiser.options["model_options"]
+    # Of one latent: core shortens the hints of ControlNets, which the next node finds so, to the latents it is given.
+    guider, options = denoiser.of([0]).guider, denoiser.options["model_options"]
     bare = {"transformer_options": {"sample_sigmas": options.get("transformer_options", {}).get("sample_sigmas")}}
     level = sigmas.max().to(x.device, torch.float32).expand(1)
     entries = [(name, entry) for name, side in guider.conds.items() for entry in side]

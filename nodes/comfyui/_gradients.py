@@ -89,8 +89,11 @@ def _put_back(put: Callable[[Any], None], get: Callable[[], Any] | None, value: 
 
 
 def _normal_alias(value: Tensor) -> Tensor:
+    plain = value.detach()
+    if plain.dtype.is_floating_point and plain.element_size() == 1:
+        plain = plain.view(torch.uint8)  # DLPack knows no float8 before PyTorch 2.10
     try:
-        alias = torch.from_dlpack(value.detach())
+        alias = torch.from_dlpack(plain).view(value.dtype)
     except (BufferError, RuntimeError, TypeError, ValueError):  # the last for devices that DLPack does not know
         alias = value.detach().clone()
     if isinstance(value, nn.Parameter):

@@ -13,8 +13,7 @@ from torch import Tensor
 from ...dma.diffusion import check_falling, distinct_levels
 from ._advice import advising
 from ._architectures import AUTO_LAYER, architecture_of, default_layer, places
-from ._denoiser import parametrization_of
-from ._noise_law import noise_law
+from ._noise_law import noise_law, parametrization_of
 
 
 @dataclass(frozen=True)

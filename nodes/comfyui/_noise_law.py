@@ -1,10 +1,14 @@
-"""The noise levels of a MODEL, to the same bit wherever it lies."""
+"""The noise law of a MODEL: how its latents and predictions are to be read, and its levels, to the same bit wherever it
+lies."""
 from __future__ import annotations
 
 import copy
 from typing import Any
 
+import comfy.model_sampling
 import torch
+
+from ...dma.diffusion import Parametrization
 
 DIGITS = 6  # of a level by which samplings and runs are told apart; a machine may have its own last bits
 
@@ -28,3 +32,26 @@ def rounded_level(sigma: float) -> float:
     14.6146
     """
     return float(f"{sigma:.{DIGITS}g}")
+
+
+def parametrization_of(model: Any) -> Parametrization:
+    """How the MODEL's latents and predictions are to be read. Raises ValueError for noise laws that are not
+    supported."""
+    sampling = model.get_model_object("model_sampling")
+    law, plain = type(sampling), comfy.model_sampling
+    flow = isinstance(sampling, plain.CONST)
+    known = law.noise_scaling is plain.CONST.noise_scaling if flow else law.calculate_input is plain.EPS.calculate_input
+    if not known:
+        # Core puts the class of a schedule, a module, and that of a law, which is none, together.
+        name = next((base.__name__ for base in law.__mro__[:-1] if not issubclass(base, torch.nn.Module)), law.__name__)
+        raise ValueError(f"The noise law {name} of this model is not supported: connect a model with eps, v or flow "
+                         "prediction.")
+    if flow and getattr(sampling, "noise_scale", 1.0) != 1.0:
+        raise ValueError(f"This model scales its noise by {sampling.noise_scale:g} (noise_scale), which is not "
+                         "supported: connect a model whose noise scale is 1.")
+    if not flow and getattr(sampling, "sigma_data", 1.0) != 1.0:
+        raise ValueError(f"This model is made for data of standard deviation {sampling.sigma_data:g} (sigma_data), "
+                         "which is not supported: connect a model whose sigma_data is 1.")
+    if flow:
+        return Parametrization.FLOW
+    return Parametrization.V if isinstance(sampling, plain.V_PREDICTION) else Parametrization.EPS

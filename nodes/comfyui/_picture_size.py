@@ -11,8 +11,8 @@ from comfy_execution.utils import get_executing_context
 
 from ...dma.diffusion import Parametrization
 from ._architectures import ARCHITECTURES
-from ._denoiser import parametrization_of
 from ._latents import latent_shape
+from ._noise_law import parametrization_of
 
 # Below this share of its side a model draws blots; some of a family were made for half of what the others were.
 FAR_BELOW = 0.5

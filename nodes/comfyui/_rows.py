@@ -6,7 +6,7 @@ batch in parts, so the entries have to be dealt out to each part here; core woul
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import comfy.conds
@@ -16,13 +16,33 @@ from torch import Tensor
 
 Conditions = dict[str, list[dict]]  # of a CFGGuider, by the name of its side
 # What core's patches that draw pictures into blocks call theirs.
-PICTURES_OF_PATCHES = ("image", "inpaint_image", "encoded_image", "mask")
+PICTURES_OF_PATCHES = ("image", "inpaint_image", "encoded_image", "mask", "hint_latent")
+LAYERS_FIRST = ("UsoStyleProjectorPatch",)  # whose pictures come after the layers of their encoder: (L, N, T, D)
 # Core's functions of guidance, and after it, that take a mean over the batch or cannot take more than one latent, by
 # their names.
 MIXING_ROWS = ("Mahiro.execute.<locals>.mahiro_normd", "PerpNeg.execute.<locals>.cfg_function",
                "RenormCFG.execute.<locals>.renorm_cfg_func",
                "TemporalScoreRescaling.execute.<locals>.temporal_score_rescaling")
 GUIDANCE, AFTER_GUIDANCE = "sampler_cfg_function", "sampler_post_cfg_function"
+# Core's functions after guidance that ask the model again for the whole batch, and take a mean over it where this
+# number that they hold is not 0; and its guiders that take means themselves.
+ASKING_AGAIN = {"SkipLayerGuidanceDiT.execute.<locals>.post_cfg_function": "rescaling_scale"}
+MIXING_GUIDERS = ("Guider_PerpNeg",)
+OF_ANOTHER_MODEL = "negative (of the second model)"  # the side of DualModelGuider
+
+
+def conditions_of(guider: Any) -> Conditions:
+    """The conditions that a guider in the middle of its sampling gives its model, or its two."""
+    if getattr(guider, "uncond_inner", None) is None:
+        return guider.conds
+    return {**guider.conds, OF_ANOTHER_MODEL: guider._uncond_conds}
+
+
+def give_conditions(guider: Any, conditions: Conditions) -> None:
+    """Put other conditions in the place of those of a guider (`conditions_of`)."""
+    guider.conds = {side: entries for side, entries in conditions.items() if side != OF_ANOTHER_MODEL}
+    if OF_ANOTHER_MODEL in conditions:
+        guider._uncond_conds = conditions[OF_ANOTHER_MODEL]
 
 
 def per_latent(conditions: Conditions) -> list[str]:
@@ -64,13 +84,12 @@ def check_patches(model_options: dict) -> None:
     options = model_options.get("transformer_options", {})
     patches = [patch for group in options.get("patches", {}).values() for patch in group]
     patches += [patch for group in options.get("patches_replace", {}).values() for patch in group.values()]
-    for patch in patches:
+    for patch in _owners(patches):
         for name in PICTURES_OF_PATCHES:
             held = getattr(patch, name, None)
-            if isinstance(held, Tensor) and held.ndim > 2 and len(held) > 1:
-                raise ValueError(f"A patch of this model ({type(patch).__name__}) holds {len(held)} pictures, "
-                                 "one for each latent, which cannot be dealt out: connect one picture to the node that "
-                                 "made it.")
+            if isinstance(held, Tensor) and held.ndim > 2 and held.shape[type(patch).__name__ in LAYERS_FIRST] > 1:
+                raise ValueError(f"A patch of this model ({type(patch).__name__}) holds several pictures, one for each "
+                                 "latent, which cannot be dealt out: connect one picture to the node that made it.")
         # IPAdapter's batches, one picture for each latent evaluated together, counted from the first every time.
         for given in _dicts(getattr(patch, "kwargs", None)):
             pictures = given.get("cond")
@@ -78,6 +97,15 @@ def check_patches(model_options: dict) -> None:
                 raise ValueError(f"An IPAdapter of this model unfolds a batch of {len(pictures)} pictures, one for "
                                  "each latent, which cannot be dealt out: connect one picture, or switch unfold_batch "
                                  "off.")
+
+
+def _owners(patches: Iterable[Any]) -> Iterator[Any]:
+    """The objects behind patches: of a method its own, of several that are put together each."""
+    for patch in patches:
+        if isinstance(patch, (tuple, list)):
+            yield from _owners(patch)
+        else:
+            yield getattr(patch, "__self__", patch)
 
 
 def _dicts(value: Any) -> list[dict]:
@@ -96,6 +124,18 @@ def row_by_row(options: dict) -> dict:
         model_options[GUIDANCE] = _alone(guidance)
     model_options[AFTER_GUIDANCE] = [_alone(function) if _mixes(function) else function for function in after]
     return {**options, "model_options": model_options}
+
+
+def mixes_latents(guider: Any, model_options: dict) -> bool:
+    """Whether a guider, or what has been added after guidance, mixes the latents of a batch where they cannot be taken
+    apart, so that each has to be asked of it alone."""
+    return type(guider).__name__ in MIXING_GUIDERS or any(map(_mixes_answers, model_options.get(AFTER_GUIDANCE, [])))
+
+
+def _mixes_answers(function: Any) -> bool:
+    name = ASKING_AGAIN.get(getattr(function, "__qualname__", ""))
+    return name is not None and any(held == name and cell.cell_contents != 0 for held, cell in zip(
+        function.__code__.co_freevars, function.__closure__ or ()))
 
 
 def _mixes(function: Any) -> bool:

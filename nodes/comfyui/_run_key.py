@@ -1,9 +1,10 @@
 """What a run's result depends on, hashed: settings, the algorithm, and all that hangs in a MODEL and in CONDITIONING.
 
-The network's weights, a ControlNet with its hint, a LoRA's patches and the numbers of a patch in `model_options` are
-part of the name of the run's state. Whatever cannot be read here, such as what a function does, is seen by asking the
-model (`dma.models.fingerprint`). So only what a user sets is taken, and not what changes while a model runs: a state
-must be found again after a run and after a restart.
+The network's weights, a ControlNet with its hint, a LoRA's patches, the functions of patches by name and the numbers
+that they were made with are part of the name of the run's state. Whatever cannot be read here, such as what a function
+does, is seen by asking the model (`dma.models.fingerprint`), as far as its rounding lets it be seen. So only what a
+user sets is taken, and not what changes while a model runs: a state must be found again after a run and after a
+restart, and by another server with another Python.
 """
 from __future__ import annotations
 
@@ -11,13 +12,17 @@ import enum
 import functools
 import hashlib
 import inspect
+import re
 import types
 from collections.abc import Mapping
 from typing import Any
 
+import comfy.clip_vision
 import comfy.controlnet
+import comfy.hooks
 import comfy.model_patcher
 import comfy.weight_adapter
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,15 +30,15 @@ from ...dma import execution
 from ._closures import only_read, rebound, settings_in, written_into
 from ._weights import identity_of, original_modules, originals_of
 
-# What a user sets on a ControlNet after it has been made; what its constructor takes is read as of other objects.
+# What a user sets on these after they have been made; what their constructor takes is read as of other objects.
 OF_CONTROL = ("cond_hint_original", "strength", "timestep_percent_range", "extra_concat_orig", "extra_args",
               "extra_hooks", "upscale_algorithm", "concat_mask", "previous_controlnet")
+OF_OBJECTS = {comfy.controlnet.ControlBase: OF_CONTROL, comfy.hooks.HookGroup: ("hooks",),
+              comfy.hooks.HookKeyframeGroup: ("keyframes",), comfy.hooks.WeightHook: ("weights",)}
 # Of a MODEL, besides its weights without patches: which patches are in them just now is of no account.
 OF_PATCHER = ("patches", "object_patches", "model_options", "additional_models", "injections", "hook_patches",
-              "attachments", "weight_wrapper_patches")
+              "attachments", "weight_wrapper_patches", "wrappers")
 PASSING_OPTIONS = ("multigpu_clones",)
-# What this pack wraps around models; what other packs wrap is seen by asking the model.
-OWN_WRAPPERS = "mental_averages_"
 # Those hold weights, of which some values are enough: those of a merge are the whole of another checkpoint.
 OF_WEIGHTS = ("patches", "hook_patches")
 # What core casts adapters beside layers to, if the layer has such a type.
@@ -48,9 +53,7 @@ def run_key(model: Any, algorithm: str, settings: dict, conditionings: Mapping[s
     """The key of a run of `algorithm`, by name and version, with these settings on a MODEL as it is patched."""
     content = _Content(model)
     content.read({**{name: conditioning for name, conditioning in sorted(conditionings.items())},
-                  **{name: getattr(model, name, None) for name in OF_PATCHER},
-                  "wrappers": [wrapper for kind in model.wrappers.values() for key, wrappers in kind.items()
-                               if str(key).startswith(OWN_WRAPPERS) for wrapper in wrappers]})
+                  **{name: getattr(model, name, None) for name in OF_PATCHER}})
     return execution.run_key({**settings, "algorithm": algorithm, "content": content.digest.hexdigest()},
                              dict(tensors or {}))
 
@@ -88,7 +91,7 @@ class _Content:
         self.digest.update(f"{place} {len(content)} ".encode() + content)
 
     def take(self, place: str, value: Any) -> None:
-        if isinstance(value, (*WORDS, enum.Enum, Tensor)):
+        if isinstance(value, (*WORDS, enum.Enum, Tensor, np.ndarray, np.generic)):
             if not self.looking:
                 self.simple(place, value)
         elif id(value) not in self.path and len(self.path) < DEEPEST:
@@ -101,6 +104,10 @@ class _Content:
             self.tensor(place, value)
         elif isinstance(value, bytes):
             self.leaf(place, value)
+        elif isinstance(value, (np.ndarray, np.generic)):
+            self.leaf(place, f"{value.shape} {value.dtype}")
+            if not value.dtype.hasobject:
+                self.digest.update(value.tobytes())
         else:
             self.leaf(place, str(value) if isinstance(value, enum.Enum) else f"{type(value).__name__} {value!r}")
 
@@ -130,7 +137,9 @@ class _Content:
             self.function(place, value.__func__)
         elif isinstance(value, types.FunctionType):
             self.function(place, value)
-        elif not isinstance(value, (type, types.ModuleType, types.BuiltinFunctionType)):
+        elif isinstance(value, (type, types.ModuleType, types.BuiltinFunctionType)):
+            self.name(place, value)
+        else:
             self.object(place, value)
 
     def tensor(self, place: str, value: Tensor) -> None:
@@ -148,12 +157,22 @@ class _Content:
         if id(module) not in self.own and not self.looking:
             self.leaf(place, identity_of(module, originals))
 
+    def name(self, place: str, value: Any) -> None:
+        """What a function or a class is called in its file, whatever folder that is in; those without a name are told
+        apart by their line."""
+        if not self.looking:
+            file = re.split(r"[./\\]", getattr(value, "__module__", None) or "")[-1]
+            line = value.__code__.co_firstlineno if getattr(value, "__name__", "") == "<lambda>" else ""
+            self.leaf(place, f"{file} {getattr(value, '__qualname__', value.__name__)} {line}")
+
     def function(self, place: str, function: types.FunctionType) -> None:
-        """What a function was made with: its default arguments and what it holds of the function around it.
+        """What a function is called and was made with: its default arguments and what it holds of the function around
+        it.
 
         Not what it, or a function beside it, changes, which is a state: names with new values, dicts and lists that
         are written to.
         """
+        self.name(place, function)
         code = function.__code__
         defaults = {**dict(enumerate(function.__defaults__ or ())), **(function.__kwdefaults__ or {})}
         self.written.update((id(value), value) for value in defaults.values() if isinstance(value, (dict, list)))
@@ -210,18 +229,25 @@ class _Content:
         self.sampling = sampling
 
     def object(self, place: str, value: Any) -> None:
-        """What the constructor of an object was given, where it is kept under the same name."""
-        names = set(OF_CONTROL) if isinstance(value, comfy.controlnet.ControlBase) else set()
+        """What the constructor of an object was given, where it is kept under the same name, and the class of one that
+        can be called as a function."""
+        if callable(value):
+            self.name(place, type(value))
+        names = {name for kind, known in OF_OBJECTS.items() if isinstance(value, kind) for name in known}
+        if isinstance(value, comfy.clip_vision.Output):
+            names |= set(vars(value))
         for kind in type(value).__mro__[:-1]:
             try:
                 names |= set(inspect.signature(kind.__init__).parameters)
             except (TypeError, ValueError):
                 continue
         kept = getattr(value, "__dict__", {})
+        sampling, self.sampling = self.sampling, self.sampling or isinstance(value, comfy.hooks.WeightHook)
         for name in sorted(names):
             for attribute in (name, f"_{name}"):
                 if attribute in kept:
                     self.take(f"{place}.{attribute}", kept[attribute])
+        self.sampling = sampling
 
 
 def _named(key: Any) -> str:

@@ -20,12 +20,13 @@ from ...dma.execution import BatchSize
 from ._advice import advising_on_results
 from ._architectures import AUTO_LAYER, called_modules, works_in_place
 from ._conditioning import normal_tensors
-from ._denoiser import CACHES, ComfyDenoiser, is_video_shaped, parametrization_of, without_wrappers
+from ._denoiser import CACHES, ComfyDenoiser, is_video_shaped, without_wrappers
 from ._draws import Draws, seeded_as_core
 from ._dynamic_vram import networks_of, with_weights_that_stay
 from ._fit import explaining_misfits, missing_part
 from ._gradients import checkpointed, differentiable, normal_weights
 from ._model import resolve_layer
+from ._noise_law import parametrization_of
 
 # A backward pass holds several times the memory of the forward pass that ComfyUI estimates.
 BACKWARD_MEMORY = 4

@@ -112,6 +112,7 @@ class MeanShard(io.ComfyNode):
                                       at_once=min(batch_size, stop - start))
         if shard is None:
             return io.NodeOutput(name, ui=ui.PreviewText(f"{name} is there already"))
+        found_shard(path, name, key, start, stop)  # once more: another server may have written there meanwhile
         with comfyui.explaining_what_cannot_be_written(filename_prefix):
             save_shard(shard, path)
         return io.NodeOutput(name, ui=ui.PreviewText(f"Saved {name}"))

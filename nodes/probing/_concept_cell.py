@@ -95,8 +95,9 @@ class ConceptSheetCell(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, checkpoint=("",), lora=("",), prompt=("",), **others) -> list:
-        return [*stamps_of(checkpoint[0], lora[0]), failures((checkpoint[0], lora[0], prompt[0]))]
+    def fingerprint_inputs(cls, checkpoint=("",), lora=("",), prompt=("",), negative_prompt=("",), **others) -> list:
+        return [*stamps_of(checkpoint[0], lora[0]), comfyui.embedding_stamps(prompt[0], negative_prompt[0]),
+                failures((checkpoint[0], lora[0], prompt[0]))]
 
     @classmethod
     @of_one_call

@@ -132,13 +132,16 @@ class ConceptSheet(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, columns=None, **others) -> Any:
+    def fingerprint_inputs(cls, words="", template="", negative_prompt="", columns=None, **others) -> Any:
         """The files that are there now, and how many cells have failed: those are tried again."""
         try:
             files = [stamps_of(each.checkpoint, each.lora) for each in columns_of(columns)]
         except (ValueError, TypeError, KeyError, AttributeError) as error:  # what comes over a link is not known yet
             return [str(error), float("nan")]
-        return [json.dumps(files), failures()]
+        # A name may begin in the template and end in a word.
+        named = comfyui.embedding_stamps(negative_prompt or "", *((template or PLACE).replace(PLACE, word.strip())
+                                                                  for word in (words or "").splitlines()))
+        return [json.dumps([*files, named]), failures()]
 
     @classmethod
     @checked()

@@ -3,6 +3,8 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from mental_averages.dma.files import inside, replacing
 
@@ -17,6 +19,18 @@ def test_a_file_is_replaced_in_one_step(tmp_path, before):
         temporary.write_text("new")
         assert (path.read_text() if before else path.exists()) == (before or False)
     assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no such modes")
+@pytest.mark.parametrize("umask, mode", [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_whoever_may_read_a_new_file_may_read_one_of_safetensors(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        with replacing(tmp_path / "mean.safetensors") as temporary:
+            save_file({"mean": torch.ones(2)}, temporary)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "mean.safetensors").stat().st_mode & 0o777 == mode
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])

@@ -125,3 +125,30 @@ def test_tensors_that_cannot_be_reached_are_blamed_on_their_node(small):
         run("AlignTrajectories", model, prompts)
 
 
+
+
+def test_hints_are_whole_for_the_next_node(unet):
+    """After a failure something is asked of one latent, and core shortens the hints that it finds."""
+    from controls import controlled as with_hints
+    from inversions import sample
+
+    texts = with_hints(prompts_of()[0], hints=3), prompts_of()[1]
+    z = {"samples": torch.randn((3, 4, 6, 4), generator=torch.Generator().manual_seed(3))}
+    expected, broken = sample(unet, texts, z, steps=2)["samples"], unet.clone()
+    broken.set_model_sampler_post_cfg_function(lambda arguments: arguments["denoised"] @ torch.zeros(3, 3))
+    fresh = with_hints(prompts_of()[0], hints=3), prompts_of()[1]
+    with pytest.raises(RuntimeError, match="mat"):
+        sample(broken, fresh, z, steps=2)
+    hint = fresh[0][0][1]["control"].cond_hint
+    assert hint is None or len(hint) == 3 or len(hint) == 6
+    torch.testing.assert_close(by_ksampler(unet, fresh, z), expected, rtol=1e-3, atol=1e-3)
+
+
+def by_ksampler(model, texts, z):
+    import comfy.sample
+
+    from mental_averages.nodes import comfyui
+
+    with torch.inference_mode():
+        return comfy.sample.sample(model, z["samples"].clone(), 2, 1.0, "euler", "simple", *texts,
+                                   torch.zeros_like(z["samples"]), sigmas=comfyui.sigmas_of(model, "simple", 2))

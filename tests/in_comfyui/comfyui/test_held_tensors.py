@@ -114,6 +114,30 @@ def test_everything_is_put_back():
     assert scales.pairs == pair
 
 
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.bfloat16])
+def test_weights_of_a_byte_are_not_copied(monkeypatch, dtype):
+    """DLPack knew no float8 before PyTorch 2.10, and a copy of all weights takes memory that nobody has planned for."""
+    from mental_averages.nodes.comfyui import normal_weights
+
+    known = torch.from_dlpack
+
+    def of_before(value):
+        if value.dtype.is_floating_point and value.element_size() == 1:
+            raise BufferError("float8 types are not supported by dlpack")
+        return known(value)
+
+    monkeypatch.setattr(torch, "from_dlpack", of_before)
+    with torch.inference_mode():
+        layer = torch.nn.Linear(4, 6, bias=False)
+        layer.weight = torch.nn.Parameter(layer.weight.to(dtype).t(), requires_grad=False)
+    before = layer.weight
+    with torch.inference_mode(False), normal_weights([layer]) as addresses:
+        found = layer.weight
+        assert not found.is_inference() and found.dtype == dtype and found.stride() == before.stride()
+        assert addresses == {before.data_ptr()} == {found.data_ptr()}
+        assert torch.equal(found.float(), before.float())
+
+
 def test_devices_that_dlpack_does_not_know():
     """Of the meta device torch says what it says of DirectML, and of MPS in older versions: a ValueError."""
     from mental_averages.nodes.comfyui import normal_weights

@@ -169,6 +169,110 @@ def test_changed_copies_of_a_denoiser_make_their_parts_anew(bridge, unet):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
+def test_guiders_that_mix_latents_or_have_two_models(unet):
+    """Perp-Neg takes a sum over the batch, and the second model of DualModelGuider has conditions of its own."""
+    import comfy_extras.nodes_custom_sampler as core
+    from comfy_extras.nodes_perpneg import PerpNegGuider
+
+    from mental_averages.nodes import comfyui
+    from mental_averages.nodes.inversion import DDIMSamplerSelect
+
+    empty = MODELS["SD1.5"].conditioning(3)
+    noise = torch.randn((3, 4, 6, 4), generator=torch.Generator().manual_seed(4))
+
+    def drawn(rows, kind, hints):
+        negative = controlled(prompts()[1], hints=hints)
+        guider = (core.DualModelGuider.execute(unet, prompts()[0], 4.0, unet.clone(), negative) if kind == "dual" else
+                  PerpNegGuider.execute(unet, prompts()[0], negative, empty, 4.0, 1.0)).args[0]
+        given = core.Noise_EmptyNoise()
+        given.generate_noise = lambda latent: noise[rows]
+        with torch.inference_mode():
+            return core.SamplerCustomAdvanced.execute(
+                given, guider, DDIMSamplerSelect.execute(method("ddim")).args[0], comfyui.sigmas_of(unet, "simple", 2),
+                {"samples": torch.zeros_like(noise[rows])}).args[0]["samples"]
+
+    for kind in ("perpneg", "dual"):
+        together = drawn(slice(None), kind, 3)
+        for row in range(3):
+            alone = drawn(slice(row, row + 1), kind, [row])
+            torch.testing.assert_close(together[row: row + 1], alone, rtol=1e-3, atol=1e-3)
+
+
+def test_more_latents_than_a_micro_batch_by_two_models(unet):
+    import comfy_extras.nodes_custom_sampler as core
+
+    from mental_averages.nodes import comfyui
+    from mental_averages.nodes.inversion import DDIMSamplerSelect
+
+    negative = controlled(prompts()[1], hints=MANY)
+    with torch.inference_mode():
+        guider = core.DualModelGuider.execute(unet, prompts()[0], 4.0, unet.clone(), negative).args[0]
+        arguments = (comfyui.sigmas_of(unet, "simple", 2), {"samples": torch.zeros(MANY, 4, 8, 8)})
+        ours, theirs = (core.SamplerCustomAdvanced.execute(core.RandomNoise.execute(3).args[0], guider, chosen,
+                                                           *arguments).args[0]["samples"]
+                        for chosen in (DDIMSamplerSelect.execute(method("ddim")).args[0],
+                                       core.KSamplerSelect.execute("euler").args[0]))
+    torch.testing.assert_close(ours, theirs, rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("rescaling", [0.0, 0.7])
+def test_what_asks_the_model_again_is_asked_of_each_latent_alone(bridge, built, rescaling):
+    from comfy_extras.nodes_slg import SkipLayerGuidanceDiT
+    from stopping import Calls
+
+    calls = Calls(built("SD3"))
+    patched = SkipLayerGuidanceDiT.execute(calls.model, 3.0, 0.0, 1.0, "1", "", rescaling).args[0]
+    x = torch.randn((3, 16, 8, 8), generator=torch.Generator().manual_seed(4))
+
+    def by_us(model, rows):
+        return bridge.with_denoiser(model, *prompts("SD3"), 4.0, torch.tensor([0.7, 0.0]), (16, 8, 8), 0,
+                                    lambda denoiser: denoiser.denoise(x[rows], 0.7), layer=None, gradients=False)
+
+    count, together = calls.during(by_us, patched, slice(None))
+    assert (together - by_us(calls.model, slice(None))).abs().max() > 1e-3
+    assert count == (6 if rescaling else 2), "alone only where it has to be"
+    for row in range(3):
+        torch.testing.assert_close(together[row: row + 1], by_us(patched, slice(row, row + 1)), rtol=1e-4, atol=1e-4)
+
+
+def test_patches_see_the_level_of_each_row(bridge, unet):
+    """In training, where rows have levels of their own; Deep Shrink looks at that of the first."""
+    from comfy_extras.nodes_model_downscale import PatchModelAddDownscale
+
+    patched = PatchModelAddDownscale.execute(unet, 1, 2.0, 0.0, 0.35, True, "bicubic", "bicubic").args[0]
+    x, levels = torch.randn((2, 4, 8, 8), generator=torch.Generator().manual_seed(4)), torch.tensor([12.0, 0.5])
+
+    def by_us(rows):
+        return bridge.with_denoiser(patched, *prompts(), 1.0, torch.tensor([12.0, 0.0]), (4, 8, 8), 0,
+                                    lambda denoiser: denoiser.denoise_differentiably(x[rows], levels[rows]))
+
+    together = by_us(slice(None)).detach()
+    for row in range(2):
+        torch.testing.assert_close(together[row: row + 1], by_us(slice(row, row + 1)).detach(), rtol=1e-4, atol=1e-4)
+
+
+def test_pictures_of_patches(comfyui):
+    from comfy.ldm.supir.supir_patch import SUPIRPatch
+    from comfy_extras.nodes_model_patch import UsoStyleProjectorPatch
+
+    from mental_averages.nodes.comfyui._rows import check_patches
+
+    def check(patch):
+        check_patches({"transformer_options": {"patches": {"somewhere": [patch]}}})
+
+    def of_uso(pictures):
+        return UsoStyleProjectorPatch(None, torch.zeros(3, pictures, 5, 8))
+
+    def of_supir(pictures):
+        return SUPIRPatch(None, None, torch.zeros(pictures, 4, 8, 8), 1.0, 1.0)
+
+    for patch in (of_uso(1), of_supir(1).middle_after, (dict, of_supir(1).middle_after)):
+        check(patch)
+    for patch in (of_uso(2), of_supir(2).middle_after, (dict, of_supir(2).middle_after)):
+        with pytest.raises(ValueError, match="Patch. holds several pictures.*connect one picture"):
+            check(patch)
+
+
 @pytest.mark.parametrize("name, module, options", [
     ("Mahiro", "mahiro", ()), ("PerpNeg", "perpneg", (MODELS["SD1.5"].conditioning(3), 1.0)),
     ("RenormCFG", "lumina2", (100.0, 0.5)), ("TemporalScoreRescaling", "eps", (0.5, 1.0))])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from controls import controlled
@@ -125,6 +126,94 @@ def test_a_key_is_the_same_after_a_run_with_cores_patches(bridge, key):
         before = key(model=plain), key(model=patched)
         by_us(bridge, patched, *prompts(), 4.0, 5.0, (4, 6, 4), "auto")
         assert (key(model=plain), key(model=patched)) == before and before[0] != before[1]
+
+
+def test_patches_without_settings(unet, key):
+    """Nothing but their functions tells them apart; asked, a model in half precision with a LoRA may not."""
+    from comfy_extras.nodes_cfg import CFGZeroStar
+    from comfy_extras.nodes_mahiro import Mahiro
+    from comfy_extras.nodes_tcfg import TCFG
+
+    found, again = ([key(model=node.execute(unet).args[0]) for node in (CFGZeroStar, Mahiro, TCFG)] for _ in range(2))
+    assert found == again and len({key(), *found}) == 4
+    functions = [lambda arguments: arguments["denoised"] * 0.5,
+                 lambda arguments: arguments["denoised"] * 0.6, torch.nn.functional.silu, torch.sin, Softer(), Harder()]
+    for function in functions:
+        patched = unet.clone()
+        patched.set_model_sampler_post_cfg_function(function)
+        found.append(key(model=patched))
+        assert key(model=patched.clone()) == found[-1]
+    assert len({key(), *found}) == 4 + len(functions)
+
+
+class Softer:
+    def __call__(self, arguments):
+        return arguments["denoised"] * 0.9
+
+
+class Harder(Softer):
+    def __call__(self, arguments):
+        return arguments["denoised"] * 1.1
+
+
+def hooked(unet, strength, weight=1.0, strengths=()):
+    """A prompt with a LoRA for it alone, as core's hook nodes make it, whose strength changes along sampling."""
+    import comfy.hooks
+
+    layer = "diffusion_model.middle_block.1.proj_in.weight"
+    group = comfy.hooks.create_hook_lora({}, strength, 0.0)
+    group.hooks[0].weights = {layer: (weight * torch.ones(unet.model.get_parameter(layer).shape),)}
+    group.hooks[0].need_weight_init = False
+    keyframes = comfy.hooks.HookKeyframeGroup()
+    for start, factor in strengths:
+        keyframes.add(comfy.hooks.HookKeyframe(factor, start_percent=start))
+    group.set_keyframes_on_hooks(keyframes if strengths else None)
+    return with_option(prompts()[0], hooks=group)
+
+
+def test_hooks_of_prompts(bridge, key):
+    model = MODELS["SD1.5"].build()
+    ways = [(0.2,), (0.3,), (0.2, 1.1), (0.2, 1.0, [(0.0, 1.0)]), (0.2, 1.0, [(0.0, 0.5)]),
+            (0.2, 1.0, [(0.0, 0.5), (0.5, 1.0)]), (0.2, 1.0, [(0.0, 0.5), (0.6, 1.0)])]
+    found = [key(hooked(model, *way), model=model) for way in ways]
+    assert len({key(model=model), *found}) == len(found) + 1
+    used = hooked(model, *ways[-1])
+    by_us(bridge, model, used, prompts()[1], 4.0, 5.0, (4, 6, 4), "auto")
+    assert key(used, model=model) == found[-1] == key(hooked(model, *ways[-1]), model=model), "a run changes no key"
+
+
+def test_pictures_that_a_clip_vision_has_encoded(key):
+    import comfy.clip_vision
+    import nodes
+
+    def seen(value):
+        output = comfy.clip_vision.Output()
+        output.image_embeds = torch.full((1, 8), value)
+        return nodes.unCLIPConditioning().apply_adm(prompts()[0], output, 1.0, 0.0)[0]
+
+    assert key(seen(1.0)) == key(seen(1.0)) != key(seen(2.0))
+
+
+def test_arrays(key):
+    found = [key(with_option(prompts()[0], values=values)) for values in (
+        np.zeros(3), np.ones(3), np.zeros(3, np.float32), np.float64(1.0), np.float64(2.0), np.zeros((1, 3)),
+        np.array([None]))]
+    assert len(set(found)) == len(found)
+
+
+@pytest.mark.parametrize("pack", ["another_pack", "mental_averages_push"])
+def test_what_is_wrapped_around_a_model_counts(unet, key, pack):
+    import comfy.patcher_extension
+
+    def wrapped(strength):
+        def wrapper(executor, *given, **options):
+            return executor(*given, **options) * strength
+
+        model = unet.clone()
+        model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, pack, wrapper)
+        return model
+
+    assert key(model=wrapped(1.0)) == key(model=wrapped(1.0)) != key(model=wrapped(1.01))
 
 
 def test_near_checkpoints(key):

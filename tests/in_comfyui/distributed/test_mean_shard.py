@@ -1,6 +1,7 @@
 """MeanShard and MergeMeans: averages that go on from a mean of several files are those of one run."""
 import math
 import shutil
+import sys
 
 import pytest
 import torch
@@ -119,6 +120,28 @@ def test_a_shard_of_another_mean_is_not_replaced(small, folders):
     assert shard(model, prompts, SHIFT, 0, 16, seed=2, filename_prefix="castle/other") != name
 
 
+def test_a_mean_that_another_server_has_written_meanwhile_is_not_replaced(small, folders, monkeypatch):
+    from mental_averages.nodes import comfyui
+
+    model, prompts = small
+    others = folders / "output" / shard(model, prompts, SHIFT, 0, 16, seed=2, filename_prefix="castle/others")
+    path = others.with_name("mean_0000000_0000016.safetensors")
+    compute = comfyui.with_denoiser
+
+    def while_it_computes(*given, **options):
+        found = compute(*given, **options)
+        shutil.copy(others, path)
+        return found
+
+    with monkeypatch.context() as patched, pytest.raises(ValueError, match="is there already, with rows of another"):
+        patched.setattr(comfyui, "with_denoiser", while_it_computes)
+        shard(model, prompts, SHIFT, 0, 16, resume=True)
+    assert path.read_bytes() == others.read_bytes()
+    path.unlink()
+    asked, _ = (calls := Calls(model)).during(shard, calls.model, prompts, SHIFT, 0, 16, resume=True)
+    assert asked <= 3, "what was computed is not lost"
+
+
 def test_an_interrupted_shard_goes_on_where_it_was(small, folders):
     model, prompts = small
     calls = Calls(model)
@@ -182,32 +205,42 @@ def test_a_mean_of_other_settings_is_refused(small, hspaces, folders):
             average(idle, prompts, **{"first_mean": of_predictions, **change})
 
 
-def otherwise(model):
-    """A MODEL that predicts otherwise by a function which holds no number: no key sees it."""
+FACTOR = 1.0
+
+
+def by_a_number_elsewhere(arguments):
+    return FACTOR * arguments["denoised"]
+
+
+def patched(model):
+    """A MODEL with a patch that looks up what it does, where no key sees it."""
     other = model.clone()
-    other.set_model_sampler_post_cfg_function(lambda arguments: 0.5 * arguments["denoised"])
+    other.set_model_sampler_post_cfg_function(by_a_number_elsewhere)
     return other
 
 
-def test_a_shard_of_another_model_with_the_same_weights_is_not_taken(small, folders):
-    model, prompts = small
+def test_a_shard_of_another_model_with_the_same_weights_is_not_taken(small, folders, monkeypatch):
+    model, prompts = patched(small[0]), small[1]
     first, second = (shard(model, prompts, SHIFT, start, 32, filename_prefix="one") for start in (0, 32))
     mean, *_ = merged(first, second)
+    monkeypatch.setattr(sys.modules[__name__], "FACTOR", 0.5)
     with pytest.raises(ValueError, match="first_mean is that of another model.*differs by"):
-        average(otherwise(model), prompts, first_mean=mean)
+        average(model, prompts, first_mean=mean)
     path = folders / "output" / second
     before = path.read_bytes()
-    assert shard(otherwise(model), prompts, SHIFT, 32, 32, filename_prefix="one") == second
+    assert shard(model, prompts, SHIFT, 32, 32, filename_prefix="one") == second
     assert path.read_bytes() != before, "made anew"
     with pytest.raises(ValueError, match=f"{second} was made by another model than {first}.*differs by"):
         merged(first, second)
+    monkeypatch.setattr(sys.modules[__name__], "FACTOR", 1.0)
     shard(model, prompts, SHIFT, 32, 32, filename_prefix="one")
     assert merged(first, second)[1] == TOTAL
 
 
-def test_an_alignment_does_not_go_on_from_the_mean_of_another_model(small, hspaces, folders):
-    model, prompts = small
-    mean, *_ = merged(shard(hspaces(otherwise(model)), prompts, ALIGN))
+def test_an_alignment_does_not_go_on_from_the_mean_of_another_model(small, hspaces, folders, monkeypatch):
+    model, prompts = patched(small[0]), small[1]
+    mean, *_ = merged(shard(hspaces(model), prompts, ALIGN))
+    monkeypatch.setattr(sys.modules[__name__], "FACTOR", 0.5)
     with pytest.raises(ValueError, match="first_mean is that of another model"):
         run_align(hspaces(model), prompts, {"samples": torch.zeros(1, 4, 8, 8)}, **ALIGNED, first_mean=mean)
     with pytest.raises(ValueError, match="first_mean is connected, but aligned_steps is 0"):
