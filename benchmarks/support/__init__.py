@@ -40,7 +40,6 @@ __all__ = [
     "interval", "labelled_pictures", "labels_of", "load_encoder", "look_teller", "median_seconds", "naive_path",
     "naive_runs", "on_model", "pairwise_distance", "parse_arguments", "picture_psnr", "plain_samples",
     "preset_settings", "print_each", "print_table", "processes", "random_model", "random_prompt", "results_of",
-    "save_sheet",
-    "sharpness", "shifted_average", "timed", "wait_for_gpu", "with_gradient", "with_interval", "worth",
+    "save_sheet", "sharpness", "shifted_average", "timed", "wait_for_gpu", "with_gradient", "with_interval", "worth",
     "write_figures",
 ]

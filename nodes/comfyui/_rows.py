@@ -87,9 +87,13 @@ def check_patches(model_options: dict) -> None:
     for patch in _owners(patches):
         for name in PICTURES_OF_PATCHES:
             held = getattr(patch, name, None)
-            if isinstance(held, Tensor) and held.ndim > 2 and held.shape[type(patch).__name__ in LAYERS_FIRST] > 1:
-                raise ValueError(f"A patch of this model ({type(patch).__name__}) holds several pictures, one for each "
-                                 "latent, which cannot be dealt out: connect one picture to the node that made it.")
+            if not isinstance(held, Tensor) or held.ndim <= 2:
+                continue
+            count = held.shape[1 if type(patch).__name__ in LAYERS_FIRST else 0]
+            if count > 1:
+                raise ValueError(f"A patch of this model ({type(patch).__name__}) holds {count} pictures, "
+                                 "one for each latent, which cannot be dealt out: connect one picture to the node that "
+                                 "made it.")
         # IPAdapter's batches, one picture for each latent evaluated together, counted from the first every time.
         for given in _dicts(getattr(patch, "kwargs", None)):
             pictures = given.get("cond")

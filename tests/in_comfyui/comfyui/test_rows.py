@@ -269,7 +269,7 @@ def test_pictures_of_patches(comfyui):
     for patch in (of_uso(1), of_supir(1).middle_after, (dict, of_supir(1).middle_after)):
         check(patch)
     for patch in (of_uso(2), of_supir(2).middle_after, (dict, of_supir(2).middle_after)):
-        with pytest.raises(ValueError, match="Patch. holds several pictures.*connect one picture"):
+        with pytest.raises(ValueError, match="Patch. holds 2 pictures.*connect one picture"):
             check(patch)
 
 
