@@ -17,8 +17,10 @@ def replacing(path: Path) -> Generator[Path]:
     it is removed, and what was at `path` stays.
 
     Its name ends in .tmp and is one that nobody else writes to, neither another thread or process nor one of the same
-    numbers on another machine or in another container. The folder has to be there. Who may read the file is what the
-    system says of new ones (umask), whatever the one that writes it makes of that: safetensors lets its owner alone.
+    numbers on another machine or in another container. The folder has to be there.
+
+    Who may read the file is what holds of the one that it replaces, or of new ones (umask), whatever the one that
+    writes it makes of that: safetensors lets its owner alone.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -33,7 +35,7 @@ def replacing(path: Path) -> Generator[Path]:
     temporary = path.with_name(f"{path.name[:LONGEST_SHARE]}.{own}.tmp")
     try:
         temporary.touch()
-        mode = temporary.stat().st_mode
+        mode = (path if path.is_file() else temporary).stat().st_mode
         with contextlib.suppress(OSError):  # what is not written is not there
             temporary.unlink()
         yield temporary

@@ -89,10 +89,11 @@ class ComfyDenoiser:
         chosen = tuple(self.rows[row] for row in rows)
         if chosen in (self.parts or ()):
             return self.parts[chosen]
-        part = self.changed(rows=chosen, parts=None, guider=copy.copy(self.guider))
+        part = self.changed(rows=chosen, parts={} if self.alone else None, guider=copy.copy(self.guider))
         give_conditions(part.guider, of_latents(self.conditions, chosen))
         if self.parts is not None:
-            # Micro-batches come again at every step, and a ControlNet has encoded their hints; parts of them do not.
+            # Micro-batches come again at every step, and a ControlNet has encoded their hints; parts of them come again
+            # only where each latent is asked for alone.
             self.parts[chosen] = part
         return part
 

@@ -90,13 +90,14 @@ def _cast_as_chosen(form: Any) -> None:
 
 
 def networks_of(guider: Any) -> list[nn.Module]:
-    """All networks that take part in the predictions of one of core's guiders: the model's, those of its ControlNets,
-    and those of its patches."""
+    """All networks that take part in the predictions of one of core's guiders: those of its one model or two, of its
+    ControlNets, and of its patches."""
     controls = [entry["control"] for entries in guider.conds.values()
                 for entry in entries if entry.get("control") is not None]
     others = [*(patcher for control in controls for patcher in control.get_models()),
               *guider.model_patcher.model_patches_models()]
-    return [guider.inner_model.diffusion_model, *(patcher.model for patcher in others)]
+    models = [model for model in (guider.inner_model, getattr(guider, "uncond_inner", None)) if model is not None]
+    return [*(model.diffusion_model for model in models), *(patcher.model for patcher in others)]
 
 
 @contextlib.contextmanager

@@ -1,8 +1,10 @@
 """Files of embeddings in ComfyUI's folders: their names, whether one is taken, reading whose they are, writing them."""
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -101,7 +103,7 @@ def write_embedding(name: str, path: Path, content: dict[str, Tensor], settings:
                          "again: with resume on, nothing is trained twice.") from error
 
 
-NAMED, WEIGHT = re.compile(r"embedding:([^\s()]+)"), re.compile(r":[\d.]+$")
+NAMED = re.compile(r"embedding:\s*([^\s<\[]+)")
 ENDINGS = ("", ".safetensors", ".pt", ".bin")  # those that core tries for `embedding:name`
 
 
@@ -109,14 +111,21 @@ def embeddings_named(name: str) -> list[Path]:
     """The files that core might read for `embedding:name`: it looks into sub-folders too, in no particular order."""
     folders = comfy.sd1_clip.expand_directory_list(folder_paths.get_folder_paths("embeddings"))
     candidates = (Path(folder) / f"{name}{ending}" for folder, ending in itertools.product(folders, ENDINGS))
-    return sorted({path.resolve() for path in candidates if path.is_file()})
+    # Not is_file(), which raises where a name is too long.
+    return sorted({path.resolve() for path in candidates if os.path.isfile(path)})
 
 
-def embedding_stamps(*texts: str) -> list[tuple[str, int, int]]:
+def embedding_stamps(*texts: str | None) -> list[tuple[str, int, int]]:
     """What tells the contents of the embeddings that prompts name (`embedding:name`) from others without reading them:
-    path, size and time of change of each file."""
-    # In `(embedding:name:1.2)` the name ends before the weight, and core looks without commas, too.
-    named = {name.strip(",") for text in texts for found in NAMED.findall(text)
-             for name in (found, WEIGHT.sub("", found))}
-    files = {path: path.stat() for name in sorted(named) for path in embeddings_named(name)}
-    return [(str(path), found.st_size, found.st_mtime_ns) for path, found in files.items()]
+    path, size and time of change of each file. Texts that are not known yet name none."""
+    core = comfy.sd1_clip
+    words = [core.unescape_important(word) for text in texts if isinstance(text, str)
+             for word, _ in core.token_weights(core.escape_important(text), 1.0)]
+    # Core looks without commas, too.
+    named = {name for word in words for found in NAMED.findall(word) for name in (found, found.strip(","))}
+    stamps = []
+    for path in sorted({path for name in named for path in embeddings_named(name)}):
+        with contextlib.suppress(OSError):  # one that has just been removed
+            found = path.stat()
+            stamps.append((str(path), found.st_size, found.st_mtime_ns))
+    return stamps

@@ -44,6 +44,7 @@ OF_WEIGHTS = ("patches", "hook_patches")
 # What core casts adapters beside layers to, if the layer has such a type.
 CAST_TO = (torch.float32, torch.float16, torch.bfloat16)
 WORDS = (bool, int, float, complex, str, bytes, torch.dtype)
+PATH = re.compile(r"[./\\]")
 DEEPEST = 12
 VALUES_OF_WEIGHTS, LARGEST_PIECE = 2**16, 2**22
 
@@ -106,10 +107,14 @@ class _Content:
             self.leaf(place, value)
         elif isinstance(value, (np.ndarray, np.generic)):
             self.leaf(place, f"{value.shape} {value.dtype}")
-            if not value.dtype.hasobject:
+            if value.dtype.hasobject:
+                self.leaf(place, repr(value.tolist()))
+            else:
                 self.digest.update(value.tobytes())
         else:
-            self.leaf(place, str(value) if isinstance(value, enum.Enum) else f"{type(value).__name__} {value!r}")
+            # Not str(), which differs between versions of Python.
+            self.leaf(place, f"{type(value).__name__}.{value.name or value.value}" if isinstance(value, enum.Enum)
+                      else f"{type(value).__name__} {value!r}")
 
     def inside(self, place: str, value: Any) -> None:
         if isinstance(value, Mapping):
@@ -134,7 +139,7 @@ class _Content:
             self.adapters(place, value)
         elif isinstance(value, types.MethodType):
             self.take(f"{place}.self", value.__self__)
-            self.function(place, value.__func__)
+            self.take(place, value.__func__)
         elif isinstance(value, types.FunctionType):
             self.function(place, value)
         elif isinstance(value, (type, types.ModuleType, types.BuiltinFunctionType)):
@@ -158,12 +163,13 @@ class _Content:
             self.leaf(place, identity_of(module, originals))
 
     def name(self, place: str, value: Any) -> None:
-        """What a function or a class is called in its file, whatever folder that is in; those without a name are told
-        apart by their line."""
+        """What a function or a class is called in its file, wherever its pack's folder is; those without a name are
+        told apart by their line."""
         if not self.looking:
-            file = re.split(r"[./\\]", getattr(value, "__module__", None) or "")[-1]
-            line = value.__code__.co_firstlineno if getattr(value, "__name__", "") == "<lambda>" else ""
-            self.leaf(place, f"{file} {getattr(value, '__qualname__', value.__name__)} {line}")
+            file, name = PATH.split(_word(value, "__module__"))[-1], _word(value, "__name__")
+            unnamed = isinstance(value, types.FunctionType) and name == "<lambda>"
+            line = value.__code__.co_firstlineno if unnamed else ""
+            self.leaf(place, f"{file} {_word(value, '__qualname__') or name} {line}")
 
     def function(self, place: str, function: types.FunctionType) -> None:
         """What a function is called and was made with: its default arguments and what it holds of the function around
@@ -229,10 +235,14 @@ class _Content:
         self.sampling = sampling
 
     def object(self, place: str, value: Any) -> None:
-        """What the constructor of an object was given, where it is kept under the same name, and the class of one that
-        can be called as a function."""
+        """What the constructor of an object was given, where it is kept under the same name, and the class and the name
+        of one that can be called as a function.
+
+        One that keeps a state under such a name has another key after a run, and is asked anew.
+        """
         if callable(value):
             self.name(place, type(value))
+            self.name(place, value)
         names = {name for kind, known in OF_OBJECTS.items() if isinstance(value, kind) for name in known}
         if isinstance(value, comfy.clip_vision.Output):
             names |= set(vars(value))
@@ -248,6 +258,15 @@ class _Content:
                 if attribute in kept:
                     self.take(f"{place}.{attribute}", kept[attribute])
         self.sampling = sampling
+
+
+def _word(value: Any, attribute: str) -> str:
+    """An attribute that is a text, of whatever it may be."""
+    try:
+        found = getattr(value, attribute, "")
+    except Exception:  # of a class of another pack, which looks it up itself
+        return ""
+    return found if isinstance(found, str) else ""
 
 
 def _named(key: Any) -> str:

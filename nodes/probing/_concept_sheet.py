@@ -139,7 +139,7 @@ class ConceptSheet(io.ComfyNode):
         except (ValueError, TypeError, KeyError, AttributeError) as error:  # what comes over a link is not known yet
             return [str(error), float("nan")]
         # A name may begin in the template and end in a word.
-        named = comfyui.embedding_stamps(negative_prompt or "", *((template or PLACE).replace(PLACE, word.strip())
+        named = comfyui.embedding_stamps(negative_prompt, *((template or PLACE).replace(PLACE, word.strip())
                                                                   for word in (words or "").splitlines()))
         return [json.dumps([*files, named]), failures()]
 

@@ -30,7 +30,12 @@ def test_whoever_may_read_a_new_file_may_read_one_of_safetensors(tmp_path, umask
             save_file({"mean": torch.ones(2)}, temporary)
     finally:
         os.umask(before)
-    assert (tmp_path / "mean.safetensors").stat().st_mode & 0o777 == mode
+    path = tmp_path / "mean.safetensors"
+    assert path.stat().st_mode & 0o777 == mode
+    path.chmod(0o640)
+    with replacing(path) as temporary:
+        save_file({"mean": torch.ones(3)}, temporary)
+    assert path.stat().st_mode & 0o777 == 0o640, "as it was"
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])

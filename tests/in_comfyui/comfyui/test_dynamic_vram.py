@@ -295,3 +295,16 @@ def test_weights_that_core_has_moved_meanwhile_are_not_put_back(comfyui):
         network[2].weight.data = network[2].weight.data.clone()
         moved = network[2].weight
     assert network[0].weight is before[0] and network[1].weight is exchanged and network[2].weight is moved
+
+
+def test_both_networks_of_a_guider_with_two_models_take_part(unet):
+    import comfy_extras.nodes_custom_sampler as core
+
+    from mental_averages.nodes.comfyui._dynamic_vram import networks_of
+
+    other = MODELS["SD1.5"].build()
+    guider = core.DualModelGuider.execute(unet, prompts()[0], 4.0, other, prompts()[1]).args[0]
+    guider.conds, guider.inner_model = {}, unet.model
+    assert networks_of(guider) == [unet.model.diffusion_model]
+    guider.uncond_inner = other.model
+    assert networks_of(guider) == [unet.model.diffusion_model, other.model.diffusion_model]

@@ -198,6 +198,30 @@ def test_guiders_that_mix_latents_or_have_two_models(unet):
             torch.testing.assert_close(together[row: row + 1], alone, rtol=1e-3, atol=1e-3)
 
 
+def test_hints_are_prepared_once_where_each_latent_is_asked_for_alone(unet, monkeypatch):
+    import comfy.controlnet
+    import comfy_extras.nodes_custom_sampler as core
+    from comfy_extras.nodes_perpneg import PerpNegGuider
+
+    from mental_averages.nodes import comfyui
+    from mental_averages.nodes.inversion import DDIMSamplerSelect
+
+    prepared, prepare = [], comfy.controlnet.comfy.utils.common_upscale
+
+    def counting(*arguments):
+        prepared.append(1)
+        return prepare(*arguments)
+
+    monkeypatch.setattr(comfy.controlnet.comfy.utils, "common_upscale", counting)
+    with torch.inference_mode():
+        guider = PerpNegGuider.execute(unet, prompts()[0], controlled(prompts()[1], hints=3),
+                                       MODELS["SD1.5"].conditioning(3), 4.0, 1.0).args[0]
+        core.SamplerCustomAdvanced.execute(
+            core.RandomNoise.execute(3).args[0], guider, DDIMSamplerSelect.execute(method("ddim")).args[0],
+            comfyui.sigmas_of(unet, "simple", 4), {"samples": torch.zeros(3, 4, 6, 4)})
+    assert len(prepared) == 3
+
+
 def test_more_latents_than_a_micro_batch_by_two_models(unet):
     import comfy_extras.nodes_custom_sampler as core
 

@@ -4,6 +4,7 @@ import functools
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -137,13 +138,31 @@ def test_patches_without_settings(unet, key):
     found, again = ([key(model=node.execute(unet).args[0]) for node in (CFGZeroStar, Mahiro, TCFG)] for _ in range(2))
     assert found == again and len({key(), *found}) == 4
     functions = [lambda arguments: arguments["denoised"] * 0.5,
-                 lambda arguments: arguments["denoised"] * 0.6, torch.nn.functional.silu, torch.sin, Softer(), Harder()]
+                 lambda arguments: arguments["denoised"] * 0.6, torch.nn.functional.silu, torch.sin, torch.Tensor.sin,
+                 np.sin, np.cos, functools.cache(scaled), functools.cache(by_itself), Softer(), Harder(), Odd(),
+                 types.MethodType(functools.cache(scaled), 1), types.MethodType(functools.partial(scaled, scale=2), 1)]
     for function in functions:
         patched = unet.clone()
         patched.set_model_sampler_post_cfg_function(function)
         found.append(key(model=patched))
         assert key(model=patched.clone()) == found[-1]
     assert len({key(), *found}) == 4 + len(functions)
+
+
+def by_itself(arguments):
+    return arguments["denoised"]
+
+
+class Odd:
+    """As some packs' objects are, which look up whatever they are asked for."""
+
+    __module__ = 5
+
+    def __getattr__(self, name):
+        raise RuntimeError(name)
+
+    def __call__(self, arguments):
+        return arguments["denoised"]
 
 
 class Softer:
@@ -197,7 +216,7 @@ def test_pictures_that_a_clip_vision_has_encoded(key):
 def test_arrays(key):
     found = [key(with_option(prompts()[0], values=values)) for values in (
         np.zeros(3), np.ones(3), np.zeros(3, np.float32), np.float64(1.0), np.float64(2.0), np.zeros((1, 3)),
-        np.array([None]))]
+        np.array([None]), np.array([1, "a"], object), np.array([2, "a"], object))]
     assert len(set(found)) == len(found)
 
 
