@@ -38,7 +38,8 @@ def solver_table(demo: DemoModel, concepts: list[str], count: int) -> None:
         for concept in concepts:
             def run(denoiser, sigmas):
                 settings = AlignmentSettings(count=count, aligned_steps=2, keep=1, carried=4, solver=solver)
-                seconds, result = timed(align, denoiser, sigmas[[0, 1, -1]], demo.shape, settings, BATCH)
+                seconds, result = timed(align, denoiser, sigmas[[0, 1, -1]], demo.shape, settings,
+                                        batch=BatchSize(BATCH))
                 step, later = result.report.steps
                 return [seconds, np.mean(step.residual_before), *(np.mean(getattr(each, name)) for each in (step, later)
                                                                   for name in ("residual_after", "forwards",

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def unseen_by_keys() -> None:
         content.take_all = content.take
 
         def take(self, place, value):
-            if not isinstance(getattr(value, "__self__", None), Calls):
+            if not (isinstance(value, types.MethodType) and isinstance(value.__self__, Calls)):
                 self.take_all(place, value)
 
         content.take = take
