@@ -6,6 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ._parametrization import Parametrization
+
+ROUNDING = 1e-3  # above the highest level of a flow model, of schedules in half precision
 SHOWN = 8  # noise levels in a message
 
 
@@ -56,6 +59,16 @@ def check_falling(sigmas: Tensor) -> None:
     """
     if rising(sigmas)[0] == sigmas[0]:
         raise ValueError(f"A schedule falls, but these noise levels rise: {_shown(sigmas)}.")
+
+
+def check_levels(sigmas: Tensor, parametrization: Parametrization) -> None:
+    """Raise ValueError for noise levels (S + 1,) that no model of this prediction has: above 1, where flow ends.
+
+    >>> check_levels(torch.tensor([14.6, 1.0, 0.0]), Parametrization.EPS)
+    """
+    if parametrization is Parametrization.FLOW and (sigmas > 1 + ROUNDING).any():
+        raise ValueError(f"The noise levels of a flow model lie between 0 and 1, but these are {_shown(sigmas)}: they "
+                         "belong to another model.")
 
 
 def _shown(sigmas: Tensor) -> str:

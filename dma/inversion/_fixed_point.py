@@ -17,6 +17,8 @@ from ._report import InvertedStep
 from ._state import State
 from ._velocity import Velocity
 
+# An iterate that misses by so much more than the one before has been led astray by those that it was mixed of.
+ASTRAY = 2.0
 # At the floor the best residual falls by less than a share in some iterations. Above what the model rounds it may pause
 # so, where the iteration is hard or slow, and still lead on.
 STALLED_SHARE, STALLED_ITERATIONS = 0.03, 3
@@ -33,9 +35,9 @@ class FixedPoint(EulerWayBack):
     smallest residual is returned. An iterate at which the model's answer is not finite is taken back, and half of every
     correction is made from then on.
 
-    history: how many earlier differences Anderson acceleration mixes; 0 is the plain iteration. On the demo model it
-        saves some calls and comes back nearer; with the weights before it also solved first steps at which g does not
-        contract and the plain iteration does not arrive.
+    history: how many earlier differences Anderson acceleration mixes; 0 is the plain iteration. A latent whose residual
+        more than doubles begins its history anew. On the demo model it saves some calls and comes back nearer
+        (docs/real_pictures.md); on rougher networks it also solves steps at which the plain iteration does not arrive.
     """
 
     tolerance: float = 1e-5
@@ -64,6 +66,7 @@ class FixedPoint(EulerWayBack):
         explicit = x - source
         steps = Backtracking(source, torch.where(explicit.isfinite(), explicit, 0.0))
         iterates, changes = [], []  # (b, C, H, W) each, the latest last
+        before, mixed = torch.full_like(size, torch.inf), torch.full_like(active, -1)  # (b,): as active
         for iteration in range(self.iterations + 1):
             change = source[active] + (t - s) * velocity.of(active.tolist())(x, t) - x
             missed = row_norms(change) / size[active]
@@ -72,12 +75,14 @@ class FixedPoint(EulerWayBack):
             going = ~((missed <= self.tolerance) | _at_floor(past, rounded)[active])
             if iteration == self.iterations or not going.any():
                 break
-            active = active[going]
+            mixed = torch.where(missed > ASTRAY * before, 0, mixed + 1)[going]
+            active, before = active[going], missed[going]
             steps.keep(going)
             x, change = steps.accepted(x[going], change[going])
-            iterates, changes = ([*(part[going] for part in kept[len(kept) - self.history :]), latest]
+            earlier = max(0, len(iterates) - self.history)  # below 0 a slice would begin from the end
+            iterates, changes = ([*(part[going] for part in kept[earlier:]), latest]
                                  for kept, latest in ((iterates, x), (changes, change)))
-            x = steps.towards(anderson_step(iterates, changes))
+            x = steps.towards(anderson_step(iterates, changes, mixed))
             taken[active] += 1
             yield Iteration(iteration + 1, self.iterations)
         return Ascent(best.items, best.values, taken)

@@ -58,9 +58,12 @@ def invert(denoiser: Denoiser, clean: Tensor, sigmas: Tensor, *, method: Method 
 
 
 def check_clean(clean: Tensor) -> None:
-    """Raise ValueError where clean latents (B, C, H, W) cannot be inverted: where there are none, or not finite."""
+    """Raise ValueError where clean latents (B, C, H, W) cannot be inverted: where there are none, or one is not finite
+    or all zero."""
     if len(clean) == 0 or not torch.isfinite(clean).all():
         raise ValueError("There is no latent to invert, or it contains NaN or infinity.")
+    if (empty := (clean == 0).flatten(1).all(1)).any():
+        raise ValueError(f"Latent {int(empty.nonzero()[0]) + 1} of {len(clean)} is empty (all zero): it is no picture.")
 
 
 def inverting(denoiser: Denoiser, clean: Tensor, levels: tuple[float, ...], method: Method, batch: BatchSize,

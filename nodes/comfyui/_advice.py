@@ -12,7 +12,8 @@ PLAIN_MODEL = ("Connect the model without nodes that compile it or change its at
 WITHOUT_ADDITION = ("Another node has added tensors of its own to this model, which ComfyUI made for inference alone "
                     "and which cannot be reached: connect the model from before that node.")
 OTHER_LAYER = f"{PLAIN_MODEL} Or choose another layer in HSpaceHook."
-ORDINARY_SIGMAS = "Connect the sigmas of an ordinary scheduler with at least one step, without restarted levels."
+ORDINARY_SIGMAS = ("Connect the sigmas of an ordinary scheduler of this model, with at least one step, without "
+                   "restarted levels.")
 FINISHED_LATENT = "Connect a finished latent, such as an encoded picture."
 OWN_LATENTS = ("Connect the latents that belong to the trajectory, or sample without it, with the steps and the "
                "scheduler of the inversion.")

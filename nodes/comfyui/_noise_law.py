@@ -7,6 +7,7 @@ from typing import Any
 
 import comfy.model_sampling
 import torch
+from torch import Tensor
 
 from ...dma.diffusion import Parametrization
 
@@ -23,6 +24,17 @@ def noise_law(model: Any) -> Any:
     elsewhere = isinstance(law, torch.nn.Module) and any(
         tensor.device.type != "cpu" for tensor in (*law.buffers(), *law.parameters()))
     return copy.deepcopy(law).to("cpu") if elsewhere else law
+
+
+def entering(model: Any, latents: Tensor, sigma: Tensor) -> Tensor:
+    """The x of latents (N, C, H, W) that a sampler is handed at a noise level: for flow (1 - sigma) times them, for
+    others they themselves, as core has it between two samplings that share a schedule."""
+    return noise_law(model).noise_scaling(sigma, torch.zeros_like(latents), latents)
+
+
+def leaving(model: Any, x: Tensor, sigma: Tensor) -> Tensor:
+    """What a sampler that ends at a noise level hands on of x (N, C, H, W): the inverse of `entering`."""
+    return noise_law(model).inverse_noise_scaling(sigma, x)
 
 
 def rounded_level(sigma: float) -> float:

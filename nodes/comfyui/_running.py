@@ -27,6 +27,7 @@ from ._fit import explaining_misfits, missing_part
 from ._gradients import checkpointed, differentiable, normal_weights
 from ._model import resolve_layer
 from ._noise_law import parametrization_of
+from ._sampling_kind import DETERMINISTIC
 
 # A backward pass holds several times the memory of the forward pass that ComfyUI estimates.
 BACKWARD_MEMORY = 4
@@ -76,7 +77,7 @@ def with_denoiser(model: Any, positive: list, negative: list, guidance_scale: fl
                   shape: tuple[int, ...], seed: int, function: Callable[[ComfyDenoiser], Result],
                   layer: str | None = AUTO_LAYER, pooling: str = "none", branch: str = "conditional",
                   save_memory: bool = False, latents: int | None = None, draws_in_turn: bool = False,
-                  gradients: bool = True, at_once: int = 0) -> Result:
+                  gradients: bool = True, at_once: int = 0, sampler: str = DETERMINISTIC) -> Result:
     """Call `function` on the Denoiser of a MODEL and return what it returns.
 
     `shape` (C, H, W) is that of the latents the Denoiser will see. With `layer` None it has no features, only
@@ -89,15 +90,17 @@ def with_denoiser(model: Any, positive: list, negative: list, guidance_scale: fl
     hints. What patches draw from PyTorch's global generators follows from the seed and the noise level, or with
     `draws_in_turn`, for a single latent, is what they would draw in a KSampler; the generators are left as they were.
     `at_once`: how many latents the model sees at once at most, where the user has said it, and not more than there are:
-    ComfyUI frees memory for as many. 0: for as many as the pack begins with by itself.
+    ComfyUI frees memory for as many. 0: for as many as the pack begins with by itself. `sampler`: what the steps are
+    called that `function` takes, for those who record them.
     """
     choices = dict(parametrization=parametrization_of(model), layer=resolve_layer(model, layer) if layer else None,
-                   pooling=pooling, branch=branch, draws=Draws(seed, draws_in_turn), latents=latents)
+                   pooling=pooling, branch=branch, draws=Draws(seed, draws_in_turn), latents=latents,
+                   sampler=sampler)
     with (torch.inference_mode(False) if gradients else contextlib.nullcontext(), torch.no_grad(),
           seeded_as_core(shape, seed)):
         if gradients:
             model = with_weights_that_stay(model)
-        sampler = _DenoiserSampler(function, gradients, save_memory, **choices)
+        loop = _DenoiserSampler(function, gradients, save_memory, **choices)
         guider = comfy.samplers.CFGGuider(model)
         guider.set_conds(normal_tensors(positive), normal_tensors(negative))
         guider.set_cfg(guidance_scale)
@@ -107,11 +110,11 @@ def with_denoiser(model: Any, positive: list, negative: list, guidance_scale: fl
         noise = noise.expand(rows, *noise.shape[1:])
         try:
             with advising_on_results():
-                guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, seed=seed)
+                guider.sample(noise, torch.zeros_like(noise), loop, sigmas, seed=seed)
         except KeyError as error:
             # Before the sampler core makes of prompts what the model reads.
-            lacking = None if sampler.reached else missing_part(error, (positive, negative))
+            lacking = None if loop.reached else missing_part(error, (positive, negative))
             if lacking is None:
                 raise
             raise lacking from error
-        return sampler.result
+        return loop.result

@@ -16,7 +16,7 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
-from ...dma.diffusion import Parametrization, clean_estimate, distinct_levels, falling, start_scale
+from ...dma.diffusion import Parametrization, check_levels, clean_estimate, distinct_levels, falling, start_scale
 from ...dma.execution import Event
 from ...dma.inversion import (
     InversionMonitor,
@@ -34,7 +34,7 @@ from ._denoiser import ComfyDenoiser, parametrization_of, predictor
 from ._draws import generators_kept
 from ._latents import as_pictures, rescaled
 from ._progress import as_shown
-from ._sampling_kind import DETERMINISTIC
+from ._sampling_kind import name_of_way
 
 
 class DeterministicSampler(comfy.samplers.Sampler):
@@ -65,9 +65,11 @@ class DeterministicSampler(comfy.samplers.Sampler):
         if self.trajectory is not None:
             own_levels(self.trajectory, parametrization_of(model_wrap.model_patcher), sigmas.cpu(),
                        "connect those of the scheduler and the steps of its inversion, not flipped or split.")
+        with advising(ORDINARY_SIGMAS):
+            check_levels(schedule, parametrization_of(model_wrap.model_patcher))
         way = self.method if self.trajectory is None else self.trajectory.method
         denoiser = predictor(model_wrap, extra_args, len(latent_image), sigmas,
-                             {"ddim": DETERMINISTIC}.get(way.name, way.name))
+                             name_of_way(way))
         steps = len(schedule) - 1
         reporter = _Callback(callback, steps, denoiser)
         watchers = [InversionMonitor(reporter, steps, measure=False)]

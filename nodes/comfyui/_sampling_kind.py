@@ -10,11 +10,14 @@ import comfy.samplers
 from torch import Tensor
 
 from ...dma.diffusion import distinct_levels
+from ...dma.inversion import WayBack
 from ._noise_law import rounded_level
 from ._run_key import conditioning_key, run_key
 
 # What this pack's own loops take, with the name that core has for these steps.
 DETERMINISTIC = "euler"
+# Ways up whose ways back take these steps.
+BACK_BY_EULER = ("ddim", "fixed_point")
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,11 @@ def name_of(sampler: Any) -> str:
         return type(sampler).__name__
     function = getattr(sampler.sampler_function, "__name__", type(sampler.sampler_function).__name__)
     return _with_options(function.removeprefix("sample_").removesuffix("_function"), sampler.extra_options)
+
+
+def name_of_way(way: WayBack) -> str:
+    """What the steps of an inversion's way back are called."""
+    return DETERMINISTIC if way.name in BACK_BY_EULER else way.name
 
 
 def _with_options(name: str, options: Mapping[str, Any]) -> str:

@@ -10,8 +10,11 @@ from .. import comfyui
 
 
 def schedule(model: Any, scheduler: str, steps: int, sigmas: Tensor | None) -> Tensor:
-    """Noise levels (S + 1,), falling, each once. Raises ValueError unless they are monotone."""
+    """Noise levels (S + 1,), falling, each once. Raises ValueError unless they are monotone and such as the MODEL
+    has."""
     if sigmas is None:
         return comfyui.sigmas_of(model, scheduler, steps)
     with comfyui.advising(comfyui.ORDINARY_SIGMAS):
-        return diffusion.falling(diffusion.distinct_levels(sigmas.float().cpu()))
+        levels = diffusion.falling(diffusion.distinct_levels(sigmas.float().cpu()))
+        diffusion.check_levels(levels, comfyui.parametrization_of(model))
+        return levels

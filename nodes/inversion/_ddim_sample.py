@@ -60,11 +60,11 @@ class DDIMSample(io.ComfyNode):
         coded = trajectory is not None and trajectory.trajectory.companion is not None
         shape = comfyui.latent_shape(model, latent, coded)
         noise = comfyui.samples_of(model, latent, coded).float().clone()
-        levels = schedule(model, scheduler, steps, sigmas)
-        companion = None
+        levels = None if trajectory is not None and sigmas is None else schedule(model, scheduler, steps, sigmas)
+        companion, way = None, inversion.Ddim()
         if trajectory is not None:
-            parametrization, asked = comfyui.parametrization_of(model), None if sigmas is None else levels
-            levels, negative, companion = follow(trajectory, parametrization, noise, cfg, asked, negative)
+            parametrization, way = comfyui.parametrization_of(model), trajectory.trajectory.method
+            levels, negative, companion = follow(trajectory, parametrization, noise, cfg, levels, negative)
         monitor = inversion.InversionMonitor(ProgressReporter(model, "DDIMSample"), len(levels) - 1)
 
         def run(denoiser) -> Tensor:
@@ -74,8 +74,8 @@ class DDIMSample(io.ComfyNode):
             return inversion.sample_back(denoiser, noise, levels, watchers=[monitor])
 
         latents = comfyui.with_denoiser(model, positive, negative, cfg, levels, shape, GENERATOR_SEED, run, layer=None,
-                                        latents=len(noise), gradients=False)
-        return io.NodeOutput(comfyui.latents_out_of_model(model, latents))
+                                        latents=len(noise), gradients=False, sampler=comfyui.name_of_way(way))
+        return io.NodeOutput(comfyui.latents_out_of_model(model, comfyui.leaving(model, latents, levels[-1])))
 
 
 def follow(source: SourceTrajectory, parametrization, noise: Tensor, cfg: float, levels: Tensor | None,

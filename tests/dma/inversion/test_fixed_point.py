@@ -7,7 +7,8 @@ from ode_toys import Network, pictures, schedule
 
 from mental_averages.dma.diffusion import Parametrization
 from mental_averages.dma.execution import BatchSize
-from mental_averages.dma.inversion import Ddim, FixedPoint, InvertedStep, at_floor, invert, unsolved
+from mental_averages.dma.inversion import Ddim, FixedPoint, InvertedStep, _fixed_point, at_floor, invert, unsolved
+from mental_averages.dma.solvers import anderson_step
 
 EPS, FLOW = Parametrization.EPS, Parametrization.FLOW
 
@@ -39,6 +40,25 @@ def test_acceleration_saves_calls_and_finds_the_same():
                           for history in (0, 3))
     assert accelerated.report.calls < plain.report.calls
     torch.testing.assert_close(accelerated.trajectory.latents, plain.trajectory.latents, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("history", [1, 2, 3, 5])
+def test_a_longer_history_solves_what_a_shorter_one_does(history):
+    """At one step of the last latent mixtures lead astray, and away from the solution for good if they are kept."""
+    network, clean, levels = Network(EPS), pictures(), schedule(EPS, 8)
+    found, plain = (invert(network, clean, levels, method=FixedPoint(1e-6, 60, each), measure=False).report
+                    for each in (history, 0))
+    assert unsolved(found.steps, 1e-6)[0] == 0 and found.calls < 0.8 * plain.calls
+
+
+@pytest.mark.parametrize("history", [0, 1, 3, 10])
+def test_as_many_earlier_iterates_are_mixed_as_there_are_and_history_says(history, monkeypatch):
+    mixed = []
+    monkeypatch.setattr(_fixed_point, "anderson_step",
+                        lambda iterates, changes, earlier: mixed.append(len(iterates))
+                        or anderson_step(iterates, changes, earlier))
+    invert(Network(FLOW), pictures(1), schedule(FLOW, 1), method=FixedPoint(0.0, 8, history), measure=False)
+    assert mixed == [1 + min(history, earlier) for earlier in range(8)]
 
 
 def test_every_iteration_is_told_of():

@@ -189,6 +189,8 @@ def test_bad_input(tiny_model, flow_model, texts, monkeypatch):
     refuse("video, audio or combined", {"samples": torch.zeros(1, 4, 3, 8, 8)})
     refuse("16 channels", {"samples": torch.ones(1, 16, 8, 8)})
     refuse("NaN", {"samples": torch.full((1, *SHAPE), math.nan)})
+    refuse("Latent 2 of 2 is empty.*such as an encoded picture",
+           {"samples": torch.stack([torch.ones(SHAPE), torch.zeros(SHAPE)])})
     refuse("rise or fall steadily", sigmas=torch.tensor([3.0, 1.0, 2.0, 0.0]))
     refuse("two or more noise levels", sigmas=torch.tensor([]))
     refuse("for flow models", name="rf_inversion")

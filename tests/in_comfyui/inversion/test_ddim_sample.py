@@ -88,6 +88,15 @@ def test_codes_are_not_sampled_without_their_trajectory(tiny_model, texts):
     assert sample(tiny_model, texts, noise, trajectory=trajectory).keys() == {"samples"}
 
 
+def test_steps_and_scheduler_are_without_effect_beside_a_trajectory(tiny_model, texts):
+    noise, trajectory, _ = invert(tiny_model, texts, pictures(), measure=False)
+    expected = sample(tiny_model, texts, noise, trajectory=trajectory)["samples"]
+    found = sample(tiny_model, texts, noise, trajectory=trajectory, steps=1, scheduler="kl_optimal")["samples"]
+    assert torch.equal(found, expected)
+    with pytest.raises(ValueError, match="no noise levels for 1 step"):
+        sample(tiny_model, texts, noise, steps=1, scheduler="kl_optimal")
+
+
 def test_way_back_refuses_what_does_not_belong_to_its_trajectory(tiny_model, flow_model, texts):
     noise, trajectory, _ = invert(tiny_model, texts, pictures(), measure=False)
     with pytest.raises(ValueError, match="model of eps prediction, this one has flow"):

@@ -267,6 +267,18 @@ def test_our_sampler_on_the_page_is_recorded(built, bridge):
         torch.testing.assert_close(scores(bridge, found), scores(bridge, expected), rtol=1e-2, atol=1e-6)
 
 
+@pytest.mark.parametrize("name, way", [("ddim", "euler"), ("fixed_point", "euler"), ("exact", "exact"),
+                                       ("dpm_encoder", "dpm_encoder"), ("midpoint", "midpoint")])
+def test_a_way_back_is_recorded_as_what_its_steps_are(small, bridge, name, way):
+    """Others than Euler's have other predictions, so that their scores are not to be held against Euler's."""
+    from inversions import invert, pictures, sample
+
+    model, prompts = small
+    noise, trajectory, _ = invert(model, prompts, pictures(), name, measure=False)
+    found = sample(recording(model), prompts, noise, trajectory=trajectory)["samples"]
+    assert {each.kind.sampler for each in bridge.recorded(found)} == {way}
+
+
 def test_half_precision(built, bridge):
     model = MODELS["SD1.5"].build(dtype=torch.float16, manual_cast=torch.float32)
     half = recording(model)
