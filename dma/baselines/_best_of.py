@@ -1,6 +1,7 @@
 """The best of many by a score."""
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ..rounding import is_rounding
@@ -8,7 +9,7 @@ from ..rounding import is_rounding
 
 def best_of(scores: Tensor, *, lowest: bool = False) -> int:
     """The place of the best of K by their scores (K,): the highest, or the lowest; the first of equals, which differ
-    by no more than rounding errors of the largest.
+    from the best by no more than rounding errors of their own size, whatever the size of the others.
 
     Best of K is what people do by hand: draw K samples, score each, keep one. Any score will do: how typical each is
     (`statistics.mean_similarity`), the similarity to the prompt, the judgement of a reward model.
@@ -24,4 +25,4 @@ def best_of(scores: Tensor, *, lowest: bool = False) -> int:
     if not scores.isfinite().all():
         raise ValueError("Some scores are NaN or infinite: nothing can be the best by them.")
     best = scores.min() if lowest else scores.max()
-    return int(is_rounding(scores - best, scores.abs().max()).nonzero()[0])
+    return int(is_rounding(scores - best, torch.maximum(scores.abs(), best.abs())).nonzero()[0])

@@ -63,8 +63,8 @@ def log_chi(norm: Tensor, dimension: int) -> Tensor:
 
 def path_cost(points: Tensor, longest: Tensor) -> Tensor:
     """Cost (N,) of paths (N, points, L), whose segments are free up to the lengths `longest` (N,)."""
-    lengths = (points[:, 1:] - points[:, :-1]).norm(dim=2)  # (N, points - 1)
-    middles = (points[:, 1:] + points[:, :-1]).norm(dim=2) / 2
+    lengths = _norms(points[:, 1:] - points[:, :-1])  # (N, points - 1)
+    middles = _norms(points[:, 1:] + points[:, :-1]) / 2
     unlikely = -log_chi(middles.clamp_min(1e-6), points.shape[2])
     return (lengths * unlikely + LENGTH_PENALTY * (lengths - longest[:, None]).clamp_min(0)).sum(dim=1)
 
@@ -80,7 +80,7 @@ def norm_guided_path(first: Tensor, second: Tensor, *, points: int = 50,
     flat = ends.flatten(1)  # (2, L)
     shares = torch.linspace(0, 1, points)[1:-1, None]
     inner = ((1 - shares) * flat[:1] + shares * flat[1:]).requires_grad_()  # (points - 2, L)
-    longest = 2 * (flat[0] - flat[1]).norm()[None] / points
+    longest = 2 * _norms(flat[:1] - flat[1:]) / points
 
     def cost() -> Tensor:
         return path_cost(torch.cat([flat[:1], inner, flat[1:]])[None], longest).sum()
@@ -104,15 +104,21 @@ def norm_guided_centroid(latents: Tensor, *, points: int = 50,
     centre = first.cpu().flatten(1).clone()  # (1, L)
     shares = torch.linspace(0, 1, points)[1:-1, None]
     inner = ((1 - shares) * flat[:, None] + shares * centre).requires_grad_()  # (N, points - 2, L)
-    longest = 2 * (flat - centre).norm(dim=1) / points
+    longest = 2 * _norms(flat - centre) / points
     centre.requires_grad_()
 
     def cost() -> Tensor:
         paths = torch.cat([flat[:, None], inner, centre.expand(len(flat), -1)[:, None]], dim=1)  # (N, points, L)
-        return path_cost(paths, longest).sum() - log_chi(centre.norm(), flat.shape[1])
+        return path_cost(paths, longest).sum() - log_chi(_norms(centre), flat.shape[1]).sum()
 
     left, iterations = _minimise([inner, centre], cost, optimizer)
     return NormGuided(centre.detach().reshape(1, *latents.shape[1:]), left, iterations)
+
+
+def _norms(rows: Tensor) -> Tensor:
+    """The norms (...) of rows (..., L) on the CPU, in fp64: at full size log chi is what is left of terms of many
+    thousands, whose rounding in fp32 is larger than the changes of a cost that settles."""
+    return torch.linalg.vector_norm(rows, dim=-1, dtype=torch.float64)
 
 
 def _minimise(variables: list[Tensor], cost: Callable[[], Tensor], optimizer: PathOptimizer) -> tuple[float, int]:

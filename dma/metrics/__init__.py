@@ -25,6 +25,7 @@ from ._looks import brightness, sharpness
 from ._measure_table import Measure, MeasureTable
 from ._measured_by import REFERENCE, is_beside_a_reference
 from ._picture_scores import BESIDE_OTHERS, ranked, score_table
+from ._pictures import check_range
 from ._pictures_key import pictures_key
 from ._prompt_similarity import prompt_similarity, typicality
 from ._reconstruction import latent_error, picture_psnr
@@ -43,12 +44,13 @@ __all__ = [
     "BESIDE_OTHERS", "COPY", "FEWEST_SAMPLES", "FEWEST_STEPS", "FEWEST_TO_RANK", "NO_ANSWER", "REFERENCE", "SUBSETS",
     "ConceptCell", "EnsembleSums", "Estimate", "FeatureMoments", "GroupedMoments", "HallucinationReport", "Measure",
     "MeasureTable", "PromptSameness", "Sameness", "SamenessReport", "SubsetDistances", "answers_of", "brightness",
-    "check_ensembles", "clip_discrepancy", "compare_features", "compare_looks", "concept_table", "consistency",
-    "consistency_between", "consistency_within", "differences", "distance_to_mean", "distance_to_mean_of_moments",
-    "diversity", "doubts", "drift", "frechet_distance", "frechet_estimate", "frechet_of_moments",
-    "hallucination_report", "is_beside_a_reference", "joined", "kernel_distance", "kernel_estimate", "kernel_subsets",
-    "latent_error", "mean_estimate", "moments_of", "nearest_distances", "own_pictures", "pairwise_distance",
-    "picture_psnr", "pictures_key", "prompt_measure", "prompt_similarity", "ranked", "ratio_of_means",
-    "representativeness", "representativeness_of_moments", "round_trip_measures", "same_pixels", "same_rows",
-    "sameness", "score_table", "sharpness", "spread", "subject_of", "trailing_variance", "typicality", "unit_rows",
+    "check_ensembles", "check_range", "clip_discrepancy", "compare_features", "compare_looks", "concept_table",
+    "consistency", "consistency_between", "consistency_within", "differences", "distance_to_mean",
+    "distance_to_mean_of_moments", "diversity", "doubts", "drift", "frechet_distance", "frechet_estimate",
+    "frechet_of_moments", "hallucination_report", "is_beside_a_reference", "joined", "kernel_distance",
+    "kernel_estimate", "kernel_subsets", "latent_error", "mean_estimate", "moments_of", "nearest_distances",
+    "own_pictures", "pairwise_distance", "picture_psnr", "pictures_key", "prompt_measure", "prompt_similarity",
+    "ranked", "ratio_of_means", "representativeness", "representativeness_of_moments", "round_trip_measures",
+    "same_pixels", "same_rows", "sameness", "score_table", "sharpness", "spread", "subject_of", "trailing_variance",
+    "typicality", "unit_rows",
 ]

@@ -75,7 +75,8 @@ def ratio_of_means(moments: RunningMoments, reference: RunningMoments) -> Estima
     The error is that of the delta method, r^2 (var a / N a^2 + var b / M b^2), of both sets where both have two or more
     numbers, and of the reference alone where only that has.
 
-    Raises ValueError where one has no numbers, the reference a mean that is not above 0, and where `with_error` does.
+    Raises ValueError where one has no numbers or a mean below 0, the reference one that is not above 0, and where
+    `with_error` does.
 
     >>> one, other = RunningMoments(), RunningMoments()
     >>> one.update(torch.tensor([2.0, 2.0, 2.0])); other.update(torch.tensor([4.0, 4.0, 4.0]))
@@ -87,6 +88,8 @@ def ratio_of_means(moments: RunningMoments, reference: RunningMoments) -> Estima
     top, bottom = moments.mean.item(), reference.mean.item()
     if not bottom > 0:
         raise ValueError(f"The mean of the reference is {bottom}, so that nothing can be measured relative to it.")
+    if top < 0:
+        raise ValueError(f"The mean is {top}, but only of numbers of 0 or more is there a ratio.")
     known = [each for each in (moments, reference) if each.count > 1]
     ratio = top / bottom
     # Of a / b by a, 1 / b; by b, -a / b^2.

@@ -18,7 +18,8 @@ def trailing_variance(predictions: Sequence[Tensor]) -> Tensor:
     (arXiv 2406.09358, and the filter of their code): what a model draws between two modes of its data, where it has
     seen nothing, moves longer than what lies in a mode. In the units of the latents, squared; in fp32 or better.
 
-    Raises ValueError for fewer than 2 predictions, for those of different shapes, and for values that are not finite.
+    Raises ValueError for fewer than 2 predictions, for those of different shapes, and for values that are not finite or
+    whose squares overflow.
 
     >>> trailing_variance([torch.tensor([[1.0, 1.0], [0.0, 0.0]]), torch.tensor([[1.0, 1.0], [0.0, 2.0]])]).tolist()
     [0.0, 0.5]
@@ -38,7 +39,8 @@ def trailing_variance(predictions: Sequence[Tensor]) -> Tensor:
     steps = len(predictions)
     variance = (squares / steps - (total / steps).square()).clamp_min(0).flatten(1).mean(1)  # (B,)
     if not variance.isfinite().all():
-        raise ValueError("Predictions must be finite, but some of their values are NaN or infinite.")
+        raise ValueError("Predictions must be finite, but some of their values are NaN, infinite, or so large that "
+                         "their squares overflow.")
     return variance
 
 

@@ -1,15 +1,16 @@
 """Scores of single pictures: the best first, and as a table."""
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ..choices import check_choice
 from ..precision import in_double
+from ..rounding import is_rounding
 from ._finite import check_finite_values
 from ._measure_table import HIGHER, Measure, MeasureTable
 
 SHARPNESS, ABSOLUTE = "sharpness", "variance of the Laplacian"  # of sets it is relative to a reference's
-DIGITS = 12  # of the largest score, beyond which scores are equal
 BESIDE_OTHERS = "beside the other pictures"  # the note of typicality without a reference
 
 
@@ -25,10 +26,13 @@ def ranked(scores: dict[str, Tensor], chosen: str) -> list[int]:
     check_choice(chosen, list(scores), "score")
     values = scores[chosen]
     check_finite_values(values, f"The pictures' {chosen}")
-    # Rounded, so that equal pictures keep their order whatever the last bit says.
-    values = in_double(values)
-    scale = values.abs().max().item() if len(values) else 0.0
-    return (values / (scale or 1.0)).round(decimals=DIGITS).argsort(descending=True, stable=True).tolist()
+    rising, order = in_double(values).sort()
+    # One rank, so that equal pictures keep their order whatever the last bit says. Beside the size of the two alone:
+    # beside a huge score all others would be equal.
+    sizes = torch.maximum(rising[1:].abs(), rising[:-1].abs())
+    ranks = torch.zeros_like(order)
+    ranks[order[1:]] = (~is_rounding(rising[1:] - rising[:-1], sizes)).cumsum(0)
+    return ranks.argsort(descending=True, stable=True).tolist()
 
 
 def score_table(scores: dict[str, Tensor], order: list[int], settings: dict, *, beside: str = "") -> MeasureTable:

@@ -5,6 +5,8 @@ from torch import Tensor
 
 from ..statistics import finite_rows
 
+RANGE = (-0.5, 1.5)  # what resampling and sharpening leave of [0, 1] lies within
+
 
 def check_pictures(pictures: Tensor) -> None:
     """Raise ValueError unless these are one or more pictures (N, H, W, 3 or more), all values finite.
@@ -19,3 +21,19 @@ def check_pictures(pictures: Tensor) -> None:
     broken = int((~finite_rows(pictures)).sum())
     if broken:
         raise ValueError(f"{broken} of {len(pictures)} pictures contain NaN or infinity: look for what made them.")
+
+
+def check_range(pictures: Tensor) -> None:
+    """Raise ValueError for one or more pictures (...) whose values are not in [0, 1] but, say, in 0 ... 255 or
+    -1 ... 1.
+
+    >>> import torch
+    >>> check_range(torch.tensor([0.0, 255.0]))
+    Traceback (most recent call last):
+    ValueError: Pictures have values from 0 to 1 as floating-point numbers, but these go from 0 to 255 as float32: \
+scale them.
+    """
+    lowest, highest = (each.item() for each in pictures.aminmax())
+    if not (pictures.is_floating_point() and RANGE[0] <= lowest and highest <= RANGE[1]):
+        raise ValueError(f"Pictures have values from 0 to 1 as floating-point numbers, but these go from "
+                         f"{lowest:g} to {highest:g} as {str(pictures.dtype).removeprefix('torch.')}: scale them.")

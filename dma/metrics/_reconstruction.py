@@ -6,28 +6,25 @@ from torch import Tensor
 
 from ..precision import in_double
 from ..statistics import blocks, finite_rows
+from ._pictures import check_range
 
 LARGEST_PSNR = 100.0
-RANGE = (-0.5, 1.5)  # what resampling and sharpening leave of [0, 1] lies within
 
 
 def picture_psnr(found: Tensor, expected: Tensor) -> Tensor:
-    """PSNR in dB, (N,), of pictures (N, H, W, 3) in [0, 1], cut there: -10 log10 of the mean squared error; at most
-    100, for an error of 1e-10.
+    """PSNR in dB, (N,) on the CPU, of pictures (N, H, W, 3) in [0, 1], cut there: -10 log10 of the mean squared error;
+    at most 100, for an error of 1e-10.
 
-    Raises ValueError for pictures of other shapes, with NaN or infinity, and for those whose values are not in [0, 1]
-    but, say, in 0 ... 255 or -1 ... 1: cut at 0 and 1 they would all be alike.
+    Raises ValueError for pictures of other shapes, with NaN or infinity, and where `check_range` does: cut at 0 and
+    1 those of another range would all be alike.
 
     >>> picture_psnr(torch.full((1, 2, 2, 3), 0.6), torch.full((1, 2, 2, 3), 0.5)).round(decimals=3).tolist()
     [20.0]
     """
     _check(found, expected, "pictures")
     for pictures in (found, expected):
-        lowest, highest = (each.item() for each in pictures.aminmax())
-        if not (pictures.is_floating_point() and RANGE[0] <= lowest and highest <= RANGE[1]):
-            raise ValueError(f"Pictures have values from 0 to 1 as floating-point numbers, but these go from "
-                             f"{lowest:g} to {highest:g} as {str(pictures.dtype).removeprefix('torch.')}: scale them.")
-    pairs = ((found[rows].float().clamp(0, 1), expected[rows].float().clamp(0, 1))
+        check_range(pictures)
+    pairs = ([pictures[rows].float().cpu().clamp(0, 1) for pictures in (found, expected)]  # may lie on two devices
              for rows in blocks(len(found), found[:1].numel()))
     error = torch.cat([(one - other).square().flatten(1).mean(1) for one, other in pairs])
     return -10 * error.clamp_min(10 ** (-LARGEST_PSNR / 10)).log10()

@@ -10,7 +10,7 @@ from ...dma import baselines, execution, metrics
 from ...dma.baselines import CONGEALING_ALGORITHM, CongealingState
 from ...dma.execution import PassMonitor
 from .. import comfyui
-from ..inputs import category, check_batch, checked, resume
+from ..inputs import category, check_batch, checked, on_white, resume
 
 STANDARD = baselines.CongealingSettings()
 
@@ -54,7 +54,7 @@ class AlignedMean(io.ComfyNode):
         settings = baselines.CongealingSettings(similarity_rounds=similarity_rounds, flow_rounds=flow_rounds,
                                                 smoothness=smoothness, trim=trim)
         settings.check()
-        pictures = images[..., :3]
+        pictures = on_white(images)
         with torch.inference_mode(False):  # gradients lead the warps
             saved = comfyui.saved_without_model(key_of(pictures, settings)) if resume else None
             state = comfyui.resumed("AlignedMean", CongealingState.unpacked, saved) or CongealingState()

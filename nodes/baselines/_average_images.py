@@ -5,7 +5,7 @@ from comfy_api.latest import io
 
 from ...dma import baselines
 from .. import comfyui
-from ..inputs import category, check_batch, checked
+from ..inputs import category, check_batch, checked, on_white
 
 
 class AverageImages(io.ComfyNode):
@@ -23,7 +23,7 @@ class AverageImages(io.ComfyNode):
     @checked()
     def execute(cls, images) -> io.NodeOutput:
         check_batch(images, "images")
-        return io.NodeOutput(baselines.mean_of(images))
+        return io.NodeOutput(baselines.mean_of(on_white(images)))
 
 
 class AverageLatents(io.ComfyNode):

@@ -21,7 +21,6 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ...dma.metrics import trailing_variance
-from ...dma.statistics import finite_rows
 from ._sampling_kind import SamplingKind, kind_of, name_of
 
 KEY = "mental_averages_recording"
@@ -151,9 +150,11 @@ class StepRecord:
 
 
 def _put(finished: Tensor, predictions: Sequence[Tensor], levels: tuple[float, ...], kind: SamplingKind) -> None:
-    # A sampling that ends in NaN ends as it would without being recorded.
-    if torch.stack([finite_rows(each).all() for each in predictions]).all():
-        remember(finished, trailing_variance(list(predictions)), levels, kind)
+    try:
+        scores = trailing_variance(list(predictions))
+    except ValueError:
+        return  # a sampling of NaN, or of values whose squares overflow, ends as it would without being recorded
+    remember(finished, scores, levels, kind)
 
 
 def recording_model(model: Any, last_steps: int) -> Any:

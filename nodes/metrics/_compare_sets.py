@@ -76,7 +76,6 @@ class CompareSets(io.ComfyNode):
         if pair:
             check_divisible(pair[0], "latents", ensemble_size)
         words = inputs.prompt_embedding(image_encoder, text) if text else None
-        # Before encoders are asked, which takes long: pictures of another range are refused here.
         round_trip = metrics.round_trip_measures(subject, (images[..., :3], reference[..., :3]) if paired else None,
                                                  pair, ensemble_size=ensemble_size)
         rows = metrics.compare_looks(subject, images, reference, ensemble_size=ensemble_size)
@@ -133,6 +132,7 @@ def check_sets(images: Tensor, reference: Tensor, ensemble_size: int, paired: bo
     for pictures, name in ((images, "images"), (reference, REFERENCE)):
         check_batch(pictures, name)
         encoders.check_images(pictures)
+        metrics.check_range(pictures[..., :3])
     if len(reference) < 2:
         raise ValueError("reference holds one picture, of which nothing can be known but how far it is: connect a "
                          "batch of two or more.")

@@ -75,7 +75,8 @@ def test_the_ratio_of_a_single_picture_has_the_references_error():
 
 
 @pytest.mark.parametrize("top, bottom, complaint", [
-    ([], [1.0], "no numbers"), ([1.0], [], "no numbers"), ([1.0], [0.0, 0.0], "mean of the reference is 0.0")])
+    ([], [1.0], "no numbers"), ([1.0], [], "no numbers"), ([1.0], [0.0, 0.0], "mean of the reference is 0.0"),
+    ([-2.0, 1.0], [1.0], "mean is -0.5")])
 def test_what_is_no_ratio_is_refused(top, bottom, complaint):
     one, other = (moments_of(torch.tensor(values)) if values else RunningMoments() for values in (top, bottom))
     with pytest.raises(ValueError, match=complaint):

@@ -44,7 +44,8 @@ def test_a_latent_has_its_score_whatever_is_beside_it():
 @pytest.mark.parametrize("predictions, message", [
     ([], "0 steps"), ([torch.ones(1, 2)], "1 steps, but a variance needs 2"),
     ([torch.ones(1, 2), torch.ones(2, 2)], "one shape"), ([torch.ones(3), torch.ones(3)], "one shape"),
-    ([torch.ones(1, 2), torch.full((1, 2), torch.nan)], "must be finite")])
+    ([torch.ones(1, 2), torch.full((1, 2), torch.nan)], "must be finite"),
+    ([torch.full((1, 2), 3e19), torch.full((1, 2), -3e19)], "squares overflow")])
 def test_what_makes_no_sense_is_refused(predictions, message):
     with pytest.raises(ValueError, match=message):
         trailing_variance(predictions)

@@ -20,6 +20,15 @@ def test_scores_that_differ_by_rounding_alone_are_equal(size):
     assert ranked({"typicality": 0 * values}, "typicality") == [0, 1, 2, 3]
 
 
+def test_a_huge_score_makes_no_others_equal():
+    values = torch.tensor([1.0, 3.0, -1e13, 0.3, 0.1 + 0.2], dtype=torch.float64)
+    assert ranked({"sharpness": values}, "sharpness") == [1, 0, 3, 4, 2]
+
+
+def test_no_pictures_have_no_order():
+    assert ranked({"sharpness": torch.zeros(0)}, "sharpness") == []
+
+
 def test_the_table_has_every_score_of_every_picture_in_this_order():
     table = score_table(SCORES, [1, 2, 3, 0], {"score": "CLIP-T"})
     assert table.subjects() == ["picture 2", "picture 3", "picture 4", "picture 1"]

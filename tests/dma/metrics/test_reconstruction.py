@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from peak_memory import largest_made_by
+from single_precision_device import DEVICE, pretended
 
 from mental_averages.dma.metrics import latent_error, picture_psnr
 
@@ -15,6 +16,14 @@ def test_psnr_of_known_errors():
 
 def test_pictures_are_cut_to_their_range_first():
     assert picture_psnr(torch.full((1, 2, 2, 3), 1.4), torch.ones(1, 2, 2, 3)).item() == pytest.approx(100)
+
+
+def test_pictures_may_lie_on_two_devices():
+    found, expected = torch.rand(2, 3, 4, 4, 3, generator=torch.Generator().manual_seed(0))
+    with pretended():
+        one, other = found.to(DEVICE), expected.to(DEVICE)
+        for pair in ((one, expected), (found, other), (one, other)):
+            assert torch.equal(picture_psnr(*pair), picture_psnr(found, expected))
 
 
 @pytest.mark.parametrize("pictures", [torch.full((1, 2, 2, 3), 200.0), torch.full((1, 2, 2, 3), 1, dtype=torch.uint8),

@@ -35,6 +35,22 @@ def test_without_rounds_it_is_the_trimmed_mean(comfyui, squares):
     torch.testing.assert_close(mean, trimmed_mean(aligned, 0.3), rtol=0, atol=0)
 
 
+def test_shapes_that_lie_in_their_alpha_are_seen_on_white(comfyui, folders):
+    """Black drawings on nothing are those on a white page, and others than the drawing in white."""
+    from mental_averages.nodes.baselines import AlignedMean
+
+    with torch.inference_mode():
+        drawn = torch.zeros(3, 32, 32, 4)
+        for row in range(3):
+            drawn[row, 8 + row : 20 + row, 8:24, 3] = 1
+        on_page = (1 - drawn[..., 3:]).expand(-1, -1, -1, 3)
+        white = torch.cat([torch.ones(3, 32, 32, 3), drawn[..., 3:]], dim=3)
+        found, expected, other = (AlignedMean.execute(images, 1, 0, trim=0.0).args
+                                  for images in (drawn, on_page, white))
+    assert all(torch.equal(one, same) for one, same in zip(found, expected))
+    assert found[0].min() < 0.1 and found[0].max() > 0.9 and (other[0] == 1).all()
+
+
 def test_an_interrupted_run_is_gone_on_with(bridge, squares, monkeypatch, caplog):
     from mental_averages.nodes import comfyui
     from mental_averages.nodes.baselines import AlignedMean

@@ -12,6 +12,17 @@ def test_averages(comfyui):
     assert set(latent) == {"samples"} and latent["samples"].shape == (1, 8, 8, 3)
 
 
+def test_what_transparency_hides_is_not_averaged(comfyui):
+    """The mean is that of what is seen on a white page: here of red and of nothing."""
+    from mental_averages.nodes.baselines import AverageImages
+
+    images = torch.zeros(2, 8, 8, 4)
+    images[0, ..., 0] = images[0, ..., 3] = 1
+    images[1, ..., 2] = 1  # blue that is not seen
+    expected = torch.tensor([1.0, 0.5, 0.5]).expand(1, 8, 8, 3)
+    torch.testing.assert_close(AverageImages.execute(images).args[0], expected)
+
+
 def test_bad_batches(comfyui):
     from mental_averages.nodes.baselines import AverageImages, AverageLatents
 

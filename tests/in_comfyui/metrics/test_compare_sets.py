@@ -193,8 +193,13 @@ def test_an_encoder_that_sees_no_difference_is_refused(comfyui):
         compare(comfyui, clip_vision=Blind())
 
 
-def test_pictures_of_another_range_are_refused_before_an_encoder_is_asked(comfyui, monkeypatch):
-    """Cut at 0 and 1 all would be white, and the PSNR 100."""
-    monkeypatch.setattr(encoders, "unit_embeddings", None)
+@pytest.mark.parametrize("change", [dict(images=255 * IMAGES), dict(reference=2 * REFERENCE - 1),
+                                    dict(images=255 * IMAGES, reference=255 * IMAGES, paired=True)])
+def test_pictures_of_another_range_are_refused_before_an_encoder_is_asked(comfyui, change):
+    """Encoders and the PSNR would cut them at 0 and 1, and sharpness grows with their size."""
     with pytest.raises(ValueError, match="Pictures have values from 0 to 1 .* but these go from"):
-        compare(comfyui, 255 * IMAGES, 255 * IMAGES, paired=True, clip_vision=ClipVision())
+        compare(comfyui, **change, clip_vision=Untouched())
+
+
+def test_what_resampling_leaves_of_the_range_is_measured(comfyui):
+    assert by_name(compare(comfyui, 1.6 * IMAGES - 0.3)[0])["sharpness"].value > 0

@@ -1,4 +1,6 @@
 """RecordPredictions in core's samplers and in the pack's own nodes: bit-identical, and right."""
+import itertools
+
 import pytest
 import torch
 from every_node import PREDICTING
@@ -138,6 +140,16 @@ def test_a_sampling_that_ends_in_nan_ends_as_without(small, bridge):
 
     found = ksampler(broken(recording(small[0])), small[1])
     assert found.isnan().all() and bridge.recorded(found) == [None, None]
+
+
+def test_a_sampling_of_values_whose_squares_overflow_ends_as_without(small, bridge):
+    def huge(model):
+        model, signs = model.clone(), itertools.cycle([3e19, -3e19])
+        model.set_model_sampler_post_cfg_function(lambda arguments: torch.full_like(arguments["denoised"], next(signs)))
+        return model
+
+    plain, found = (ksampler(huge(model), small[1], sampler="euler") for model in (small[0], recording(small[0])))
+    assert torch.equal(plain, found) and found.isfinite().all() and bridge.recorded(found) == [None, None]
 
 
 def test_an_interrupt_leaves_nothing_behind(small, bridge):

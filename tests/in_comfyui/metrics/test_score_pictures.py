@@ -103,7 +103,8 @@ def test_the_sheet_shows_as_many_as_asked(comfyui):
     (dict(by="typicality", clip_vision=None), "typicality is taken by an encoder"),
     (dict(by="typicality", images=IMAGES[:1]), "there is one: connect more"),
     (dict(images=torch.rand(2, 2, 9, 3)), "3 x 3 pixels"), (dict(by="taste"), "taste"),
-    (dict(images=torch.full((2, 8, 8, 3), float("nan"))), "NaN"), (dict(keep=0), "keep is 0"),
+    (dict(images=torch.full((2, 8, 8, 3), float("nan"))), "NaN"), (dict(images=255 * IMAGES), "values from 0 to 1"),
+    (dict(reference=2 * REFERENCE - 1), "values from 0 to 1"), (dict(keep=0), "keep is 0"),
     (dict(image_encoder=object()), "both connected")])
 def test_bad_inputs_are_refused_before_pictures_are_read(comfyui, change, complaint):
     with pytest.raises(ValueError, match=complaint):
