@@ -3,6 +3,7 @@ lies."""
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import comfy.model_sampling
@@ -23,6 +24,16 @@ def noise_law(model: Any) -> Any:
     elsewhere = isinstance(law, torch.nn.Module) and any(
         tensor.device.type != "cpu" for tensor in (*law.buffers(), *law.parameters()))
     return copy.deepcopy(law).to("cpu") if elsewhere else law
+
+
+def levels_between(law: Any, start_percent: float, end_percent: float) -> tuple[float, float]:
+    """The noise levels of a part of the samplings by core's model_sampling, the lower one first, both included.
+
+    A part from the start on has no upper end: the table of a flow model whose schedule is shifted ends a rounding above
+    what core calls its start, 1, where the first step is taken.
+    """
+    highest = math.inf if start_percent <= 0 else float(law.percent_to_sigma(start_percent))
+    return float(law.percent_to_sigma(end_percent)), highest
 
 
 def rounded_level(sigma: float) -> float:
