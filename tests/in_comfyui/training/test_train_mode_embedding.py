@@ -114,6 +114,20 @@ def test_interrupted_and_resumed_equals_uninterrupted(case, embeddings, end):
     assert not same(content(embeddings), content(embeddings, "copy"))
 
 
+def test_core_frees_memory_for_no_more_latents_than_a_pass_takes(case, monkeypatch):
+    import comfy.sampler_helpers
+
+    prepare, counts = comfy.sampler_helpers.prepare_sampling, []
+
+    def noted(model, noise_shape, *arguments, **options):
+        counts.append(noise_shape[0])
+        return prepare(model, noise_shape, *arguments, **options)
+
+    monkeypatch.setattr(comfy.sampler_helpers, "prepare_sampling", noted)
+    train(case("SD1.5"), steps=1, batch_size=100)
+    assert counts == [4 * 64]
+
+
 def test_a_name_that_is_taken_is_refused_and_nothing_is_lost(case, embeddings):
     made = case("SD1.5")
     kept = embeddings / "mode.safetensors"
