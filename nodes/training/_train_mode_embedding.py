@@ -21,6 +21,7 @@ from ..comfyui import (
     checkpoints,
     embedding_path,
     is_from,
+    is_readable_embedding,
     name_is_taken,
     plain_name,
     write_embedding,
@@ -218,7 +219,8 @@ def prepare(model: Any, clip: Any, latents: dict, name: str, initial_text: str, 
     source = {"latents": clean, **{str(place): values[:1] for place, values in enumerate(first)}}
     origin = execution.run_key({**texts, "owner": owner}, source) if owner else ""
     is_taken = path.exists() and not overwrite and not is_from(path, origin)
-    if is_taken and not (resume and execution.saved_states(comfyui.run_state_folder(), key)):
+    if is_taken and not (resume and execution.saved_states(comfyui.run_state_folder(), key)
+                         and is_readable_embedding(path)):
         raise name_is_taken(name, path)
     return Prepared(name, path, shape, clean, prompt, first, start, choices, key, origin, is_taken)
 

@@ -1,4 +1,5 @@
 """TrainModeEmbedding: on small models of SD1.5 and SDXL with small text encoders, and on the demo model."""
+import copy
 from types import SimpleNamespace
 
 import pytest
@@ -142,6 +143,20 @@ def test_a_name_that_is_taken_is_refused_and_nothing_is_lost(case, embeddings):
         refuse(made, "embedding:old is read from .*old.pt", name="old", overwrite=overwrite)
         refuse(made, "embedding:deep is read from .*deep.safetensors", name="deep", overwrite=overwrite)
     assert kept.read_bytes() == b"somebody's work"
+
+
+def test_a_file_of_its_own_that_was_cut_short_is_taken(case, embeddings, bridge):
+    """Told before anything is computed, and where it was cut short meanwhile."""
+    made, path = case("SD1.5"), embeddings / "mode.safetensors"
+    train(made)
+    whole, vectors = path.read_bytes(), copy.deepcopy(content(embeddings))  # they lie in the file
+    path.write_bytes(whole[:-4])
+    refuse(made, "There is an embedding 'mode' already")
+    with pytest.raises(ValueError, match="There is an embedding 'mode' already"):
+        bridge.write_embedding("mode", path, {"clip_l": torch.zeros(1, 8)}, {}, False)
+    assert path.read_bytes() == whole[:-4]
+    train(made, overwrite=True)
+    assert same(content(embeddings), vectors)
 
 
 @pytest.mark.parametrize("name",
