@@ -1,6 +1,7 @@
 """CONDITIONING: what cannot be used, and copies that autograd can use."""
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,7 +72,9 @@ def check_active(model: Any, conditioning: list, name: str, sigmas: Sequence[flo
     """Raise ValueError if no part of a conditioning is active at one of some noise levels, where core takes zeros for
     the prediction."""
     level_of = model.get_model_object("model_sampling").percent_to_sigma
-    ranges = [(float(level_of(options.get("end_percent", 1.0))), float(level_of(options.get("start_percent", 0.0))))
+    # As in core, an end that an entry does not name is none: a table of levels may go a rounding beyond percent 0.
+    ranges = [(float(level_of(options["end_percent"])) if "end_percent" in options else 0.0,
+               float(level_of(options["start_percent"])) if "start_percent" in options else math.inf)
               for _, options in conditioning]
     for sigma in sigmas:
         if not any(lowest <= sigma <= highest for lowest, highest in ranges):

@@ -62,27 +62,40 @@ def name_is_taken(name: str, path: Path) -> ValueError:
     return ValueError(f"There is an embedding {name!r} already ({path}): choose another name, or set overwrite.")
 
 
+def is_readable_embedding(path: Path) -> bool:
+    """Whether a file is whole: of one that was cut short, or is of another kind, nobody knows whose it is."""
+    return _header(path) is not None
+
+
 def is_from(path: Path, origin: str) -> bool:
     """Whether an embedding's file says that it is of this origin."""
+    header = _header(path) or {}
+    return bool(origin) and header.get("format") == FORMAT and header.get("origin") == origin
+
+
+def _header(path: Path) -> dict[str, str] | None:
+    """What an embedding's file says of itself; None where it cannot be read."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
+            return file.metadata() or {}
     except (SafetensorError, OSError):
-        return False
-    return bool(origin) and header.get("format") == FORMAT and header.get("origin") == origin
+        return None
 
 
 def write_embedding(name: str, path: Path, content: dict[str, Tensor], settings: dict[str, Any], overwrite: bool,
                     origin: str = "") -> None:
     """Write a file that `embedding:name` reads, whole or not at all. One with the same vectors is left as it is.
 
-    Raises ValueError if there is one of another origin in its place by now, and where it cannot be written.
+    Raises ValueError if there is one of another origin, or an unreadable file, in its place by now, and where it cannot
+    be written.
     """
     from safetensors.torch import load_file, save_file
 
     if path.exists() and not overwrite:
+        if not is_readable_embedding(path):
+            raise name_is_taken(name, path)
         present = load_file(path)
         if (present.keys() == content.keys()
             and all(torch.equal(present[encoder], content[encoder]) for encoder in content)):

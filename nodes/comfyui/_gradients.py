@@ -3,7 +3,7 @@
 1. Weights that were loaded under inference mode cannot be saved for a backward pass (`normal_weights`).
 2. Some operators have no backward form; core offers another under its flag `in_training` (`differentiable`).
 3. Attention kernels may have no backward pass; core asks for an override at most attentions
-   (`attention_with_backward`).
+   (`attention_with_backward`), and where it does not, another stands in their place (`differentiable`).
 4. Blocks that work in place, and weights in buffers that core fills again for the next layer: what the backward pass
    needs is copied when it is saved (`differentiable`).
 5. Memory: block checkpoints whose gradients are exact for blocks that work in place (`checkpointed`).
@@ -15,7 +15,9 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import comfy.ldm.hydit.attn_layers
 import comfy.ldm.modules.attention
+import comfy.ldm.pixart.blocks
 import comfy.model_management
 import torch
 from torch import Tensor, nn
@@ -26,6 +28,8 @@ from ._held_tensors import HeldTensors
 
 # What core notes at a weight of a network in dynamic VRAM: the type that it is cast to.
 OF_DYNAMIC_VRAM = "_model_dtype"
+# Those of core's networks in whose blocks attention asks for no override.
+WITHOUT_OVERRIDE = (comfy.ldm.hydit.attn_layers, comfy.ldm.pixart.blocks)
 
 
 def attention_with_backward(attention: Callable, *arguments: Any, **options: Any) -> Tensor:
@@ -119,17 +123,22 @@ def differentiable(resident: frozenset[int] | None) -> Iterator[None]:
     neither a block that works in place nor a buffer that is filled again can change it: exact, at the price of memory.
     """
     before = comfy.model_management.in_training
-    comfy.model_management.in_training = True
+    attentions = [module.optimized_attention for module in WITHOUT_OVERRIDE]
 
     def copied(tensor: Tensor) -> Tensor:
         return tensor if tensor.untyped_storage().data_ptr() in resident else tensor.clone()
 
     copies = torch.autograd.graph.saved_tensors_hooks(copied, lambda tensor: tensor)
     try:
+        comfy.model_management.in_training = True
+        for module in WITHOUT_OVERRIDE:
+            module.optimized_attention = comfy.ldm.modules.attention.attention_pytorch
         with contextlib.nullcontext() if resident is None else copies:
             yield
     finally:
         comfy.model_management.in_training = before
+        for module, attention in zip(WITHOUT_OVERRIDE, attentions):
+            module.optimized_attention = attention
 
 
 class _BlockCheckpoint(torch.autograd.Function):

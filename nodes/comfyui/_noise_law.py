@@ -3,6 +3,7 @@ lies."""
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import comfy.model_sampling
@@ -35,6 +36,16 @@ def entering(model: Any, latents: Tensor, sigma: Tensor) -> Tensor:
 def leaving(model: Any, x: Tensor, sigma: Tensor) -> Tensor:
     """What a sampler that ends at a noise level hands on of x (N, C, H, W): the inverse of `entering`."""
     return noise_law(model).inverse_noise_scaling(sigma, x)
+
+
+def levels_between(law: Any, start_percent: float, end_percent: float) -> tuple[float, float]:
+    """The noise levels of a part of the samplings by core's model_sampling, the lower one first, both included.
+
+    A part from the start on has no upper end: the table of a flow model whose schedule is shifted ends a rounding above
+    what core calls its start, 1, where the first step is taken.
+    """
+    highest = math.inf if start_percent <= 0 else float(law.percent_to_sigma(start_percent))
+    return float(law.percent_to_sigma(end_percent)), highest
 
 
 def rounded_level(sigma: float) -> float:

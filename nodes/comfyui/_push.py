@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...dma import steering
 from ._latents import as_pictures, described
+from ._noise_law import levels_between
 
 KEY = "mental_averages_push"
 
@@ -54,8 +55,7 @@ class Push:
         """The noise levels of the range, the lower one first, in a schedule: that of the model that is sampled, which a
         node behind this one may have changed."""
         if id(law) not in self.ranges:
-            self.ranges[id(law)] = (law, float(law.percent_to_sigma(self.end_percent)),
-                                    float(law.percent_to_sigma(self.start_percent)))
+            self.ranges[id(law)] = (law, *levels_between(law, self.start_percent, self.end_percent))
         return self.ranges[id(law)][1:]
 
     def reference_as(self, latents: Tensor) -> Tensor:

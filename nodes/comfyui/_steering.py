@@ -14,6 +14,7 @@ from torch import Tensor
 from ...dma.steering import Direction
 from ._architectures import Place, Rows, places
 from ._model import network_of
+from ._noise_law import levels_between
 
 KEY = "mental_averages_steering"
 CONDITIONAL = 0  # core's number of the side of guidance that the positive prompt is on
@@ -81,7 +82,7 @@ class Steering:
 
     def steered_rows(self, law: Any, t: Tensor, options: Mapping[str, Any], count: int) -> Tensor:
         """Which rows (B,) of a batch are steered."""
-        lowest, highest = (float(law.percent_to_sigma(percent)) for percent in (self.end_percent, self.start_percent))
+        lowest, highest = levels_between(law, self.start_percent, self.end_percent)
         rows = ((t >= lowest) & (t <= highest)).expand(count)
         if self.conditional:
             # Sides are in chunks of the same size, one after the other.

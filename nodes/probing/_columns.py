@@ -59,7 +59,7 @@ def in_folder(folder: str) -> list[str]:
 
 def matching(text: str, known: list[str], kind: str, where: str) -> list[str]:
     """The files of `known` that lines name: whole names, or patterns with *, ? and [], whose files come in natural
-    order. A line without a pattern may leave the ending and the folders out.
+    order. A name may leave the ending and the folders out.
 
     Raises ValueError for a line that matches nothing, for no lines, and for a file that two lines name.
     """
@@ -87,16 +87,17 @@ def matches(line: str, known: list[str]) -> list[str]:
     """The files that one line means."""
     if line in known:
         return [line]
-    if is_pattern(line):
-        # Of a pattern without a folder the files of all folders.
-        return sorted((name for name in known if fnmatch.fnmatchcase(
-            name if "/" in line else PurePosixPath(name).name, line)), key=natural)
+    # Before patterns, as a name may have brackets.
     short = [name for name in known
              if line in (PurePosixPath(name).name, PurePosixPath(name).stem, str(PurePosixPath(name).with_suffix("")))]
     if len(short) > 1:
         raise ValueError(f"{line!r} may be each of {', '.join(sorted(short, key=natural)[:SHOWN])}: write its folder, "
                          "too.")
-    return short
+    if short or not is_pattern(line):
+        return short
+    # Of a pattern without a folder the files of all folders.
+    return sorted((name for name in known if fnmatch.fnmatchcase(
+        name if "/" in line else PurePosixPath(name).name, line)), key=natural)
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:

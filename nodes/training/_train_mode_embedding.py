@@ -21,6 +21,7 @@ from ..comfyui import (
     checkpoints,
     embedding_path,
     is_from,
+    is_readable_embedding,
     name_is_taken,
     plain_name,
     write_embedding,
@@ -156,7 +157,8 @@ class TrainModeEmbedding(io.ComfyNode):
         sigmas = comfyui.sigmas_of(model, "normal", PREVIEW_STEPS)
         trained = comfyui.with_denoiser(model, comfyui.loaded_with_model(prompt, task.start), task.start, 1.0,
                                         sigmas, shape, seed, run, layer=None, save_memory=gradient_checkpointing,
-                                        at_once=batch_size)
+                                        # A step of more latents than a pass takes at first is split.
+                                        at_once=min(batch_size, execution.choose_batch(None, shape).value))
         report = dataclasses.replace(trained.report, settings={
             **trained.report.settings, **task.choices, "name": task.name, "latents": len(clean)})
         content = dict(zip(comfyui.encoders(prompt.clip), trained.parameters))
@@ -217,7 +219,8 @@ def prepare(model: Any, clip: Any, latents: dict, name: str, initial_text: str, 
     source = {"latents": clean, **{str(place): values[:1] for place, values in enumerate(first)}}
     origin = execution.run_key({**texts, "owner": owner}, source) if owner else ""
     is_taken = path.exists() and not overwrite and not is_from(path, origin)
-    if is_taken and not (resume and execution.saved_states(comfyui.run_state_folder(), key)):
+    if is_taken and not (resume and execution.saved_states(comfyui.run_state_folder(), key)
+                         and is_readable_embedding(path)):
         raise name_is_taken(name, path)
     return Prepared(name, path, shape, clean, prompt, first, start, choices, key, origin, is_taken)
 

@@ -1,8 +1,11 @@
 """Gradients through a ComfyUI MODEL against finite differences, and what is left behind of them."""
+import sys
+
 import pytest
 import torch
 from alignments import align, steps_of_ksampler
 from nvidia_attention import own_choice
+from small_models import MODELS
 
 LEVELS = torch.tensor([5.0, 0.0])
 
@@ -71,6 +74,37 @@ def test_gauss_newton_through_cores_choice_of_kernels(small, monkeypatch):
     expected = align(*small, **change)
     monkeypatch.setattr(comfy.ops, "scaled_dot_product_attention", own_choice)
     torch.testing.assert_close(align(*small, **change), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("save_memory", [False, True])
+@pytest.mark.parametrize("name, place", [("PixArt", "comfy.ldm.pixart.blocks"),
+                                         ("HunyuanDiT", "comfy.ldm.hydit.attn_layers")])
+def test_kernels_without_a_backward_pass_where_no_override_is_asked_for(bridge, name, place, save_memory, monkeypatch):
+    """They would take part of the gradient away without a word."""
+    from comfy.ldm.modules.attention import attention_pytorch
+
+    calls, module = [], sys.modules[place]
+
+    def kernel(*arguments, **options):
+        calls.append(arguments)
+        return attention_pytorch(*arguments, **options).detach()
+
+    def measure(denoiser):
+        x = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        with torch.enable_grad():
+            return torch.autograd.grad(denoiser.denoise_differentiably(x, torch.tensor([1.0])).square().sum(), x)[0]
+
+    model, prompt = MODELS[name].build(), MODELS[name].conditioning(1)
+    shape = (model.model.latent_format.latent_channels, *MODELS[name].size)
+    given = model, prompt, prompt, 1.0, torch.tensor([1.0, 0.0]), shape, 0
+    expected = bridge.with_denoiser(*given, measure, layer=None, save_memory=save_memory)
+    monkeypatch.setattr(module, "optimized_attention", kernel)
+    found = bridge.with_denoiser(*given, measure, layer=None, save_memory=save_memory)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    # Predictions keep it.
+    assert module.optimized_attention is kernel and not calls
+    bridge.with_denoiser(*given, lambda denoiser: denoiser.denoise(torch.ones(1, *shape), 1.0), layer=None)
+    assert calls
 
 
 class NoBackward(torch.autograd.Function):

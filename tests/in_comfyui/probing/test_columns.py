@@ -37,6 +37,13 @@ def test_a_name_with_brackets_is_itself(columns):
     assert columns.matching("x[1].safetensors", known, "loras", "files") == known[1:]
 
 
+@pytest.mark.parametrize("line", ["style[1].safetensors", "style[1]", "concept/style[1]"])
+def test_a_name_with_brackets_may_leave_out_what_others_may(columns, line):
+    known = ["concept/style1.safetensors", "concept/style[1].safetensors", "concept/style2.safetensors"]
+    assert columns.matching(line, known, "loras", "files") == known[1:2]
+    assert columns.matching("style[12]*", known, "loras", "files") == [known[0], known[2]]
+
+
 @pytest.mark.parametrize("text, message", [
     ("", "columns.names is empty"), ("z", "no file of ComfyUI's checkpoints matches 'z'; there is a"),
     ("b", "'b' may be each of sd15/b.ckpt, sdxl/b.safetensors: write its folder"),

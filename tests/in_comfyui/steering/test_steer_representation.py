@@ -31,21 +31,22 @@ def texts(name="SD1.5"):
     return MODELS[name].conditioning(1), MODELS[name].conditioning(2)
 
 
-def ksampler(model, name="SD1.5", count=2, sampler="euler", cfg=CFG, steps=STEPS):
+def ksampler(model, name="SD1.5", count=2, sampler="euler", cfg=CFG, steps=STEPS, scheduler="normal"):
     import nodes
 
     with torch.inference_mode():
-        return nodes.common_ksampler(model, SEED, steps, cfg, sampler, "normal", *texts(name),
+        return nodes.common_ksampler(model, SEED, steps, cfg, sampler, scheduler, *texts(name),
                                      {"samples": torch.zeros(count, *SHAPES[name])})[0]["samples"]
 
 
-def by_core(model, name, layer, vector, strength=0.7, sides=(0, 1), steps=range(STEPS)):
+def by_core(model, name, layer, vector, strength=0.7, sides=(0, 1), steps=range(STEPS),
+            scheduler="normal"):
     """The same by core's own patch points, which know one place of a network each."""
     model = model.clone()
     taken = model.get_model_object("model_sampling")
     import comfy.samplers
 
-    levels = comfy.samplers.calculate_sigmas(taken, "normal", STEPS)
+    levels = comfy.samplers.calculate_sigmas(taken, scheduler, STEPS)
 
     def change(options, like, rows):
         step = int((levels[:-1] - options["sigmas"][0]).abs().argmin())
@@ -128,6 +129,21 @@ def test_only_the_chosen_part_of_sampling_is_steered(built, name, layer, start, 
     found = ksampler(steered(model, towards, start=start, end=end), name)
     expected = ksampler(by_core(model, name, layer, towards.layers[layer].vector, steps=steps), name)
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_the_first_step_of_a_shifted_schedule_is_steered(built):
+    """Its noise level is a rounding above what core calls the start."""
+    from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+
+    model, layer = ModelSamplingSD3().patch(built("SD3"), 2.66)[0], "joint_blocks.0"
+    towards, law = direction(model, [layer]), model.get_model_object("model_sampling")
+    assert law.sigmas[-1].item() > law.percent_to_sigma(0.0)
+    expected, without_first = (ksampler(by_core(model, "SD3", layer, towards.layers[layer].vector, steps=steps,
+                                                scheduler="simple"), "SD3", scheduler="simple")
+                               for steps in (range(STEPS), range(1, STEPS)))
+    found = ksampler(steered(model, towards), "SD3", scheduler="simple")
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+    assert (found - without_first).abs().max() > 1e-2
 
 
 def test_strength_0_is_the_model_to_the_last_bit(built, bridge):

@@ -244,6 +244,21 @@ def test_a_schedule_changed_behind_it_is_the_one_it_follows(built):
     assert torch.equal(behind, before)
 
 
+@pytest.mark.parametrize("shift", [1.58, 2.66, 8.47])
+def test_the_first_step_of_a_shifted_schedule_is_pushed(built, shift):
+    """Its noise level is a rounding above what core calls the start."""
+    from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+
+    model, shape, changed = ModelSamplingSD3().patch(built("SD3"), shift)[0], SIZES["SD3"], []
+    law = model.get_model_object("model_sampling")
+    assert law.sigmas[-1].item() > law.percent_to_sigma(0.0)
+    (push,) = patched(model, latent(shape), end=1.0).model_options["sampler_post_cfg_function"]
+    model.set_model_sampler_post_cfg_function(
+        lambda arguments: changed.append(push(arguments) is not arguments["denoised"]) or arguments["denoised"])
+    ksampler(model, prompts("SD3"), shape, scheduler="simple")
+    assert changed == [True] * STEPS
+
+
 class Law:
     """A schedule that counts how often it is asked."""
 
@@ -272,7 +287,7 @@ def pushing(push, law, dtype=torch.float16, device="cpu"):
 
 
 def test_what_does_not_change_within_a_sampling_is_read_once(bridge):
-    push, law = bridge.Push(torch.full((1, 4, 8, 8), 3.0), False, 0.5, 0.0, 0.4), Law()
+    push, law = bridge.Push(torch.full((1, 4, 8, 8), 3.0), False, 0.5, 0.05, 0.4), Law()
     first, *steps = (pushing(push, law)[1] for _ in range(4))
     assert law.asked == 2 and "_to_copy" in first
     for step in steps:

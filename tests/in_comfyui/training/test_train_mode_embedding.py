@@ -1,4 +1,5 @@
 """TrainModeEmbedding: on small models of SD1.5 and SDXL with small text encoders, and on the demo model."""
+import copy
 from types import SimpleNamespace
 
 import pytest
@@ -114,6 +115,20 @@ def test_interrupted_and_resumed_equals_uninterrupted(case, embeddings, end):
     assert not same(content(embeddings), content(embeddings, "copy"))
 
 
+def test_core_frees_memory_for_no_more_latents_than_a_pass_takes(case, monkeypatch):
+    import comfy.sampler_helpers
+
+    prepare, counts = comfy.sampler_helpers.prepare_sampling, []
+
+    def noted(model, noise_shape, *arguments, **options):
+        counts.append(noise_shape[0])
+        return prepare(model, noise_shape, *arguments, **options)
+
+    monkeypatch.setattr(comfy.sampler_helpers, "prepare_sampling", noted)
+    train(case("SD1.5"), steps=1, batch_size=100)
+    assert counts == [4 * 64]
+
+
 def test_a_name_that_is_taken_is_refused_and_nothing_is_lost(case, embeddings):
     made = case("SD1.5")
     kept = embeddings / "mode.safetensors"
@@ -128,6 +143,20 @@ def test_a_name_that_is_taken_is_refused_and_nothing_is_lost(case, embeddings):
         refuse(made, "embedding:old is read from .*old.pt", name="old", overwrite=overwrite)
         refuse(made, "embedding:deep is read from .*deep.safetensors", name="deep", overwrite=overwrite)
     assert kept.read_bytes() == b"somebody's work"
+
+
+def test_a_file_of_its_own_that_was_cut_short_is_taken(case, embeddings, bridge):
+    """Told before anything is computed, and where it was cut short meanwhile."""
+    made, path = case("SD1.5"), embeddings / "mode.safetensors"
+    train(made)
+    whole, vectors = path.read_bytes(), copy.deepcopy(content(embeddings))  # they lie in the file
+    path.write_bytes(whole[:-4])
+    refuse(made, "There is an embedding 'mode' already")
+    with pytest.raises(ValueError, match="There is an embedding 'mode' already"):
+        bridge.write_embedding("mode", path, {"clip_l": torch.zeros(1, 8)}, {}, False)
+    assert path.read_bytes() == whole[:-4]
+    train(made, overwrite=True)
+    assert same(content(embeddings), vectors)
 
 
 @pytest.mark.parametrize("name",

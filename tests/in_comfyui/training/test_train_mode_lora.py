@@ -196,6 +196,40 @@ def test_prompts_that_together_cover_the_schedule_are_trained_on_as_one(comfyui)
     assert found == pytest.approx(whole, rel=1e-4)
 
 
+def test_a_prompt_without_a_range_is_active_at_every_level_of_a_shifted_schedule(comfyui):
+    """The highest is a rounding above what core calls the start, to which it holds those that have a range."""
+    from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+
+    model, latents, positive = small_case("SD3")
+    model = ModelSamplingSD3().patch(model, 2.66)[0]
+    law = model.get_model_object("model_sampling")
+    assert law.sigmas[-1].item() > law.percent_to_sigma(0.0)
+    assert len(train(model, latents, positive, steps=2)[2]["loss"]) == 2
+    refuse(model, latents, in_ranges(positive, (0.0, 1.0)), "No part of the positive conditioning is active")
+
+
+@pytest.mark.parametrize("batch_size, rows", [(3, 3), (100, 64)])
+def test_core_frees_memory_for_no_more_latents_than_a_pass_takes(comfyui, monkeypatch, batch_size, rows):
+    import comfy.sampler_helpers
+
+    prepare, counts, passes = comfy.sampler_helpers.prepare_sampling, [], []
+
+    def noted(model, noise_shape, *arguments, **options):
+        counts.append(noise_shape[0])
+        return prepare(model, noise_shape, *arguments, **options)
+
+    def counted(apply, arguments):
+        passes.append(len(arguments["input"]))
+        return apply(arguments["input"], arguments["timestep"], **arguments["c"])
+
+    model, latents, positive = small_case("SD1.5")
+    model = model.clone()
+    model.set_model_unet_function_wrapper(counted)
+    monkeypatch.setattr(comfy.sampler_helpers, "prepare_sampling", noted)
+    train(model, latents, positive, steps=1, batch_size=batch_size)
+    assert counts == [4 * rows] and max(passes) == rows
+
+
 def in_ranges(conditioning, *ranges):
     """A prompt's copies by Conditioning Set Timestep Range, combined."""
     return [copy for start, end in ranges
