@@ -23,6 +23,17 @@ def is_rounding(values: Tensor, scale: Tensor | float) -> Tensor:
     return values.abs() <= ROUNDING * scale
 
 
+def floor_of(sizes: Tensor) -> float:
+    """The least size of the terms that scores of these absolute values (N,) are of: what is left where similarities of
+    the size 1 cancel is no size, and that of one huge score is none of the others.
+
+    >>> import torch
+    >>> floor_of(torch.tensor([0.5, 1e-17])), floor_of(torch.tensor([0.9, 1e30]))
+    (0.5, 1.0)
+    """
+    return min(1.0, sizes.max().item()) if len(sizes) else 0.0
+
+
 def rounded_down(value: float) -> int:
     """The largest whole number that is not above a value, where a rounding error below one is that one.
 

@@ -18,10 +18,10 @@ class RFInversion(EulerWayBack):
     """RF-Inversion (arXiv 2410.10792): both directions are pulled towards where they should end.
 
         up    dx = [d + gamma ((y1 - x) / (1 - sigma) - d)] dsigma,   y1 one draw of standard normal noise from `seed`
-        down  dx = [d + eta   ((x - y0) / sigma       - d)] dsigma,   y0 the picture that was inverted
+        down  dx = [d + eta   ((x - y0) / (sigma - s0) - d)] dsigma,  y0 what was inverted, at the lowest level s0
 
     gamma 0 is plain inversion; gamma 1 arrives at y1, which knows nothing of the picture. eta 0 is plain sampling;
-    eta 1 leads straight to the picture; it acts on the first `controlled` (0 ... 1) of the steps down. All pictures
+    eta 1 leads straight to y0; it acts on the first `controlled` (0 ... 1) of the steps down. All pictures
     are pulled to the same y1, so that none depends on its place in the batch. y1 is not what a sample of this seed
     starts from: inverted, such a sample would be pulled to the very noise that it was made of.
     """
@@ -57,5 +57,5 @@ class RFInversion(EulerWayBack):
         slope = velocity(x, t)
         # Counted in steps from the noise, so that the share means the same for any number of steps.
         if len(state) > 1 and len(levels) - 1 - index < self.controlled * (len(levels) - 1):
-            slope = slope + self.eta * ((x - state[1]) / t - slope)
+            slope = slope + self.eta * ((x - state[1]) / (t - levels[0]) - slope)
         return (x + (s - t) * slope, *state[1:])

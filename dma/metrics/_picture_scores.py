@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..choices import check_choice
 from ..precision import in_double
-from ..rounding import is_rounding
+from ..rounding import floor_of, is_rounding
 from ._finite import check_finite_values
 from ._measure_table import HIGHER, Measure, MeasureTable
 
@@ -29,7 +29,7 @@ def ranked(scores: dict[str, Tensor], chosen: str) -> list[int]:
     rising, order = in_double(values).sort()
     # One rank, so that equal pictures keep their order whatever the last bit says. Beside the size of the two alone:
     # beside a huge score all others would be equal.
-    sizes = torch.maximum(rising[1:].abs(), rising[:-1].abs())
+    sizes = torch.maximum(rising[1:].abs(), rising[:-1].abs()).clamp(min=floor_of(rising.abs()))
     ranks = torch.zeros_like(order)
     ranks[order[1:]] = (~is_rounding(rising[1:] - rising[:-1], sizes)).cumsum(0)
     return ranks.argsort(descending=True, stable=True).tolist()

@@ -23,9 +23,9 @@ def check_pictures(pictures: Tensor) -> None:
         raise ValueError(f"{broken} of {len(pictures)} pictures contain NaN or infinity: look for what made them.")
 
 
-def check_range(pictures: Tensor) -> None:
-    """Raise ValueError for one or more pictures (...) whose values are not in [0, 1] but, say, in 0 ... 255 or
-    -1 ... 1.
+def check_range(pictures: Tensor, what: str = "Pictures") -> None:
+    """Raise ValueError, calling them `what`, for one or more pictures (...) whose values are not in [0, 1]
+    but, say, in 0 ... 255 or -1 ... 1.
 
     >>> import torch
     >>> check_range(torch.tensor([0.0, 255.0]))
@@ -35,5 +35,5 @@ scale them.
     """
     lowest, highest = (each.item() for each in pictures.aminmax())
     if not (pictures.is_floating_point() and RANGE[0] <= lowest and highest <= RANGE[1]):
-        raise ValueError(f"Pictures have values from 0 to 1 as floating-point numbers, but these go from "
+        raise ValueError(f"{what} have values from 0 to 1 as floating-point numbers, but these go from "
                          f"{lowest:g} to {highest:g} as {str(pictures.dtype).removeprefix('torch.')}: scale them.")

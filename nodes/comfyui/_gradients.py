@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
+import importlib.util
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import comfy.ldm.hydit.attn_layers
 import comfy.ldm.modules.attention
-import comfy.ldm.pixart.blocks
 import comfy.model_management
 import torch
 from torch import Tensor, nn
@@ -28,8 +28,9 @@ from ._held_tensors import HeldTensors
 
 # What core notes at a weight of a network in dynamic VRAM: the type that it is cast to.
 OF_DYNAMIC_VRAM = "_model_dtype"
-# Those of core's networks in whose blocks attention asks for no override.
-WITHOUT_OVERRIDE = (comfy.ldm.hydit.attn_layers, comfy.ldm.pixart.blocks)
+# Those of core's networks in whose blocks attention asks for no override; older versions have not all of them.
+WITHOUT_OVERRIDE = tuple(importlib.import_module(f"comfy.ldm.{name}") for name in (
+    "hydit.attn_layers", "pixart.blocks", "supir.supir_modules") if importlib.util.find_spec(f"comfy.ldm.{name}"))
 
 
 def attention_with_backward(attention: Callable, *arguments: Any, **options: Any) -> Tensor:

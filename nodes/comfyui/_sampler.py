@@ -78,8 +78,11 @@ class DeterministicSampler(comfy.samplers.Sampler):
             if sigmas[0] < sigmas[-1]:
                 if noisy:
                     raise ValueError("An inversion is deterministic: connect DisableNoise as the noise.")
+                # Core moves empty latents to where the model's units have them, but not a batch of nothing else.
+                empty = rescaled(model_wrap.model_patcher, model.process_latent_in, torch.zeros_like(latent_image))
                 with advising(FINISHED_LATENT):
                     check_clean(latent_image)
+                    check_clean(latent_image - empty)
                 start = law.noise_scaling(sigmas[0], noise, latent_image)
                 trajectory = invert(denoiser, start, schedule, method=self.method, measure=False,
                                     watchers=watchers).trajectory

@@ -130,10 +130,10 @@ class DDIMInvert(io.ComfyNode):
         if cfg > 1.0 and chosen in MADE_FOR_GUIDANCE_1:
             warnings.append(f"cfg is {cfg}, but {chosen} is made for cfg 1: the way back will miss the pictures. Use "
                             "cfg 1, or null_text, negative_prompt, fixed_point or exact.")
-        clean = comfyui.latents_into_model(model, comfyui.samples_of(model, latent_image))
+        samples = comfyui.samples_of(model, latent_image)
         with comfyui.advising(comfyui.FINISHED_LATENT):
-            inversion.check_clean(clean)
-        clean = comfyui.entering(model, clean, levels[-1])
+            inversion.check_clean(samples)
+        clean = comfyui.entering(model, comfyui.latents_into_model(model, samples), levels[-1])
         reporter = ProgressReporter(model, "DDIMInvert")
 
         def run(guidance: float, function):

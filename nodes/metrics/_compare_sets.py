@@ -132,7 +132,7 @@ def check_sets(images: Tensor, reference: Tensor, ensemble_size: int, paired: bo
     for pictures, name in ((images, "images"), (reference, REFERENCE)):
         check_batch(pictures, name)
         encoders.check_images(pictures)
-        metrics.check_range(pictures[..., :3])
+        metrics.check_range(pictures[..., :3], f"The pictures of {name}")
     if len(reference) < 2:
         raise ValueError("reference holds one picture, of which nothing can be known but how far it is: connect a "
                          "batch of two or more.")

@@ -124,7 +124,7 @@ def check_pictures(images: Tensor, score: str, keep: int, prompt: str, source: s
         if pictures is not None:
             check_batch(pictures, name)
             encoders.check_images(pictures)
-            metrics.check_range(pictures[..., :3])
+            metrics.check_range(pictures[..., :3], f"The pictures of {name}")
     if keep > len(images):
         raise ValueError(f"keep is {keep}, but there are {len(images)} pictures: choose {len(images)} or fewer.")
     if score == CLIP_T and not prompt:

@@ -26,7 +26,8 @@ def test_of_two_the_first_is_the_most_typical_whatever_the_rounding():
 
 
 @pytest.mark.parametrize("scores, lowest, best", [([0.2, 0.9, -1e30, 0.5], False, 1), ([3.0, 1.0, 1e13], True, 1),
-                                                  ([-1e30, 0.2, 0.1 + 0.2, 0.3], False, 2)])
+                                                  ([-1e30, 0.2, 0.1 + 0.2, 0.3], False, 2),
+                                                  ([-0.5, -1e-17, 1e-17], False, 1), ([1e-20, 3e-20], False, 1)])
 def test_a_huge_score_makes_no_others_equal(scores, lowest, best):
     """Such as what stands for a picture that was not scored."""
     assert best_of(torch.tensor(scores, dtype=torch.float64), lowest=lowest) == best

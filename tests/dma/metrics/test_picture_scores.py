@@ -20,6 +20,10 @@ def test_scores_that_differ_by_rounding_alone_are_equal(size):
     assert ranked({"typicality": 0 * values}, "typicality") == [0, 1, 2, 3]
 
 
+def test_what_is_left_where_terms_cancel_tells_nothing():
+    assert ranked({"any": torch.tensor([0.0, 1e-14, 1.0], dtype=torch.float64)}, "any") == [2, 0, 1]
+
+
 def test_a_huge_score_makes_no_others_equal():
     values = torch.tensor([1.0, 3.0, -1e13, 0.3, 0.1 + 0.2], dtype=torch.float64)
     assert ranked({"sharpness": values}, "sharpness") == [1, 0, 3, 4, 2]
