@@ -197,7 +197,8 @@ def test_an_encoder_that_sees_no_difference_is_refused(comfyui):
                                     dict(images=255 * IMAGES, reference=255 * IMAGES, paired=True)])
 def test_pictures_of_another_range_are_refused_before_an_encoder_is_asked(comfyui, change):
     """Encoders and the PSNR would cut them at 0 and 1, and sharpness grows with their size."""
-    with pytest.raises(ValueError, match=f"The pictures of {next(iter(change))} have values from 0 to 1 .* but these go from"):
+    first = next(iter(change))
+    with pytest.raises(ValueError, match=f"The pictures of {first} have values from 0 to 1 .* but these go from"):
         compare(comfyui, **change, clip_vision=Untouched())
 
 
