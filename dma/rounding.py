@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 # What is below this share of what it was computed from is rounding error.
@@ -23,15 +24,21 @@ def is_rounding(values: Tensor, scale: Tensor | float) -> Tensor:
     return values.abs() <= ROUNDING * scale
 
 
-def floor_of(sizes: Tensor) -> float:
-    """The least size of the terms that scores of these absolute values (N,) are of: what is left where similarities of
-    the size 1 cancel is no size, and that of one huge score is none of the others.
+def are_equal(scores: Tensor, others: Tensor, among: Tensor) -> Tensor:
+    """Where `scores` (...) and `others` are equal up to rounding, of the scores `among` (N,).
+
+    Beside their own size: beside one huge score all others would be equal. What is left where terms of the size 1
+    cancel, as in similarities, is no size.
 
     >>> import torch
-    >>> floor_of(torch.tensor([0.5, 1e-17])), floor_of(torch.tensor([0.9, 1e30]))
-    (0.5, 1.0)
+    >>> scores = torch.tensor([0.5, 0.9, -1e30], dtype=torch.float64)
+    >>> are_equal(scores, scores.max(), scores)
+    tensor([False,  True, False])
     """
-    return min(1.0, sizes.max().item()) if len(sizes) else 0.0
+    if not len(among):
+        return scores == others
+    smallest = min(1.0, among.abs().max().item())
+    return is_rounding(scores - others, torch.maximum(scores.abs(), others.abs()).clamp(min=smallest))
 
 
 def rounded_down(value: float) -> int:

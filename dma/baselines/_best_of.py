@@ -1,10 +1,9 @@
 """The best of many by a score."""
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from ..rounding import floor_of, is_rounding
+from ..rounding import are_equal
 
 
 def best_of(scores: Tensor, *, lowest: bool = False) -> int:
@@ -24,5 +23,5 @@ def best_of(scores: Tensor, *, lowest: bool = False) -> int:
         raise ValueError(f"Scores are one number for each, (K,), but these are {tuple(scores.shape)}.")
     if not scores.isfinite().all():
         raise ValueError("Some scores are NaN or infinite: nothing can be the best by them.")
-    best, sizes = scores.min() if lowest else scores.max(), scores.abs()
-    return int(is_rounding(scores - best, torch.maximum(sizes, best.abs()).clamp(min=floor_of(sizes))).nonzero()[0])
+    best = scores.min() if lowest else scores.max()
+    return int(are_equal(scores, best, scores).nonzero()[0])

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..choices import check_choice
 from ..precision import in_double
-from ..rounding import floor_of, is_rounding
+from ..rounding import are_equal
 from ._finite import check_finite_values
 from ._measure_table import HIGHER, Measure, MeasureTable
 
@@ -27,11 +27,9 @@ def ranked(scores: dict[str, Tensor], chosen: str) -> list[int]:
     values = scores[chosen]
     check_finite_values(values, f"The pictures' {chosen}")
     rising, order = in_double(values).sort()
-    # One rank, so that equal pictures keep their order whatever the last bit says. Beside the size of the two alone:
-    # beside a huge score all others would be equal.
-    sizes = torch.maximum(rising[1:].abs(), rising[:-1].abs()).clamp(min=floor_of(rising.abs()))
+    # One rank, so that equal pictures keep their order whatever the last bit says.
     ranks = torch.zeros_like(order)
-    ranks[order[1:]] = (~is_rounding(rising[1:] - rising[:-1], sizes)).cumsum(0)
+    ranks[order[1:]] = (~are_equal(rising[1:], rising[:-1], rising)).cumsum(0)
     return ranks.argsort(descending=True, stable=True).tolist()
 
 

@@ -24,8 +24,9 @@ def anderson_step(iterates: list[Tensor], changes: list[Tensor], earlier: Tensor
     moved, changed = (torch.stack([in_double(b - a).flatten(1) for a, b in zip(parts, parts[1:])], 2)
                       for parts in (iterates, changes))  # (B, L, m)
     if earlier is not None:
-        age = torch.arange(moved.shape[2], 0, -1)  # (m,)
-        moved, changed = (torch.where(age <= earlier[:, None, None], parts, 0.0) for parts in (moved, changed))
+        age = torch.arange(moved.shape[2], 0, -1, device=moved.device)  # (m,)
+        told = age <= earlier.to(moved.device)[:, None, None]  # (B, 1, m)
+        moved, changed = (torch.where(told, parts, 0.0) for parts in (moved, changed))
     # LAPACK refuses a whole batch for one NaN.
     known = (torch.where(values.isfinite(), values, 0.0)
              for values in (changed, in_double(change).flatten(1)[..., None]))

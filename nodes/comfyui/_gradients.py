@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import importlib.util
+import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -28,9 +28,17 @@ from ._held_tensors import HeldTensors
 
 # What core notes at a weight of a network in dynamic VRAM: the type that it is cast to.
 OF_DYNAMIC_VRAM = "_model_dtype"
-# Those of core's networks in whose blocks attention asks for no override; older versions have not all of them.
-WITHOUT_OVERRIDE = tuple(importlib.import_module(f"comfy.ldm.{name}") for name in (
-    "hydit.attn_layers", "pixart.blocks", "supir.supir_modules") if importlib.util.find_spec(f"comfy.ldm.{name}"))
+
+
+def present_modules(names: Iterable[str]) -> Iterator[types.ModuleType]:
+    """Those of core's networks of these names that this version of core has."""
+    for name in names:
+        with contextlib.suppress(ModuleNotFoundError):
+            yield importlib.import_module(f"comfy.ldm.{name}")
+
+
+# In whose blocks attention asks for no override.
+WITHOUT_OVERRIDE = tuple(present_modules(("hydit.attn_layers", "pixart.blocks", "supir.supir_modules")))
 
 
 def attention_with_backward(attention: Callable, *arguments: Any, **options: Any) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...dma import diffusion
 from ...dma.diffusion import NotFiniteError
-from ...dma.execution import BatchSize, RunState
+from ...dma.execution import BatchSize, RunState, choose_batch
 from .. import comfyui
 from ..comfyui import finite
 from ._sockets import REPORT
@@ -48,6 +48,11 @@ def training_batch_size() -> io.Int.Input:
     return io.Int.Input("batch_size", default=1, min=1, max=1024, optional=True, advanced=True,
                         tooltip="Latents per step. They are split into several passes when memory runs out; the result "
                                 "does not depend on that.")
+
+
+def rows_of_a_pass(batch_size: int, shape: tuple[int, ...]) -> int:
+    """How many latents (C, H, W) of a step a pass takes at first: larger steps are split."""
+    return min(batch_size, choose_batch(None, shape).value)
 
 
 def training_records() -> list[io.Output]:

@@ -157,8 +157,7 @@ class TrainModeEmbedding(io.ComfyNode):
         sigmas = comfyui.sigmas_of(model, "normal", PREVIEW_STEPS)
         trained = comfyui.with_denoiser(model, comfyui.loaded_with_model(prompt, task.start), task.start, 1.0,
                                         sigmas, shape, seed, run, layer=None, save_memory=gradient_checkpointing,
-                                        # A step of more latents than a pass takes at first is split.
-                                        at_once=min(batch_size, execution.choose_batch(None, shape).value))
+                                        at_once=inputs.rows_of_a_pass(batch_size, shape))
         report = dataclasses.replace(trained.report, settings={
             **trained.report.settings, **task.choices, "name": task.name, "latents": len(clean)})
         content = dict(zip(comfyui.encoders(prompt.clip), trained.parameters))

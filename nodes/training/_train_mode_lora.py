@@ -6,7 +6,7 @@ import dataclasses
 import torch
 from comfy_api.latest import io
 
-from ...dma import execution, models, training
+from ...dma import models, training
 from .. import comfyui, inputs
 from ..comfyui import ProgressReporter, checkpoints
 from ..inputs import (
@@ -124,8 +124,7 @@ class TrainModeLoRA(io.ComfyNode):
             trained_on.set_model_compute_dtype(PRECISIONS[precision])
         sigmas = comfyui.sigmas_of(model, "normal", PREVIEW_STEPS)
         trained = comfyui.with_denoiser(trained_on, positive, positive, 1.0, sigmas, shape, seed, run, layer=None,
-                                        # A step of more latents than a pass takes at first is split.
-                                        at_once=min(batch_size, execution.choose_batch(None, shape).value))
+                                        at_once=inputs.rows_of_a_pass(batch_size, shape))
         lora = comfyui.lora_model(list(layers), trained.parameters, alpha)
         report = dataclasses.replace(trained.report, settings={
             **trained.report.settings, **choices, "latents": len(clean), "layers": len(layers),

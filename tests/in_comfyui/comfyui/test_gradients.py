@@ -76,6 +76,14 @@ def test_gauss_newton_through_cores_choice_of_kernels(small, monkeypatch):
     torch.testing.assert_close(align(*small, **change), expected, rtol=1e-3, atol=1e-3)
 
 
+def test_networks_that_a_version_of_core_lacks_are_passed_over(bridge):
+    from mental_averages.nodes.comfyui._gradients import WITHOUT_OVERRIDE, present_modules
+
+    assert all(callable(module.optimized_attention) for module in WITHOUT_OVERRIDE)
+    found = list(present_modules(["no_such.blocks", "pixart.blocks", "pixart.no_such"]))
+    assert [module.__name__ for module in found] == ["comfy.ldm.pixart.blocks"]
+
+
 @pytest.mark.parametrize("save_memory", [False, True])
 @pytest.mark.parametrize("name, place", [("PixArt", "comfy.ldm.pixart.blocks"),
                                          ("HunyuanDiT", "comfy.ldm.hydit.attn_layers")])
